@@ -1,0 +1,114 @@
+//! Connections to one node, kept open between requests.
+//!
+//! A request takes an idle connection or dials a new one, and puts it back when the answer has been read to its end.
+//! One that the node has closed meanwhile is replaced, as long as nothing was written on it. Once a request may have
+//! been written, only a read is tried again; anything else is [`Error::Lost`], and the caller's to decide.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+use crate::error::{Error, Result};
+
+/// Idle connections kept. More than this many requests at once dial, and close when done.
+const IDLE: usize = 8;
+/// Largest answer read: a page of the inbox, whose bodies grow when escaped as JSON.
+const ANSWER_MAX: usize = 128 * 1024 * 1024;
+
+type Body = Full<Bytes>;
+
+/// See the module.
+pub(crate) struct Pool {
+    socket: PathBuf,
+    idle: Mutex<Vec<SendRequest<Body>>>,
+}
+
+impl Pool {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self {
+            socket,
+            idle: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Sends one request and reads the whole answer.
+    pub(crate) async fn request(&self, request: Request<Body>) -> Result<(StatusCode, Bytes)> {
+        let (connection, response) = self.exchange(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let body = body.map_err(|err| Error::Lost(err.to_string()))?.to_bytes();
+        self.put_back(connection);
+        Ok((status, body))
+    }
+
+    async fn exchange(&self, mut request: Request<Body>) -> Result<(SendRequest<Body>, Response<Incoming>)> {
+        while let Some(mut connection) = self.take_idle() {
+            if connection.ready().await.is_err() {
+                continue;
+            }
+            let again = (request.method() == Method::GET).then(|| request.clone());
+            match connection.try_send_request(request).await {
+                Ok(response) => return Ok((connection, response)),
+                Err(mut failed) => match failed.take_message().or(again) {
+                    Some(unsent) => request = unsent,
+                    None => return Err(Error::Lost(failed.into_error().to_string())),
+                },
+            }
+        }
+        let mut connection = self.dial().await?;
+        let response = connection
+            .send_request(request)
+            .await
+            .map_err(|err| Error::Lost(err.to_string()))?;
+        Ok((connection, response))
+    }
+
+    async fn dial(&self) -> Result<SendRequest<Body>> {
+        let unreachable = |source| Error::Unreachable {
+            socket: self.socket.clone(),
+            source,
+        };
+        let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|err| Error::Lost(err.to_string()))?;
+        // Ends with the connection, which ends when its sender is dropped; how it ended shows in the request.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(sender)
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<Body>> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some(connection) = idle.pop() {
+            if !connection.is_closed() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, connection: SendRequest<Body>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !connection.is_closed() && idle.len() < IDLE {
+            idle.push(connection);
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({})", self.socket.display())
+    }
+}

@@ -1,0 +1,135 @@
+//! Against a socket that answers what a test tells it to.
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use waxwing_protocol::api::{MeshQuery, ProblemCode, SendRequest};
+
+use super::*;
+
+/// A socket in a folder of its own, and a client of it.
+fn listen() -> (tempfile::TempDir, UnixListener, Client) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("node.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    (folder, listener, Client::new(socket))
+}
+
+/// Reads one request and returns its head.
+async fn request(stream: &mut UnixStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).await.unwrap();
+    head
+}
+
+async fn answer(stream: &mut UnixStream, status: &str, body: &str) {
+    let text = format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(text.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_is_not_running_is_unreachable() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("node.sock");
+    let absent = Client::new(&socket).health().await.unwrap_err();
+    assert!(matches!(absent, Error::Unreachable { .. }), "{absent:?}");
+    drop(UnixListener::bind(&socket).unwrap());
+    let deserted = Client::new(&socket).health().await.unwrap_err();
+    assert!(matches!(deserted, Error::Unreachable { .. }), "{deserted:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_problem_with_its_code() {
+    let (_folder, listener, client) = listen();
+    let client = client.app("ci".parse().unwrap());
+    let node = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = request(&mut stream).await;
+        assert!(head.starts_with("post /v1/send http/1.1"), "{head}");
+        assert!(
+            head.contains("waxwing-app: ci") && head.contains("content-type: application/json"),
+            "{head}"
+        );
+        let body =
+            r#"{"code":"unknown_recipient","status":404,"title":"no member has this name","near":["beta"]}"#;
+        answer(&mut stream, "404 Not Found", body).await;
+    };
+    let message = SendRequest::default();
+    let (refused, ()) = tokio::join!(client.send(&message), node);
+    let refused = refused.unwrap_err();
+    let problem = refused.problem().unwrap();
+    assert_eq!(
+        (problem.code, problem.near.as_slice()),
+        (ProblemCode::UnknownRecipient, &["beta".to_owned()][..])
+    );
+}
+
+#[tokio::test]
+async fn something_else_on_the_socket_is_incompatible() {
+    let (_folder, listener, client) = listen();
+    for (status, body) in [
+        ("200 OK", "<html>"),
+        ("500 Oops", "<html>"),
+        ("200 OK", r#"{"version":"9.0.0","api":9}"#),
+    ] {
+        let node = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            request(&mut stream).await;
+            answer(&mut stream, status, body).await;
+            drop(stream);
+        };
+        let (answered, ()) = tokio::join!(client.version(), node);
+        assert!(matches!(answered, Err(Error::Incompatible(_))), "{answered:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_and_replaced_when_the_node_closed_it() {
+    const VERSION: &str = r#"{"version":"0.1.0","api":1}"#;
+    let (_folder, listener, client) = listen();
+    let node = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for _ in 0..2 {
+            request(&mut stream).await;
+            answer(&mut stream, "200 OK", VERSION).await;
+        }
+        drop(stream);
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        answer(&mut stream, "200 OK", VERSION).await;
+    };
+    let calls = async {
+        for _ in 0..3 {
+            client.version().await.unwrap();
+        }
+    };
+    tokio::join!(calls, node);
+}
+
+#[tokio::test]
+async fn an_answer_that_never_comes_is_lost_and_not_asked_twice() {
+    let (_folder, listener, client) = listen();
+    let silent = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        drop(stream);
+    };
+    let message = SendRequest::default();
+    let (answered, ()) = tokio::join!(client.send(&message), silent);
+    assert!(matches!(answered, Err(Error::Lost(_))), "{answered:?}");
+
+    let client = client.timeout(Duration::from_millis(20));
+    let query = MeshQuery::default();
+    let answered = client.peers(&query).await;
+    assert!(matches!(answered, Err(Error::Lost(_))), "{answered:?}");
+}
