@@ -1,0 +1,226 @@
+//! The invite token: all that a newcomer needs, as one line of text to paste.
+//!
+//! `ww1_` and then, in base64url without padding (RFC 4648, 5):
+//!
+//! ```text
+//! version 1   1 byte
+//! broker URL  2 bytes of length, big-endian, and 1 to 512 bytes
+//! mesh id    16 bytes
+//! seed       32 bytes
+//! pinned      1 byte, 0 or 1
+//! pin        32 bytes, if pinned: SHA-256 of the broker's SubjectPublicKeyInfo
+//! checksum    4 bytes: SHA-256 over a domain string and all of the above, first 4
+//! ```
+//!
+//! The checksum tells a damaged paste from a refused one; it protects nothing.
+
+use std::str::FromStr;
+
+use data_encoding::{BASE64URL_NOPAD, DecodeKind};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::id::MeshId;
+use crate::membership::InviteSeed;
+
+const PREFIX: &str = "ww1_";
+const VERSION: u8 = 1;
+const CHECKSUM: usize = 4;
+
+/// An invite on its way to whoever is to join. Secret, for the seed in it.
+#[derive(Clone, Debug)]
+pub struct InviteToken {
+    broker_url: String,
+    mesh: MeshId,
+    seed: InviteSeed,
+    pin: Option<[u8; 32]>,
+}
+
+impl InviteToken {
+    /// Longest broker URL, in bytes.
+    pub const MAX_URL: usize = 512;
+    /// Longest token, in bytes of text. One with the longest URL and a pin has 800.
+    pub const MAX_TEXT: usize = 1_024;
+
+    /// Puts a token together.
+    ///
+    /// # Errors
+    /// `Malformed` if the URL is empty, longer than [`InviteToken::MAX_URL`] or not printable ASCII without spaces.
+    pub fn new(broker_url: &str, mesh: MeshId, seed: InviteSeed, pin: Option<[u8; 32]>) -> Result<Self> {
+        if !is_plain_url(broker_url.as_bytes()) {
+            return Err(Error::Malformed("broker URL"));
+        }
+        Ok(Self {
+            broker_url: broker_url.to_owned(),
+            mesh,
+            seed,
+            pin,
+        })
+    }
+
+    /// Where to dial. Not checked further than that it can be shown.
+    pub fn broker_url(&self) -> &str {
+        &self.broker_url
+    }
+
+    /// Which mesh to join: the genesis entry must hash to it.
+    pub fn mesh(&self) -> MeshId {
+        self.mesh
+    }
+
+    /// The secret that the invite's keys are derived from.
+    pub fn seed(&self) -> &InviteSeed {
+        &self.seed
+    }
+
+    /// SHA-256 of the SubjectPublicKeyInfo of a broker without a public certificate.
+    pub fn pin(&self) -> Option<&[u8; 32]> {
+        self.pin.as_ref()
+    }
+
+    /// Reveals the token as text, to hand it over.
+    pub fn reveal(&self) -> Zeroizing<String> {
+        let bytes = self.encode();
+        let mut text = Zeroizing::new(String::with_capacity(Self::MAX_TEXT));
+        text.push_str(PREFIX);
+        BASE64URL_NOPAD.encode_append(&bytes, &mut text);
+        text
+    }
+
+    fn encode(&self) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(Self::MAX_TEXT));
+        bytes.push(VERSION);
+        // At most MAX_URL, so two bytes hold it.
+        bytes.extend_from_slice(&(self.broker_url.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(self.broker_url.as_bytes());
+        bytes.extend_from_slice(self.mesh.as_bytes());
+        bytes.extend_from_slice(self.seed.reveal());
+        bytes.push(u8::from(self.pin.is_some()));
+        bytes.extend_from_slice(self.pin.as_ref().map_or(&[], |pin| pin));
+        let checksum = checksum(&bytes);
+        bytes.extend_from_slice(&checksum);
+        bytes
+    }
+}
+
+impl FromStr for InviteToken {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let bytes = decode_text(text.trim())?;
+        // The checksum is looked at before the layout, which only this version's tokens have.
+        let (body, sum) = bytes
+            .split_last_chunk::<CHECKSUM>()
+            .ok_or(TokenError::Truncated)?;
+        let whole = checksum(body) == *sum;
+        if whole && body.first().is_some_and(|&version| version != VERSION) {
+            return Err(TokenError::UnsupportedVersion);
+        }
+        let mut reader = Reader(if whole { body } else { &bytes });
+        let token = reader.token()?;
+        if whole && reader.0.is_empty() {
+            return Ok(token);
+        }
+        // Nothing is missing up to the checksum, but part of that may be.
+        Err(if reader.0.len() < CHECKSUM {
+            TokenError::Truncated
+        } else {
+            TokenError::Damaged
+        })
+    }
+}
+
+/// Why a text is no invite token. Each asks the user for something else.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum TokenError {
+    /// Does not begin as one.
+    #[error("this is not an invite token: it should begin with ww1_")]
+    NotAToken,
+    /// The end is missing.
+    #[error("this invite token is cut off: copy all of it")]
+    Truncated,
+    /// Characters were changed, or added.
+    #[error("this invite token is damaged: copy it again")]
+    Damaged,
+    /// Made by a later Waxwing.
+    #[error("this invite token is of a version that this Waxwing does not know")]
+    UnsupportedVersion,
+}
+
+fn decode_text(text: &str) -> Result<Zeroizing<Vec<u8>>, TokenError> {
+    let Some(encoded) = text.strip_prefix(PREFIX) else {
+        return Err(if is_later(text) {
+            TokenError::UnsupportedVersion
+        } else {
+            TokenError::NotAToken
+        });
+    };
+    if text.len() > InviteToken::MAX_TEXT {
+        return Err(TokenError::Damaged);
+    }
+    let decoded = BASE64URL_NOPAD.decode(encoded.as_bytes());
+    decoded.map(Zeroizing::new).map_err(|err| match err.kind {
+        // A text cut in the middle of a byte has a length or last bits that no whole one has.
+        DecodeKind::Length | DecodeKind::Trailing => TokenError::Truncated,
+        DecodeKind::Symbol | DecodeKind::Padding => TokenError::Damaged,
+    })
+}
+
+/// Whether this looks like a token of another version: `ww`, digits, `_`.
+fn is_later(text: &str) -> bool {
+    let version = text
+        .strip_prefix("ww")
+        .and_then(|rest| rest.split_once('_'))
+        .map_or("", |(version, _)| version);
+    (1..=4).contains(&version.len()) && version.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_plain_url(url: &[u8]) -> bool {
+    (1..=InviteToken::MAX_URL).contains(&url.len()) && url.iter().all(u8::is_ascii_graphic)
+}
+
+fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
+    let digest = Sha256::new()
+        .chain_update(b"waxwing token v1\0")
+        .chain_update(bytes)
+        .finalize();
+    [digest[0], digest[1], digest[2], digest[3]]
+}
+
+/// Moves forward through a token's bytes; whatever is not there has been cut off.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn token(&mut self) -> Result<InviteToken, TokenError> {
+        let [_version] = *self.array()?;
+        let length = u16::from_be_bytes(*self.array()?);
+        let url = self.slice(length.into())?;
+        let broker_url = is_plain_url(url).then(|| String::from_utf8_lossy(url).into_owned());
+        let mesh = MeshId::from_bytes(*self.array()?);
+        let seed = InviteSeed::from_bytes(self.array()?);
+        let pin = match *self.array()? {
+            [0] => None,
+            [1] => Some(*self.array()?),
+            [_] => return Err(TokenError::Damaged),
+        };
+        Ok(InviteToken {
+            broker_url: broker_url.ok_or(TokenError::Damaged)?,
+            mesh,
+            seed,
+            pin,
+        })
+    }
+
+    fn slice(&mut self, length: usize) -> Result<&[u8], TokenError> {
+        let (slice, rest) = self.0.split_at_checked(length).ok_or(TokenError::Truncated)?;
+        self.0 = rest;
+        Ok(slice)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<&[u8; N], TokenError> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(TokenError::Truncated)?;
+        self.0 = rest;
+        Ok(array)
+    }
+}
