@@ -11,6 +11,8 @@
 mod evidence;
 mod judge;
 mod record;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 

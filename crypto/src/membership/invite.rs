@@ -151,3 +151,32 @@ pub(super) fn derive(secret: &Secret, label: &[u8]) -> Secret {
         .expect("32 bytes");
     key
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_two_keys_that_are_neither_the_seed_nor_each_other() {
+        let seed = InviteSeed::from_bytes(&[5; 32]);
+        let (signing, sealing) = (seed.signing_key().reveal_seed(), seed.sealing_key().reveal_seed());
+        assert_ne!(signing, sealing);
+        assert!(*signing != [5; 32] && *sealing != [5; 32]);
+        assert_eq!(
+            InviteSeed::from_bytes(&[5; 32]).signing_key().public(),
+            seed.signing_key().public()
+        );
+        assert_ne!(
+            InviteSeed::from_bytes(&[6; 32]).signing_key().public(),
+            seed.signing_key().public()
+        );
+    }
+
+    #[test]
+    fn a_seed_prints_as_its_type() {
+        assert_eq!(
+            format!("{:?}", InviteSeed::from_bytes(&[5; 32])),
+            "InviteSeed(secret)"
+        );
+    }
+}

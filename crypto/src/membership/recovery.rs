@@ -94,3 +94,78 @@ pub enum RecoveryError {
     #[error("the recovery words do not fit together; look for a wrong or misplaced word")]
     Checksum,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// From the BIP-39 reference vectors (github.com/trezor/python-mnemonic, vectors.json).
+    const PUBLISHED: [(&str, &str); 3] = [
+        (
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon \
+             abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon art",
+        ),
+        (
+            "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo zoo vote",
+        ),
+        (
+            "68a79eaca2324873eacc50cb9c6eca8cc68ea5d936f98787c60c7ebc74e6ce7c",
+            "hamster diagram private dutch cause delay private meat slide toddler razor book happy fancy gospel \
+             tennis maple dilemma loan word shrug inflict delay length",
+        ),
+    ];
+
+    fn secret(hex: &str) -> RecoverySecret {
+        let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+        RecoverySecret::from_bytes(&bytes.try_into().unwrap())
+    }
+
+    #[test]
+    fn the_words_are_those_of_bip_39() {
+        for (hex, words) in PUBLISHED {
+            assert_eq!(*secret(hex).reveal_words(), words);
+            assert_eq!(*words.parse::<RecoverySecret>().unwrap().0, *secret(hex).0);
+        }
+    }
+
+    #[test]
+    fn case_and_spacing_do_not_count() {
+        let (hex, words) = PUBLISHED[2];
+        let careless = format!("\n  {}\t", words.to_uppercase().replace(' ', " \r\n "));
+        assert_eq!(
+            careless.parse::<RecoverySecret>().unwrap().signing_key().public(),
+            secret(hex).signing_key().public()
+        );
+    }
+
+    #[test]
+    fn wrong_words_are_told_apart() {
+        let error = |words: &str| words.parse::<RecoverySecret>().unwrap_err();
+        let words = PUBLISHED[2].1;
+        assert_eq!(error(""), RecoveryError::Count);
+        assert_eq!(error(words.rsplit_once(' ').unwrap().0), RecoveryError::Count);
+        assert_eq!(error(&format!("{words} art")), RecoveryError::Count);
+        assert_eq!(error(&"a ".repeat(2_000)), RecoveryError::Count);
+        assert_eq!(
+            error(&words.replace("private dutch", "privates dutch")),
+            RecoveryError::UnknownWord(3)
+        );
+        assert_eq!(
+            error(&words.replace("length", "lengths")),
+            RecoveryError::UnknownWord(24)
+        );
+        assert_eq!(
+            error(&words.replace("hamster diagram", "diagram hamster")),
+            RecoveryError::Checksum
+        );
+    }
+
+    #[test]
+    fn the_secret_is_not_the_key_and_prints_as_its_type() {
+        let secret = RecoverySecret::from_bytes(&[5; 32]);
+        assert_ne!(*secret.signing_key().reveal_seed(), [5; 32]);
+        assert_eq!(format!("{secret:?}"), "RecoverySecret(secret)");
+    }
+}

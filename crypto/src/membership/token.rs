@@ -40,7 +40,7 @@ pub struct InviteToken {
 impl InviteToken {
     /// Longest broker URL, in bytes.
     pub const MAX_URL: usize = 512;
-    /// Longest token, in bytes of text. One with the longest URL and a pin has 800.
+    /// Longest token, in bytes of text. One with the longest URL and a pin has 804.
     pub const MAX_TEXT: usize = 1_024;
 
     /// Puts a token together.
@@ -123,7 +123,7 @@ impl FromStr for InviteToken {
             return Ok(token);
         }
         // Nothing is missing up to the checksum, but part of that may be.
-        Err(if reader.0.len() < CHECKSUM {
+        Err(if !whole && reader.0.len() < CHECKSUM {
             TokenError::Truncated
         } else {
             TokenError::Damaged
@@ -222,5 +222,156 @@ impl Reader<'_> {
         let (array, rest) = self.0.split_first_chunk().ok_or(TokenError::Truncated)?;
         self.0 = rest;
         Ok(array)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(url: &str, pin: Option<[u8; 32]>) -> InviteToken {
+        let seed = InviteSeed::from_bytes(&[5; 32]);
+        InviteToken::new(url, MeshId::from_bytes([7; 16]), seed, pin).unwrap()
+    }
+
+    fn error(text: &str) -> TokenError {
+        text.parse::<InviteToken>().unwrap_err()
+    }
+
+    /// The text of these bytes with a checksum that holds.
+    fn text_of(body: &[u8]) -> String {
+        let bytes = [body, &checksum(body)].concat();
+        PREFIX.to_owned() + &BASE64URL_NOPAD.encode(&bytes)
+    }
+
+    #[test]
+    fn a_token_survives_its_text() {
+        let longest = "w".repeat(InviteToken::MAX_URL);
+        for (url, pin) in [
+            ("wss://broker.example:8443", None),
+            ("ws://[::1]:1/x", Some([9; 32])),
+            (&longest, Some([1; 32])),
+        ] {
+            let text = token(url, pin).reveal();
+            assert!(text.len() <= 804 && text.len() <= InviteToken::MAX_TEXT);
+            let read: InviteToken = format!(" {}\n", *text).parse().unwrap();
+            assert_eq!(
+                (read.broker_url(), read.mesh(), read.pin()),
+                (url, MeshId::from_bytes([7; 16]), pin.as_ref())
+            );
+            assert_eq!(read.seed().reveal(), &[5; 32]);
+        }
+    }
+
+    #[test]
+    fn a_url_is_short_printable_and_there() {
+        for bad in [
+            "",
+            "wss://a b",
+            "wss://ä",
+            "a\n",
+            &"w".repeat(InviteToken::MAX_URL + 1),
+        ] {
+            let made = InviteToken::new(
+                bad,
+                MeshId::from_bytes([7; 16]),
+                InviteSeed::from_bytes(&[5; 32]),
+                None,
+            );
+            assert_eq!(made.map(|_| ()), Err(Error::Malformed("broker URL")));
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_told() {
+        for pin in [None, Some([9; 32])] {
+            let text = token("wss://broker.example", pin).reveal();
+            for cut in 0..text.len() {
+                let expected = if cut < PREFIX.len() {
+                    TokenError::NotAToken
+                } else {
+                    TokenError::Truncated
+                };
+                assert_eq!(error(&text[..cut]), expected, "{cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_changed_character_passes() {
+        let text = token("wss://broker.example", Some([9; 32])).reveal();
+        for at in 0..text.len() {
+            for new in ["A", "z", "0", "-", "_", "=", "+", " ", "ä"] {
+                let mut changed = text.to_string();
+                changed.replace_range(at..=at, new);
+                if *changed != **text {
+                    error(&changed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn added_characters_are_damage() {
+        let text = token("wss://broker.example", None).reveal();
+        for more in ["AAAA", "AAAAAAAA", "!", "=", &"A".repeat(2_000)] {
+            assert_eq!(error(&format!("{}{more}", *text)), TokenError::Damaged, "{more}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_begin_as_a_token_is_none() {
+        for text in [
+            "",
+            "hello",
+            "ww_",
+            "wwx_AAAA",
+            "WW1_AAAA",
+            "https://broker",
+            "ww12345_A",
+        ] {
+            assert_eq!(error(text), TokenError::NotAToken, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_told_from_damage() {
+        assert_eq!(error("ww2_AAAA"), TokenError::UnsupportedVersion);
+        assert_eq!(error(&text_of(&[2, 1, 2, 3])), TokenError::UnsupportedVersion);
+        let mut later = token("wss://broker.example", None).encode().to_vec();
+        later[0] = 2;
+        assert_eq!(
+            error(&(PREFIX.to_owned() + &BASE64URL_NOPAD.encode(&later))),
+            TokenError::Damaged
+        );
+    }
+
+    #[test]
+    fn a_checksum_does_not_save_a_wrong_layout() {
+        let body = token("wss://broker.example", None).encode().to_vec();
+        let body = &body[..body.len() - CHECKSUM];
+        let with = |at: usize, byte: u8| {
+            let mut changed = body.to_vec();
+            changed[at] = byte;
+            error(&text_of(&changed))
+        };
+        assert_eq!(
+            with(body.len() - 1, 2),
+            TokenError::Damaged,
+            "neither pinned nor not"
+        );
+        assert_eq!(with(body.len() - 1, 1), TokenError::Truncated, "no pin");
+        assert_eq!(with(5, b' '), TokenError::Damaged, "a space in the URL");
+        assert_eq!(error(&text_of(&[body, &[0]].concat())), TokenError::Damaged);
+        assert_eq!(error(&text_of(&[])), TokenError::Truncated);
+    }
+
+    #[test]
+    fn a_token_prints_without_its_seed() {
+        let shown = format!("{:?}", token("wss://broker.example", None));
+        assert!(
+            shown.contains("InviteSeed(secret)") && !shown.contains('5'),
+            "{shown}"
+        );
     }
 }
