@@ -1,0 +1,30 @@
+//! Throwaway meshes of real processes, a fault proxy and the history checker: what `waxwing demo` and the whole-system
+//! tests share.
+//!
+//! ```text
+//! Lab        a temporary folder with one broker, its nodes, and a Proxy between them
+//!   Process  one real `waxwing` process: start (waits for its ready line), kill -9, restart, stop; its log is kept
+//!   Proxy    passes frames between nodes and broker, and can hold, drop, rewrite or cut at one it is asked for
+//!   Client   of each node, as an app has it
+//! apps       what apps do in tests: send until accepted, read by cursor, watch receipts, each into a History
+//! History    what was accepted, shown, acknowledged and receipted; History::check is the one judge of all
+//! ```
+//!
+//! Nothing here reaches into the product: faults happen to processes, files and the wire.
+
+pub mod apps;
+mod error;
+pub mod history;
+mod host;
+mod mesh;
+mod process;
+pub mod proxy;
+mod wait;
+
+pub use error::{Error, Result};
+pub use history::{Event, History, Recorder};
+pub use host::Host;
+pub use mesh::{Lab, Output};
+pub use process::Process;
+pub use proxy::{Captured, Frame, Proxy, When};
+pub use wait::eventually;

@@ -1,0 +1,352 @@
+//! A throwaway mesh: one broker, a proxy before it, and nodes, each a real process with a folder of its own.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt as _;
+use tokio::time::timeout;
+use waxwing_client::{Client, NodeId, api};
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::process::{Process, command};
+use crate::proxy::Proxy;
+use crate::wait::eventually;
+
+/// The mesh's name.
+const MESH: &str = "lab";
+/// What each node's process runs.
+const NODE_UP: [&str; 4] = ["--json", "node", "up", "--foreground"];
+/// A command that has not ended by then never will.
+const COMMAND_WITHIN: Duration = Duration::from_secs(60);
+/// A node that is not linked by then never will be. Longer than the longest reconnect delay.
+const LINKED_WITHIN: Duration = Duration::from_secs(45);
+
+/// A broker and its nodes, in a temporary folder that goes with it.
+///
+/// Processes are called by name: `broker`, and each node by its own. If a test panics, the end of every log is shown.
+#[derive(Debug)]
+pub struct Lab {
+    program: PathBuf,
+    folder: TempDir,
+    proxy: Proxy,
+    processes: BTreeMap<String, Process>,
+    ids: BTreeMap<String, NodeId>,
+    founder: Option<String>,
+    hosts: BTreeMap<String, Host>,
+}
+
+/// What a command did.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed as data.
+    pub stdout: String,
+    /// What it printed beside it.
+    pub stderr: String,
+}
+
+impl Lab {
+    /// The name the broker is called by.
+    pub const BROKER: &'static str = "broker";
+
+    /// A broker with nobody connected.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start(program: impl Into<PathBuf>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("waxwing-lab-").tempdir();
+        let mut lab = Self {
+            program: program.into(),
+            folder: folder.map_err(Error::io("making a temporary folder"))?,
+            proxy: Proxy::start().await?,
+            processes: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            founder: None,
+            hosts: BTreeMap::new(),
+        };
+        lab.add_broker();
+        lab.restart(Self::BROKER).await?;
+        Ok(lab)
+    }
+
+    /// A broker and these nodes, all linked. The first founds the mesh and is its admin.
+    ///
+    /// # Errors
+    /// If any of it does not start.
+    pub async fn mesh(program: impl Into<PathBuf>, nodes: &[&str]) -> Result<Self> {
+        let mut lab = Self::start(program).await?;
+        for node in nodes {
+            lab.add(node).await?;
+        }
+        Ok(lab)
+    }
+
+    /// Lets a node run on another host: to be said before it is added, or while it is stopped.
+    pub fn set_host(&mut self, node: &str, host: Option<Host>) {
+        match host {
+            Some(host) => drop(self.hosts.insert(node.to_owned(), host)),
+            None => drop(self.hosts.remove(node)),
+        }
+        if let Some(process) = self
+            .processes
+            .get(node)
+            .map(|_| self.words(node, &["node", "up", "--foreground", "--json"]))
+        {
+            self.process(node).set_command(process);
+        }
+    }
+
+    /// Makes a node a member, the first one by founding the mesh, starts it, and waits for its link.
+    ///
+    /// # Errors
+    /// If a command fails, or the node does not get linked.
+    pub async fn add(&mut self, node: &str) -> Result<()> {
+        self.enrol(node).await?;
+        self.restart(node).await?;
+        self.linked(node).await
+    }
+
+    /// Makes a node a member and does not start it.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub async fn enrol(&mut self, node: &str) -> Result<()> {
+        let made = match &self.founder {
+            None => {
+                let url = self.proxy.url();
+                self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node])
+                    .await?
+            }
+            Some(founder) => {
+                let invite = self
+                    .client(founder)
+                    .invite(&api::InviteRequest::default())
+                    .await?;
+                self.run(
+                    node,
+                    &["--json", "join", "-", "--name", node],
+                    invite.token.as_bytes(),
+                )
+                .await?
+                .json()?
+            }
+        };
+        let id = made["node_id"].as_str().and_then(|id| id.parse().ok());
+        let id = id.ok_or_else(|| Error::Unreadable(format!("no node id in {made}")))?;
+        self.ids.insert(node.to_owned(), id);
+        self.founder.get_or_insert_with(|| node.to_owned());
+        let words = self.words(node, &NODE_UP);
+        let process = Process::new(node, words, self.path(&format!("{node}.log")));
+        self.processes.insert(node.to_owned(), process);
+        Ok(())
+    }
+
+    /// Kills a process with SIGKILL.
+    ///
+    /// # Errors
+    /// If the system cannot.
+    pub async fn kill(&mut self, name: &str) -> Result<()> {
+        if name == Self::BROKER {
+            self.proxy.set_broker(None);
+        }
+        self.process(name).kill().await
+    }
+
+    /// Starts a process, killing it first if it runs, and waits until it is ready.
+    ///
+    /// # Errors
+    /// If it does not get ready.
+    pub async fn restart(&mut self, name: &str) -> Result<()> {
+        let ready = self.process(name).start().await?;
+        if name == Self::BROKER {
+            let address = ready["url"]
+                .as_str()
+                .and_then(|url| url.strip_prefix("ws://")?.parse().ok());
+            let address = address.ok_or_else(|| Error::Unreadable(format!("no address in {ready}")))?;
+            self.proxy.set_broker(Some(address));
+        }
+        Ok(())
+    }
+
+    /// Asks a process to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub async fn stop(&mut self, name: &str) -> Result<Option<i32>> {
+        Ok(self.process(name).stop().await?.code())
+    }
+
+    /// Waits until a node's link is up.
+    ///
+    /// # Errors
+    /// `Timeout` if it does not come up.
+    pub async fn linked(&self, node: &str) -> Result<()> {
+        let client = self.client(node);
+        eventually(LINKED_WITHIN, &format!("{node} is linked"), async || {
+            let health = client.health().await.ok()?;
+            health
+                .meshes
+                .iter()
+                .all(|mesh| mesh.link.state == api::LinkState::Up)
+                .then_some(())
+        })
+        .await
+    }
+
+    /// A process, to look at its log or wait for its end.
+    ///
+    /// # Panics
+    /// If there is none of this name: the test is wrong.
+    #[expect(clippy::panic, reason = "a misspelt name is a mistake in the test")]
+    pub fn process(&mut self, name: &str) -> &mut Process {
+        self.processes
+            .get_mut(name)
+            .unwrap_or_else(|| panic!("no process is called {name}"))
+    }
+
+    /// An app's handle on a node.
+    pub fn client(&self, node: &str) -> Client {
+        Client::new(self.state(node).join("node.sock"))
+    }
+
+    /// A node's id.
+    ///
+    /// # Panics
+    /// If there is none of this name: the test is wrong.
+    #[expect(clippy::panic, reason = "a misspelt name is a mistake in the test")]
+    pub fn id(&self, node: &str) -> NodeId {
+        *self
+            .ids
+            .get(node)
+            .unwrap_or_else(|| panic!("no node is called {node}"))
+    }
+
+    /// The wire between nodes and broker.
+    pub const fn proxy(&self) -> &Proxy {
+        &self.proxy
+    }
+
+    /// The folder that everything is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A node's state folder, or the broker's data folder.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.path(name)
+    }
+
+    /// Runs a command of this node with something on its stdin.
+    ///
+    /// # Errors
+    /// If it cannot be run, or does not end. How it ends is in the output.
+    pub async fn run(&self, node: &str, arguments: &[&str], stdin: &[u8]) -> Result<Output> {
+        let mut child = command(&self.words(node, arguments))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(Error::io("starting a command"))?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // A command that does not read its input closes it, which is its right.
+            let _ = pipe.write_all(stdin).await;
+        }
+        let output = timeout(COMMAND_WITHIN, child.wait_with_output()).await;
+        let output = output.map_err(|_| Error::Timeout {
+            what: arguments.join(" "),
+            within: COMMAND_WITHIN,
+        })?;
+        let output = output.map_err(Error::io("running a command"))?;
+        Ok(Output {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a command of this node with `--json`, and reads the document it prints.
+    ///
+    /// # Errors
+    /// If it does not succeed, with what it said.
+    pub async fn json(&self, node: &str, arguments: &[&str]) -> Result<Value> {
+        let mut words = vec!["--json"];
+        words.extend_from_slice(arguments);
+        self.run(node, &words, b"").await?.json()
+    }
+
+    fn add_broker(&mut self) {
+        let url = self.proxy.url();
+        let data = self.path(Self::BROKER).into_os_string();
+        let mut words: Vec<OsString> = vec![self.program.clone().into()];
+        words.extend(
+            [
+                "--json",
+                "broker",
+                "run",
+                "--listen",
+                "127.0.0.1:0",
+                "--advertise",
+                &url,
+                "--data",
+            ]
+            .map(OsString::from),
+        );
+        words.push(data);
+        let process = Process::new(Self::BROKER, words, self.path("broker.log"));
+        self.processes.insert(Self::BROKER.to_owned(), process);
+    }
+
+    /// The command line of a node's command, on its host.
+    fn words(&self, node: &str, arguments: &[&str]) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec![
+            self.program.clone().into(),
+            "--state".into(),
+            self.state(node).into(),
+        ];
+        words.extend(arguments.iter().map(OsString::from));
+        match self.hosts.get(node) {
+            Some(host) => host.wrap(words),
+            None => words,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for process in self.processes.values() {
+                eprintln!("{}", process.log_end());
+            }
+        }
+    }
+}
+
+impl Output {
+    /// The JSON document it printed, if it succeeded.
+    ///
+    /// # Errors
+    /// `Process` with what it said otherwise.
+    pub fn json(&self) -> Result<Value> {
+        let failed = |what: &str| Error::Process {
+            process: "a command".to_owned(),
+            what: what.to_owned(),
+            log: format!("{}{}", self.stdout, self.stderr),
+        };
+        match self.code {
+            Some(0) => serde_json::from_str(&self.stdout).map_err(|_| failed("printed no JSON document")),
+            Some(code) => Err(failed(&format!("ended with {code}"))),
+            None => Err(failed("was ended by a signal")),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Frames as the proxy reads them, and descriptions of those that a rule waits for.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use waxwing_crypto::NodeId;
+use waxwing_protocol::link::{self, Delivery, Hello, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin};
+
+/// Which way a frame goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// From a node.
+    ToBroker,
+    /// From the broker.
+    ToNode,
+}
+
+/// A frame, read.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// A login, whose signature the proxy does not check.
+    Hello(Hello),
+    /// Any later frame from a node.
+    ToBroker(ToBroker),
+    /// The broker's part of a login.
+    Login(ToNodeLogin),
+    /// Any later frame from the broker.
+    ToNode(ToNode),
+    /// Something this version of the protocol does not have.
+    Unreadable,
+}
+
+impl Frame {
+    pub(super) fn read(direction: Direction, bytes: &[u8]) -> Self {
+        match direction {
+            Direction::ToBroker => match link::decode::<ToBrokerLogin>(bytes) {
+                Ok(ToBrokerLogin::Hello(signed)) => {
+                    Hello::peek(&signed).map_or(Self::Unreadable, Self::Hello)
+                }
+                Err(_) => link::decode(bytes).map_or(Self::Unreadable, Self::ToBroker),
+            },
+            Direction::ToNode => match link::decode(bytes) {
+                Ok(frame) => Self::ToNode(frame),
+                Err(_) => link::decode(bytes).map_or(Self::Unreadable, Self::Login),
+            },
+        }
+    }
+
+    /// The frame as bytes; none for what the proxy cannot sign or does not know.
+    pub(super) fn write(&self) -> Option<Bytes> {
+        match self {
+            Self::ToBroker(frame) => link::encode(frame).ok(),
+            Self::Login(frame) => link::encode(frame).ok(),
+            Self::ToNode(frame) => link::encode(frame).ok(),
+            Self::Hello(_) | Self::Unreadable => None,
+        }
+    }
+
+    /// Its name on the wire.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::ToBroker(frame) => match frame {
+                ToBroker::Send(_) => "send",
+                ToBroker::Settle(_) => "settle",
+                ToBroker::PrekeyPut(_) => "prekey.put",
+                ToBroker::PrekeyGet(_) => "prekey.get",
+                ToBroker::LogGet(_) => "log.get",
+                ToBroker::LogAppend(_) => "log.append",
+            },
+            Self::Login(frame) => match frame {
+                ToNodeLogin::Challenge(_) => "challenge",
+                ToNodeLogin::Welcome(_) => "welcome",
+                ToNodeLogin::GoAway(_) => "goaway",
+            },
+            Self::ToNode(frame) => match frame {
+                ToNode::Sent(_) => "sent",
+                ToNode::Deliver(_) => "deliver",
+                ToNode::Done(_) => "done",
+                ToNode::Prekeys(_) => "prekey",
+                ToNode::Log(_) => "log",
+                ToNode::Error(_) => "error",
+                ToNode::GoAway(_) => "goaway",
+            },
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The member that a login names.
+    pub(super) const fn member(&self) -> Option<NodeId> {
+        match self {
+            Self::Hello(Hello::Member(hello)) => Some(hello.node),
+            Self::Hello(Hello::Entering(_))
+            | Self::ToBroker(_)
+            | Self::Login(_)
+            | Self::ToNode(_)
+            | Self::Unreadable => None,
+        }
+    }
+}
+
+/// Tells whether a frame is the one.
+type Test = dyn Fn(&Frame) -> bool + Send + Sync;
+
+/// Describes frames: of which node's link, and what kind.
+#[derive(Clone)]
+pub struct When {
+    node: NodeId,
+    test: Arc<Test>,
+}
+
+impl When {
+    /// Frames of this node's link, of this name.
+    pub fn named(node: NodeId, name: &'static str) -> Self {
+        Self::matches(node, move |frame| frame.name() == name)
+    }
+
+    /// A `deliver` to this node with an envelope in it.
+    pub fn envelope(node: NodeId) -> Self {
+        Self::delivery(node, |delivery| matches!(delivery, Delivery::Envelope(_)))
+    }
+
+    /// A `deliver` to this node with a notice in it: what became of a message it sent.
+    pub fn notice(node: NodeId) -> Self {
+        Self::delivery(node, |delivery| matches!(delivery, Delivery::Notice(_)))
+    }
+
+    /// A `settle` from this node with a receipt or nack in it.
+    pub fn settlement(node: NodeId) -> Self {
+        Self::matches(
+            node,
+            |frame| matches!(frame, Frame::ToBroker(ToBroker::Settle(settle)) if !settle.items.is_empty()),
+        )
+    }
+
+    /// Frames of this node's link that pass a test.
+    pub fn matches(node: NodeId, test: impl Fn(&Frame) -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            node,
+            test: Arc::new(test),
+        }
+    }
+
+    fn delivery(node: NodeId, test: fn(&Delivery) -> bool) -> Self {
+        Self::matches(
+            node,
+            move |frame| matches!(frame, Frame::ToNode(ToNode::Deliver(deliver)) if deliver.items.iter().any(test)),
+        )
+    }
+
+    pub(super) fn describes(&self, node: Option<NodeId>, frame: &Frame) -> bool {
+        node == Some(self.node) && (self.test)(frame)
+    }
+}
+
+impl fmt::Debug for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "When(node {})", self.node)
+    }
+}

@@ -1,0 +1,154 @@
+//! One link through the proxy: four futures, of which the first to end ends all.
+
+use std::future::pending;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
+use tokio_util::sync::CancellationToken;
+use waxwing_crypto::NodeId;
+use waxwing_protocol::link::{PATH, SUBPROTOCOL};
+
+use super::frame::{Direction, Frame};
+use super::rules::Action;
+use super::{Shared, lock};
+
+type Socket = WebSocketStream<TcpStream>;
+
+/// Frames read and not yet passed on, per direction. More than any window holds, so that a held frame does not keep the
+/// reader from noticing that its end is gone.
+const QUEUED: usize = 4_096;
+
+/// Opens the WebSocket on both sides, or on neither.
+pub(super) async fn upgrade(
+    node: TcpStream,
+    broker: TcpStream,
+    address: SocketAddr,
+) -> Option<(Socket, Socket)> {
+    let mut request = format!("ws://{address}{PATH}").into_client_request().ok()?;
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let (broker, _) = client_async(request, broker).await.ok()?;
+    #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
+    let echo = |_: &Request, mut response: Response| {
+        response
+            .headers_mut()
+            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        Ok(response)
+    };
+    let node = accept_hdr_async(node, echo).await.ok()?;
+    Some((node, broker))
+}
+
+/// Passes frames both ways until either end is gone.
+pub(super) async fn run(node: Socket, broker: Socket, shared: &Arc<Shared>) {
+    let member = Arc::new(Mutex::new(None));
+    let (to_node, from_node) = node.split();
+    let (to_broker, from_broker) = broker.split();
+    let lane = |direction| Lane {
+        direction,
+        member: Arc::clone(&member),
+        shared: Arc::clone(shared),
+    };
+    tokio::select! {
+        () = lane(Direction::ToBroker).run(from_node, to_broker) => {}
+        () = lane(Direction::ToNode).run(from_broker, to_node) => {}
+    }
+}
+
+/// One direction of a link.
+struct Lane {
+    direction: Direction,
+    member: Arc<Mutex<Option<NodeId>>>,
+    shared: Arc<Shared>,
+}
+
+/// Why a direction has nothing more to pass on.
+struct Ended;
+
+impl Lane {
+    async fn run(self, from: SplitStream<Socket>, to: SplitSink<Socket, Message>) {
+        let (queue, queued) = mpsc::channel(QUEUED);
+        let gone = CancellationToken::new();
+        // Reading ends first and closes the queue; what was read is still passed on, and then the link ends.
+        let reading = async {
+            read(from, queue, &gone).await;
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = self.write(to, queued, &gone) => {}
+            () = reading => {}
+        }
+    }
+
+    async fn write(
+        &self,
+        mut to: SplitSink<Socket, Message>,
+        mut queued: mpsc::Receiver<Message>,
+        gone: &CancellationToken,
+    ) {
+        while let Some(message) = queued.recv().await {
+            let Ok(messages) = self.decide(message, gone).await else {
+                break;
+            };
+            for message in messages {
+                if to.send(message).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// What goes on in place of this message.
+    async fn decide(&self, message: Message, gone: &CancellationToken) -> Result<Vec<Message>, Ended> {
+        let Message::Binary(bytes) = message else {
+            return Ok(vec![message]);
+        };
+        let frame = Frame::read(self.direction, &bytes);
+        if let Some(member) = frame.member() {
+            *lock(&self.member) = Some(member);
+        }
+        let member = *lock(&self.member);
+        self.shared.capture(member, self.direction, &frame, &bytes);
+        let action = lock(&self.shared.rules).take(member, &frame);
+        let pass = Ok(vec![Message::Binary(bytes)]);
+        match action {
+            None => pass,
+            Some(Action::Hold(released)) => tokio::select! {
+                _ = released => pass,
+                () = gone.cancelled() => Err(Ended),
+            },
+            Some(Action::Drop) => Ok(Vec::new()),
+            Some(Action::Cut) => Err(Ended),
+            Some(Action::Rewrite(rewrite)) => Ok(rewrite(frame)
+                .iter()
+                .filter_map(Frame::write)
+                .map(Message::Binary)
+                .collect()),
+        }
+    }
+}
+
+/// Reads one end until it is gone, and says so.
+async fn read(mut from: SplitStream<Socket>, queue: mpsc::Sender<Message>, gone: &CancellationToken) {
+    while let Some(Ok(message)) = from.next().await {
+        // Each side's pings are answered by the proxy: the WebSocket does so by itself.
+        if matches!(message, Message::Ping(_) | Message::Pong(_)) {
+            continue;
+        }
+        if queue.send(message).await.is_err() {
+            break;
+        }
+    }
+    gone.cancel();
+}

@@ -1,0 +1,207 @@
+//! The wire between nodes and broker, in the test's hand: a WebSocket proxy that reads every frame it passes on.
+//!
+//! It ends the WebSocket on both sides and passes frames on verbatim. It knows frames by the protocol's own codec, and
+//! a link's node by its `hello`. A rule waits for the next frame it describes and then holds it, drops it, cuts the link
+//! at it, or puts others in its place; it can wait for one frame or stay.
+//!
+//! ```text
+//! node  <- link -> Proxy <- link -> broker
+//!                  per direction: read -> queue -> rules -> write
+//! ```
+//!
+//! While a frame is held, what follows it in its direction waits behind it, and a link whose end is gone ends: a frame
+//! held when its sender is killed is a frame that was never sent.
+
+mod frame;
+mod link;
+mod rules;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use waxwing_crypto::NodeId;
+
+pub use frame::{Direction, Frame, When};
+use rules::{Action, Rules};
+pub use rules::{Happened, Held, Hold};
+
+use crate::error::{Error, Result};
+
+/// A broker on the same machine answers at once, or is not there.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// A frame that passed, or would have.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    /// When, since the proxy started.
+    pub at: Duration,
+    /// The link's node; none on an entering link.
+    pub node: Option<NodeId>,
+    /// Which way it went.
+    pub direction: Direction,
+    /// The frame, read.
+    pub frame: Frame,
+    /// The frame as it was sent.
+    pub bytes: Bytes,
+}
+
+/// A proxy on a port of its own. Dropping it cuts every link.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What links and the test share.
+#[derive(Debug)]
+struct Shared {
+    broker: Mutex<Option<SocketAddr>>,
+    rules: Mutex<Rules>,
+    captured: Mutex<Vec<Captured>>,
+    /// Ends the links of the moment; replaced when used.
+    links: Mutex<CancellationToken>,
+    started: Instant,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Proxy {
+    /// Listens on a free port of the loopback interface. Until it is told where the broker is, it refuses links.
+    ///
+    /// # Errors
+    /// If no port can be had.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .map_err(Error::io("listening"))?;
+        let address = listener.local_addr().map_err(Error::io("listening"))?;
+        let shared = Arc::new(Shared {
+            broker: Mutex::default(),
+            rules: Mutex::default(),
+            captured: Mutex::default(),
+            links: Mutex::default(),
+            started: Instant::now(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        shared.tasks.spawn(accept(listener, Arc::clone(&shared)));
+        Ok(Self { address, shared })
+    }
+
+    /// The URL that nodes dial.
+    pub fn url(&self) -> String {
+        format!("ws://{}", self.address)
+    }
+
+    /// Says where the broker is now, or that there is none.
+    pub fn set_broker(&self, address: Option<SocketAddr>) {
+        *lock(&self.shared.broker) = address;
+    }
+
+    /// Holds the next such frame until the test lets it go.
+    pub fn hold(&self, when: When) -> Hold {
+        Hold::new(when, &mut lock(&self.shared.rules))
+    }
+
+    /// Loses the next such frame. The link goes on.
+    pub fn drop_next(&self, when: When) -> Happened {
+        self.once(when, Action::Drop)
+    }
+
+    /// Cuts the link in place of the next such frame.
+    pub fn cut_at(&self, when: When) -> Happened {
+        self.once(when, Action::Cut)
+    }
+
+    /// Puts what `rewrite` makes of the next such frame in its place.
+    pub fn rewrite_next(
+        &self,
+        when: When,
+        rewrite: impl FnOnce(Frame) -> Vec<Frame> + Send + 'static,
+    ) -> Happened {
+        self.once(when, Action::Rewrite(Box::new(rewrite)))
+    }
+
+    /// Cuts every link there is. Nodes come back by themselves.
+    pub fn cut_links(&self) {
+        std::mem::take(&mut *lock(&self.shared.links)).cancel();
+    }
+
+    /// Everything that went over the wire so far, in the order it was read.
+    pub fn captured(&self) -> Vec<Captured> {
+        lock(&self.shared.captured).clone()
+    }
+
+    fn once(&self, when: When, action: Action) -> Happened {
+        lock(&self.shared.rules).add(when, action)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+    }
+}
+
+impl Shared {
+    fn capture(&self, node: Option<NodeId>, direction: Direction, frame: &Frame, bytes: &Bytes) {
+        lock(&self.captured).push(Captured {
+            at: self.started.elapsed(),
+            node,
+            direction,
+            frame: frame.clone(),
+            bytes: bytes.clone(),
+        });
+    }
+}
+
+/// Takes links until the proxy is dropped.
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let stop = shared.stop.clone();
+    let links = async {
+        loop {
+            // A failing accept means no more descriptors: the test will say so.
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
+            };
+            let broker = *lock(&shared.broker);
+            // Without a broker the connection closes at once, as if refused.
+            let Some(broker) = broker else { continue };
+            let cut = lock(&shared.links).clone();
+            let link = join(stream, broker, Arc::clone(&shared));
+            let stop = shared.stop.clone();
+            shared.tasks.spawn(async move {
+                tokio::select! {
+                    () = link => {}
+                    () = cut.cancelled() => {}
+                    () = stop.cancelled() => {}
+                }
+            });
+        }
+    };
+    tokio::select! {
+        () = links => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// One link, end to end. How it ends is the ends' business.
+async fn join(node: TcpStream, broker: SocketAddr, shared: Arc<Shared>) {
+    let Ok(Ok(upstream)) = timeout(CONNECT_WITHIN, TcpStream::connect(broker)).await else {
+        return;
+    };
+    if let Some((node, broker)) = link::upgrade(node, upstream, broker).await {
+        link::run(node, broker, &shared).await;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
