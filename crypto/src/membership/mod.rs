@@ -5,11 +5,11 @@
 //! in order.
 //!
 //! ```text
-//! founder      signs a genesis ([`Roster::found`]); its hash names the mesh
-//! writer       [`Roster::entry`] (fills in mesh, seq, prev, at) -> [`Entry::sign`] -> append; durable before it is sent
-//! broker       [`Roster::apply`], commit, push to everybody; refuses an entry that is not at the head, then the
+//! founder      signs a genesis (Roster::found); its hash names the mesh
+//! writer       Roster::entry (fills in mesh, seq, prev, at) -> Entry::sign -> append; durable before it is sent
+//! broker       Roster::apply, commit, push to everybody; refuses an entry that is not at the head, then the
 //!              writer fetches what is new and signs again
-//! reader       [`SignedEntry::verify`] (bounds, form, signatures) -> the rules ([`Rule`]) -> the roster changes,
+//! reader       SignedEntry::verify (bounds, form, signatures) -> the rules (Rule) -> the roster changes,
 //!              or, on any error, does not
 //! ```
 //!

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::error::{Error, Result};
 use crate::id::{Digest, MeshId, Name, NodeId, Timestamp};
@@ -16,6 +16,7 @@ pub const MAX_CLOCK_SKEW: Duration = Duration::from_mins(5);
 
 /// The state of a mesh's membership log at its head. Begins with a genesis, changes only by [`Roster::apply`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(remote = "Self")]
 pub struct Roster {
     pub(super) mesh: MeshId,
     pub(super) name: Name,
@@ -236,9 +237,22 @@ impl Roster {
     /// # Errors
     /// `Malformed` if it is no snapshot of this version.
     pub fn restore(snapshot: &[u8]) -> Result<Self> {
-        let mut roster: Self = rmp_serde::from_slice(snapshot).map_err(|_| Error::Malformed("roster"))?;
+        rmp_serde::from_slice(snapshot).map_err(|_| Error::Malformed("roster"))
+    }
+}
+
+impl Serialize for Roster {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+/// With the index, without which a roster would take every key for a new one.
+impl<'de> Deserialize<'de> for Roster {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut roster = Self::deserialize(deserializer)?;
         if roster.hashes.is_empty() {
-            return Err(Error::Malformed("roster"));
+            return Err(de::Error::custom("a log has at least one entry"));
         }
         roster.index = Index::of(&roster);
         Ok(roster)

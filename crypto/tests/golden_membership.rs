@@ -1,0 +1,384 @@
+//! Bytes that must never change: a log with an entry of each body, state keys, a token, recovery words and a host
+//! record, all made from fixed seeds and compared with what is kept in tests/vectors/.
+//!
+//! `WAXWING_BLESS=1 cargo test -p waxwing-crypto --test golden_membership` writes the files anew. Once there are
+//! meshes, a change here means that they can no longer be read.
+#![expect(clippy::unwrap_used, reason = "a test's setup may panic")]
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+use data_encoding::HEXLOWER;
+use rand_core::{TryCryptoRng, TryRng};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use waxwing_crypto::host::{Evidence, HostKey, HostRecord, Verdict};
+use waxwing_crypto::membership::{
+    Body, Genesis, Grant, InviteSeed, InviteToken, Join, Leave, NewEpoch, NewInvite, NewMember,
+    RecoverySecret, Resume, Revoke, Role, Roster, SignedEntry, Target, Update,
+};
+use waxwing_crypto::state_key::{SealedStateKeys, StateKey, StateKeys};
+use waxwing_crypto::{Digest, SealingKey, Signature, SigningKey, Timestamp, VerifyingKey};
+
+#[test]
+fn the_log_is_as_it_was() {
+    let (log, roster) = write_log();
+    let entries: Vec<_> = log.iter().map(|(name, entry)| show(name, entry)).collect();
+    let kept = golden(
+        "membership.json",
+        &json!({ "mesh": roster.mesh(), "entries": entries }),
+    );
+    let read: Vec<_> = kept["entries"].as_array().unwrap().iter().map(read).collect();
+    assert_eq!(Roster::replay(&read).unwrap(), roster);
+    for (entry, kept) in read.iter().zip(kept["entries"].as_array().unwrap()) {
+        assert_eq!(entry.hash().to_string(), kept["hash"]);
+    }
+}
+
+#[test]
+fn state_keys_are_as_they_were() {
+    let mut keys = StateKeys::found(&mut Seeded::new(1));
+    keys.add(2, StateKey::generate(&mut Seeded::new(2))).unwrap();
+    let recipient = SealingKey::from_seed(&[3; 32]);
+    let sealed = keys
+        .seal_to(&recipient.public().unwrap(), &mut Seeded::new(4))
+        .unwrap();
+    let shown: Vec<_> = keys
+        .iter()
+        .map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) }))
+        .collect();
+    let vector = json!({ "keys": shown, "recipient_seed": hex(&[3; 32]), "sealed": hex(sealed.as_bytes()) });
+    let kept = golden("state_keys.json", &vector);
+    let opened = SealedStateKeys::from_bytes(bytes(&kept["sealed"]).into())
+        .unwrap()
+        .open(&recipient)
+        .unwrap();
+    let opened: Vec<_> = opened
+        .iter()
+        .map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) }))
+        .collect();
+    assert_eq!(kept["keys"], json!(opened));
+}
+
+#[test]
+fn a_token_is_as_it_was() {
+    let mesh = write_log().1.mesh();
+    let seed = InviteSeed::from_bytes(&[5; 32]);
+    let (signing, sealing) = (seed.signing_key().public(), seed.sealing_key().public().unwrap());
+    let make = |url, pin| {
+        InviteToken::new(url, mesh, seed.clone(), pin)
+            .unwrap()
+            .reveal()
+            .to_string()
+    };
+    let vector = json!({
+        "mesh": mesh,
+        "seed": hex(&[5; 32]),
+        "signing": hex(signing.as_bytes()),
+        "sealing": hex(&sealing.to_bytes()),
+        "public": make("wss://broker.example", None),
+        "pinned": make("wss://192.0.2.7:7400", Some([6; 32])),
+    });
+    let kept = golden("token.json", &vector);
+    for (name, url, pin) in [
+        ("public", "wss://broker.example", None),
+        ("pinned", "wss://192.0.2.7:7400", Some(&[6; 32])),
+    ] {
+        let token: InviteToken = kept[name].as_str().unwrap().parse().unwrap();
+        assert_eq!((token.broker_url(), token.mesh(), token.pin()), (url, mesh, pin));
+        assert_eq!(token.seed().signing_key().public(), signing);
+    }
+}
+
+#[test]
+fn recovery_words_are_as_they_were() {
+    let secret = RecoverySecret::generate(&mut Seeded::new(7));
+    let key = secret.signing_key().public();
+    let kept = golden(
+        "recovery.json",
+        &json!({ "words": *secret.reveal_words(), "signing": hex(key.as_bytes()) }),
+    );
+    let read: RecoverySecret = kept["words"].as_str().unwrap().parse().unwrap();
+    assert_eq!(read.signing_key().public(), key);
+}
+
+#[test]
+fn host_records_are_as_they_were() {
+    let key = HostKey::from_bytes([8; 32]);
+    let macs = [
+        ("eth0", [0, 1, 2, 3, 4, 5]),
+        ("docker0", [0x02, 0x42, 0, 0, 0, 1]),
+        ("wlan0", [0, 1, 2, 3, 4, 6]),
+    ];
+    let seen = [
+        (
+            "configured",
+            Evidence::new(Some("rack-7"), Some("feedbeef"), macs),
+        ),
+        ("machine_id", Evidence::new(None, Some("feedbeef"), macs)),
+        ("macs", Evidence::new(None, None, macs)),
+        ("random", Evidence::new::<&str>(None, None, [])),
+    ];
+    let vectors = seen.each_ref().map(|(source, evidence)| {
+        let record = HostRecord::observe(evidence, &key, &mut Seeded::new(9));
+        json!({ "source": source, "record": record.to_json(), "commitment": record.commitment() })
+    });
+    let kept = golden(
+        "host.json",
+        &json!({ "host_key": hex(&[8; 32]), "records": vectors }),
+    );
+    for (kept, (source, evidence)) in kept["records"].as_array().unwrap().iter().zip(&seen) {
+        let record = HostRecord::from_json(kept["record"].as_str().unwrap()).unwrap();
+        assert_eq!(
+            (record.source().as_str(), record.commitment().to_string().into()),
+            (*source, kept["commitment"].clone())
+        );
+        assert!(matches!(
+            record.judge(evidence, &key),
+            Verdict::Run { updated: None, .. }
+        ));
+    }
+}
+
+/// A log with one entry of each body, and every optional field at least once.
+fn write_log() -> (Vec<(&'static str, SignedEntry)>, Roster) {
+    let mut log = Log::found();
+    log.admit();
+    log.update();
+    log.end();
+    (log.entries, log.roster)
+}
+
+/// Key 1 is the founder's, 2 and then 3 are alpha's, 4 is beta's, 7 and 8 are invites'.
+struct Log {
+    entries: Vec<(&'static str, SignedEntry)>,
+    roster: Roster,
+}
+
+impl Log {
+    fn found() -> Self {
+        let genesis = Genesis {
+            name: "golden".parse().unwrap(),
+            founder: newcomer(1, "founder"),
+            recovery: recovery().public(),
+            state_keys: state_keys(10),
+        };
+        let at = Timestamp::from_millis(1_800_000_000_000);
+        let (first, roster) = Roster::found(at, genesis, &key(1)).unwrap();
+        Self {
+            entries: vec![("genesis", first)],
+            roster,
+        }
+    }
+
+    fn append(&mut self, name: &'static str, body: Body, keys: &[&SigningKey]) {
+        let at = Timestamp::from_millis(self.roster.at().as_millis() + 1_000);
+        let signed = self.roster.entry(at, body).sign(keys);
+        self.roster.apply(&signed).unwrap();
+        self.entries.push((name, signed));
+    }
+
+    fn admit(&mut self) {
+        let invite = InviteSeed::from_bytes(&[5; 32]).signing_key();
+        let join = |n, name| {
+            Body::Join(Join {
+                member: newcomer(n, name),
+                invite: invite.public(),
+            })
+        };
+        self.append(
+            "invite",
+            Body::Invite(new_invite(invite.public(), None)),
+            &[&key(1)],
+        );
+        let named = new_invite(key(7).public(), Some("printer"));
+        self.append("invite for a name", Body::Invite(named), &[&key(1)]);
+        self.append("join", join(2, "alpha"), &[&invite, &key(2)]);
+        self.append("second join", join(4, "beta"), &[&invite, &key(4)]);
+    }
+
+    fn update(&mut self) {
+        let node = key(2).public().node_id();
+        let host = |n| Some(Digest::from_bytes([n; 32]));
+        let all = Update {
+            node,
+            signing: Some(key(3).public()),
+            sealing: Some(sealing(3)),
+            host: host(33),
+        };
+        self.append("update", Body::Update(all), &[&key(2), &key(3)]);
+        let one = Update {
+            node,
+            signing: None,
+            sealing: None,
+            host: host(34),
+        };
+        self.append("update of the host", Body::Update(one), &[&key(3)]);
+        self.append(
+            "grant",
+            Body::Grant(Grant {
+                node,
+                role: Role::Admin,
+            }),
+            &[&key(1)],
+        );
+        let epoch = NewEpoch {
+            n: 2,
+            keys: Digest::from_bytes([44; 32]),
+        };
+        self.append("epoch", Body::Epoch(epoch), &[&key(3)]);
+    }
+
+    fn end(&mut self) {
+        let (founder, guest) = (key(1).public().node_id(), key(4).public().node_id());
+        self.append("leave", Body::Leave(Leave { node: guest }), &[&key(4)]);
+        let epoch = Some(NewEpoch {
+            n: 3,
+            keys: Digest::from_bytes([45; 32]),
+        });
+        let revoke = Revoke {
+            target: Target::Node(founder),
+            reason: "lost laptop".parse().unwrap(),
+            epoch,
+        };
+        self.append("revoke", Body::Revoke(revoke), &[&key(3)]);
+        let late = new_invite(key(8).public(), None);
+        self.append("late invite", Body::Invite(late), &[&key(3)]);
+        let target = Target::Invite(key(8).public());
+        let revoke = Revoke {
+            target,
+            reason: "".parse().unwrap(),
+            epoch: None,
+        };
+        self.append("revoke of an invite", Body::Revoke(revoke), &[&recovery()]);
+        let head = self.roster.head();
+        self.append("resume", Body::Resume(Resume { head }), &[&recovery()]);
+    }
+}
+
+fn recovery() -> SigningKey {
+    RecoverySecret::from_bytes(&[6; 32]).signing_key()
+}
+
+fn key(n: u8) -> SigningKey {
+    SigningKey::from_seed(&[n; 32])
+}
+
+fn sealing(n: u8) -> waxwing_crypto::SealingPublicKey {
+    SealingKey::from_seed(&[n; 32]).public().unwrap()
+}
+
+fn newcomer(n: u8, name: &str) -> NewMember {
+    let (name, signing) = (name.parse().unwrap(), key(n).public());
+    NewMember {
+        name,
+        signing,
+        sealing: sealing(n),
+        host: Digest::from_bytes([n; 32]),
+    }
+}
+
+fn state_keys(seed: u8) -> SealedStateKeys {
+    let mut rng = Seeded::new(seed);
+    StateKeys::found(&mut rng).seal_to(&sealing(1), &mut rng).unwrap()
+}
+
+fn new_invite(key: VerifyingKey, name: Option<&str>) -> NewInvite {
+    NewInvite {
+        key,
+        sealing: sealing(5),
+        role: Role::Member,
+        uses: 2,
+        expires: Timestamp::from_millis(1_800_000_086_400),
+        name: name.map(|name| name.parse().unwrap()),
+        state_keys: state_keys(11),
+    }
+}
+
+fn show(name: &str, entry: &SignedEntry) -> Value {
+    let signatures: Vec<_> = entry
+        .signatures
+        .iter()
+        .map(|signature| hex(signature.as_bytes()))
+        .collect();
+    json!({ "name": name, "bytes": hex(&entry.bytes), "signatures": signatures, "hash": entry.hash() })
+}
+
+fn read(vector: &Value) -> SignedEntry {
+    let signatures = vector["signatures"].as_array().unwrap();
+    let signatures = signatures
+        .iter()
+        .map(|signature| Signature::from_bytes(&bytes(signature)).unwrap())
+        .collect();
+    SignedEntry {
+        bytes: bytes(&vector["bytes"]).into(),
+        signatures,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
+}
+
+fn bytes(hex: &Value) -> Vec<u8> {
+    HEXLOWER.decode(hex.as_str().unwrap().as_bytes()).unwrap()
+}
+
+/// Compares with the file, or writes it; either way, what is in the file now. Every vector in it is text, so equal
+/// values mean equal bytes, whatever order the keys are in.
+fn golden(file: &str, vector: &Value) -> Value {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/vectors")
+        .join(file);
+    if std::env::var_os("WAXWING_BLESS").is_some() {
+        std::fs::write(&path, serde_json::to_string_pretty(vector).unwrap() + "\n").unwrap();
+    }
+    let kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert!(
+        kept == *vector,
+        "{file} differs from what is made now:\n{vector:#}"
+    );
+    kept
+}
+
+/// SHA-256 of a seed and a counter: random to look at, and the same each time.
+struct Seeded {
+    seed: u8,
+    count: u64,
+}
+
+impl Seeded {
+    fn new(seed: u8) -> Self {
+        Self { seed, count: 0 }
+    }
+}
+
+impl TryRng for Seeded {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut word = [0; 4];
+        self.try_fill_bytes(&mut word)?;
+        Ok(u32::from_be_bytes(word))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut word = [0; 8];
+        self.try_fill_bytes(&mut word)?;
+        Ok(u64::from_be_bytes(word))
+    }
+
+    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
+        for chunk in dst.chunks_mut(32) {
+            self.count += 1;
+            let block = Sha256::new()
+                .chain_update([self.seed])
+                .chain_update(self.count.to_be_bytes())
+                .finalize();
+            chunk.copy_from_slice(&block[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Seeded {}
