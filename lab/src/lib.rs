@@ -19,6 +19,7 @@ mod host;
 mod mesh;
 mod process;
 pub mod proxy;
+mod scan;
 mod wait;
 
 pub use error::{Error, Result};
@@ -27,4 +28,5 @@ pub use host::Host;
 pub use mesh::{Lab, Output};
 pub use process::Process;
 pub use proxy::{Captured, Frame, Proxy, When};
+pub use scan::Scan;
 pub use wait::eventually;

@@ -12,7 +12,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use waxwing_client::{Client, NodeId, api};
 
+use crate::apps::{Reader, Sender};
 use crate::error::{Error, Result};
+use crate::history::Recorder;
 use crate::host::Host;
 use crate::process::{Process, command};
 use crate::proxy::Proxy;
@@ -33,9 +35,10 @@ const LINKED_WITHIN: Duration = Duration::from_secs(45);
 #[derive(Debug)]
 pub struct Lab {
     program: PathBuf,
+    // Before the folder, so that they are gone when it goes.
+    processes: BTreeMap<String, Process>,
     folder: TempDir,
     proxy: Proxy,
-    processes: BTreeMap<String, Process>,
     ids: BTreeMap<String, NodeId>,
     founder: Option<String>,
     hosts: BTreeMap<String, Host>,
@@ -61,19 +64,28 @@ impl Lab {
     /// # Errors
     /// If it does not start.
     pub async fn start(program: impl Into<PathBuf>) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("waxwing-lab-").tempdir();
-        let mut lab = Self {
-            program: program.into(),
-            folder: folder.map_err(Error::io("making a temporary folder"))?,
-            proxy: Proxy::start().await?,
-            processes: BTreeMap::new(),
-            ids: BTreeMap::new(),
-            founder: None,
-            hosts: BTreeMap::new(),
-        };
+        let mut lab = Self::without_broker(program).await?;
         lab.add_broker();
         lab.restart(Self::BROKER).await?;
         Ok(lab)
+    }
+
+    /// A folder and a proxy, for a test that brings its own broker: the proxy must be told where it is, and the broker
+    /// to go by the proxy's URL.
+    ///
+    /// # Errors
+    /// If there is no room or no port.
+    pub async fn without_broker(program: impl Into<PathBuf>) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("waxwing-lab-").tempdir();
+        Ok(Self {
+            program: program.into(),
+            processes: BTreeMap::new(),
+            folder: folder.map_err(Error::io("making a temporary folder"))?,
+            proxy: Proxy::start().await?,
+            ids: BTreeMap::new(),
+            founder: None,
+            hosts: BTreeMap::new(),
+        })
     }
 
     /// A broker and these nodes, all linked. The first founds the mesh and is its admin.
@@ -214,6 +226,25 @@ impl Lab {
     /// An app's handle on a node.
     pub fn client(&self, node: &str) -> Client {
         Client::new(self.state(node).join("node.sock"))
+    }
+
+    /// An app that sends from a node.
+    pub fn sender(&self, node: &str, record: &Recorder) -> Sender {
+        Sender {
+            node: node.to_owned(),
+            client: self.client(node),
+            record: record.clone(),
+        }
+    }
+
+    /// An app that reads every mailbox of a node, from the beginning.
+    pub fn reader(&self, node: &str, record: &Recorder) -> Reader {
+        Reader {
+            node: node.to_owned(),
+            client: self.client(node),
+            record: record.clone(),
+            cursor: 0,
+        }
     }
 
     /// A node's id.

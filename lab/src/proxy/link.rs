@@ -22,7 +22,7 @@ use super::frame::{Direction, Frame};
 use super::rules::Action;
 use super::{Shared, lock};
 
-type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<TcpStream>;
 
 /// Frames read and not yet passed on, per direction. More than any window holds, so that a held frame does not keep the
 /// reader from noticing that its end is gone.
@@ -34,20 +34,30 @@ pub(super) async fn upgrade(
     broker: TcpStream,
     address: SocketAddr,
 ) -> Option<(Socket, Socket)> {
+    let broker = dial(broker, address).await?;
+    let node = answer(node).await?;
+    Some((node, broker))
+}
+
+/// Opens a WebSocket as a node does.
+pub(super) async fn dial(stream: TcpStream, address: SocketAddr) -> Option<Socket> {
     let mut request = format!("ws://{address}{PATH}").into_client_request().ok()?;
     request
         .headers_mut()
         .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
-    let (broker, _) = client_async(request, broker).await.ok()?;
+    client_async(request, stream).await.ok().map(|(socket, _)| socket)
+}
+
+/// Answers one as a broker does.
+pub(super) async fn answer(stream: TcpStream) -> Option<Socket> {
     #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
-    let echo = |_: &Request, mut response: Response| {
+    let protocol = |_: &Request, mut response: Response| {
         response
             .headers_mut()
             .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
     };
-    let node = accept_hdr_async(node, echo).await.ok()?;
-    Some((node, broker))
+    accept_hdr_async(stream, protocol).await.ok()
 }
 
 /// Passes frames both ways until either end is gone.

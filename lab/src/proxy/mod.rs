@@ -205,3 +205,6 @@ async fn join(node: TcpStream, broker: SocketAddr, shared: Arc<Shared>) {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! Between a node and a broker that say what the test tells them to.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use waxwing_crypto::membership::LogHead;
+use waxwing_crypto::{Digest, MeshId, SigningKey};
+use waxwing_protocol::link::{Done, Hello, LogGet, MemberHello, ToBroker, ToBrokerLogin, ToNode, encode};
+
+use super::link::Socket;
+use super::*;
+
+const NODE: NodeId = NodeId::from_bytes([7; 16]);
+
+/// A proxy, and both ends of one link through it, after the node's hello.
+async fn linked() -> (Proxy, Socket, Socket) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = Proxy::start().await.unwrap();
+    proxy.set_broker(Some(listener.local_addr().unwrap()));
+    let dial = async {
+        let stream = TcpStream::connect(proxy.address).await.unwrap();
+        link::dial(stream, proxy.address).await.unwrap()
+    };
+    let answer = async { link::answer(listener.accept().await.unwrap().0).await.unwrap() };
+    let (mut node, mut broker) = tokio::join!(dial, answer);
+    send(&mut node, hello()).await;
+    receive(&mut broker).await;
+    (proxy, node, broker)
+}
+
+fn hello() -> Bytes {
+    let hello = Hello::Member(MemberHello {
+        nonce: [0; 32],
+        url: "ws://127.0.0.1".to_owned(),
+        mesh: MeshId::from_bytes([1; 16]),
+        node: NODE,
+        head: LogHead {
+            seq: 1,
+            hash: Digest::from_bytes([2; 32]),
+        },
+    });
+    encode(&ToBrokerLogin::Hello(
+        hello.sign(&SigningKey::from_seed(&[3; 32])).unwrap(),
+    ))
+    .unwrap()
+}
+
+fn ask(req: u64) -> Bytes {
+    encode(&ToBroker::LogGet(LogGet { req, after: 0 })).unwrap()
+}
+
+fn done(req: u64) -> Bytes {
+    encode(&ToNode::Done(Done { req })).unwrap()
+}
+
+async fn send(socket: &mut Socket, bytes: Bytes) {
+    socket.send(Message::Binary(bytes)).await.unwrap();
+}
+
+/// The next frame, or none if the link has ended.
+async fn receive(socket: &mut Socket) -> Option<Bytes> {
+    match socket.next().await {
+        Some(Ok(Message::Binary(bytes))) => Some(bytes),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn frames_pass_verbatim_both_ways_and_are_known_by_name_and_node() {
+    let (proxy, mut node, mut broker) = linked().await;
+    send(&mut node, ask(1)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(1)));
+    send(&mut broker, done(1)).await;
+    assert_eq!(receive(&mut node).await, Some(done(1)));
+    send(&mut node, Bytes::from_static(b"not a frame")).await;
+    assert_eq!(receive(&mut broker).await.unwrap(), "not a frame");
+    let seen: Vec<_> = proxy
+        .captured()
+        .iter()
+        .map(|frame| (frame.node, frame.frame.name()))
+        .collect();
+    assert_eq!(
+        seen,
+        ["hello", "log.get", "done", "unreadable"].map(|name| (Some(NODE), name))
+    );
+}
+
+#[tokio::test]
+async fn a_held_frame_waits_with_all_that_follows_it_while_the_other_direction_goes_on() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let hold = proxy.hold(When::named(NODE, "log.get"));
+    send(&mut node, ask(1)).await;
+    send(&mut node, ask(2)).await;
+    let held = hold.held().await.unwrap();
+    send(&mut broker, done(9)).await;
+    assert_eq!(receive(&mut node).await, Some(done(9)));
+    held.release();
+    assert_eq!(receive(&mut broker).await, Some(ask(1)));
+    assert_eq!(receive(&mut broker).await, Some(ask(2)));
+}
+
+#[tokio::test]
+async fn a_frame_held_when_its_sender_is_gone_was_never_sent() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let hold = proxy.hold(When::named(NODE, "log.get"));
+    send(&mut node, ask(1)).await;
+    let held = hold.held().await.unwrap();
+    drop(node);
+    assert_eq!(receive(&mut broker).await, None);
+    held.release();
+}
+
+#[tokio::test]
+async fn frames_are_dropped_rewritten_and_cut_once() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let dropped = proxy.drop_next(When::named(NODE, "log.get"));
+    send(&mut node, ask(1)).await;
+    send(&mut node, ask(2)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(2)));
+    dropped.happened().await.unwrap();
+
+    let rewritten = proxy.rewrite_next(When::named(NODE, "done"), |frame| vec![frame.clone(), frame]);
+    send(&mut broker, done(2)).await;
+    assert_eq!(
+        (receive(&mut node).await, receive(&mut node).await),
+        (Some(done(2)), Some(done(2)))
+    );
+    rewritten.happened().await.unwrap();
+
+    let cut = proxy.cut_at(When::named(NODE, "log.get"));
+    send(&mut node, ask(3)).await;
+    assert_eq!(
+        (receive(&mut node).await, receive(&mut broker).await),
+        (None, None)
+    );
+    cut.happened().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_withdrawn_rule_and_a_rule_of_another_node_apply_to_nothing() {
+    let (proxy, mut node, mut broker) = linked().await;
+    drop(proxy.hold(When::named(NODE, "log.get")));
+    let _other = proxy.hold(When::named(NodeId::from_bytes([8; 16]), "log.get"));
+    send(&mut node, ask(1)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(1)));
+}
+
+#[tokio::test]
+async fn without_a_broker_links_are_refused_and_existing_ones_can_be_cut() {
+    let (proxy, mut node, _broker) = linked().await;
+    proxy.set_broker(None);
+    let stream = TcpStream::connect(proxy.address).await.unwrap();
+    assert!(link::dial(stream, proxy.address).await.is_none());
+    proxy.cut_links();
+    assert_eq!(receive(&mut node).await, None);
+}
