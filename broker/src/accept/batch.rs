@@ -1,0 +1,277 @@
+//! One batch under way: the counters it has read and changed, the rows it will insert, and what will follow the commit.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use sqlx::SqliteConnection;
+use tokio::sync::oneshot;
+use waxwing_crypto::membership::{Roster, Standing};
+use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
+use waxwing_protocol::link::{Done, NoticeKind, ToNode};
+
+use super::change::{Answer, Author, Budget, Login, Peer, PrekeyPut, Reply, Work};
+use crate::error::Result;
+use crate::state::State;
+use crate::store::node::Counters;
+use crate::store::queue::{Item, Notice, Removed};
+use crate::store::{self, LoginNumber, NodeKey, Place, QueueKey, Rank, Ranks, Seq};
+
+/// A notice is worth hearing this long after its message's expiry.
+const NOTICE_TTL: std::time::Duration = std::time::Duration::from_secs(35 * 24 * 60 * 60);
+
+/// A batch inside its transaction.
+pub(super) struct Batch<'a> {
+    /// The transaction.
+    pub(super) db: &'a mut SqliteConnection,
+    /// The broker.
+    pub(super) state: &'a State,
+    /// When the batch began. One moment for all of its changes.
+    pub(super) now: Timestamp,
+    /// Rows to insert.
+    pub(super) rows: Vec<(QueueKey, Item)>,
+    /// What follows the commit.
+    pub(super) effects: Effects,
+    counters: HashMap<NodeKey, Counters>,
+    touched: HashSet<NodeKey>,
+    rosters: HashMap<MeshId, Arc<Roster>>,
+}
+
+/// What follows a commit.
+#[derive(Default)]
+pub(super) struct Effects {
+    /// Rosters that have grown.
+    pub(super) rosters: Vec<Arc<Roster>>,
+    /// Answers to links.
+    pub(super) replies: Vec<(Reply, Answer)>,
+    /// Answers to the sweeper.
+    pub(super) swept: Vec<(oneshot::Sender<bool>, bool)>,
+    /// Whether somebody stopped being a member.
+    pub(super) gone: bool,
+    /// Given back now that the envelopes are stored.
+    pub(super) budgets: Vec<[Budget; 2]>,
+    logins: Vec<(oneshot::Sender<LoginNumber>, LoginNumber)>,
+    wake: HashMap<NodeKey, Ranks>,
+}
+
+impl<'a> Batch<'a> {
+    /// Reads the counters that the work is known to need, in one go.
+    pub(super) async fn open(db: &'a mut SqliteConnection, state: &'a State, work: &Work) -> Result<Self> {
+        let mut batch = Self {
+            db,
+            state,
+            now: state.clock.now(),
+            rows: Vec::new(),
+            effects: Effects::default(),
+            counters: HashMap::new(),
+            touched: HashSet::new(),
+            rosters: HashMap::new(),
+        };
+        batch.load(work.nodes()).await?;
+        Ok(batch)
+    }
+
+    /// Reads the counters of those of these nodes whose are not known yet.
+    pub(super) async fn load(&mut self, nodes: impl IntoIterator<Item = NodeKey>) -> Result<()> {
+        let mut missing: Vec<_> = nodes
+            .into_iter()
+            .filter(|node| !self.counters.contains_key(node))
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let mut found = store::node::find(self.db, &missing).await?;
+        self.counters.extend(
+            missing
+                .into_iter()
+                .map(|node| (node, found.remove(&node).unwrap_or_default())),
+        );
+        Ok(())
+    }
+
+    /// The mesh's roster, with what this batch has appended so far.
+    pub(super) fn roster(&mut self, mesh: MeshId) -> Option<Arc<Roster>> {
+        if let Some(roster) = self.rosters.get(&mesh) {
+            return Some(Arc::clone(roster));
+        }
+        let roster = self.state.meshes.roster(mesh)?;
+        self.rosters.insert(mesh, Arc::clone(&roster));
+        Some(roster)
+    }
+
+    /// Replaces a mesh's roster, for the rest of the batch and for everybody after the commit.
+    pub(super) fn replace_roster(&mut self, roster: Arc<Roster>) {
+        self.effects.rosters.retain(|other| other.mesh() != roster.mesh());
+        self.effects.rosters.push(Arc::clone(&roster));
+        self.rosters.insert(roster.mesh(), roster);
+    }
+
+    /// A node's standing by now.
+    pub(super) fn standing(&mut self, node: NodeKey) -> Standing {
+        self.roster(node.mesh)
+            .map_or(Standing::Unknown, |roster| roster.standing(&node.node))
+    }
+
+    /// Whether this link is its node's newest, and the node still a member. If not, what it asked for is ignored.
+    pub(super) fn is_current(&mut self, peer: &Peer) -> bool {
+        self.counters(peer.key).login == peer.login && self.standing(peer.key) == Standing::Live
+    }
+
+    /// Gives logins.
+    pub(super) fn login(&mut self, logins: Vec<Login>) {
+        for Login { node, answer } in logins {
+            if self.standing(node) == Standing::Live {
+                let counters = self.change(node);
+                counters.login.0 += 1;
+                let number = counters.login;
+                self.effects.logins.push((answer, number));
+            }
+        }
+    }
+
+    /// Keeps prekeys.
+    pub(super) async fn put_prekeys(&mut self, prekeys: Vec<PrekeyPut>) -> Result<()> {
+        // One statement must not name a row twice, so the newest of each node goes in.
+        let mut newest = HashMap::new();
+        for PrekeyPut {
+            peer,
+            row,
+            req,
+            reply,
+        } in prekeys
+        {
+            if !self.is_current(&peer) {
+                continue;
+            }
+            self.effects
+                .replies
+                .push((reply, Answer::Frame(ToNode::Done(Done { req }))));
+            let kept = newest.entry(row.owner).or_insert_with(|| row.clone());
+            if row.id > kept.id {
+                *kept = row;
+            }
+        }
+        let rows: Vec<_> = newest.into_values().collect();
+        store::prekey::put(self.db, &rows).await
+    }
+
+    /// A node's counters. Known, or as of a node that has none.
+    pub(super) fn counters(&self, node: NodeKey) -> Counters {
+        self.counters.get(&node).copied().unwrap_or_default()
+    }
+
+    /// A node's counters, to be changed.
+    pub(super) fn change(&mut self, node: NodeKey) -> &mut Counters {
+        self.touched.insert(node);
+        self.counters.entry(node).or_default()
+    }
+
+    /// Puts a row at the end of a queue. The counters of its owner must have been read.
+    pub(super) fn push(&mut self, owner: NodeKey, rank: Rank, item: Item) -> QueueKey {
+        let counters = self.change(owner);
+        let place = Place {
+            rank,
+            seq: counters.next_seq,
+        };
+        counters.next_seq = Seq(place.seq.0 + 1);
+        if let Item::Envelope(mail) = &item {
+            counters.queued += 1;
+            counters.queued_bytes += mail.env.len() as u64;
+        }
+        let key = QueueKey { owner, place };
+        self.rows.push((key, item));
+        self.wake(owner, rank);
+        key
+    }
+
+    /// Tells a sender what became of its message, if it is still a member.
+    pub(super) fn notify(&mut self, sender: NodeKey, id: WireId, kind: NoticeKind, exp: Timestamp) {
+        if self.standing(sender) == Standing::Live {
+            let notice = Notice {
+                id,
+                kind,
+                ends: exp.plus(NOTICE_TTL),
+            };
+            self.push(sender, Rank::Notice, Item::Notice(notice));
+        }
+    }
+
+    /// Takes rows that have left the store off their owners' counters.
+    pub(super) fn discount(&mut self, removed: &Removed) {
+        if removed.key.place.rank != Rank::Notice {
+            let counters = self.change(removed.key.owner);
+            counters.queued = counters.queued.saturating_sub(1);
+            counters.queued_bytes = counters.queued_bytes.saturating_sub(removed.bytes);
+        }
+    }
+
+    /// Wakes a node's link after the commit.
+    pub(super) fn wake(&mut self, owner: NodeKey, rank: Rank) {
+        self.effects.wake.entry(owner).or_default().insert(rank);
+    }
+
+    /// Writes what has been gathered.
+    pub(super) async fn close(self) -> Result<Effects> {
+        store::queue::insert(self.db, &self.rows).await?;
+        let changed: Vec<_> = self
+            .touched
+            .iter()
+            .map(|node| (*node, self.counters[node]))
+            .collect();
+        store::node::put(self.db, &changed).await?;
+        Ok(self.effects)
+    }
+}
+
+impl Effects {
+    /// Lets the world know. Links are woken before answers go out: whoever has seen an item accepted will not see its
+    /// recipient told that nothing is queued.
+    pub(super) fn publish(self, state: &State) {
+        for roster in self.rosters {
+            state.meshes.publish(roster);
+        }
+        for (node, ranks) in self.wake {
+            state.hub.wake(node, ranks);
+        }
+        if self.gone {
+            state.nudge.gone.notify_one();
+        }
+        for (reply, answer) in self.replies {
+            reply.send(answer);
+        }
+        // A link or sweeper that has ended meanwhile does not mind.
+        for (answer, number) in self.logins {
+            let _ = answer.send(number);
+        }
+        for (answer, more) in self.swept {
+            let _ = answer.send(more);
+        }
+    }
+}
+
+impl Work {
+    /// The nodes whose counters this work is known to need.
+    fn nodes(&self) -> Vec<NodeKey> {
+        let mut nodes: Vec<_> = self.logins.iter().map(|login| login.node).collect();
+        nodes.extend(self.prekeys.iter().map(|prekey| prekey.peer.key));
+        nodes.extend(self.appends.iter().filter_map(|append| match &append.author {
+            Author::Member(peer) => Some(peer.key),
+            Author::Entering { .. } => None,
+        }));
+        let in_mesh = |mesh: MeshId, node: NodeId| NodeKey { mesh, node };
+        for settle in &self.settles {
+            let mesh = settle.peer.key.mesh;
+            nodes.push(settle.peer.key);
+            nodes.extend(
+                settle
+                    .settled
+                    .iter()
+                    .filter_map(|s| s.mail.as_ref())
+                    .map(|(mail, _)| in_mesh(mesh, mail.from)),
+            );
+        }
+        for send in &self.sends {
+            nodes.push(send.peer.key);
+            nodes.extend(send.items.iter().map(|item| in_mesh(send.peer.key.mesh, item.to)));
+        }
+        nodes
+    }
+}

@@ -1,0 +1,239 @@
+//! What can be asked of the writer, and what it answers.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use waxwing_crypto::membership::SignedEntry;
+use waxwing_crypto::{MeshId, NodeId, Priority, Timestamp, VerifyingKey, WireId};
+use waxwing_protocol::link::{SendItem, Settlement, ToNode};
+
+use crate::store::prekey::PrekeyRow;
+use crate::store::{LoginNumber, NodeKey, Place};
+
+/// One change of the store.
+pub(crate) enum Change {
+    /// Gives a node its next login.
+    Login(Login),
+    /// Accepts items.
+    Send(Sends),
+    /// Takes settled deliveries out of the queue, and tells their senders.
+    Settle(Settles),
+    /// Keeps a prekey.
+    Prekey(PrekeyPut),
+    /// Appends to a membership log.
+    Append(Append),
+    /// Ends some rows that are past their end. Answers whether there are more.
+    Sweep(oneshot::Sender<bool>),
+    /// Ends some rows of a node that is no longer a member. Answers whether there are more.
+    Evict {
+        /// The node.
+        node: NodeKey,
+        /// Whether there are more.
+        answer: oneshot::Sender<bool>,
+    },
+}
+
+/// See [`Change::Login`].
+pub(crate) struct Login {
+    /// Who logs in.
+    pub(crate) node: NodeKey,
+    /// The number, or nothing if the node is no member by now.
+    pub(crate) answer: oneshot::Sender<LoginNumber>,
+}
+
+/// See [`Change::Send`].
+pub(crate) struct Sends {
+    /// On whose link they came.
+    pub(crate) peer: Arc<Peer>,
+    /// Of the frame.
+    pub(crate) req: u64,
+    /// The items, in lane order.
+    pub(crate) items: Vec<SendItem>,
+    /// Where the outcomes go.
+    pub(crate) reply: Reply,
+    /// What they take up of the link's window and of the writer's memory, until they are stored.
+    pub(crate) budget: [Budget; 2],
+}
+
+/// See [`Change::Settle`].
+pub(crate) struct Settles {
+    /// On whose link they came.
+    pub(crate) peer: Arc<Peer>,
+    /// The deliveries, in their order.
+    pub(crate) settled: Vec<Settled>,
+    /// Where it is said that they are gone.
+    pub(crate) reply: Reply,
+}
+
+/// A delivery that is settled.
+pub(crate) struct Settled {
+    /// Its place in the queue of the node that settled it.
+    pub(crate) place: Place,
+    /// Of an envelope: which, and what became of it.
+    pub(crate) mail: Option<(MailRef, Settlement)>,
+}
+
+/// What a link remembers of an envelope in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MailRef {
+    /// Who sent it.
+    pub(crate) from: NodeId,
+    /// As its sender calls it.
+    pub(crate) id: WireId,
+    /// The seal that was delivered.
+    pub(crate) seal: u32,
+    /// When it ends.
+    pub(crate) exp: Timestamp,
+}
+
+/// See [`Change::Prekey`].
+pub(crate) struct PrekeyPut {
+    /// On whose link it came.
+    pub(crate) peer: Arc<Peer>,
+    /// The prekey, verified.
+    pub(crate) row: PrekeyRow,
+    /// Of the frame.
+    pub(crate) req: u64,
+    /// Where it is said that it is kept.
+    pub(crate) reply: Reply,
+}
+
+/// See [`Change::Append`].
+pub(crate) struct Append {
+    /// Who asks.
+    pub(crate) author: Author,
+    /// The entry.
+    pub(crate) entry: SignedEntry,
+    /// Of the frame.
+    pub(crate) req: u64,
+    /// Where the new head, or the refusal, goes.
+    pub(crate) reply: Reply,
+}
+
+/// On what kind of link an entry came.
+pub(crate) enum Author {
+    /// A member's.
+    Member(Arc<Peer>),
+    /// An entering one: a founder's for a genesis, an invite's for a join.
+    Entering {
+        /// The mesh it named.
+        mesh: MeshId,
+        /// The key it logged in with.
+        key: VerifyingKey,
+    },
+}
+
+impl Author {
+    /// The mesh of its link.
+    pub(crate) fn mesh(&self) -> MeshId {
+        match self {
+            Self::Member(peer) => peer.key.mesh,
+            Self::Entering { mesh, .. } => *mesh,
+        }
+    }
+}
+
+/// A member's link, as the writer knows it.
+pub(crate) struct Peer {
+    /// Whose link.
+    pub(crate) key: NodeKey,
+    /// Which login. Changes of a superseded one are ignored.
+    pub(crate) login: LoginNumber,
+    behind: Mutex<HashSet<Lane>>,
+}
+
+/// The unit of order on one link.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Lane {
+    /// To whom.
+    pub(crate) to: NodeId,
+    /// At which priority.
+    pub(crate) pri: Priority,
+}
+
+impl Peer {
+    /// A link that has just logged in.
+    pub(crate) fn new(key: NodeKey, login: LoginNumber) -> Self {
+        Self {
+            key,
+            login,
+            behind: Mutex::default(),
+        }
+    }
+
+    /// The lanes of which an item was refused for now. Later items are `behind` until one marked `first`. Only the
+    /// writer asks, so this is never waited for.
+    pub(crate) fn behind(&self) -> MutexGuard<'_, HashSet<Lane>> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The reserved place of an answer. Filling it never waits.
+pub(crate) type Reply = mpsc::OwnedPermit<Answer>;
+
+/// What goes to a link once it is true.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A frame.
+    Frame(ToNode),
+    /// So many more deliveries have left the queue; except these, whose envelope was replaced while they were under
+    /// way: they are to be delivered again.
+    Settled {
+        /// How many.
+        count: usize,
+        /// The exceptions.
+        kept: Vec<Place>,
+    },
+}
+
+/// A share of a bounded resource, given back on drop.
+pub(crate) struct Budget {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Budget {
+    /// Wraps what was acquired.
+    pub(crate) const fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: permit }
+    }
+}
+
+/// The changes of one batch, by kind, in the order they came.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) logins: Vec<Login>,
+    pub(super) appends: Vec<Append>,
+    pub(super) settles: Vec<Settles>,
+    pub(super) sweeps: Vec<oneshot::Sender<bool>>,
+    pub(super) evictions: Vec<(NodeKey, oneshot::Sender<bool>)>,
+    pub(super) prekeys: Vec<PrekeyPut>,
+    pub(super) sends: Vec<Sends>,
+}
+
+impl Work {
+    /// Adds a change. Says how many items and bytes it brings.
+    pub(super) fn add(&mut self, change: Change) -> (usize, usize) {
+        match change {
+            Change::Login(login) => self.logins.push(login),
+            Change::Append(append) => self.appends.push(append),
+            Change::Sweep(answer) => self.sweeps.push(answer),
+            Change::Evict { node, answer } => self.evictions.push((node, answer)),
+            Change::Prekey(prekey) => self.prekeys.push(prekey),
+            Change::Settle(settle) => {
+                let items = settle.settled.len();
+                self.settles.push(settle);
+                return (items, 0);
+            }
+            Change::Send(send) => {
+                let size = (
+                    send.items.len(),
+                    send.items.iter().map(|item| item.env.len()).sum(),
+                );
+                self.sends.push(send);
+                return size;
+            }
+        }
+        (1, 0)
+    }
+}

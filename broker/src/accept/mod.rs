@@ -1,0 +1,143 @@
+//! The writer: the one task that changes the store.
+//!
+//! ```text
+//! links, sweeper   submit a Change each, with the place for its answer reserved, and go on
+//! writer           takes all that waits (at most 1,024 items or 4 MiB); in one transaction, each phase set-based:
+//!                  logins -> log -> settlements -> sweeps -> prekeys -> sends -> rows and counters; commits
+//!                  only then: rosters are replaced, links are woken, answers go out
+//! ```
+//!
+//! A batch is the serial execution of its changes in the order of the phases, which keeps what each link relies on:
+//! logins come first, so that whatever an older link of the same node has under way is ignored.
+//!
+//! Invariants: no answer before its commit; the writer waits for the disk and for nobody else (an answer's place is
+//! reserved before its change is submitted, a wake-up is a bit); an error of the store is final, and nothing of the
+//! batch is answered.
+
+mod append;
+mod batch;
+mod change;
+mod send;
+mod settle;
+mod sweep;
+
+use std::sync::Arc;
+
+use sqlx::{Connection as _, SqliteConnection};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use change::{
+    Answer, Append, Author, Budget, Change, Login, MailRef, Peer, PrekeyPut, Reply, Sends, Settled, Settles,
+};
+
+use crate::error::{Error, Result};
+use crate::state::State;
+use crate::store;
+use batch::{Batch, Effects};
+use change::Work;
+
+/// Changes that wait for the writer. Each link has a few dozen at most.
+const CHANGES: usize = 1_024;
+/// Items in one transaction, give or take one frame.
+const BATCH_ITEMS: usize = 1_024;
+/// Envelope bytes in one transaction, give or take one frame.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// Envelope bytes that may wait for the writer in all, whatever the number of links.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+
+/// Hands changes to the writer.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    changes: mpsc::Sender<Change>,
+    bytes: Arc<Semaphore>,
+}
+
+/// What the writer reads from.
+pub(crate) struct Inbox(mpsc::Receiver<Change>);
+
+impl Writer {
+    /// A writer's two ends.
+    pub(crate) fn new() -> (Self, Inbox) {
+        let (changes, inbox) = mpsc::channel(CHANGES);
+        (
+            Self {
+                changes,
+                bytes: Arc::new(Semaphore::new(WAITING_BYTES)),
+            },
+            Inbox(inbox),
+        )
+    }
+
+    /// Hands over a change.
+    ///
+    /// # Errors
+    /// If the writer has stopped.
+    pub(crate) async fn submit(&self, change: Change) -> Result<()> {
+        self.changes
+            .send(change)
+            .await
+            .map_err(|_| Error::Internal("the writer has stopped".into()))
+    }
+
+    /// Waits until that many bytes may wait for the writer, in the order of asking.
+    pub(crate) async fn reserve(&self, bytes: usize) -> Result<Budget> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+        permit.map(Budget::new).map_err(|err| Error::Internal(err.into()))
+    }
+}
+
+/// Writes until `stop` is cancelled and nothing waits any more; then closes the store.
+///
+/// # Errors
+/// If the store fails. What was not answered is not known to be stored.
+pub(crate) async fn run(
+    mut db: SqliteConnection,
+    mut inbox: Inbox,
+    state: &State,
+    stop: &CancellationToken,
+) -> Result<()> {
+    while let Some(work) = inbox.collect(stop).await {
+        let effects = commit(&mut db, work, state).await?;
+        effects.publish(state);
+    }
+    store::close(db).await
+}
+
+impl Inbox {
+    /// Waits for a change, and takes what else is there, up to a batch.
+    async fn collect(&mut self, stop: &CancellationToken) -> Option<Work> {
+        let first = tokio::select! {
+            biased; // What waits is written even when the broker is stopping.
+            first = self.0.recv() => first,
+            () = stop.cancelled() => {
+                self.0.close();
+                self.0.recv().await
+            }
+        };
+        let mut work = Work::default();
+        let (mut items, mut bytes) = work.add(first?);
+        while items < BATCH_ITEMS && bytes < BATCH_BYTES {
+            let Ok(change) = self.0.try_recv() else { break };
+            let (more_items, more_bytes) = work.add(change);
+            (items, bytes) = (items + more_items, bytes + more_bytes);
+        }
+        Some(work)
+    }
+}
+
+/// Runs one batch. When it returns, the disk has it.
+async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<Effects> {
+    let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
+    let mut batch = Batch::open(&mut tx, state, &work).await?;
+    batch.login(work.logins);
+    append::apply(&mut batch, work.appends).await?;
+    settle::apply(&mut batch, work.settles).await?;
+    sweep::apply(&mut batch, work.sweeps, work.evictions).await?;
+    batch.put_prekeys(work.prekeys).await?;
+    send::apply(&mut batch, work.sends).await?;
+    let effects = batch.close().await?;
+    tx.commit().await?;
+    Ok(effects)
+}

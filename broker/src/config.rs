@@ -1,0 +1,265 @@
+//! What an operator can set, with the defaults in one place.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use waxwing_protocol::{limits, link};
+
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+
+/// Configuration of a broker. Only the data folder has no default.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Folder for the store. Made if absent; only its owner may have access.
+    pub data: PathBuf,
+    /// URLs that nodes may dial this broker by, `ws://host:port`. Empty: the listen address and the loopback names with
+    /// its port. A node that signs another is refused as `wrong_broker`.
+    #[serde(default)]
+    pub urls: Vec<String>,
+    /// How much the broker takes on.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How long a stopping broker waits for its links to end, in seconds.
+    #[serde(default = "default_grace")]
+    pub grace_seconds: u64,
+    /// Where the time comes from.
+    #[serde(skip)]
+    pub clock: Clock,
+}
+
+/// How much a broker takes on.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Most envelopes in one node's queue; then senders are told `queue_full` and try again.
+    pub queue_items: u64,
+    /// Most envelope bytes in one node's queue.
+    pub queue_bytes: u64,
+    /// Most items in flight on one link, per direction. At most 1,024.
+    pub window_items: u32,
+    /// Most envelope bytes in flight on one link, per direction. 1 to 8 MiB.
+    pub window_bytes: u32,
+    /// How long an accepted wire id is remembered, in days. At least 8; a message may live 5 days less.
+    pub dedupe_days: u32,
+    /// Most connections at once. More wait to be accepted.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_items: 100_000,
+            queue_bytes: 1024 * 1024 * 1024,
+            window_items: limits::WINDOW_ITEMS as u32,
+            window_bytes: limits::WINDOW_BYTES as u32,
+            dedupe_days: 35,
+            connections: 16_384,
+        }
+    }
+}
+
+const fn default_grace() -> u64 {
+    10
+}
+
+impl Config {
+    /// The defaults, with this data folder.
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            urls: Vec::new(),
+            limits: Limits::default(),
+            grace_seconds: default_grace(),
+            clock: Clock::default(),
+        }
+    }
+
+    /// Whether a broker may listen there. To be asked before binding; [`crate::run`] asks again.
+    ///
+    /// # Errors
+    /// `Config` for an address that other machines can reach: without TLS, logins and traffic would be in the open.
+    pub fn check_listen(addr: SocketAddr) -> Result<()> {
+        if addr.ip().to_canonical().is_loopback() {
+            Ok(())
+        } else {
+            Err(Error::Config(format!(
+                "{addr} can be reached from other machines, and TLS is not available yet: listen on 127.0.0.1 or [::1]"
+            )))
+        }
+    }
+
+    /// Whether every value is one that the broker can work with.
+    ///
+    /// # Errors
+    /// `Config`, naming the value.
+    pub fn check(&self) -> Result<()> {
+        self.limits.check()?;
+        match self.urls.iter().find(|url| canonical(url).is_none()) {
+            Some(url) => Err(Error::Config(format!(
+                "urls: `{url}` is not of the form ws://host:port"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The URLs that nodes may dial, as [`canonical`] makes them.
+    pub(crate) fn advertised(&self, listen: SocketAddr) -> Vec<String> {
+        if self.urls.is_empty() {
+            let port = listen.port();
+            ["127.0.0.1", "localhost", "[::1]"]
+                .map(|host| format!("ws://{host}:{port}"))
+                .into_iter()
+                .chain([format!("ws://{listen}")])
+                .collect()
+        } else {
+            self.urls.iter().filter_map(|url| canonical(url)).collect()
+        }
+    }
+
+    /// How long a stopping broker waits for its links.
+    pub(crate) const fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_seconds)
+    }
+}
+
+impl Limits {
+    fn check(&self) -> Result<()> {
+        let within = |what: &str, value: u64, from: u64, to: u64| {
+            if (from..=to).contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::Config(format!(
+                    "limits.{what} is {value}, and may be {from} to {to}"
+                )))
+            }
+        };
+        within("queue_items", self.queue_items, 1, u64::MAX)?;
+        within("queue_bytes", self.queue_bytes, limits::ENVELOPE as u64, u64::MAX)?;
+        within(
+            "window_items",
+            self.window_items.into(),
+            1,
+            limits::WINDOW_ITEMS as u64,
+        )?;
+        within(
+            "window_bytes",
+            self.window_bytes.into(),
+            limits::FRAME as u64,
+            limits::WINDOW_BYTES as u64,
+        )?;
+        within("dedupe_days", self.dedupe_days.into(), 8, 3_650)?;
+        within("connections", self.connections.into(), 1, u32::MAX.into())
+    }
+
+    /// How long an accepted wire id is remembered.
+    pub(crate) const fn dedupe(&self) -> Duration {
+        Duration::from_secs(self.dedupe_days as u64 * 24 * 60 * 60)
+    }
+
+    /// The part that nodes are told.
+    pub(crate) fn told(&self) -> link::Limits {
+        let dedupe = u64::try_from(self.dedupe().as_millis()).unwrap_or(u64::MAX);
+        link::Limits {
+            items: self.window_items,
+            bytes: self.window_bytes,
+            dedupe,
+        }
+    }
+}
+
+/// A URL in the one form that is compared: scheme and host in lower case, no path. None if it is not a link's URL.
+pub(crate) fn canonical(url: &str) -> Option<String> {
+    let url = url.trim_end_matches('/');
+    let url = url.strip_suffix(link::PATH).unwrap_or(url).to_ascii_lowercase();
+    let host = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"))?;
+    let plain = !host.is_empty()
+        && host
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"/?#@".contains(&b));
+    plain.then_some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_compared_in_one_form() {
+        for url in ["ws://Host:7900", "ws://host:7900/", "WS://host:7900/v1/link"] {
+            assert_eq!(canonical(url).as_deref(), Some("ws://host:7900"), "{url}");
+        }
+        for url in [
+            "http://host",
+            "ws://",
+            "ws://host/path",
+            "ws://user@host",
+            "host:7900",
+            "",
+        ] {
+            assert_eq!(canonical(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn without_urls_the_listen_address_and_the_loopback_names_count() {
+        let urls = Config::new("x").advertised("127.0.0.2:7900".parse().unwrap());
+        for url in [
+            "ws://127.0.0.1:7900",
+            "ws://localhost:7900",
+            "ws://[::1]:7900",
+            "ws://127.0.0.2:7900",
+        ] {
+            assert!(urls.iter().any(|known| known == url), "{url}");
+        }
+        let named = Config {
+            urls: vec!["wss://Mesh.example/".into()],
+            ..Config::new("x")
+        };
+        assert_eq!(
+            named.advertised("127.0.0.1:1".parse().unwrap()),
+            ["wss://mesh.example"]
+        );
+    }
+
+    #[test]
+    fn only_loopback_addresses_are_listened_on() {
+        for addr in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7900", "[::ffff:127.0.0.1]:1"] {
+            Config::check_listen(addr.parse().unwrap()).unwrap();
+        }
+        for addr in ["0.0.0.0:7900", "[::]:7900", "192.168.1.1:7900"] {
+            let err = Config::check_listen(addr.parse().unwrap()).unwrap_err();
+            assert!(err.to_string().contains("TLS is not available yet"), "{err}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let mut config = Config::new("x");
+        config.check().unwrap();
+        config.limits.dedupe_days = 7;
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("limits.dedupe_days is 7")
+        );
+        let config = Config {
+            urls: vec!["http://a".into()],
+            ..Config::new("x")
+        };
+        assert!(config.check().unwrap_err().to_string().contains("http://a"));
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        assert!(toml::from_str::<Config>("data = 'x'\n[limits]\nqueue_items = 5").is_ok());
+        assert!(toml::from_str::<Config>("data = 'x'\nqueue = 5").is_err());
+        assert!(toml::from_str::<Config>("data = 'x'\n[limits]\nqueue = 5").is_err());
+        assert!(toml::from_str::<Config>("").is_err());
+    }
+}

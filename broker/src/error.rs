@@ -1,0 +1,51 @@
+//! What can go wrong, sorted by who does what next.
+
+use std::path::PathBuf;
+
+/// Why a broker does not start, or stops. What a peer did wrong never stops one: it gets an error frame or the end
+/// of its link.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration, or what it points at, must be changed first. Says what and how.
+    #[error("{0}")]
+    Config(String),
+    /// Another broker runs on this data folder.
+    #[error("another broker is using {}", .0.display())]
+    InUse(PathBuf),
+    /// A newer Waxwing has changed the store's schema. Nothing was touched.
+    #[error("the store has schema {found}, and this broker knows {known}: run a newer one")]
+    NewerSchema {
+        /// What the store has.
+        found: i64,
+        /// What this broker knows.
+        known: i64,
+    },
+    /// Our side failed: the disk, the database, the listener. Nothing that was not stored has been acknowledged.
+    #[error("the broker failed: {0}")]
+    Internal(#[source] BoxError),
+}
+
+/// Any cause.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The store holds what no broker puts there.
+    pub(crate) fn damaged(what: &'static str) -> Self {
+        Self::Internal(format!("the store is damaged: {what}").into())
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(err: sqlx::Error) -> Self {
+        Self::Internal(err.into())
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(err: std::io::Error) -> Self {
+        Self::Internal(err.into())
+    }
+}

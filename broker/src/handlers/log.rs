@@ -1,0 +1,84 @@
+//! `log.get` and `log.append`.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use waxwing_crypto::membership::{Roster, SignedEntry};
+use waxwing_crypto::{MeshId, Signature};
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{Log, LogAppend, LogGet, ToNode};
+
+use super::{answer, reserve};
+use crate::accept::{Answer, Append, Author, Change};
+use crate::error::Result;
+use crate::link::{End, Session};
+use crate::state::State;
+use crate::store;
+
+/// Answers with a page.
+pub(super) async fn get(
+    frame: &LogGet,
+    session: &Session,
+    answers: &mpsc::Sender<Answer>,
+) -> Result<(), End> {
+    answer(answers, page(frame, session.peer.key.mesh, &session.state).await?).await
+}
+
+/// Submits an entry.
+pub(super) async fn append(
+    frame: LogAppend,
+    session: &Session,
+    answers: &mpsc::Sender<Answer>,
+) -> Result<(), End> {
+    let LogAppend { req, entry } = frame;
+    let reply = reserve(answers).await?;
+    let author = Author::Member(Arc::clone(&session.peer));
+    Ok(session
+        .state
+        .writer
+        .submit(Change::Append(Append {
+            author,
+            entry,
+            req,
+            reply,
+        }))
+        .await?)
+}
+
+/// The answer to a `log.get`.
+pub(crate) async fn page(frame: &LogGet, mesh: MeshId, state: &State) -> Result<ToNode> {
+    let log = match state.meshes.roster(mesh) {
+        Some(roster) => after(frame.after, &roster, state).await?,
+        None => Log {
+            req: None,
+            entries: Vec::new(),
+            head: None,
+        },
+    };
+    Ok(ToNode::Log(Log {
+        req: Some(frame.req),
+        ..log
+    }))
+}
+
+/// The entries after a place, as many as a frame takes, as a frame that answers nobody.
+pub(crate) async fn after(after: u64, roster: &Roster, state: &State) -> Result<Log> {
+    let head = roster.head();
+    let mut entries = if after < head.seq {
+        store::log::page(&state.readers, roster.mesh(), after, limits::LOG_PAGE).await?
+    } else {
+        Vec::new()
+    };
+    let mut left = limits::LOG_PAGE_BYTES;
+    let fits = |entry: &SignedEntry| {
+        let rest = left.checked_sub(entry.bytes.len() + entry.signatures.len() * Signature::SIZE);
+        left = rest.unwrap_or(0);
+        rest.is_some()
+    };
+    entries.truncate(entries.iter().map(fits).take_while(|fits| *fits).count());
+    Ok(Log {
+        req: None,
+        entries,
+        head: Some(head),
+    })
+}

@@ -1,0 +1,77 @@
+//! What a member's frames ask for, one file per frame or pair. A handler checks what it can without the store's
+//! writer, reserves the place of its answer, and submits a change; or reads, and answers itself.
+
+pub(crate) mod log;
+mod prekey;
+mod send;
+mod settle;
+
+use tokio::sync::mpsc;
+use waxwing_protocol::link::{Code, DecodeError, ErrorFrame, ToBroker, ToNode};
+
+use crate::accept::{Answer, Reply};
+use crate::link::{End, Session};
+use crate::refusal::Refusal;
+
+/// Handles one frame.
+///
+/// # Errors
+/// The end of the link.
+pub(crate) async fn handle(
+    frame: ToBroker,
+    session: &Session,
+    answers: &mpsc::Sender<Answer>,
+) -> Result<(), End> {
+    match frame {
+        ToBroker::Send(frame) => send::handle(frame, session, answers).await,
+        ToBroker::Settle(frame) => settle::handle(frame, session, answers).await,
+        ToBroker::PrekeyPut(frame) => prekey::put(frame, session, answers).await,
+        ToBroker::PrekeyGet(frame) => prekey::get(&frame, session, answers).await,
+        ToBroker::LogGet(frame) => log::get(&frame, session, answers).await,
+        ToBroker::LogAppend(frame) => log::append(frame, session, answers).await,
+    }
+}
+
+/// Reserves the place of an answer: waits until the node has read enough of those before.
+///
+/// # Errors
+/// `Gone` if nobody writes any more.
+async fn reserve(answers: &mpsc::Sender<Answer>) -> Result<Reply, End> {
+    answers.clone().reserve_owned().await.map_err(|_| End::Gone)
+}
+
+/// Answers at once.
+///
+/// # Errors
+/// `Gone` if nobody writes any more.
+pub(crate) async fn answer(answers: &mpsc::Sender<Answer>, frame: ToNode) -> Result<(), End> {
+    answers.send(Answer::Frame(frame)).await.map_err(|_| End::Gone)
+}
+
+/// Refuses a request.
+async fn refuse(answers: &mpsc::Sender<Answer>, req: u64, refusal: Refusal) -> Result<(), End> {
+    let Refusal { code, detail } = refusal;
+    answer(
+        answers,
+        ToNode::Error(ErrorFrame {
+            req: Some(req),
+            code,
+            detail,
+        }),
+    )
+    .await
+}
+
+/// The answer to bytes that are no frame.
+pub(crate) fn bad_frame(err: &DecodeError) -> ToNode {
+    let code = match err {
+        DecodeError::Unsupported(_) => Code::Unsupported,
+        DecodeError::BadFrame(_) | DecodeError::TooLarge => Code::BadFrame,
+    };
+    let Refusal { code, detail } = Refusal::new(code, err.to_string());
+    ToNode::Error(ErrorFrame {
+        req: None,
+        code,
+        detail,
+    })
+}

@@ -1,0 +1,153 @@
+//! The listener: connections in, one request each.
+//!
+//! The accept loop is our own, since `axum::serve` has neither a timeout for headers nor a cap on connections. There is
+//! no keep-alive: a request is a login, or a health check that nobody makes often.
+
+mod upgrade;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use axum::routing::get;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::sleep;
+use tower::Service as _;
+use tracing::{debug, warn};
+use waxwing_protocol::{limits, link};
+
+use crate::error::{Error, Result};
+use crate::meter::{Meter, Metered};
+use crate::state::State;
+
+/// How long a client may take to send its headers.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+/// Most bytes of headers.
+const HEADERS: usize = 8 * 1024;
+/// After a failed accept, most often for want of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a request knows of its connection. An upgraded link keeps it until it ends.
+#[derive(Clone)]
+struct Connection {
+    meter: Arc<Meter>,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Accepts connections until `shutdown`.
+///
+/// # Errors
+/// None today; accepting is tried again whatever happens.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    state: &Arc<State>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<()> {
+    let permits = Arc::new(Semaphore::new(state.limits.connections as usize));
+    let router = router(Arc::clone(state));
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            accepted = accept(&listener, &permits) => {
+                let (stream, permit) = accepted?;
+                let (state, router) = (Arc::clone(state), router.clone());
+                state.tasks.clone().spawn(async move {
+                    tokio::select! {
+                        () = connection(stream, permit, router) => {}
+                        () = state.stop.cancelled() => {}
+                    }
+                });
+            }
+        }
+    }
+}
+
+fn router(state: Arc<State>) -> Router {
+    Router::new()
+        .route(link::PATH, get(link_route))
+        .route("/healthz", get(async || "ok\n"))
+        .with_state(state)
+}
+
+/// Waits for a place among the connections, then for one to fill it.
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> Result<(TcpStream, OwnedSemaphorePermit)> {
+    let permit = Arc::clone(permits)
+        .acquire_owned()
+        .await
+        .map_err(|err| Error::Internal(err.into()))?;
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return Ok((stream, permit)),
+            Err(err) => {
+                warn!(%err, "cannot accept");
+                sleep(ACCEPT_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Serves the one request of a connection.
+async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, router: Router) {
+    if let Err(err) = stream.set_nodelay(true) {
+        debug!(%err, "connection lost");
+        return;
+    }
+    let meter = Arc::new(Meter::new(limits::BEFORE_LOGIN));
+    let connection = Connection {
+        meter: Arc::clone(&meter),
+        _permit: Arc::new(permit),
+    };
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        answer(router.clone(), request)
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS_WITHIN)
+        .max_buf_size(HEADERS)
+        .serve_connection(TokioIo::new(Metered::new(stream, meter)), service)
+        .with_upgrades()
+        .await;
+    if let Err(err) = served {
+        debug!(%err, "connection failed");
+    }
+}
+
+/// Routes one request. What is not upgraded is closed. (With the builder's own `keep_alive(false)`, hyper would add
+/// `close` to the answer of an upgrade too, and clients refuse that.)
+async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+    let mut response = router.call(request).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Upgrades to a WebSocket, and runs the link in a task of its own.
+async fn link_route(Shared(state): Shared<Arc<State>>, request: Request) -> Response {
+    upgrade::respond(request, |upgrading, connection: Connection| {
+        let tasks = state.tasks.clone();
+        drop(tasks.spawn(async move {
+            // Fails only if the client is gone by now.
+            if let Ok(upgraded) = upgrading.await {
+                let socket = crate::link::accept(upgraded).await;
+                crate::link::run(socket, &connection.meter, state).await;
+            }
+        }));
+    })
+}

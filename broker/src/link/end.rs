@@ -1,0 +1,117 @@
+//! How a link ends, and what its node is told.
+
+use std::fmt;
+
+use tokio_tungstenite::tungstenite;
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{GoAway, Reason};
+
+use crate::error::Error;
+use crate::refusal::shortened;
+
+/// Why a link ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The node closed it, or the connection broke.
+    Gone,
+    /// No frame for [`limits::DEAD_AFTER`], or no login in time.
+    Silent,
+    /// The node does not read what it is sent.
+    Stuck,
+    /// We end it, and say why.
+    Told(Reason, String),
+    /// Our side failed. The node is told to come back; the cause is logged.
+    Failed(Error),
+}
+
+impl End {
+    /// We end it.
+    pub(crate) fn told(reason: Reason, detail: impl Into<String>) -> Self {
+        Self::Told(reason, detail.into())
+    }
+
+    /// The node broke the protocol.
+    pub(crate) fn violation(detail: impl Into<String>) -> Self {
+        Self::told(Reason::ProtocolViolation, detail)
+    }
+
+    /// The node's frame is larger than allowed.
+    pub(crate) fn too_large() -> Self {
+        Self::told(
+            Reason::FrameTooLarge,
+            format!("a frame may have {} bytes at most", limits::FRAME),
+        )
+    }
+
+    /// The last frame, if there is anybody to read it.
+    pub(crate) fn goaway(&self) -> Option<GoAway> {
+        let (reason, detail) = match self {
+            Self::Gone | Self::Silent | Self::Stuck => return None,
+            Self::Told(reason, detail) => (*reason, detail.clone()),
+            Self::Failed(_) => (Reason::Busy, "the broker failed".to_owned()),
+        };
+        Some(GoAway {
+            reason,
+            detail: shortened(detail),
+            again: again(reason),
+        })
+    }
+}
+
+/// When the node may come back, in milliseconds.
+const fn again(reason: Reason) -> Option<(u64, u64)> {
+    match reason {
+        Reason::Restarting => Some((0, 2_000)),
+        Reason::Busy => Some((1_000, 10_000)),
+        Reason::Replaced => Some((1_000, 5_000)),
+        // A bug of the node: trying again at once would only repeat it.
+        Reason::ProtocolViolation | Reason::FrameTooLarge => Some((0, 30_000)),
+        Reason::Unauthenticated | Reason::Revoked | Reason::Unsupported | Reason::WrongBroker => None,
+    }
+}
+
+impl From<Error> for End {
+    fn from(err: Error) -> Self {
+        Self::Failed(err)
+    }
+}
+
+impl From<tungstenite::Error> for End {
+    fn from(err: tungstenite::Error) -> Self {
+        use tungstenite::error::ProtocolError;
+        match err {
+            tungstenite::Error::Capacity(_) => Self::too_large(),
+            tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Gone,
+            tungstenite::Error::Protocol(err) => Self::violation(err.to_string()),
+            tungstenite::Error::Utf8(_) => Self::violation("not UTF-8"),
+            tungstenite::Error::Io(err) if crate::meter::is_exhausted(&err) => {
+                let detail = format!(
+                    "a link may send {} bytes before it has logged in",
+                    limits::BEFORE_LOGIN
+                );
+                Self::told(Reason::FrameTooLarge, detail)
+            }
+            tungstenite::Error::ConnectionClosed
+            | tungstenite::Error::AlreadyClosed
+            | tungstenite::Error::Io(_)
+            | tungstenite::Error::Tls(_)
+            | tungstenite::Error::WriteBufferFull(_)
+            | tungstenite::Error::AttackAttempt
+            | tungstenite::Error::Url(_)
+            | tungstenite::Error::Http(_)
+            | tungstenite::Error::HttpFormat(_) => Self::Gone,
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("gone"),
+            Self::Silent => f.write_str("silent"),
+            Self::Stuck => f.write_str("does not read"),
+            Self::Told(reason, detail) => write!(f, "{reason}: {detail}"),
+            Self::Failed(err) => write!(f, "failed: {err}"),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A member's link: a reader and a writer, until one of them ends.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::{SplitSink, SplitStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_tungstenite::tungstenite::Message;
+use waxwing_crypto::membership::Roster;
+use waxwing_protocol::link::Reason;
+
+use super::handshake::{Member, replaced};
+use super::window::Window;
+use super::{End, WebSocket, goodbye, reader, report, writer};
+use crate::accept::Peer;
+use crate::state::State;
+
+/// Answers that wait to be written. A node that does not read them is not read from.
+const ANSWERS: usize = 64;
+
+/// The half that is written to.
+pub(super) type Sink = SplitSink<WebSocket, Message>;
+/// The half that is read from.
+pub(super) type Source = SplitStream<WebSocket>;
+
+/// What the halves of a member's link share.
+pub(crate) struct Session {
+    /// The broker.
+    pub(crate) state: Arc<State>,
+    /// The link, for the store's writer.
+    pub(crate) peer: Arc<Peer>,
+    /// The mesh.
+    pub(crate) roster: watch::Receiver<Arc<Roster>>,
+    /// What is under way to the node.
+    pub(crate) window: Arc<Window>,
+    /// What may be under way from the node, in bytes.
+    pub(crate) incoming: Arc<Semaphore>,
+}
+
+/// Serves the link until it ends, says goodbye, and logs how it went.
+pub(super) async fn run(socket: WebSocket, member: Box<Member>, state: Arc<State>) {
+    let who = member.peer.key.node.to_string();
+    let (mut sink, mut source) = socket.split();
+    let end = serve(&mut sink, &mut source, &member, state).await;
+    report(&who, &end);
+    if let Ok(socket) = sink.reunite(source) {
+        goodbye(socket, &end).await;
+    }
+}
+
+async fn serve(sink: &mut Sink, source: &mut Source, member: &Member, state: Arc<State>) -> End {
+    let (stop, limits) = (state.stop.clone(), state.limits);
+    let session = Session {
+        state,
+        peer: Arc::clone(&member.peer),
+        roster: member.roster.clone(),
+        window: Arc::new(Window::new(
+            limits.window_items as usize,
+            limits.window_bytes as usize,
+        )),
+        incoming: Arc::new(Semaphore::new(limits.window_bytes as usize)),
+    };
+    let (answers_in, mut answers) = mpsc::channel(ANSWERS);
+    let mut writer = writer::Writer::new(sink, &session, member);
+    // Dropping the reader drops its end of the answers, so that they end with the last one that is under way.
+    tokio::select! {
+        end = reader::run(source, &session, answers_in) => return end,
+        end = writer.run(&mut answers) => return end,
+        () = member.registration.replaced.cancelled() => return replaced(),
+        () = stop.cancelled() => {}
+    }
+    writer.finish(&mut answers).await;
+    End::told(Reason::Restarting, "the broker is stopping")
+}

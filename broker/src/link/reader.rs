@@ -1,0 +1,27 @@
+//! The reading half: frames in, handlers called, one at a time.
+
+use tokio::sync::mpsc;
+use waxwing_protocol::link::{DecodeError, ToBroker, decode};
+
+use super::member::{Session, Source};
+use super::{End, socket};
+use crate::accept::Answer;
+use crate::handlers;
+
+/// Reads until the link ends.
+pub(super) async fn run(source: &mut Source, session: &Session, answers: mpsc::Sender<Answer>) -> End {
+    loop {
+        if let Err(end) = step(source, session, &answers).await {
+            return end;
+        }
+    }
+}
+
+async fn step(source: &mut Source, session: &Session, answers: &mpsc::Sender<Answer>) -> Result<(), End> {
+    let bytes = socket::next(source).await?;
+    match decode::<ToBroker>(&bytes) {
+        Ok(frame) => handlers::handle(frame, session, answers).await,
+        Err(DecodeError::TooLarge) => Err(End::too_large()),
+        Err(err) => handlers::answer(answers, handlers::bad_frame(&err)).await,
+    }
+}

@@ -1,0 +1,130 @@
+//! The WebSocket as a link uses it: bounded, binary, with a timeout on everything.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{Frame, encode};
+
+use super::End;
+use crate::error::Error;
+
+/// The bytes under a WebSocket.
+type ByteStream = TokioIo<Upgraded>;
+/// A WebSocket, server's side.
+pub(crate) type WebSocket = WebSocketStream<ByteStream>;
+
+/// A write that takes longer means that the node does not read.
+const WRITE_WITHIN: Duration = Duration::from_secs(60);
+/// How long a goodbye may take: nobody may be there to hear it.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// tungstenite's default of 128 KiB is what an idle link would cost.
+const READ_BUFFER: usize = 8 * 1024;
+/// Frames are gathered up to this before they go to the socket.
+const WRITE_BUFFER: usize = 16 * 1024;
+
+/// Speaks WebSocket on an upgraded connection.
+pub(crate) async fn accept(upgraded: Upgraded) -> WebSocket {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(WRITE_BUFFER)
+        .max_write_buffer_size(WRITE_BUFFER + 2 * limits::FRAME)
+        .max_message_size(Some(limits::FRAME))
+        .max_frame_size(Some(limits::FRAME));
+    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await
+}
+
+/// The next binary message. Pings and pongs only show that the node is there.
+///
+/// # Errors
+/// The end of the link, in whichever way it came.
+pub(super) async fn next(
+    stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+) -> Result<Bytes, End> {
+    loop {
+        let message = timeout(limits::DEAD_AFTER, stream.next())
+            .await
+            .map_err(|_| End::Silent)?;
+        match message.ok_or(End::Gone)?? {
+            Message::Binary(bytes) => return Ok(bytes),
+            Message::Ping(_) | Message::Pong(_) => {}
+            Message::Text(_) => return Err(End::violation("frames are binary messages")),
+            Message::Close(_) => return Err(End::Gone),
+            Message::Frame(_) => return Err(End::violation("a raw frame")),
+        }
+    }
+}
+
+/// Sends one frame.
+///
+/// # Errors
+/// `Gone` or `Stuck`; `Failed` if the frame cannot be encoded.
+pub(super) async fn send(
+    sink: &mut (impl Sink<Message, Error = tungstenite::Error> + Unpin),
+    frame: &impl Frame,
+) -> Result<(), End> {
+    write(sink.send(message(frame)?)).await
+}
+
+/// Adds one frame to what is sent with the next [`flush`].
+///
+/// # Errors
+/// As [`send`].
+pub(super) async fn feed(
+    sink: &mut (impl Sink<Message, Error = tungstenite::Error> + Unpin),
+    frame: &impl Frame,
+) -> Result<(), End> {
+    write(sink.feed(message(frame)?)).await
+}
+
+/// Sends what was fed.
+///
+/// # Errors
+/// `Gone` or `Stuck`.
+pub(super) async fn flush(
+    sink: &mut (impl Sink<Message, Error = tungstenite::Error> + Unpin),
+) -> Result<(), End> {
+    write(sink.flush()).await
+}
+
+/// Asks whether the node is there.
+///
+/// # Errors
+/// `Gone` or `Stuck`.
+pub(super) async fn ping(
+    sink: &mut (impl Sink<Message, Error = tungstenite::Error> + Unpin),
+) -> Result<(), End> {
+    write(sink.send(Message::Ping(Bytes::new()))).await
+}
+
+/// Closes the connection: sends a close, and reads on for a moment, so that what was sent last is not lost to a reset
+/// over what the node still had under way.
+pub(super) async fn close(mut socket: WebSocket) {
+    let farewell = async {
+        if socket.close(None).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = timeout(GOODBYE_WITHIN, farewell).await;
+}
+
+fn message(frame: &impl Frame) -> Result<Message, End> {
+    match encode(frame) {
+        Ok(bytes) => Ok(Message::Binary(bytes)),
+        Err(err) => Err(End::Failed(Error::Internal(err.into()))),
+    }
+}
+
+async fn write(done: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), End> {
+    match timeout(WRITE_WITHIN, done).await {
+        Ok(done) => done.map_err(|_| End::Gone),
+        Err(_) => Err(End::Stuck),
+    }
+}

@@ -1,0 +1,44 @@
+//! What a peer is told when a request is not served: the one mapping from our errors to the codes of the wire.
+
+use waxwing_crypto::Error;
+use waxwing_protocol::limits;
+use waxwing_protocol::link::Code;
+
+/// A request that is not served. The link goes on.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// What is wrong.
+    pub(crate) code: Code,
+    /// The same for people.
+    pub(crate) detail: String,
+}
+
+impl Refusal {
+    /// A refusal.
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self {
+            code,
+            detail: shortened(detail.into()),
+        }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(err: Error) -> Self {
+        let code = match err {
+            Error::NotAllowed(_) | Error::BadSignature(_) => Code::NotAllowed,
+            Error::Malformed(_) | Error::TooLarge(_) | Error::DoesNotOpen | Error::SessionEnded => {
+                Code::BadFrame
+            }
+        };
+        Self::new(code, err.to_string())
+    }
+}
+
+/// At most as many characters as a detail may have.
+pub(crate) fn shortened(detail: String) -> String {
+    match detail.char_indices().nth(limits::DETAIL) {
+        Some((end, _)) => detail[..end].to_owned(),
+        None => detail,
+    }
+}

@@ -1,0 +1,193 @@
+//! The store: the only place with SQL, one file per table.
+//!
+//! One connection writes, owned by the writer task ([`crate::accept`]); a small pool reads. Every function takes any
+//! executor, so that the same serves a pool and a transaction; a transaction is opened by the writer alone. Hand-written
+//! statements are text that SQLite and PostgreSQL share; what differs is generated in `sql.rs`.
+
+mod key;
+mod notice;
+mod sql;
+
+pub(crate) mod dedupe;
+pub(crate) mod log;
+pub(crate) mod mesh;
+pub(crate) mod meta;
+pub(crate) mod node;
+pub(crate) mod prekey;
+pub(crate) mod queue;
+
+use std::path::Path;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+pub(crate) use key::{LoginNumber, NodeKey, Place, QueueKey, Rank, Ranks, Seq};
+
+use crate::error::{Error, Result};
+
+static MIGRATOR: Migrator = sqlx::migrate!("../migrations/broker/sqlite");
+
+/// Connections that read. Links read their backlog through them, one page at a time.
+const READERS: u32 = 4;
+/// Rows that a reading connection is ahead of who asked, at most 320 KiB each.
+const READ_AHEAD: usize = 8;
+/// A checkpoint every 64 MiB of log: at the default of 4 MiB it runs inside one commit in a few hundred and is the
+/// p99 of all of them.
+const CHECKPOINT_PAGES: u32 = 16_000;
+
+/// An open store.
+pub(crate) struct Store {
+    /// For the writer task.
+    pub(crate) writer: SqliteConnection,
+    /// For everybody else.
+    pub(crate) readers: SqlitePool,
+}
+
+impl Store {
+    /// Opens or makes the database at `path`, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// `NewerSchema` if a newer broker has been here; `Internal` if the database cannot be used, or does not promise
+    /// what an answer after its commit relies on.
+    pub(crate) async fn open(path: &Path) -> Result<Self> {
+        let mut writer = options(path).create_if_missing(true).connect().await?;
+        migrate(&mut writer).await?;
+        assert_durable(&mut writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .connect_with(options(path).read_only(true).row_buffer_size(READ_AHEAD))
+            .await?;
+        Ok(Self { writer, readers })
+    }
+}
+
+/// How every connection is made. An answer relies on `synchronous=FULL`: a commit has reached the disk when it returns.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("fullfsync", "1")
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        .disable_statement_logging()
+}
+
+async fn migrate(db: &mut SqliteConnection) -> Result<()> {
+    // `run` takes any `Acquire`, and then the compiler cannot show that this future is `Send`.
+    let Err(err) = MIGRATOR.run_direct(None, db, false).await else {
+        return Ok(());
+    };
+    if let MigrateError::VersionMissing(found) = err {
+        let known = MIGRATOR
+            .iter()
+            .map(|migration| migration.version)
+            .max()
+            .unwrap_or(0);
+        return Err(Error::NewerSchema { found, known });
+    }
+    Err(Error::Internal(err.into()))
+}
+
+/// Asks the database itself, since a typo in a pragma is not an error to SQLite.
+async fn assert_durable(db: &mut SqliteConnection) -> Result<()> {
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
+        .fetch_one(&mut *db)
+        .await?;
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut *db)
+        .await?;
+    if journal == "wal" && synchronous == 2 {
+        Ok(())
+    } else {
+        Err(Error::Internal(
+            format!("journal_mode is {journal}, synchronous is {synchronous}").into(),
+        ))
+    }
+}
+
+/// Closes the writer's connection, so that the log is folded into the database file.
+pub(crate) async fn close(writer: SqliteConnection) -> Result<()> {
+    Ok(writer.close().await?)
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A migrated database in memory, and short names for rows in it.
+
+    use sqlx::{Executor as _, Row as _};
+    use waxwing_crypto::{MeshId, NodeId};
+
+    use super::*;
+
+    pub(crate) async fn database() -> SqliteConnection {
+        let mut db = SqliteConnectOptions::new()
+            .in_memory(true)
+            .connect()
+            .await
+            .unwrap();
+        migrate(&mut db).await.unwrap();
+        db
+    }
+
+    pub(crate) fn node(n: u8) -> NodeKey {
+        NodeKey {
+            mesh: MeshId::from_bytes([0xee; 16]),
+            node: NodeId::from_bytes([n; 16]),
+        }
+    }
+
+    /// How SQLite means to run a statement.
+    pub(crate) async fn plan(db: &mut SqliteConnection, sql: &str) -> String {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = db.fetch_all(sqlx::query(explain)).await.unwrap();
+        rows.iter()
+            .map(|row| row.get::<String, _>(3))
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_is_durable_or_does_not_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::open(&dir.path().join("broker.db")).await.unwrap();
+        assert_durable(&mut store.writer).await.unwrap();
+        sqlx::query("PRAGMA synchronous = NORMAL")
+            .execute(&mut store.writer)
+            .await
+            .unwrap();
+        assert_durable(&mut store.writer).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn readers_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("broker.db")).await.unwrap();
+        sqlx::query("DELETE FROM queue")
+            .execute(&store.readers)
+            .await
+            .unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_newer_schema_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("broker.db");
+        let mut store = Store::open(&path).await.unwrap();
+        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                     VALUES (99, 'later', 1, x'00', 0)";
+        sqlx::query(newer).execute(&mut store.writer).await.unwrap();
+        assert!(matches!(
+            Store::open(&path).await,
+            Err(Error::NewerSchema { found: 99, known: 1 })
+        ));
+    }
+}

@@ -1,0 +1,338 @@
+//! The queues: for each node the envelopes and notices that wait for it.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt as _;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
+use waxwing_protocol::link::NoticeKind;
+
+use super::key::{NodeKey, Place, QueueKey, Rank, Seq};
+use super::notice;
+use super::sql::{RowsSql, array, integer, number};
+use crate::error::{Error, Result};
+
+static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new(
+        "INSERT INTO queue (mesh, recipient, rank, seq, kind, sender, wire, seal, expires, body) VALUES",
+        10,
+        "",
+    )
+});
+
+static SIZES: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new(
+        "SELECT mesh, recipient, rank, seq, length(body) FROM queue
+         WHERE (mesh, recipient, rank, seq) IN (VALUES",
+        4,
+        ")",
+    )
+});
+
+static DELETE: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new(
+        "DELETE FROM queue WHERE (mesh, recipient, rank, seq) IN (VALUES",
+        4,
+        ") RETURNING mesh, recipient, rank, seq, length(body)",
+    )
+});
+
+static DELETE_SEALED: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new(
+        "DELETE FROM queue WHERE (mesh, recipient, rank, seq, seal) IN (VALUES",
+        5,
+        ") RETURNING mesh, recipient, rank, seq, length(body)",
+    )
+});
+
+/// Kind of a row that holds an envelope. The others are [`notice`]'s.
+const ENVELOPE: i64 = 0;
+
+/// What a row of the queue holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Item {
+    /// Mail for the owner of the queue.
+    Envelope(Mail),
+    /// What became of a message that the owner of the queue sent.
+    Notice(Notice),
+}
+
+/// A sealed message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Mail {
+    /// Who sent it.
+    pub(crate) from: NodeId,
+    /// As its sender calls it.
+    pub(crate) id: WireId,
+    /// How often it had been sealed anew.
+    pub(crate) seal: u32,
+    /// When it ends.
+    pub(crate) exp: Timestamp,
+    /// The envelope, as it came.
+    pub(crate) env: Bytes,
+}
+
+/// What became of a message.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Notice {
+    /// The message, as its sender calls it.
+    pub(crate) id: WireId,
+    /// What happened.
+    pub(crate) kind: NoticeKind,
+    /// When nobody needs to hear of it any more.
+    pub(crate) ends: Timestamp,
+}
+
+impl Item {
+    /// When it ends.
+    pub(crate) const fn ends(&self) -> Timestamp {
+        match self {
+            Self::Envelope(mail) => mail.exp,
+            Self::Notice(notice) => notice.ends,
+        }
+    }
+
+    /// What it counts for in a frame and a window, in bytes.
+    pub(crate) const fn cost(&self) -> usize {
+        match self {
+            Self::Envelope(mail) => mail.env.len(),
+            Self::Notice(notice) => notice::cost(&notice.kind),
+        }
+    }
+}
+
+/// Some rows of one rank of a queue, in order.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The rows.
+    pub(crate) rows: Vec<(Seq, Item)>,
+    /// Whether there were more than there was room for.
+    pub(crate) more: bool,
+}
+
+/// What went out of a queue.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    /// Where it was.
+    pub(crate) key: QueueKey,
+    /// Size of its body.
+    pub(crate) bytes: u64,
+}
+
+/// A row that ended before its time.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Where it was.
+    pub(crate) removed: Removed,
+    /// Of an envelope: its sender, what that calls it, and when it was to end.
+    pub(crate) mail: Option<(NodeKey, WireId, Timestamp)>,
+}
+
+/// Adds rows.
+pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(QueueKey, Item)]) -> Result<()> {
+    for (sql, chunk) in INSERT.exact(rows) {
+        let mut query = sqlx::query(sql);
+        for (key, item) in chunk {
+            query = query
+                .bind(&key.owner.mesh.as_bytes()[..])
+                .bind(&key.owner.node.as_bytes()[..])
+                .bind(integer(key.place.rank.index() as u64))
+                .bind(integer(key.place.seq.0));
+            query = match item {
+                Item::Envelope(mail) => query
+                    .bind(ENVELOPE)
+                    .bind(Some(&mail.from.as_bytes()[..]))
+                    .bind(&mail.id.as_bytes()[..])
+                    .bind(i64::from(mail.seal))
+                    .bind(integer(mail.exp.as_millis()))
+                    .bind(&mail.env[..]),
+                Item::Notice(notice) => query
+                    .bind(notice::code(&notice.kind))
+                    .bind(None::<&[u8]>)
+                    .bind(&notice.id.as_bytes()[..])
+                    .bind(0)
+                    .bind(integer(notice.ends.as_millis()))
+                    .bind(notice::body(&notice.kind)),
+            };
+        }
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Reads one rank of a queue from after a place, at most `items` rows, and no more than `bytes` of their cost. Stops
+/// reading when that is reached.
+pub(crate) async fn read(
+    db: impl SqliteExecutor<'_>,
+    owner: NodeKey,
+    after: Place,
+    items: usize,
+    bytes: usize,
+) -> Result<Page> {
+    let mut found = sqlx::query(
+        "SELECT seq, kind, sender, wire, seal, expires, body FROM queue
+         WHERE mesh = $1 AND recipient = $2 AND rank = $3 AND seq > $4 ORDER BY seq LIMIT $5",
+    )
+    .bind(&owner.mesh.as_bytes()[..])
+    .bind(&owner.node.as_bytes()[..])
+    .bind(integer(after.rank.index() as u64))
+    .bind(integer(after.seq.0))
+    .bind(integer(items as u64 + 1))
+    .fetch(db);
+    let (mut rows, mut left) = (Vec::new(), bytes);
+    while let Some(row) = found.try_next().await? {
+        let item = item(&row)?;
+        if rows.len() == items || item.cost() > left {
+            return Ok(Page { rows, more: true });
+        }
+        left -= item.cost();
+        rows.push((Seq(number(&row, 0)?), item));
+    }
+    Ok(Page { rows, more: false })
+}
+
+fn item(row: &SqliteRow) -> Result<Item> {
+    let id = WireId::from_bytes(array(row, 3)?);
+    let ends = Timestamp::from_millis(number(row, 5)?);
+    match row.try_get::<i64, _>(1)? {
+        ENVELOPE => Ok(Item::Envelope(Mail {
+            from: NodeId::from_bytes(array(row, 2)?),
+            id,
+            seal: u32::try_from(number(row, 4)?).map_err(|_| Error::damaged("a seal"))?,
+            exp: ends,
+            env: Bytes::from(row.try_get::<Vec<u8>, _>(6)?),
+        })),
+        code => Ok(Item::Notice(Notice {
+            id,
+            kind: notice::kind(code, row.try_get(6)?)?,
+            ends,
+        })),
+    }
+}
+
+/// The size of those of these rows that are there.
+pub(crate) async fn sizes(db: &mut SqliteConnection, keys: &[QueueKey]) -> Result<HashMap<QueueKey, u64>> {
+    let mut found = HashMap::with_capacity(keys.len());
+    for (sql, chunk) in SIZES.padded(keys) {
+        let query = chunk.fold(sqlx::query(sql), bind_key);
+        for row in query.fetch_all(&mut *db).await? {
+            let removed = removed(&row)?;
+            found.insert(removed.key, removed.bytes);
+        }
+    }
+    Ok(found)
+}
+
+/// Takes rows out, whatever their seal. Says which were there.
+pub(crate) async fn delete(db: &mut SqliteConnection, keys: &[QueueKey]) -> Result<Vec<Removed>> {
+    let mut gone = Vec::with_capacity(keys.len());
+    for (sql, chunk) in DELETE.padded(keys) {
+        let query = chunk.fold(sqlx::query(sql), bind_key);
+        for row in query.fetch_all(&mut *db).await? {
+            gone.push(removed(&row)?);
+        }
+    }
+    Ok(gone)
+}
+
+/// Takes rows out that hold exactly this seal. Says which did.
+pub(crate) async fn delete_sealed(
+    db: &mut SqliteConnection,
+    keys: &[(QueueKey, u32)],
+) -> Result<Vec<Removed>> {
+    let mut gone = Vec::with_capacity(keys.len());
+    for (sql, chunk) in DELETE_SEALED.padded(keys) {
+        let bind = |query, (key, seal): &(QueueKey, u32)| bind_key(query, key).bind(i64::from(*seal));
+        for row in chunk.fold(sqlx::query(sql), bind).fetch_all(&mut *db).await? {
+            gone.push(removed(&row)?);
+        }
+    }
+    Ok(gone)
+}
+
+/// Takes out rows past their end, the oldest first, at most `limit`.
+pub(crate) async fn expire(db: impl SqliteExecutor<'_>, now: Timestamp, limit: usize) -> Result<Vec<Ended>> {
+    let rows = sqlx::query(
+        "DELETE FROM queue WHERE id IN (SELECT id FROM queue WHERE expires <= $1 ORDER BY expires LIMIT $2)
+         RETURNING mesh, recipient, rank, seq, length(body), sender, wire, expires",
+    )
+    .bind(integer(now.as_millis()))
+    .bind(integer(limit as u64))
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(ended).collect()
+}
+
+/// Takes out the rows of one queue, at most `limit`.
+pub(crate) async fn evict(db: impl SqliteExecutor<'_>, owner: NodeKey, limit: usize) -> Result<Vec<Ended>> {
+    let rows = sqlx::query(
+        "DELETE FROM queue WHERE id IN
+         (SELECT id FROM queue WHERE mesh = $1 AND recipient = $2 ORDER BY rank, seq LIMIT $3)
+         RETURNING mesh, recipient, rank, seq, length(body), sender, wire, expires",
+    )
+    .bind(&owner.mesh.as_bytes()[..])
+    .bind(&owner.node.as_bytes()[..])
+    .bind(integer(limit as u64))
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(ended).collect()
+}
+
+type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+fn bind_key<'q>(query: Query<'q>, key: &QueueKey) -> Query<'q> {
+    query
+        .bind(key.owner.mesh.as_bytes().to_vec())
+        .bind(key.owner.node.as_bytes().to_vec())
+        .bind(integer(key.place.rank.index() as u64))
+        .bind(integer(key.place.seq.0))
+}
+
+fn removed(row: &SqliteRow) -> Result<Removed> {
+    let owner = NodeKey {
+        mesh: MeshId::from_bytes(array(row, 0)?),
+        node: NodeId::from_bytes(array(row, 1)?),
+    };
+    let place = Place {
+        rank: rank(number(row, 2)?)?,
+        seq: Seq(number(row, 3)?),
+    };
+    Ok(Removed {
+        key: QueueKey { owner, place },
+        bytes: number(row, 4)?,
+    })
+}
+
+fn ended(row: &SqliteRow) -> Result<Ended> {
+    let removed = removed(row)?;
+    let mail = match row.try_get::<Option<&[u8]>, _>(5)? {
+        None => None,
+        Some(_) => {
+            let sender = NodeKey {
+                mesh: removed.key.owner.mesh,
+                node: NodeId::from_bytes(array(row, 5)?),
+            };
+            Some((
+                sender,
+                WireId::from_bytes(array(row, 6)?),
+                Timestamp::from_millis(number(row, 7)?),
+            ))
+        }
+    };
+    Ok(Ended { removed, mail })
+}
+
+/// The rank that a stored number stands for.
+pub(super) fn rank(number: u64) -> Result<Rank> {
+    let index = usize::try_from(number).ok();
+    index
+        .and_then(|index| Rank::ALL.get(index))
+        .copied()
+        .ok_or_else(|| Error::damaged("a rank"))
+}
+
+#[cfg(test)]
+mod tests;

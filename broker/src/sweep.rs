@@ -1,0 +1,80 @@
+//! Housekeeping: what has ended in the store becomes notices, or goes. Bounded steps through the writer, so that mail
+//! passes in between. Whether something has expired is decided whenever it is read; this only cleans up after.
+
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use waxwing_crypto::membership::Standing;
+
+use crate::accept::Change;
+use crate::error::{Error, Result};
+use crate::state::State;
+use crate::store::{self, NodeKey};
+
+/// How often the store is looked through without a reason.
+const EVERY: Duration = Duration::from_secs(60);
+/// Nodes looked at in one read.
+const PAGE: usize = 1_000;
+
+/// Reasons to look now.
+#[derive(Default)]
+pub(crate) struct Nudge {
+    /// Somebody read an expired row.
+    pub(crate) expired: Notify,
+    /// Somebody stopped being a member.
+    pub(crate) gone: Notify,
+}
+
+/// Sweeps until the broker stops.
+///
+/// # Errors
+/// If the store fails.
+pub(crate) async fn run(state: &State) -> Result<()> {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    state.nudge.gone.notify_one(); // What was left over by the run before.
+    loop {
+        tokio::select! {
+            () = state.stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => expire(state).await?,
+            () = state.nudge.expired.notified() => expire(state).await?,
+            () = state.nudge.gone.notified() => evict(state).await?,
+        }
+    }
+}
+
+/// Ends what is past its end.
+async fn expire(state: &State) -> Result<()> {
+    while step(state, Change::Sweep).await? {}
+    Ok(())
+}
+
+/// Empties the queues of nodes that are no longer members.
+async fn evict(state: &State) -> Result<()> {
+    let mut after = None;
+    loop {
+        let page = store::node::with_mail(&state.readers, after, PAGE).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(*last);
+        for node in page {
+            while is_gone(state, node) && step(state, |answer| Change::Evict { node, answer }).await? {}
+        }
+    }
+}
+
+fn is_gone(state: &State, node: NodeKey) -> bool {
+    state
+        .meshes
+        .roster(node.mesh)
+        .is_none_or(|roster| roster.standing(&node.node) != Standing::Live)
+}
+
+/// One change through the writer. Says whether there is more to do.
+async fn step(state: &State, change: impl FnOnce(oneshot::Sender<bool>) -> Change) -> Result<bool> {
+    let (answer, answered) = oneshot::channel();
+    state.writer.submit(change(answer)).await?;
+    answered
+        .await
+        .map_err(|_| Error::Internal("the writer has stopped".into()))
+}

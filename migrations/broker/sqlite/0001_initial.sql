@@ -1,0 +1,78 @@
+-- The broker's store. Mesh is the leading column of every key: later it is what a deployment is divided by.
+-- Times are milliseconds since the Unix epoch on the broker's clock. Ids are raw bytes.
+
+CREATE TABLE meta (
+    id      INTEGER PRIMARY KEY CHECK (id = 1), -- there is one row
+    store   BLOB    NOT NULL CHECK (length(store) = 16), -- this life of the store, random; every challenge carries it
+    created INTEGER NOT NULL -- when the store was made
+) STRICT;
+
+CREATE TABLE mesh (
+    mesh      BLOB    NOT NULL PRIMARY KEY CHECK (length(mesh) = 16), -- first 16 bytes of the genesis entry's hash
+    created   INTEGER NOT NULL, -- when this store first held it
+    head_seq  INTEGER NOT NULL, -- last entry of the log; an append moves it only from where its writer saw it
+    head_hash BLOB    NOT NULL CHECK (length(head_hash) = 32) -- that entry's hash
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log (
+    mesh       BLOB    NOT NULL, -- whose log
+    seq        INTEGER NOT NULL, -- place in it, from 1, without gaps
+    entry      BLOB    NOT NULL, -- the signed bytes, exactly as they came
+    signatures BLOB    NOT NULL, -- over them, 64 bytes each, in the order of the entry's signers
+    PRIMARY KEY (mesh, seq)
+) STRICT;
+
+CREATE TABLE node (
+    mesh         BLOB    NOT NULL,
+    node         BLOB    NOT NULL CHECK (length(node) = 16),
+    login        INTEGER NOT NULL, -- number of the last login; changes of an older one are ignored
+    next_seq     INTEGER NOT NULL, -- seq of the next row of its queue, from 1, never given twice
+    queued       INTEGER NOT NULL CHECK (queued >= 0), -- envelopes in its queue, for the cap
+    queued_bytes INTEGER NOT NULL CHECK (queued_bytes >= 0), -- their size, for the cap
+    PRIMARY KEY (mesh, node)
+) STRICT, WITHOUT ROWID;
+
+-- Apart from node: a prekey is 1.3 KiB and changes hourly, a node's counters change with every message.
+CREATE TABLE prekey (
+    mesh      BLOB    NOT NULL,
+    node      BLOB    NOT NULL,
+    id        INTEGER NOT NULL, -- the prekey's number; only a higher one replaces it
+    prekey    BLOB    NOT NULL, -- the signed bytes, exactly as they came
+    signature BLOB    NOT NULL CHECK (length(signature) = 64), -- over them
+    PRIMARY KEY (mesh, node)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE dedupe (
+    mesh        BLOB    NOT NULL,
+    sender      BLOB    NOT NULL, -- the node that sent it: an id is unique to its sender
+    wire        BLOB    NOT NULL CHECK (length(wire) = 16), -- the sender's wire id
+    fingerprint BLOB    NOT NULL CHECK (length(fingerprint) = 32), -- tells a retry from an id used twice
+    message     BLOB    NOT NULL CHECK (length(message) = 16), -- what the broker calls it; kept when it is sealed anew
+    recipient   BLOB    NOT NULL, -- in whose queue it was put,
+    rank        INTEGER NOT NULL, -- under which rank (see queue),
+    seq         INTEGER NOT NULL, -- and where: the row that a higher seal replaces
+    seal        INTEGER NOT NULL, -- highest seal accepted
+    first_seen  INTEGER NOT NULL, -- when it was first accepted
+    expires     INTEGER NOT NULL, -- when the record may go; after every end of the message
+    PRIMARY KEY (mesh, sender, wire)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX dedupe_expires ON dedupe (expires);
+
+-- A rowid table: an envelope inside a key costs 2.6 times as much.
+CREATE TABLE queue (
+    id        INTEGER PRIMARY KEY, -- names nothing outside one statement
+    mesh      BLOB    NOT NULL,
+    recipient BLOB    NOT NULL, -- the node it waits for
+    rank      INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 3), -- delivered in this order: 0 notice, 1 now, 2 next, 3 low
+    seq       INTEGER NOT NULL, -- rises per recipient in the order of accepting, over all ranks
+    kind      INTEGER NOT NULL, -- 0 envelope; notices: 1 delivered, 2 nack, 3 expired, 4 revoked recipient
+    sender    BLOB    CHECK ((sender IS NULL) = (kind > 0)), -- of an envelope: who sent it
+    wire      BLOB    NOT NULL, -- the message, as its sender calls it
+    seal      INTEGER NOT NULL, -- of an envelope: how often it had been sealed anew; 0 for a notice
+    expires   INTEGER NOT NULL, -- an envelope's end makes a notice for its sender; a notice's end makes nothing
+    body      BLOB    NOT NULL  -- the envelope as sent; the receipt; the nack's signature and signed bytes; or nothing
+) STRICT;
+
+CREATE UNIQUE INDEX queue_place ON queue (mesh, recipient, rank, seq);
+CREATE INDEX queue_expires ON queue (expires);
