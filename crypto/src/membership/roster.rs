@@ -176,6 +176,14 @@ impl Roster {
         self.index.names.get(name).map(|&node| &self.nodes[node])
     }
 
+    /// The last node that had this name and is no member any more: to tell a sender what became of it.
+    pub fn former_by_name(&self, name: &Name) -> Option<&Member> {
+        self.nodes
+            .iter()
+            .rev()
+            .find(|member| member.name == *name && member.standing != Standing::Live)
+    }
+
     /// The node whose signing key this is, or was before a rotation.
     pub fn by_key(&self, key: &VerifyingKey) -> Option<&Member> {
         match self.index.keys.get(key.as_bytes())? {

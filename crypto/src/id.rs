@@ -1,0 +1,309 @@
+//! Identifiers: fixed-size byte strings and checked names. Each is its own type, and none can hold an invalid value.
+
+use std::fmt;
+use std::str::FromStr;
+
+use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::error::{Error, Result};
+
+/// Declares a newtype over `[u8; N]` that travels as MessagePack `bin` and prints in one text form.
+macro_rules! bytes_newtype {
+    ($(#[$doc:meta])* $name:ident, $size:literal, $encode:path, $decode:path, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+        pub struct $name([u8; $size]);
+
+        impl $name {
+            /// Length in bytes.
+            pub const SIZE: usize = $size;
+
+            /// Wraps exactly these bytes.
+            pub const fn from_bytes(bytes: [u8; $size]) -> Self {
+                Self(bytes)
+            }
+
+            /// The bytes as they travel.
+            pub const fn as_bytes(&self) -> &[u8; $size] {
+                &self.0
+            }
+        }
+
+        impl TryFrom<&[u8]> for $name {
+            type Error = Error;
+
+            fn try_from(bytes: &[u8]) -> Result<Self> {
+                bytes.try_into().map(Self).map_err(|_| Error::Malformed($what))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&$encode(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({self})", stringify!($name))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                let bytes = $decode(text).ok_or(Error::Malformed($what))?;
+                Self::try_from(bytes.as_slice())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.collect_str(self)
+                } else {
+                    serializer.serialize_bytes(&self.0)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+
+                impl de::Visitor<'_> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "{} ({} bytes)", $what, $size)
+                    }
+
+                    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<$name, E> {
+                        $name::try_from(bytes).map_err(|_| E::invalid_length(bytes.len(), &self))
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+                    }
+                }
+
+                if deserializer.is_human_readable() {
+                    deserializer.deserialize_str(Visitor)
+                } else {
+                    deserializer.deserialize_bytes(Visitor)
+                }
+            }
+        }
+    };
+}
+
+fn base32(bytes: &[u8]) -> String {
+    BASE32_NOPAD.encode(bytes).to_ascii_lowercase()
+}
+
+fn from_base32(text: &str) -> Option<Vec<u8>> {
+    BASE32_NOPAD.decode(text.to_ascii_uppercase().as_bytes()).ok()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    HEXLOWER.encode(bytes)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    HEXLOWER.decode(text.as_bytes()).ok()
+}
+
+bytes_newtype! {
+    /// A mesh: the first 16 bytes of its genesis entry's hash. Shown as 26 lowercase base32 characters.
+    MeshId, 16, base32, from_base32, "mesh id"
+}
+bytes_newtype! {
+    /// A node: the first 16 bytes of SHA-256 over a domain string and its first signing key. Survives key
+    /// rotation. Shown as 26 lowercase base32 characters.
+    NodeId, 16, base32, from_base32, "node id"
+}
+bytes_newtype! {
+    /// What a broker sees of a client message id: HMAC-SHA256 under the node's id key, first 16 bytes.
+    WireId, 16, hex, from_hex, "wire id"
+}
+bytes_newtype! {
+    /// A session: the first 16 bytes of SHA-256 over its signed opening.
+    SessionId, 16, hex, from_hex, "session id"
+}
+bytes_newtype! {
+    /// A SHA-256 digest: of a log entry, or of a list of sealed keys.
+    Digest, 32, hex, from_hex, "digest"
+}
+bytes_newtype! {
+    /// A keyed digest of a request: equal only for equal requests, and meaningless to whoever lacks the key.
+    Fingerprint, 32, hex, from_hex, "fingerprint"
+}
+bytes_newtype! {
+    /// Proof that the recipient has opened and stored a message: HMAC-SHA256(receipt secret, wire id), first 16 bytes.
+    Receipt, 16, hex, from_hex, "receipt"
+}
+
+/// The name of a mesh, node or app: `[a-z0-9][a-z0-9-]{0,62}`.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Name(String);
+
+impl Name {
+    /// Longest name, in bytes. The length of a DNS label, so that a node's name may be its host's.
+    pub const MAX: usize = 63;
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Name {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let bytes = text.as_bytes();
+        let ok = bytes.len() <= Self::MAX
+            && bytes.first().is_some_and(|&b| plain(b))
+            && bytes.iter().all(|&b| plain(b) || b == b'-');
+        if ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::Malformed("name"))
+        }
+    }
+}
+
+/// The app's own idempotency key for a message: 1 to 128 bytes of `[A-Za-z0-9._:-]`.
+#[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct ClientMessageId(String);
+
+impl ClientMessageId {
+    /// Longest id, in bytes.
+    pub const MAX: usize = 128;
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ClientMessageId {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+        let ok = (1..=Self::MAX).contains(&text.len()) && text.bytes().all(plain);
+        if ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::Malformed("client message id"))
+        }
+    }
+}
+
+/// Text forms shared by the checked strings.
+macro_rules! checked_text {
+    ($name:ident) => {
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+checked_text!(Name);
+checked_text!(ClientMessageId);
+
+/// Milliseconds since the Unix epoch, on whichever clock the field's documentation names.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// A moment given in milliseconds since the Unix epoch.
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// This moment plus a duration; the end of time instead of an overflow.
+    #[must_use]
+    pub fn plus(self, duration: std::time::Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// How long ago `earlier` was; zero if it was not.
+    pub fn since(self, earlier: Self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_dns_label_in_lower_case() {
+        for good in ["a", "0", "alpha-1", &"x".repeat(63)] {
+            assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
+        }
+        for bad in ["", "-a", "A", "a_b", "a.b", "ä", "a b", "a\0", &"x".repeat(64)] {
+            assert_eq!(bad.parse::<Name>(), Err(Error::Malformed("name")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_message_id_has_1_to_128_plain_bytes() {
+        for good in ["a", "A.b_c:d-9", &"x".repeat(128)] {
+            assert_eq!(good.parse::<ClientMessageId>().unwrap().as_str(), good);
+        }
+        for bad in ["", "a b", "a/b", "ä", &"x".repeat(129)] {
+            assert_eq!(
+                bad.parse::<ClientMessageId>(),
+                Err(Error::Malformed("client message id")),
+                "{bad:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn ids_survive_their_text_and_binary_forms() {
+        let id = NodeId::from_bytes([7; 16]);
+        assert_eq!(id.to_string().len(), 26);
+        assert_eq!(id.to_string().parse::<NodeId>().unwrap(), id);
+        let bin = rmp_serde::to_vec(&id).unwrap();
+        assert_eq!(bin[..2], [0xc4, 16], "travels as bin 8");
+        assert_eq!(rmp_serde::from_slice::<NodeId>(&bin).unwrap(), id);
+        assert_eq!(
+            serde_json::from_str::<NodeId>(&serde_json::to_string(&id).unwrap()).unwrap(),
+            id
+        );
+        assert!(
+            rmp_serde::from_slice::<NodeId>(&rmp_serde::to_vec(&serde_bytes::Bytes::new(&[7; 15])).unwrap())
+                .is_err()
+        );
+    }
+}

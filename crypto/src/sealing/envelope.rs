@@ -1,0 +1,87 @@
+//! The envelope: what the broker queues and cannot read.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::id::{MeshId, NodeId, SessionId, Timestamp, WireId};
+use crate::keys::Signed;
+use crate::mac::Transcript;
+use crate::priority::Priority;
+
+/// Length of an envelope's nonce, in bytes.
+pub(super) const NONCE: usize = 24;
+
+/// A message sealed for one recipient node.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Envelope {
+    /// The session whose key opens it.
+    #[serde(rename = "s")]
+    pub session: SessionId,
+    /// The session's signed opening, until the sender knows that the recipient has it.
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub opening: Option<Signed>,
+    /// XChaCha20's nonce.
+    #[serde(rename = "n", with = "serde_bytes")]
+    pub nonce: [u8; NONCE],
+    /// XChaCha20-Poly1305 of the padded plaintext, tag last.
+    #[serde(rename = "b")]
+    pub sealed: Bytes,
+}
+
+impl Envelope {
+    /// The bytes that travel.
+    ///
+    /// # Errors
+    /// `Malformed` only if encoding fails.
+    pub fn encode(&self) -> Result<Bytes> {
+        rmp_serde::to_vec_named(self)
+            .map(Bytes::from)
+            .map_err(|_| Error::Malformed("envelope"))
+    }
+
+    /// Reads bytes from outside, which their carrier has bounded.
+    ///
+    /// # Errors
+    /// `Malformed` if they are not exactly one envelope.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(bytes));
+        let envelope = Self::deserialize(&mut reader).map_err(|_| Error::Malformed("envelope"))?;
+        if reader.position() == bytes.len() as u64 {
+            Ok(envelope)
+        } else {
+            Err(Error::Malformed("envelope"))
+        }
+    }
+}
+
+/// What the broker sees beside the envelope and must not change: authenticated with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Header {
+    /// The mesh.
+    pub mesh: MeshId,
+    /// Sender node.
+    pub from: NodeId,
+    /// Recipient node.
+    pub to: NodeId,
+    /// The sender's wire id.
+    pub id: WireId,
+    /// Priority.
+    pub priority: Priority,
+    /// Expiry, on the broker's clock.
+    pub expires: Timestamp,
+}
+
+impl Header {
+    /// Associated data: a label, the session id, and each field with its length.
+    pub(super) fn aad(&self, session: &SessionId) -> Transcript {
+        Transcript::new(b"waxwing envelope v1")
+            .field(session.as_bytes())
+            .field(self.mesh.as_bytes())
+            .field(self.from.as_bytes())
+            .field(self.to.as_bytes())
+            .field(self.id.as_bytes())
+            .field(&[self.priority.as_u8()])
+            .number(self.expires.as_millis())
+    }
+}

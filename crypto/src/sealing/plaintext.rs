@@ -1,0 +1,188 @@
+//! The inside of an envelope.
+
+use std::ops::RangeInclusive;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::padding;
+use super::receipt::ReceiptSecret;
+use crate::error::{Error, Result};
+use crate::id::{ClientMessageId, Name, Timestamp};
+
+/// Most ranges of counters that one message declares void.
+pub const MAX_VOID_RANGES: usize = 64;
+
+/// Counters from the first to the last, both included; never empty.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "(u64, u64)", into = "(u64, u64)")]
+pub struct CounterRange {
+    first: u64,
+    last: u64,
+}
+
+impl CounterRange {
+    /// The range, if `first` is at least 1 and not above `last`.
+    pub fn new(first: u64, last: u64) -> Option<Self> {
+        (1 <= first && first <= last).then_some(Self { first, last })
+    }
+
+    /// As a standard range.
+    pub const fn range(&self) -> RangeInclusive<u64> {
+        self.first..=self.last
+    }
+
+    /// First counter.
+    pub const fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Last counter.
+    pub const fn last(&self) -> u64 {
+        self.last
+    }
+}
+
+impl TryFrom<(u64, u64)> for CounterRange {
+    type Error = Error;
+
+    fn try_from((first, last): (u64, u64)) -> Result<Self> {
+        Self::new(first, last).ok_or(Error::Malformed("counter range"))
+    }
+}
+
+impl From<CounterRange> for (u64, u64) {
+    fn from(range: CounterRange) -> Self {
+        (range.first, range.last)
+    }
+}
+
+/// What kind of mail this is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// From an app, for an app.
+    Message,
+}
+
+impl Kind {
+    /// The word in fingerprints.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+        }
+    }
+}
+
+/// A message as its recipient will see it, with what the two nodes need to keep their promises.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Plaintext {
+    /// The sending app's id for it.
+    pub id: ClientMessageId,
+    /// Position in its lane, from 1. Kept across re-seals.
+    pub counter: u64,
+    /// Counters of this lane that will never come, at most [`MAX_VOID_RANGES`], nearest below `counter`.
+    pub void: Vec<CounterRange>,
+    /// What the receipt is computed from.
+    pub receipt_secret: ReceiptSecret,
+    /// Sending app, if it named itself.
+    pub from_app: Option<Name>,
+    /// Receiving app, or the default mailbox.
+    pub to_app: Option<Name>,
+    /// What kind of mail this is.
+    pub kind: Kind,
+    /// Media type of the body.
+    pub content_type: String,
+    /// The body.
+    pub body: Bytes,
+    /// Metadata as canonical JSON; empty when absent.
+    pub meta: Bytes,
+    /// Message that this one answers.
+    pub reply_to: Option<ClientMessageId>,
+    /// Thread.
+    pub thread: Option<String>,
+    /// When the sender's node accepted it, on its clock.
+    pub sent_at: Timestamp,
+}
+
+/// The encoded form: short names, and the secret as bytes.
+#[derive(Deserialize, Serialize)]
+struct Encoded<'a> {
+    id: ClientMessageId,
+    ctr: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    void: Vec<CounterRange>,
+    #[serde(with = "serde_bytes")]
+    sec: [u8; ReceiptSecret::SIZE],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<Name>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    to: Option<Name>,
+    kind: Kind,
+    ct: String,
+    #[serde(borrow, with = "serde_bytes")]
+    body: &'a [u8],
+    #[serde(borrow, with = "serde_bytes")]
+    meta: &'a [u8],
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    re: Option<ClientMessageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    th: Option<String>,
+    at: Timestamp,
+}
+
+impl Plaintext {
+    /// MessagePack, then Padmé padding.
+    pub(super) fn encode(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let encoded = Encoded {
+            id: self.id.clone(),
+            ctr: self.counter,
+            void: self.void.clone(),
+            sec: *self.receipt_secret.reveal(),
+            from: self.from_app.clone(),
+            to: self.to_app.clone(),
+            kind: self.kind,
+            ct: self.content_type.clone(),
+            body: &self.body,
+            meta: &self.meta,
+            re: self.reply_to.clone(),
+            th: self.thread.clone(),
+            at: self.sent_at,
+        };
+        let bytes =
+            Zeroizing::new(rmp_serde::to_vec_named(&encoded).map_err(|_| Error::Malformed("plaintext"))?);
+        Ok(padding::pad(&bytes))
+    }
+
+    /// Reads an opened box.
+    ///
+    /// # Errors
+    /// `Malformed` for what a node of this version would not have sent.
+    pub(super) fn decode(padded: &[u8]) -> Result<Self> {
+        let content = padding::unpad(padded)?;
+        let encoded: Encoded<'_> =
+            rmp_serde::from_slice(content).map_err(|_| Error::Malformed("plaintext"))?;
+        let counters = encoded.ctr >= 1
+            && encoded.void.len() <= MAX_VOID_RANGES
+            && encoded.void.iter().all(|range| range.last < encoded.ctr);
+        if !counters {
+            return Err(Error::Malformed("plaintext"));
+        }
+        Ok(Self {
+            id: encoded.id,
+            counter: encoded.ctr,
+            void: encoded.void,
+            receipt_secret: ReceiptSecret::from_bytes(encoded.sec),
+            from_app: encoded.from,
+            to_app: encoded.to,
+            kind: encoded.kind,
+            content_type: encoded.ct,
+            body: Bytes::copy_from_slice(encoded.body),
+            meta: Bytes::copy_from_slice(encoded.meta),
+            reply_to: encoded.re,
+            thread: encoded.th,
+            sent_at: encoded.at,
+        })
+    }
+}

@@ -1,0 +1,141 @@
+-- A node's database: one per mesh it has joined. Only the writer task changes it.
+-- Times are milliseconds since the Unix epoch on this node's clock, unless a column says otherwise.
+
+-- Facts there is one of.
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY,      -- what it is: broker (URL), state_keys (sealed to this node), cursor (last place
+                                 -- given in the inbox)
+    value BLOB NOT NULL          -- text, bytes, or a number in 8 bytes, big endian
+) WITHOUT ROWID;
+
+-- The membership log, as signed.
+CREATE TABLE log (
+    seq        INTEGER PRIMARY KEY, -- 1 is genesis
+    entry      BLOB NOT NULL,       -- the bytes that were signed
+    signatures BLOB NOT NULL        -- 64 bytes each
+);
+
+-- Messages accepted from apps.
+CREATE TABLE outbox (
+    row          INTEGER PRIMARY KEY AUTOINCREMENT, -- rises, never given twice; the order of a lane
+    client_id    TEXT NOT NULL UNIQUE,  -- the app's idempotency key
+    wire_id      BLOB NOT NULL UNIQUE,  -- what the broker sees of it, 16 bytes
+    fingerprint  BLOB NOT NULL,         -- keyed digest of the request, 32 bytes
+    recipient    BLOB NOT NULL,         -- node id, 16 bytes
+    to_node      TEXT NOT NULL,         -- the recipient's name when it was accepted
+    to_app       TEXT NOT NULL,         -- empty for the default mailbox
+    from_app     TEXT NOT NULL,         -- empty if the app did not name itself
+    priority     INTEGER NOT NULL,      -- 0 now, 1 next, 2 low
+    counter      INTEGER NOT NULL,      -- place in its lane (recipient, priority), from 1
+    seal         INTEGER NOT NULL DEFAULT 0, -- how often it was sealed anew
+    state        INTEGER NOT NULL DEFAULT 0, -- 0 pending, 1 done (at the broker), 2 dead, 3 aborted
+    expires      INTEGER NOT NULL,      -- end of its lifetime
+    queued_at    INTEGER NOT NULL,      -- when it was accepted from the app
+    accepted_at  INTEGER,               -- when the broker's acceptance was recorded
+    delivered_at INTEGER,               -- when a verified receipt was recorded
+    ended_at     INTEGER,               -- when it became dead or aborted
+    reason       TEXT,                  -- why it ended
+    ended_by     INTEGER,               -- whose word that is: 0 this node, 1 the broker, 2 the recipient
+    message_id   BLOB,                  -- what the broker calls it, 16 bytes
+    void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come
+    size         INTEGER NOT NULL,      -- bytes of content, for the cap
+    content      BLOB NOT NULL          -- body, metadata and headers, encrypted under the storage key
+);
+-- What a link drains, lane by lane.
+CREATE INDEX outbox_pending ON outbox (priority, recipient, row) WHERE state = 0;
+-- What may run out of time.
+CREATE INDEX outbox_expiry ON outbox (expires) WHERE state = 0;
+-- What the caps count: everything not yet delivered, dead or aborted.
+CREATE INDEX outbox_open ON outbox (state, size) WHERE delivered_at IS NULL AND ended_at IS NULL;
+-- Counters a recipient still has to be told it will never see.
+CREATE INDEX outbox_void ON outbox (priority, recipient, counter)
+    WHERE ended_at IS NOT NULL AND delivered_at IS NULL AND void_told = 0;
+
+-- The last counter given in each outgoing lane.
+CREATE TABLE lane_out (
+    recipient BLOB NOT NULL,
+    priority  INTEGER NOT NULL,
+    counter   INTEGER NOT NULL,
+    PRIMARY KEY (recipient, priority)
+) WITHOUT ROWID;
+
+-- Messages received.
+CREATE TABLE inbox (
+    row         INTEGER PRIMARY KEY,    -- order of arrival
+    cursor      INTEGER UNIQUE,         -- place in the order shown to apps; null while earlier ones of its lane are missing
+    sender      BLOB NOT NULL,          -- node id, 16 bytes
+    signer      BLOB NOT NULL,          -- the sender's signing key, 32 bytes: counters belong to it
+    priority    INTEGER NOT NULL,
+    counter     INTEGER NOT NULL,       -- place in its lane
+    client_id   TEXT NOT NULL,          -- the sending app's id for it
+    from_app    TEXT NOT NULL,          -- empty if it did not name itself
+    to_app      TEXT NOT NULL,          -- empty for the default mailbox
+    thread      TEXT,
+    sent_at     INTEGER NOT NULL,       -- on the sender's clock
+    received_at INTEGER NOT NULL,
+    read_at     INTEGER,                -- when an app acknowledged it
+    late        INTEGER NOT NULL,       -- 1 if its lane had gone on without it
+    content     BLOB NOT NULL           -- body, metadata and headers, encrypted under the storage key
+);
+-- One app's mailbox in order.
+CREATE INDEX inbox_app ON inbox (to_app, cursor) WHERE cursor IS NOT NULL;
+-- Messages waiting for earlier ones of their lane.
+CREATE INDEX inbox_held ON inbox (sender, signer, priority, counter) WHERE cursor IS NULL;
+-- What is unread.
+CREATE INDEX inbox_unread ON inbox (cursor) WHERE read_at IS NULL;
+
+-- What was ever received: outlives the message, so that a redelivery is recognised and answered the same way.
+CREATE TABLE dedupe (
+    sender      BLOB NOT NULL,
+    client_id   TEXT NOT NULL,
+    receipt     BLOB NOT NULL,          -- what the sender was told, 16 bytes
+    received_at INTEGER NOT NULL,
+    PRIMARY KEY (sender, client_id)
+) WITHOUT ROWID;
+
+-- What has been seen of each incoming lane.
+CREATE TABLE lane_in (
+    sender   BLOB NOT NULL,
+    signer   BLOB NOT NULL,
+    priority INTEGER NOT NULL,
+    state    BLOB NOT NULL,             -- MessagePack: highest counter, missing ranges, how many are held
+    PRIMARY KEY (sender, signer, priority)
+) WITHOUT ROWID;
+
+-- Sessions that others have opened to this node.
+CREATE TABLE session (
+    id        BLOB PRIMARY KEY,         -- 16 bytes
+    sender    BLOB NOT NULL,
+    opened_at INTEGER NOT NULL,
+    not_after INTEGER NOT NULL,         -- when the sender stops using it, on the sender's clock
+    secret    BLOB NOT NULL             -- encrypted under the storage key
+) WITHOUT ROWID;
+CREATE INDEX session_sender ON session (sender, opened_at);
+
+-- This node's prekeys.
+CREATE TABLE prekey (
+    id           INTEGER PRIMARY KEY,
+    signed       BLOB NOT NULL,         -- the public half as signed
+    created_at   INTEGER NOT NULL,
+    published_at INTEGER,               -- when the broker first confirmed it
+    secret       BLOB NOT NULL          -- encrypted under the storage key
+);
+
+-- The newest prekey seen of each peer: an older one is never accepted again.
+CREATE TABLE peer_prekey (
+    node   BLOB PRIMARY KEY,
+    signer BLOB NOT NULL,               -- the signing key it was accepted under
+    id     INTEGER NOT NULL,
+    signed BLOB NOT NULL                -- as the peer signed it
+) WITHOUT ROWID;
+
+-- Boxes that did not open: what is known of them, not what is in them.
+CREATE TABLE quarantine (
+    row     INTEGER PRIMARY KEY,
+    sender  BLOB NOT NULL,              -- as the broker named it
+    wire_id BLOB NOT NULL,
+    seal    INTEGER NOT NULL,
+    reason  TEXT NOT NULL,
+    size    INTEGER NOT NULL,
+    at      INTEGER NOT NULL
+);

@@ -1,0 +1,91 @@
+//! The encrypted part of a message's row, in outbox and inbox alike: what an app wrote.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::storage::{Place, StorageKeys};
+use waxwing_crypto::{ClientMessageId, NodeId};
+use zeroize::Zeroizing;
+
+/// What an app wrote.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Content {
+    /// Media type of the body.
+    #[serde(rename = "ct")]
+    pub(crate) content_type: String,
+    /// The body.
+    pub(crate) body: Bytes,
+    /// Metadata as canonical JSON; empty when absent.
+    pub(crate) meta: Bytes,
+    /// The message that this one answers.
+    #[serde(rename = "re", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reply_to: Option<ClientMessageId>,
+    /// Thread. In the inbox it has a column of its own, for queries.
+    #[serde(rename = "th", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) thread: Option<String>,
+}
+
+impl Content {
+    /// Encrypts for an outbox row.
+    pub(crate) fn seal_outgoing(&self, keys: &StorageKeys, id: &ClientMessageId) -> Vec<u8> {
+        self.seal(keys, outgoing(id))
+    }
+
+    /// Decrypts an outbox row.
+    pub(crate) fn open_outgoing(
+        keys: &StorageKeys,
+        id: &ClientMessageId,
+        sealed: &[u8],
+    ) -> waxwing_crypto::Result<Self> {
+        Self::open(keys, outgoing(id), sealed)
+    }
+
+    /// Encrypts for an inbox row.
+    pub(crate) fn seal_incoming(&self, keys: &StorageKeys, sender: &NodeId, id: &ClientMessageId) -> Vec<u8> {
+        self.seal(keys, incoming(&row(sender, id)))
+    }
+
+    /// Decrypts an inbox row.
+    pub(crate) fn open_incoming(
+        keys: &StorageKeys,
+        sender: &NodeId,
+        id: &ClientMessageId,
+        sealed: &[u8],
+    ) -> waxwing_crypto::Result<Self> {
+        Self::open(keys, incoming(&row(sender, id)), sealed)
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "plain structs into memory; nothing in them can fail to encode"
+    )]
+    fn seal(&self, keys: &StorageKeys, place: Place<'_>) -> Vec<u8> {
+        let plain = Zeroizing::new(rmp_serde::to_vec_named(self).expect("encodes"));
+        keys.seal(&mut crate::rng(), place, &plain)
+    }
+
+    fn open(keys: &StorageKeys, place: Place<'_>, sealed: &[u8]) -> waxwing_crypto::Result<Self> {
+        let plain = keys.open(place, sealed)?;
+        rmp_serde::from_slice(&plain).map_err(|_| waxwing_crypto::Error::Malformed("content"))
+    }
+}
+
+fn outgoing(id: &ClientMessageId) -> Place<'_> {
+    Place {
+        table: "outbox",
+        column: "content",
+        row: id.as_str().as_bytes(),
+    }
+}
+
+fn incoming(row: &[u8]) -> Place<'_> {
+    Place {
+        table: "inbox",
+        column: "content",
+        row,
+    }
+}
+
+/// An inbox row's key: the sender has a fixed length, so no two keys are alike.
+fn row(sender: &NodeId, id: &ClientMessageId) -> Vec<u8> {
+    [&sender.as_bytes()[..], id.as_str().as_bytes()].concat()
+}

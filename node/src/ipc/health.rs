@@ -1,0 +1,52 @@
+//! Version and health.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use waxwing_protocol::api::{API_VERSION, Health, LinkState, MeshHealth, Version};
+
+use super::Api;
+use super::problem::Refused;
+use crate::mesh::Mesh;
+use crate::store::{inbox, meta, outbox};
+
+/// `GET /v1/version`
+pub(super) async fn version() -> Answer<Version> {
+    Answer(Version {
+        version: crate::VERSION.to_owned(),
+        api: API_VERSION,
+    })
+}
+
+/// `GET /v1/health`
+pub(super) async fn health(State(api): State<Api>) -> Result<Answer<Health>, Refused> {
+    let mut meshes = Vec::with_capacity(api.meshes.len());
+    for mesh in &*api.meshes {
+        meshes.push(mesh_health(mesh).await?);
+    }
+    let ready = meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped);
+    Ok(Answer(Health {
+        live: true,
+        ready,
+        meshes,
+    }))
+}
+
+async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
+    let load = outbox::load(&mesh.db).await?;
+    let (inbox_unread, inbox_held) = inbox::counts(&mesh.db).await?;
+    Ok(MeshHealth {
+        mesh: mesh.name.clone(),
+        node: mesh.node_name().unwrap_or_else(|| mesh.name.clone()),
+        node_id: mesh.identity.node,
+        broker: mesh.broker.clone(),
+        link: mesh.link(),
+        members: mesh.roster(|roster| roster.members().count() as u64),
+        outbox_pending: load.pending,
+        outbox_unreceipted: load.unreceipted,
+        inbox_unread,
+        inbox_held,
+        quarantined: meta::count(&mesh.db, "SELECT count(*) FROM quarantine").await?,
+        clock_offset_ms: mesh.clock.offset_millis(),
+        host_warning: mesh.host_warning.clone(),
+    })
+}

@@ -1,0 +1,151 @@
+//! Reading. Listing changes nothing; only an acknowledgement marks read.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use data_encoding::BASE64;
+use waxwing_crypto::Name;
+use waxwing_protocol::api::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery, Problem, ProblemCode};
+use waxwing_protocol::limits;
+
+use super::Api;
+use super::problem::Refused;
+use super::request::{From, Json, Query};
+use crate::content::Content;
+use crate::mesh::Mesh;
+use crate::outbox::write_problem;
+use crate::store::inbox::{self, Filter, Item};
+
+/// Messages in an answer, unless asked otherwise.
+const LIMIT: usize = 100;
+/// Every mailbox.
+const ALL: &str = "*";
+
+/// `GET /v1/inbox`
+pub(super) async fn list(
+    State(api): State<Api>,
+    From(caller): From,
+    Query(query): Query<InboxQuery>,
+) -> Result<Answer<InboxPage>, Refused> {
+    let mesh = api.mesh(query.mesh.as_ref())?;
+    let limit = query.limit.unwrap_or(LIMIT);
+    if limit == 0 || limit > limits::INBOX_PAGE {
+        return Err(Problem::new(ProblemCode::Malformed)
+            .detail("limit must be 1 to 1000")
+            .into());
+    }
+    let from = match &query.from {
+        None => None,
+        Some(name) => Some(sender(mesh, name)?),
+    };
+    let after = query.after.unwrap_or(0);
+    let app = mailbox(query.app.as_deref(), caller.app.as_ref())?;
+    let filter = Filter {
+        after,
+        app,
+        from,
+        thread: query.thread,
+        unread: query.unread,
+        limit,
+    };
+    let mut items = Vec::new();
+    let mut bytes = 0;
+    for item in inbox::list(&mesh.db, &filter).await? {
+        bytes += item.content.len();
+        if bytes > limits::INBOX_PAGE_BYTES && !items.is_empty() {
+            break;
+        }
+        items.push(show(mesh, item)?);
+    }
+    let next = items.last().map_or(after, |item| item.id);
+    Ok(Answer(InboxPage { items, next }))
+}
+
+/// `POST /v1/inbox/ack`
+pub(super) async fn acknowledge(
+    State(api): State<Api>,
+    From(caller): From,
+    Json(request): Json<AckRequest>,
+) -> Result<Answer<AckAnswer>, Refused> {
+    let mesh = api.mesh(request.mesh.as_ref())?;
+    let acknowledged = match (request.ids, request.through) {
+        (Some(ids), None) if ids.len() <= limits::INBOX_PAGE => mesh.writer.read(ids).await,
+        (Some(_), None) => {
+            return Err(Problem::new(ProblemCode::TooLarge)
+                .detail("at most 1,000 ids at once")
+                .into());
+        }
+        (None, Some(through)) => {
+            let app = mailbox(request.app.as_deref(), caller.app.as_ref())?;
+            mesh.writer.read_through(through, app).await
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            return Err(Problem::new(ProblemCode::Malformed)
+                .detail("give ids or through")
+                .into());
+        }
+    };
+    let acknowledged = acknowledged.map_err(|error| write_problem(&error))?;
+    Ok(Answer(AckAnswer { acknowledged }))
+}
+
+/// The mailbox meant: the one asked for, the caller's own, or the default one. None for all.
+fn mailbox(asked: Option<&str>, caller: Option<&Name>) -> Result<Option<String>, Refused> {
+    match asked {
+        Some(ALL) => Ok(None),
+        Some("") => Ok(Some(String::new())),
+        Some(app) => {
+            let name: Result<Name, _> = app.parse();
+            let name = name.map_err(|_| Problem::new(ProblemCode::Malformed).detail("app is no name"))?;
+            Ok(Some(name.as_str().to_owned()))
+        }
+        None => Ok(Some(caller.map_or("", Name::as_str).to_owned())),
+    }
+}
+
+/// A node that is a member, or was.
+fn sender(mesh: &Mesh, name: &Name) -> Result<waxwing_crypto::NodeId, Refused> {
+    let found = mesh.roster(|roster| {
+        roster
+            .by_name(name)
+            .or_else(|| roster.former_by_name(name))
+            .map(|member| member.id)
+    });
+    found.ok_or_else(|| {
+        let detail = format!("nobody called {name} is or was in {}", mesh.name);
+        Problem::new(ProblemCode::UnknownRecipient).detail(detail).into()
+    })
+}
+
+fn show(mesh: &Mesh, item: Item) -> Result<InboxItem, Refused> {
+    let content = Content::open_incoming(&mesh.keys, &item.sender, &item.client_id, &item.content)?;
+    let from = mesh.roster(|roster| roster.former(&item.sender).map(|member| member.name.clone()));
+    let from = from.ok_or_else(|| Problem::new(ProblemCode::Internal).detail("a sender is in no log"))?;
+    let (body, body_base64) = match String::from_utf8(content.body.to_vec()) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(BASE64.encode(error.as_bytes()))),
+    };
+    let meta = if content.meta.is_empty() {
+        None
+    } else {
+        serde_json::from_slice(&content.meta).ok()
+    };
+    Ok(InboxItem {
+        id: item.cursor,
+        from,
+        from_node: item.sender,
+        from_app: item.from_app,
+        app: item.to_app,
+        client_message_id: item.client_id,
+        content_type: content.content_type,
+        body,
+        body_base64,
+        meta,
+        reply_to: content.reply_to,
+        thread: item.thread,
+        priority: item.priority,
+        sent_at: item.sent_at,
+        received_at: item.received_at,
+        read_at: item.read_at,
+        late: item.late,
+    })
+}

@@ -1,0 +1,129 @@
+//! Who is in a mesh, and how others come in.
+
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use waxwing_crypto::membership::{Body, InviteSeed, InviteToken, NewInvite, Role};
+use waxwing_protocol::api::{
+    InviteAnswer, InviteRequest, LinkState, MeshQuery, Peer, Peers, Problem, ProblemCode,
+};
+use waxwing_protocol::link::Code;
+
+use super::Api;
+use super::problem::Refused;
+use super::request::{Json, Query};
+use crate::link::CallError;
+use crate::mesh::Mesh;
+
+/// How long an invite lasts, unless asked otherwise.
+const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest life of an invite.
+const EXPIRES_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Most uses of an invite.
+const USES_MAX: u32 = 10_000;
+
+/// `GET /v1/peers`
+pub(super) async fn peers(
+    State(api): State<Api>,
+    Query(query): Query<MeshQuery>,
+) -> Result<Answer<Peers>, Refused> {
+    let mesh = api.mesh(query.mesh.as_ref())?;
+    let mut peers: Vec<Peer> = mesh.roster(|roster| {
+        let peer = |member: &waxwing_crypto::membership::Member| Peer {
+            node: member.name.clone(),
+            id: member.id,
+            role: member.role,
+            joined_at: member.joined_at,
+            this: member.id == mesh.identity.node,
+        };
+        roster.members().map(peer).collect()
+    });
+    peers.sort_by(|a, b| a.node.cmp(&b.node));
+    Ok(Answer(Peers {
+        mesh: mesh.name.clone(),
+        peers,
+    }))
+}
+
+/// `POST /v1/mesh/invite`
+pub(super) async fn invite(
+    State(api): State<Api>,
+    Json(request): Json<InviteRequest>,
+) -> Result<Answer<InviteAnswer>, Refused> {
+    let mesh = api.mesh(request.mesh.as_ref())?;
+    let is_admin = mesh.roster(|roster| {
+        roster
+            .member(&mesh.identity.node)
+            .is_some_and(|m| m.role == Role::Admin)
+    });
+    if !is_admin {
+        return Err(Problem::new(ProblemCode::NotAdmin)
+            .detail("ask an admin of the mesh for an invite")
+            .into());
+    }
+    let calls = mesh.calls().ok_or_else(|| offline(mesh))?;
+    let seed = InviteSeed::generate(&mut crate::rng());
+    let new = new_invite(mesh, &request, &seed)?;
+    let expires_at = new.expires;
+    calls
+        .append(mesh, Body::Invite(new))
+        .await
+        .map_err(|error| refusal(mesh, &error))?;
+    let token = InviteToken::new(&mesh.broker, mesh.identity.mesh, seed, None)?;
+    Ok(Answer(InviteAnswer {
+        token: token.reveal().to_string(),
+        mesh: mesh.name.clone(),
+        expires_at,
+    }))
+}
+
+fn new_invite(mesh: &Mesh, request: &InviteRequest, seed: &InviteSeed) -> Result<NewInvite, Refused> {
+    let malformed = |detail: String| Refused::from(Problem::new(ProblemCode::Malformed).detail(detail));
+    let expires = match &request.expires {
+        None => EXPIRES,
+        Some(text) => humantime::parse_duration(text)
+            .map_err(|error| malformed(format!("expires `{}`: {error}; write 24h", text.escape_debug())))?,
+    };
+    if expires.is_zero() || expires > EXPIRES_MAX {
+        return Err(malformed("expires must be above 0 and at most 365d".into()));
+    }
+    let uses = request.uses.unwrap_or(1);
+    if !(1..=USES_MAX).contains(&uses) {
+        return Err(malformed("uses must be 1 to 10000".into()));
+    }
+    let sealing = seed.sealing_key().public()?;
+    Ok(NewInvite {
+        key: seed.signing_key().public(),
+        state_keys: mesh.state_keys()?.seal_to(&sealing, &mut crate::rng())?,
+        sealing,
+        role: request.role.unwrap_or(Role::Member),
+        uses,
+        expires: mesh.clock.broker_now().plus(expires),
+        name: request.name.clone(),
+    })
+}
+
+fn offline(mesh: &Mesh) -> Problem {
+    let link = mesh.link();
+    let code = if link.state == LinkState::Stopped {
+        ProblemCode::MeshStopped
+    } else {
+        ProblemCode::Offline
+    };
+    let reason = link.reason.unwrap_or_else(|| "not connected yet".into());
+    Problem::new(code).detail(format!("an invite is an entry in the mesh's log: {reason}"))
+}
+
+fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
+    match error {
+        CallError::Refused {
+            code: Code::NotAllowed,
+            detail,
+        } => Problem::new(ProblemCode::NotAdmin).detail(detail),
+        CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
+            Problem::new(ProblemCode::Internal).detail(error.to_string())
+        }
+        CallError::Lost => offline(mesh),
+    }
+}

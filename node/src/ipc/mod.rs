@@ -1,0 +1,88 @@
+//! The local API: HTTP/1.1 and JSON on a Unix socket that only this user (or root) can use.
+//!
+//! One file per route group. A handler gets a valid request or the caller has been answered already; what it returns is
+//! the answer or a [`Problem`].
+
+mod health;
+mod inbox;
+mod listen;
+mod mesh;
+mod problem;
+mod request;
+mod send;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use tokio::sync::Semaphore;
+use waxwing_crypto::Name;
+use waxwing_protocol::api::{Problem, ProblemCode};
+use waxwing_protocol::limits;
+
+use crate::mesh::Mesh;
+
+pub(crate) use listen::{bind, serve, unbind};
+
+/// Requests worked on at once; one more is told that the node is busy.
+const AT_ONCE: usize = 256;
+
+/// What handlers work with.
+#[derive(Clone, Debug)]
+struct Api {
+    meshes: Arc<[Arc<Mesh>]>,
+    room: Arc<Semaphore>,
+}
+
+impl Api {
+    fn new(meshes: Arc<[Arc<Mesh>]>) -> Self {
+        Self {
+            meshes,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// The mesh that a request names, or the only one.
+    fn mesh(&self, name: Option<&Name>) -> Result<&Arc<Mesh>, Problem> {
+        match (name, &*self.meshes) {
+            (Some(name), meshes) => meshes.iter().find(|mesh| mesh.name == *name).ok_or_else(|| {
+                Problem::new(ProblemCode::UnknownMesh).detail(format!("it is in {}", self.names()))
+            }),
+            (None, [mesh]) => Ok(mesh),
+            (None, _) => {
+                Err(Problem::new(ProblemCode::MeshRequired).detail(format!("one of {}", self.names())))
+            }
+        }
+    }
+
+    fn names(&self) -> String {
+        self.meshes
+            .iter()
+            .map(|mesh| mesh.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// Every route.
+fn router(api: Api) -> Router {
+    Router::new()
+        .route("/v1/version", get(health::version))
+        .route("/v1/health", get(health::health))
+        .route("/v1/send", post(send::send))
+        .route(
+            "/v1/send/batch",
+            post(send::batch).layer(DefaultBodyLimit::max(limits::API_BATCH_BODY)),
+        )
+        .route("/v1/send/{id}", get(send::status))
+        .route("/v1/inbox", get(inbox::list))
+        .route("/v1/inbox/ack", post(inbox::acknowledge))
+        .route("/v1/peers", get(mesh::peers))
+        .route("/v1/mesh/invite", post(mesh::invite))
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(limits::API_BODY))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), request::admit))
+        .with_state(api)
+}

@@ -1,0 +1,114 @@
+//! Requests, parsed at the edge: what a handler gets is valid, and what is not has been answered.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use serde::de::DeserializeOwned;
+use waxwing_crypto::{ClientMessageId, Name};
+use waxwing_protocol::api::{APP_HEADER, IDEMPOTENCY_HEADER, Problem, ProblemCode};
+
+use super::Api;
+use super::problem::Refused;
+use crate::outbox::Caller;
+
+/// What holds for every request: the node is not too busy, writes are JSON, and nothing is cached.
+pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let Ok(_room) = api.room.try_acquire() else {
+        return Refused::from(Problem::new(ProblemCode::Busy).detail("try again in a moment"))
+            .into_response();
+    };
+    let mut response = match content_type(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    response
+}
+
+/// A write must say that it is JSON: what a web page can send without asking is not.
+fn content_type(request: &Request) -> Result<(), Refused> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    let content_type = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media_type = content_type
+        .and_then(|value| value.split(';').next())
+        .map(str::trim);
+    match media_type {
+        Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(()),
+        _ => Err(Problem::new(ProblemCode::UnsupportedMediaType).into()),
+    }
+}
+
+/// A JSON body.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Refused> {
+        let bytes = Bytes::from_request(request, api).await.map_err(|rejection| {
+            let response = rejection.into_response();
+            if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::new(ProblemCode::TooLarge)
+            } else {
+                Problem::new(ProblemCode::Malformed).detail("the body did not arrive whole")
+            }
+        })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            Problem::new(ProblemCode::Malformed)
+                .detail(error.to_string())
+                .into()
+        })
+    }
+}
+
+/// Query parameters.
+pub(super) struct Query<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequestParts<Api> for Query<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Refused> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|query| Self(query.0))
+            .map_err(|error| {
+                Problem::new(ProblemCode::Malformed)
+                    .detail(error.body_text())
+                    .into()
+            })
+    }
+}
+
+/// Who calls, by the request's headers.
+pub(super) struct From(pub(super) Caller);
+
+impl FromRequestParts<Api> for From {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Refused> {
+        let app = parse::<Name>(&parts.headers, APP_HEADER)?;
+        let id = parse::<ClientMessageId>(&parts.headers, IDEMPOTENCY_HEADER)?;
+        Ok(Self(Caller { app, id }))
+    }
+}
+
+fn parse<T: std::str::FromStr>(headers: &HeaderMap, name: &'static str) -> Result<Option<T>, Refused> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
+    let malformed = || Problem::new(ProblemCode::Malformed).detail(format!("the {name} header is not valid"));
+    parsed.map(Some).ok_or_else(|| malformed().into())
+}

@@ -1,0 +1,202 @@
+//! Requests to the broker that are answered by one frame.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use waxwing_crypto::NodeId;
+use waxwing_crypto::membership::{Body, SignedEntry};
+use waxwing_protocol::link::{
+    Code, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, Prekeys, ToBroker, ToNode,
+};
+
+use crate::mesh::{GrowError, Mesh};
+use crate::store::prekeys;
+
+/// An answer takes no longer than this, or the link is as good as lost.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Attempts to append an entry while others append theirs.
+const APPEND_ATTEMPTS: usize = 8;
+
+/// A handle on the requests of one link.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    out: mpsc::Sender<ToBroker>,
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<ToNode>>>,
+}
+
+/// Why a request was not answered as hoped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// The link went down, or the answer did not come.
+    #[error("the link was lost")]
+    Lost,
+    /// The broker refuses.
+    #[error("{detail}")]
+    Refused {
+        /// Stable.
+        code: Code,
+        /// For people.
+        detail: String,
+    },
+    /// What it sent does not fit the log held here.
+    #[error(transparent)]
+    Grow(#[from] GrowError),
+    /// The database failed.
+    #[error(transparent)]
+    Read(#[from] sqlx::Error),
+}
+
+impl Calls {
+    pub(crate) fn new(out: mpsc::Sender<ToBroker>) -> Self {
+        Self(Arc::new(Inner {
+            out,
+            next: AtomicU64::new(1),
+            waiting: Mutex::default(),
+        }))
+    }
+
+    /// A number that no other request of this link has.
+    pub(crate) fn number(&self) -> u64 {
+        self.0.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Hands an answer to whoever waits for it. An answer to nobody is dropped: he gave up.
+    pub(crate) fn answer(&self, req: u64, frame: ToNode) {
+        let waiting = self.waiting().remove(&req);
+        if let Some(waiting) = waiting {
+            let _ = waiting.send(frame);
+        }
+    }
+
+    /// Fetches what the log has beyond what is held here, and takes it into the roster.
+    pub(crate) async fn fetch_log(&self, mesh: &Mesh) -> Result<(), CallError> {
+        loop {
+            let after = mesh.roster(|roster| roster.head().seq);
+            let log = self.log(|req| ToBroker::LogGet(LogGet { req, after })).await?;
+            mesh.grow(&log.entries).await?;
+            let head = log.head.map_or(0, |head| head.seq);
+            if log.entries.is_empty() || mesh.roster(|roster| roster.head().seq) >= head {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Signs an entry and appends it, again and again while others get in between.
+    pub(crate) async fn append(&self, mesh: &Mesh, body: Body) -> Result<(), CallError> {
+        for _ in 0..APPEND_ATTEMPTS {
+            let entry = mesh.sign_entry(body.clone());
+            match self.append_entry(entry.clone()).await {
+                Ok(()) => return Ok(mesh.grow(&[entry]).await?),
+                Err(CallError::Refused {
+                    code: Code::LogConflict,
+                    ..
+                }) => self.fetch_log(mesh).await?,
+                Err(error) => return Err(error),
+            }
+        }
+        let detail = "others kept appending to the log at the same time".into();
+        Err(CallError::Refused {
+            code: Code::LogConflict,
+            detail,
+        })
+    }
+
+    async fn append_entry(&self, entry: SignedEntry) -> Result<(), CallError> {
+        self.log(|req| ToBroker::LogAppend(LogAppend { req, entry }))
+            .await
+            .map(|_| ())
+    }
+
+    /// Publishes this node's newest prekey.
+    pub(crate) async fn publish(&self, mesh: &Mesh) -> Result<(), CallError> {
+        let Some(newest) = prekeys::newest(&mesh.db).await? else {
+            return Ok(());
+        };
+        let prekey = newest.signed;
+        match self
+            .call(|req| ToBroker::PrekeyPut(PrekeyPut { req, prekey }))
+            .await?
+        {
+            ToNode::Done(_) => Ok(mesh.writer.published(newest.id).await.map_err(GrowError::from)?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// The newest prekey that a peer has published.
+    pub(crate) async fn prekey(&self, node: NodeId) -> Result<Option<PeerPrekey>, CallError> {
+        match self
+            .call(|req| {
+                ToBroker::PrekeyGet(PrekeyGet {
+                    req,
+                    nodes: vec![node],
+                })
+            })
+            .await?
+        {
+            ToNode::Prekeys(Prekeys { prekeys, .. }) => {
+                Ok(prekeys.into_iter().find(|prekey| prekey.node == node))
+            }
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn log(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<Log, CallError> {
+        match self.call(request).await? {
+            ToNode::Log(log) => Ok(log),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn call(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<ToNode, CallError> {
+        let req = self.number();
+        let (answer, answered) = oneshot::channel();
+        self.waiting().insert(req, answer);
+        let answered = timeout(ANSWER_WITHIN, async {
+            self.0.out.send(request(req)).await.map_err(|_| CallError::Lost)?;
+            answered.await.map_err(|_| CallError::Lost)
+        });
+        let outcome = answered.await.unwrap_or(Err(CallError::Lost));
+        self.waiting().remove(&req);
+        match outcome? {
+            ToNode::Error(error) => Err(CallError::Refused {
+                code: error.code,
+                detail: error.detail,
+            }),
+            frame => Ok(frame),
+        }
+    }
+
+    /// Tells everybody who waits that no answer will come.
+    pub(crate) fn close(&self) {
+        self.waiting().clear();
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<ToNode>>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer of another kind than the request's.
+fn unexpected(frame: &ToNode) -> CallError {
+    let kind = match frame {
+        ToNode::Sent(_) => "sent",
+        ToNode::Deliver(_) => "deliver",
+        ToNode::Done(_) => "done",
+        ToNode::Prekeys(_) => "prekey",
+        ToNode::Log(_) => "log",
+        ToNode::Error(_) => "error",
+        ToNode::GoAway(_) => "goaway",
+    };
+    CallError::Refused {
+        code: Code::BadFrame,
+        detail: format!("the broker answered with `{kind}`"),
+    }
+}

@@ -1,0 +1,244 @@
+//! One connection, from the welcome to its end.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_tungstenite::tungstenite::Message;
+use tracing::info;
+use waxwing_protocol::api::LinkState;
+use waxwing_protocol::limits::{self, DEAD_AFTER, PING_EVERY};
+use waxwing_protocol::link::{self, Deliver, Limits, Sent, ToBroker, ToNode};
+
+use super::calls::{CallError, Calls};
+use super::dial::{Connection, Socket};
+use super::peers::Peers;
+use super::{Ended, drain, receive};
+use crate::mesh::{GrowError, Mesh};
+
+/// Frames waiting to be written. Whoever has one more waits too.
+const OUT: usize = 64;
+/// Frames waiting to be worked on. The broker's window bounds what is in them.
+const IN: usize = 256;
+/// A write that takes longer means that nobody reads at the other end.
+const WRITE_WITHIN: Duration = DEAD_AFTER;
+
+/// What the parts of one connection share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) mesh: Arc<Mesh>,
+    pub(super) calls: Calls,
+    pub(super) out: mpsc::Sender<ToBroker>,
+    pub(super) peers: Peers,
+    pub(super) told: drain::Told,
+    pub(super) limits: Limits,
+    /// The log has entries that this node missed.
+    pub(super) log_wanted: Notify,
+}
+
+/// Undoes what the start of a connection did, however it ends.
+struct Up<'a>(&'a Context);
+
+impl<'a> Up<'a> {
+    fn new(context: &'a Context, login: Option<u64>) -> Self {
+        let mesh = &context.mesh;
+        mesh.set_calls(Some(context.calls.clone()));
+        mesh.set_link(LinkState::Up, None);
+        info!(broker = %mesh.broker, login, "link up");
+        Self(context)
+    }
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        let mesh = &self.0.mesh;
+        mesh.set_calls(None);
+        mesh.set_caught_up(false);
+        mesh.signals.link_lost();
+        mesh.set_link(LinkState::Down, None);
+        self.0.calls.close();
+    }
+}
+
+pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
+    let (out, frames) = mpsc::channel(OUT);
+    let (sent_tx, sent) = mpsc::channel(IN);
+    let (deliver_tx, deliveries) = mpsc::channel(IN);
+    let context = Context {
+        mesh: Arc::clone(mesh),
+        calls: Calls::new(out.clone()),
+        out,
+        peers: Peers::default(),
+        told: drain::Told::default(),
+        limits: connection.welcome.limits,
+        log_wanted: Notify::new(),
+    };
+    let (sink, stream) = connection.socket.split();
+    let _up = Up::new(&context, connection.welcome.login);
+    tokio::select! {
+        ended = read(stream, &context, sent_tx, deliver_tx) => ended,
+        ended = write(sink, frames) => ended,
+        ended = drain::run(&context, sent) => ended,
+        ended = receive::run(&context, deliveries) => ended,
+        ended = greet(&context) => ended,
+    }
+}
+
+/// What a link owes: the log beyond ours, whenever it turns out that there is more, and our prekey. Ends only if it
+/// fails.
+async fn greet(context: &Context) -> Ended {
+    let mesh = &context.mesh;
+    let greeted: Result<Infallible, CallError> = async {
+        context.calls.fetch_log(mesh).await?;
+        context.calls.publish(mesh).await?;
+        loop {
+            context.log_wanted.notified().await;
+            context.calls.fetch_log(mesh).await?;
+        }
+    }
+    .await;
+    match greeted {
+        Ok(never) => match never {},
+        Err(error) => ended(error),
+    }
+}
+
+/// What a failed request means for the connection.
+pub(super) fn ended(error: CallError) -> Ended {
+    match error {
+        CallError::Grow(GrowError::Rollback(why)) => Ended::Rollback(format!("log_rollback: {why}")),
+        CallError::Grow(GrowError::Write(error)) => Ended::Database(error.to_string()),
+        CallError::Read(error) => Ended::Database(error.to_string()),
+        CallError::Lost | CallError::Refused { .. } | CallError::Grow(GrowError::Gap) => {
+            Ended::Lost(error.to_string())
+        }
+    }
+}
+
+/// Reads frames and hands each to whoever it is for.
+async fn read(
+    mut stream: SplitStream<Socket>,
+    context: &Context,
+    sent: mpsc::Sender<Sent>,
+    deliveries: mpsc::Sender<Deliver>,
+) -> Ended {
+    loop {
+        let message = match timeout(DEAD_AFTER, stream.next()).await {
+            Err(_) => return Ended::Lost(format!("nothing heard for {} s", DEAD_AFTER.as_secs())),
+            Ok(None) => return Ended::Lost("the broker closed the link".into()),
+            Ok(Some(Err(error))) => return Ended::Lost(error.to_string()),
+            Ok(Some(Ok(message))) => message,
+        };
+        let bytes = match message {
+            Message::Binary(bytes) => bytes,
+            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Close(_) => return Ended::Lost("the broker closed the link".into()),
+            Message::Text(_) | Message::Frame(_) => {
+                return Ended::Lost("the broker sent a frame that is not binary".into());
+            }
+        };
+        let frame = match link::decode(&bytes) {
+            Ok(frame) => frame,
+            Err(error) => return Ended::Lost(format!("from the broker: {error}")),
+        };
+        if let Err(ended) = dispatch(frame, context, &sent, &deliveries).await {
+            return ended;
+        }
+    }
+}
+
+async fn dispatch(
+    frame: ToNode,
+    context: &Context,
+    sent: &mpsc::Sender<Sent>,
+    deliveries: &mpsc::Sender<Deliver>,
+) -> Result<(), Ended> {
+    let gone = |_| Ended::Lost("this link is ending".into());
+    match frame {
+        ToNode::Sent(answer) => sent.send(answer).await.map_err(gone),
+        ToNode::Deliver(deliver) if deliver.items.len() <= limits::WINDOW_ITEMS => deliveries
+            .send(deliver)
+            .await
+            .map_err(|_| Ended::Lost("this link is ending".into())),
+        ToNode::Deliver(_) => Err(Ended::Lost("the broker exceeds the window".into())),
+        ToNode::Done(done) => {
+            context.calls.answer(done.req, ToNode::Done(done));
+            Ok(())
+        }
+        ToNode::Prekeys(prekeys) => {
+            context.calls.answer(prekeys.req, ToNode::Prekeys(prekeys));
+            Ok(())
+        }
+        ToNode::Log(log) => match log.req {
+            Some(req) => {
+                context.calls.answer(req, ToNode::Log(log));
+                Ok(())
+            }
+            None => match context.mesh.grow(&log.entries).await {
+                Ok(()) => Ok(()),
+                Err(GrowError::Gap) => {
+                    context.log_wanted.notify_one();
+                    Ok(())
+                }
+                Err(error) => Err(ended(error.into())),
+            },
+        },
+        ToNode::Error(error) => match error.req {
+            Some(req) => {
+                context.calls.answer(req, ToNode::Error(error));
+                Ok(())
+            }
+            None => Err(Ended::Lost(format!(
+                "the broker did not understand this node: {}",
+                error.detail
+            ))),
+        },
+        ToNode::GoAway(goaway) => Err(Ended::GoAway(goaway)),
+    }
+}
+
+/// Writes frames as they come, those that are ready together, and pings.
+async fn write(mut sink: SplitSink<Socket, Message>, mut frames: mpsc::Receiver<ToBroker>) -> Ended {
+    let mut pings = interval(PING_EVERY);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let written = tokio::select! {
+            frame = frames.recv() => match frame {
+                Some(frame) => timeout(WRITE_WITHIN, write_ready(&mut sink, frame, &mut frames)).await,
+                None => return Ended::Lost("this link is ending".into()),
+            },
+            _ = pings.tick() => timeout(WRITE_WITHIN, ping(&mut sink)).await,
+        };
+        match written {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Ended::Lost(error),
+            Err(_) => return Ended::Lost("the broker does not read".into()),
+        }
+    }
+}
+
+async fn write_ready(
+    sink: &mut SplitSink<Socket, Message>,
+    first: ToBroker,
+    frames: &mut mpsc::Receiver<ToBroker>,
+) -> Result<(), String> {
+    let mut next = Some(first);
+    while let Some(frame) = next {
+        let bytes = link::encode(&frame).map_err(|error| error.to_string())?;
+        sink.feed(Message::Binary(bytes))
+            .await
+            .map_err(|error| error.to_string())?;
+        next = frames.try_recv().ok();
+    }
+    sink.flush().await.map_err(|error| error.to_string())
+}
+
+async fn ping(sink: &mut SplitSink<Socket, Message>) -> Result<(), String> {
+    sink.send(Message::Ping(bytes::Bytes::new()))
+        .await
+        .map_err(|error| error.to_string())
+}

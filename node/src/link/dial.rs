@@ -1,0 +1,205 @@
+//! Dialling a broker and logging in.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{self, Message};
+use url::{Host, Url};
+use waxwing_crypto::SigningKey;
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{
+    self, Challenge, Frame, GoAway, Hello, PATH, SUBPROTOCOL, ToBrokerLogin, ToNodeLogin, Welcome,
+};
+
+use crate::error::{Error, Result};
+
+/// Connecting takes no longer than this.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Read buffer of a link. Tungstenite's default costs 128 KiB per connection.
+const READ_BUFFER: usize = 8 * 1024;
+
+/// A WebSocket to a broker.
+pub(crate) type Socket = WebSocketStream<TcpStream>;
+
+/// A link that is logged in.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) socket: Socket,
+    pub(crate) welcome: Welcome,
+}
+
+/// Why there is no link.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DialError {
+    /// It may work later.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The broker says no, or not now.
+    #[error("{}: {}", .0.reason, .0.detail)]
+    GoAway(GoAway),
+    /// It does not speak the protocol.
+    #[error("{0}")]
+    Incompatible(String),
+}
+
+/// Checks a broker's URL: `ws://`, and on this machine, since without TLS everybody on the way could read who writes to
+/// whom. The answer is the URL in the one form that logins sign.
+pub(crate) fn check_url(text: &str) -> Result<String> {
+    let bad = |why: &str| Error::Usage(format!("`{text}` is no broker's URL: {why}"));
+    let url = Url::parse(text).map_err(|error| bad(&format!("{error}; write ws://127.0.0.1:7900")))?;
+    if url.scheme() != "ws" {
+        return Err(bad(
+            "write ws://; wss:// needs TLS, which this version does not have",
+        ));
+    }
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => IpAddr::from(ip).is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::from(ip).is_loopback(),
+        None => false,
+    };
+    if !loopback {
+        return Err(bad(
+            "without TLS only a broker on this machine can be used (127.0.0.1, [::1], localhost)",
+        ));
+    }
+    if !matches!(url.path(), "" | "/" | PATH) || url.query().is_some() || url.username() != "" {
+        return Err(bad("it has more than a host and a port"));
+    }
+    let host = url.host_str().unwrap_or_default();
+    Ok(format!(
+        "ws://{host}:{}",
+        url.port_or_known_default().unwrap_or(80)
+    ))
+}
+
+/// Connects and logs in. `hello` is made once the challenge is there.
+pub(crate) async fn dial(
+    url: &str,
+    hello: impl FnOnce(&Challenge) -> Hello,
+    key: &SigningKey,
+) -> Result<Connection, DialError> {
+    let mut socket = timeout(CONNECT_WITHIN, connect(url))
+        .await
+        .map_err(|_| DialError::Unreachable("no answer within 10 s".into()))??;
+    let login = async {
+        let challenge = match receive(&mut socket).await? {
+            ToNodeLogin::Challenge(challenge) => challenge,
+            ToNodeLogin::GoAway(goaway) => return Err(DialError::GoAway(goaway)),
+            ToNodeLogin::Welcome(_) => {
+                return Err(DialError::Incompatible("welcomed before the login".into()));
+            }
+        };
+        let signed = hello(&challenge)
+            .sign(key)
+            .map_err(|error| DialError::Incompatible(error.to_string()))?;
+        send(&mut socket, &ToBrokerLogin::Hello(signed)).await?;
+        match receive(&mut socket).await? {
+            ToNodeLogin::Welcome(welcome) => Ok(welcome),
+            ToNodeLogin::GoAway(goaway) => Err(DialError::GoAway(goaway)),
+            ToNodeLogin::Challenge(_) => Err(DialError::Incompatible("challenged twice".into())),
+        }
+    };
+    let welcome = timeout(limits::LOGIN_WITHIN, login)
+        .await
+        .map_err(|_| DialError::Unreachable("the login was not answered within 10 s".into()))??;
+    Ok(Connection { socket, welcome })
+}
+
+async fn connect(url: &str) -> Result<Socket, DialError> {
+    let unreachable = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
+    let parsed = Url::parse(url).map_err(|error| unreachable(&error))?;
+    let address = parsed
+        .socket_addrs(|| None)
+        .map_err(|error| unreachable(&error))?;
+    let stream = TcpStream::connect(&*address)
+        .await
+        .map_err(|error| unreachable(&error))?;
+    stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
+    let mut request = format!("{url}{PATH}")
+        .into_client_request()
+        .map_err(|error| unreachable(&error))?;
+    request
+        .headers_mut()
+        .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(READ_BUFFER)
+        .max_write_buffer_size(4 * limits::FRAME)
+        .max_message_size(Some(limits::FRAME))
+        .max_frame_size(Some(limits::FRAME));
+    let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
+    match upgraded {
+        Ok((socket, _)) => Ok(socket),
+        Err(tungstenite::Error::Http(response)) => Err(DialError::Unreachable(format!(
+            "it answers {} to a link",
+            response.status()
+        ))),
+        Err(error) => Err(unreachable(&error)),
+    }
+}
+
+/// Sends one frame.
+pub(crate) async fn send(socket: &mut Socket, frame: &impl Frame) -> Result<(), DialError> {
+    let bytes = link::encode(frame).map_err(|error| DialError::Incompatible(error.to_string()))?;
+    socket
+        .send(Message::Binary(bytes))
+        .await
+        .map_err(|error| DialError::Unreachable(error.to_string()))
+}
+
+/// Receives one frame.
+pub(crate) async fn receive<F: Frame>(socket: &mut Socket) -> Result<F, DialError> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Binary(bytes))) => {
+                return link::decode(&bytes).map_err(|error| DialError::Incompatible(error.to_string()));
+            }
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            Some(Ok(Message::Text(_) | Message::Frame(_))) => {
+                return Err(DialError::Incompatible("a frame that is not binary".into()));
+            }
+            Some(Ok(Message::Close(_))) | None => {
+                return Err(DialError::Unreachable("the link was closed".into()));
+            }
+            Some(Err(error)) => return Err(DialError::Unreachable(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broker_on_this_machine_is_dialled_without_tls() {
+        for (text, url) in [
+            ("ws://127.0.0.1:7900", "ws://127.0.0.1:7900"),
+            ("ws://127.0.0.1:7900/", "ws://127.0.0.1:7900"),
+            ("ws://localhost:7900/v1/link", "ws://localhost:7900"),
+            ("ws://[::1]:7900", "ws://[::1]:7900"),
+        ] {
+            assert_eq!(check_url(text).unwrap(), url);
+        }
+        for text in [
+            "",
+            "7900",
+            "wss://127.0.0.1",
+            "http://127.0.0.1",
+            "ws://example.org",
+            "ws://10.0.0.1:7900",
+            "ws://127.0.0.1/x",
+            "ws://u@127.0.0.1",
+        ] {
+            assert_eq!(check_url(text).unwrap_err().exit_code(), 2, "{text}");
+        }
+    }
+}

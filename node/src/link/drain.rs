@@ -1,0 +1,453 @@
+//! From the outbox to the broker: lane by lane, in order, within the window.
+//!
+//! A lane's pending rows are read after a cursor, sealed and handed over. What the broker answers goes to the writer.
+//! After a transient refusal the broker refuses the rest of the lane too, until its oldest message comes again marked
+//! `first`; so the lane waits until nothing of it is in flight, then a while, then goes back to the row refused.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
+use std::sync::{Mutex, PoisonError};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+use tracing::debug;
+use waxwing_crypto::WireId;
+use waxwing_crypto::sealing::{CounterRange, Header, Kind, MAX_VOID_RANGES, Plaintext};
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{Outcome, Send, SendItem, Sent, ToBroker};
+
+use super::backoff::Backoff;
+use super::connection::{self, Context};
+use super::peers::NoSession;
+use super::{CallError, Ended};
+use crate::content::Content;
+use crate::store::OutLane;
+use crate::store::outbox::{self, Accepted, Pending};
+use crate::writer::{Answered, WriteError, ranges};
+
+/// Rows read at once from one lane: each lane gets its turn after so many.
+const TURN: usize = 128;
+/// Void counters looked at per turn. They make at most so many ranges, and usually far fewer.
+const VOID_LOOK: usize = 4 * MAX_VOID_RANGES;
+
+/// Which void counters each message in flight told its recipient of, until its receipt comes back.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<HashMap<WireId, Vec<CounterRange>>>);
+
+impl Told {
+    fn note(&self, id: WireId, void: &[CounterRange]) {
+        if !void.is_empty() {
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(id, void.to_vec());
+        }
+    }
+
+    /// What a message told, now that it has been received.
+    pub(super) fn take(&self, id: &WireId) -> Option<Vec<CounterRange>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
+}
+
+type Written = oneshot::Receiver<Result<(), WriteError>>;
+
+/// Drains the outbox until the link ends.
+pub(super) async fn run(context: &Context, sent: mpsc::Receiver<Sent>) -> Ended {
+    match Drain::start(context).await {
+        Ok(mut drain) => match drain.run(sent).await {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        },
+        Err(error) => Ended::Database(error.to_string()),
+    }
+}
+
+struct Drain<'a> {
+    context: &'a Context,
+    /// Lanes that have, or may have, something to send.
+    lanes: BTreeMap<OutLane, Lane>,
+    /// Requests the broker has not answered.
+    asked: HashMap<u64, Vec<Flying>>,
+    /// Of the window.
+    items: usize,
+    bytes: usize,
+}
+
+/// One row in flight.
+#[derive(Clone, Copy, Debug)]
+struct Flying {
+    lane: OutLane,
+    row: i64,
+    seal: u32,
+    bytes: usize,
+}
+
+/// How far one lane has come on this link.
+#[derive(Debug)]
+struct Lane {
+    /// The last row handed over.
+    cursor: i64,
+    flying: BTreeSet<i64>,
+    /// Nothing is pending after the cursor, as far as is known.
+    dry: bool,
+    /// The oldest row refused for now. Nothing more is sent until it has been.
+    refused: Option<i64>,
+    /// Not before.
+    blocked: Option<Instant>,
+    resend: Backoff,
+    prekey: Backoff,
+}
+
+impl Lane {
+    const fn new() -> Self {
+        Self {
+            cursor: 0,
+            flying: BTreeSet::new(),
+            dry: false,
+            refused: None,
+            blocked: None,
+            resend: Backoff::RESEND,
+            prekey: Backoff::PREKEY,
+        }
+    }
+
+    /// Goes back to a row that has to be sent again, after a while.
+    fn back_to(&mut self, row: i64) {
+        self.refused = Some(self.refused.map_or(row, |refused| refused.min(row)));
+        self.settle();
+    }
+
+    /// Once nothing of the lane is in flight, what was refused decides where it goes on, and when.
+    fn settle(&mut self) {
+        if self.flying.is_empty()
+            && let Some(refused) = self.refused.take()
+        {
+            self.cursor = self.cursor.min(refused - 1);
+            self.dry = false;
+            self.blocked = Some(Instant::now() + self.resend.next());
+        }
+    }
+
+    fn is_ready(&self, now: Instant) -> bool {
+        !self.dry && self.refused.is_none() && self.blocked.is_none_or(|until| until <= now)
+    }
+}
+
+impl<'a> Drain<'a> {
+    /// Begins with every lane that has pending rows.
+    async fn start(context: &'a Context) -> sqlx::Result<Self> {
+        let mut db = context.mesh.db.acquire().await?;
+        let lanes = outbox::pending_lanes(&mut db)
+            .await?
+            .into_iter()
+            .map(|lane| (lane, Lane::new()))
+            .collect();
+        Ok(Self {
+            context,
+            lanes,
+            asked: HashMap::new(),
+            items: 0,
+            bytes: 0,
+        })
+    }
+
+    async fn run(&mut self, mut sent: mpsc::Receiver<Sent>) -> Result<Infallible, Ended> {
+        let mut writing: FuturesUnordered<Written> = FuturesUnordered::new();
+        loop {
+            self.send_ready().await?;
+            let unblocked = self.lanes.values().filter_map(|lane| lane.blocked).min();
+            tokio::select! {
+                answer = sent.recv() => {
+                    let answer = answer.ok_or_else(|| Ended::Lost("this link is ending".into()))?;
+                    writing.push(self.answered(answer).await?);
+                }
+                woken = self.context.mesh.signals.woken() => self.wake(woken),
+                Some(written) = writing.next() => check(written)?,
+                () = until(unblocked) => {}
+            }
+            self.unblock();
+        }
+    }
+
+    /// Lanes with new rows, or with old ones to be sent again.
+    fn wake(&mut self, woken: BTreeMap<OutLane, Option<i64>>) {
+        for (key, back_to) in woken {
+            let lane = self.lanes.entry(key).or_insert_with(Lane::new);
+            lane.dry = false;
+            if let Some(row) = back_to {
+                lane.back_to(row);
+            }
+        }
+    }
+
+    fn unblock(&mut self) {
+        let now = Instant::now();
+        for lane in self.lanes.values_mut() {
+            if lane.blocked.is_some_and(|until| until <= now) {
+                lane.blocked = None;
+            }
+        }
+        // A lane that has nothing left needs no memory; a wake-up brings it back, and its cursor may start from 0.
+        self.lanes
+            .retain(|_, lane| !lane.dry || !lane.flying.is_empty() || lane.refused.is_some());
+    }
+
+    fn window_left(&self) -> usize {
+        let limits = &self.context.limits;
+        let (items, bytes) = (limits.items as usize, limits.bytes as usize);
+        if self.bytes + limits::ENVELOPE > bytes {
+            0
+        } else {
+            items.saturating_sub(self.items)
+        }
+    }
+
+    /// Hands over whatever may go, most urgent lanes first, in turns.
+    async fn send_ready(&mut self) -> Result<(), Ended> {
+        loop {
+            let now = Instant::now();
+            let ready: Vec<OutLane> = self
+                .lanes
+                .iter()
+                .filter(|(_, lane)| lane.is_ready(now))
+                .map(|(key, _)| *key)
+                .collect();
+            if ready.is_empty() {
+                return Ok(());
+            }
+            for key in ready {
+                let room = self.window_left().min(TURN);
+                if room == 0 {
+                    return Ok(());
+                }
+                self.turn(key, room).await?;
+            }
+        }
+    }
+
+    /// Hands over the next rows of one lane.
+    async fn turn(&mut self, key: OutLane, room: usize) -> Result<(), Ended> {
+        let context = self.context;
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return Ok(());
+        };
+        let read = outbox::pending(&context.mesh.db, key, lane.cursor, room).await;
+        let rows = read.map_err(|error| Ended::Database(error.to_string()))?;
+        if rows.len() < room {
+            lane.dry = true;
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        match context
+            .peers
+            .ready(&context.mesh, &context.calls, key.recipient)
+            .await
+        {
+            Ok(()) => {}
+            Err(NoSession::Call(error @ (CallError::Lost | CallError::Grow(_) | CallError::Read(_)))) => {
+                return Err(connection::ended(error));
+            }
+            Err(error) => {
+                let wait = lane.prekey.next();
+                debug!(peer = %key.recipient, %error, ?wait, "nothing can be sealed yet");
+                lane.dry = false;
+                lane.blocked = Some(Instant::now() + wait);
+                return Ok(());
+            }
+        }
+        self.hand_over(key, rows).await
+    }
+
+    /// Seals rows and sends them. Those that do not fit wait for the next turn.
+    async fn hand_over(&mut self, key: OutLane, rows: Vec<Pending>) -> Result<(), Ended> {
+        let context = self.context;
+        let Some(lane) = self.lanes.get_mut(&key) else {
+            return Ok(());
+        };
+        let voids = Voids::read(context, key, rows.last().map_or(0, |row| row.counter)).await?;
+        let mut items = Vec::with_capacity(rows.len());
+        let mut flying = Vec::with_capacity(rows.len());
+        let mut bytes = 0;
+        for row in rows {
+            if lane.flying.contains(&row.row) {
+                lane.cursor = row.row;
+                continue;
+            }
+            let first = lane.flying.is_empty();
+            let (id, number, seal) = (row.wire_id, row.row, row.seal);
+            let void = voids.below(row.counter);
+            let Some(item) = seal_row(context, key, row, void.clone(), first)? else {
+                lane.dry = false;
+                break;
+            };
+            if bytes + item.env.len() > limits::FRAME_ENVELOPES && !items.is_empty() {
+                lane.dry = false;
+                break;
+            }
+            context.told.note(id, &void);
+            bytes += item.env.len();
+            flying.push(Flying {
+                lane: key,
+                row: number,
+                seal,
+                bytes: item.env.len(),
+            });
+            lane.flying.insert(number);
+            lane.cursor = number;
+            items.push(item);
+        }
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.items += items.len();
+        self.bytes += bytes;
+        context
+            .mesh
+            .signals
+            .launched(flying.iter().map(|flying| flying.row));
+        let req = context.calls.number();
+        self.asked.insert(req, flying);
+        let sent = context.out.send(ToBroker::Send(Send { req, items })).await;
+        sent.map_err(|_| Ended::Lost("this link is ending".into()))
+    }
+
+    /// Takes the broker's outcomes to the writer.
+    async fn answered(&mut self, answer: Sent) -> Result<Written, Ended> {
+        let asked = self
+            .asked
+            .remove(&answer.req)
+            .filter(|asked| asked.len() == answer.outcomes.len());
+        let asked = asked.ok_or_else(|| Ended::Lost("the broker answered what was not asked".into()))?;
+        let mut answered = Vec::with_capacity(asked.len());
+        for (flying, outcome) in asked.into_iter().zip(answer.outcomes) {
+            self.items -= 1;
+            self.bytes -= flying.bytes;
+            answered.push(verdict(&flying, outcome));
+            let Some(lane) = self.lanes.get_mut(&flying.lane) else {
+                continue;
+            };
+            lane.flying.remove(&flying.row);
+            if outcome.is_transient() {
+                debug!(row = flying.row, ?outcome, "not accepted yet");
+                lane.back_to(flying.row);
+            } else {
+                lane.resend.reset();
+                lane.settle();
+            }
+        }
+        Ok(self.context.mesh.writer.answered(answered).await)
+    }
+}
+
+/// What an outcome means for our row.
+fn verdict(flying: &Flying, outcome: Outcome) -> Answered {
+    let (row, seal) = (flying.row, flying.seal);
+    let refused = |reason| Answered::Refused { row, seal, reason };
+    match outcome {
+        Outcome::Accepted { message } | Outcome::Duplicate { message, .. } => Answered::Accepted(Accepted {
+            row,
+            seal,
+            message_id: message,
+        }),
+        Outcome::IdReused => refused("id_reused"),
+        Outcome::UnknownRecipient => refused("unknown_recipient"),
+        Outcome::RevokedRecipient => refused("revoked_recipient"),
+        Outcome::TooLarge => refused("too_large"),
+        Outcome::TtlTooLong => refused("ttl_too_long"),
+        Outcome::Expired => refused("expired"),
+        Outcome::BadItem => refused("bad_item"),
+        Outcome::QueueFull | Outcome::Behind | Outcome::Unavailable => Answered::Later { row },
+    }
+}
+
+/// Seals one row. None if the session has just ended.
+fn seal_row(
+    context: &Context,
+    lane: OutLane,
+    row: Pending,
+    void: Vec<CounterRange>,
+    first: bool,
+) -> Result<Option<SendItem>, Ended> {
+    let mesh = &context.mesh;
+    let damaged = |error: waxwing_crypto::Error| Ended::Database(format!("outbox row {}: {error}", row.row));
+    let content = Content::open_outgoing(&mesh.keys, &row.client_id, &row.content).map_err(damaged)?;
+    let header = Header {
+        mesh: mesh.identity.mesh,
+        from: mesh.identity.node,
+        to: lane.recipient,
+        id: row.wire_id,
+        priority: lane.priority,
+        expires: mesh.clock.to_broker(row.expires),
+    };
+    let plaintext = Plaintext {
+        receipt_secret: mesh
+            .keys
+            .receipt_secret(&lane.recipient, &row.client_id, &row.fingerprint),
+        id: row.client_id,
+        counter: row.counter,
+        void,
+        from_app: row.from_app,
+        to_app: row.to_app,
+        kind: Kind::Message,
+        content_type: content.content_type,
+        body: content.body,
+        meta: content.meta,
+        reply_to: content.reply_to,
+        thread: content.thread,
+        sent_at: row.queued_at,
+    };
+    let sealed = context.peers.seal(&header, &plaintext);
+    let Some(env) = sealed.map_err(|error| Ended::Lost(error.to_string()))? else {
+        return Ok(None);
+    };
+    Ok(Some(SendItem {
+        to: header.to,
+        id: header.id,
+        fp: mesh.keys.broker_fingerprint(&plaintext.id, &row.fingerprint),
+        pri: header.priority,
+        exp: header.expires,
+        seal: row.seal,
+        first,
+        env,
+    }))
+}
+
+/// Counters of a lane that will never come and whose recipient has not been told.
+struct Voids(Vec<u64>);
+
+impl Voids {
+    async fn read(context: &Context, lane: OutLane, below: u64) -> Result<Self, Ended> {
+        let counters = outbox::untold(&context.mesh.db, lane, below, VOID_LOOK).await;
+        counters
+            .map(Self)
+            .map_err(|error| Ended::Database(error.to_string()))
+    }
+
+    /// The ranges below a counter, nearest first, as many as a message carries.
+    fn below(&self, counter: u64) -> Vec<CounterRange> {
+        let from = self.0.partition_point(|void| *void >= counter);
+        let mut ranges = ranges(&self.0[from..]);
+        ranges.truncate(MAX_VOID_RANGES);
+        ranges
+    }
+}
+
+fn check(written: Result<Result<(), WriteError>, oneshot::error::RecvError>) -> Result<(), Ended> {
+    match written {
+        Ok(Ok(())) => Ok(()),
+        // What the broker said is lost here: a new link sends these rows again, and is told the same.
+        Ok(Err(error)) => Err(Ended::Lost(error.to_string())),
+        Err(_) => Err(Ended::Database("the writer has stopped".into())),
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

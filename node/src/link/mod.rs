@@ -1,0 +1,153 @@
+//! The link to the broker: one loop per mesh that dials, runs a connection until it ends, and waits before it dials
+//! again.
+//!
+//! A connection is four futures over one WebSocket. When one ends, all do; what was under way is in the tables.
+//!
+//! ```text
+//! connection::read    frames in: answers to `calls`, outcomes to `drain`, deliveries to `receive`, the log to the roster
+//! connection::write   frames out, as they come; a ping every 20 s
+//! drain               outbox rows -> sealed -> `send`, in lane order; what the broker says -> writer
+//! receive             `deliver` -> opened, verified -> writer -> `settle`
+//! ```
+
+mod backoff;
+mod calls;
+mod connection;
+pub(crate) mod dial;
+mod drain;
+mod peers;
+mod receive;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+use waxwing_protocol::api::LinkState;
+use waxwing_protocol::link::{GoAway, Hello, MemberHello, Reason};
+
+pub(crate) use calls::{CallError, Calls};
+
+use self::backoff::Backoff;
+use self::dial::{Connection, DialError};
+use crate::error::{Error, Result};
+use crate::mesh::Mesh;
+
+/// A connection that lasted this long was healthy: the next attempt comes soon.
+const HEALTHY: Duration = Duration::from_secs(60);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    /// It broke, or this node gave it up. Dialled again.
+    #[error("{0}")]
+    Lost(String),
+    /// The broker ended it.
+    #[error("{}: {}", .0.reason, .0.detail)]
+    GoAway(GoAway),
+    /// The broker shows another history of the mesh than the one held here.
+    #[error("{0}")]
+    Rollback(String),
+    /// This node's database failed.
+    #[error("{0}")]
+    Database(String),
+}
+
+/// Keeps the link up until told to stop.
+///
+/// # Errors
+/// What the broker refused for good, or the database's failure.
+pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()> {
+    let mut backoff = Backoff::RECONNECT;
+    loop {
+        let started = Instant::now();
+        let ended = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            ended = connect_and_run(mesh) => ended,
+        };
+        if started.elapsed() > HEALTHY {
+            backoff.reset();
+        }
+        let wait = after(&ended, &mut backoff)?;
+        debug!(%ended, ?wait, "no link");
+        mesh.set_link(LinkState::Down, Some(ended.to_string()));
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+/// How long to wait before dialling again, or the error that ends this mesh.
+fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
+    match ended {
+        Ended::Lost(_) => Ok(backoff.next()),
+        Ended::Rollback(why) => Err(Error::Incompatible(why.clone())),
+        Ended::Database(why) => Err(Error::Database(sqlx::Error::Protocol(why.clone()))),
+        Ended::GoAway(goaway) => match goaway.again {
+            Some((first, last)) if first <= last => {
+                let span = backoff::between(Duration::from_millis(first), Duration::from_millis(last));
+                // A broker that accepts and drops must not be hammered, whatever it says.
+                Ok(span.max(backoff.next()))
+            }
+            Some(_) => Ok(backoff.next()),
+            None => Err(refused(goaway)),
+        },
+    }
+}
+
+/// A refusal for good, as the error that names the exit code.
+pub(crate) fn refused(goaway: &GoAway) -> Error {
+    let text = format!(
+        "the broker refuses this node: {} ({})",
+        goaway.detail, goaway.reason
+    );
+    match goaway.reason {
+        Reason::Unauthenticated | Reason::Revoked => Error::NotAuthorised(text),
+        Reason::Unsupported
+        | Reason::WrongBroker
+        | Reason::Restarting
+        | Reason::Busy
+        | Reason::Replaced
+        | Reason::ProtocolViolation
+        | Reason::FrameTooLarge => Error::Incompatible(text),
+    }
+}
+
+async fn connect_and_run(mesh: &Arc<Mesh>) -> Ended {
+    let connection = match login(mesh).await {
+        Ok(connection) => connection,
+        Err(DialError::GoAway(goaway)) => return Ended::GoAway(goaway),
+        Err(error @ (DialError::Unreachable(_) | DialError::Incompatible(_))) => {
+            return Ended::Lost(error.to_string());
+        }
+    };
+    mesh.clock.login(connection.welcome.clock);
+    if mesh.clock.offset_millis().unsigned_abs() > waxwing_protocol::limits::CLOCK_SKEW.as_millis() as u64 {
+        warn!(
+            offset_ms = mesh.clock.offset_millis(),
+            "this host's clock and the broker's are far apart"
+        );
+    }
+    if let Err(error) = mesh.check_head(connection.welcome.head) {
+        return Ended::Rollback(error.to_string());
+    }
+    let ended = connection::run(mesh, connection).await;
+    info!(%ended, "link down");
+    ended
+}
+
+async fn login(mesh: &Mesh) -> Result<Connection, DialError> {
+    let head = mesh.roster(|roster| roster.head());
+    let hello = |challenge: &waxwing_protocol::link::Challenge| {
+        Hello::Member(MemberHello {
+            nonce: challenge.nonce,
+            url: mesh.broker.clone(),
+            mesh: mesh.identity.mesh,
+            node: mesh.identity.node,
+            head,
+        })
+    };
+    dial::dial(&mesh.broker, hello, &mesh.identity.signing).await
+}

@@ -1,0 +1,394 @@
+//! Accepting a send: validate, resolve, fingerprint, encrypt, and hand to the writer; then say what happened.
+//!
+//! A refusal writes nothing and does not consume the id.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use data_encoding::BASE64;
+use rand_core::Rng as _;
+use ulid::Ulid;
+use waxwing_crypto::membership::Standing;
+use waxwing_crypto::storage::{Request, canonical_json};
+use waxwing_crypto::{ClientMessageId, Fingerprint, Name, NodeId};
+use waxwing_protocol::api::{
+    Change, MessageState, Problem, ProblemCode, SendAnswer, SendRequest, SendStatus, Voucher,
+};
+use waxwing_protocol::{Address, limits};
+
+use crate::clock;
+use crate::content::Content;
+use crate::mesh::Mesh;
+use crate::store::OutLane;
+use crate::store::outbox::{self, Known, Life, NewRow, State};
+use crate::writer::{Acceptance, WriteError};
+
+/// What kind of mail an app's message is, in fingerprints.
+const KIND: &str = "message";
+
+/// What a request's headers add to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Caller {
+    /// The app that calls.
+    pub(crate) app: Option<Name>,
+    /// The id that the caller wants bound.
+    pub(crate) id: Option<ClientMessageId>,
+}
+
+/// Accepts sends as one commit. One outcome per request, in the same order.
+pub(crate) async fn accept(
+    mesh: &Mesh,
+    requests: Vec<(SendRequest, Caller)>,
+) -> Vec<Result<SendAnswer, Problem>> {
+    let mut outcomes: Vec<Option<Result<SendAnswer, Problem>>> = Vec::with_capacity(requests.len());
+    let mut rows = Vec::with_capacity(requests.len());
+    for (request, caller) in requests {
+        match prepare(mesh, request, caller) {
+            Ok(row) => {
+                rows.push(row);
+                outcomes.push(None);
+            }
+            Err(problem) => outcomes.push(Some(Err(*problem))),
+        }
+    }
+    let ids: Vec<ClientMessageId> = rows.iter().map(|row| row.client_id.clone()).collect();
+    let mut accepted = if rows.is_empty() {
+        Vec::new().into_iter()
+    } else {
+        match mesh.writer.accept(rows).await {
+            Ok(accepted) => accepted
+                .into_iter()
+                .zip(ids)
+                .map(|(a, id)| answer(mesh, id, a))
+                .collect::<Vec<_>>(),
+            Err(error) => ids.iter().map(|_| Err(write_problem(&error))).collect(),
+        }
+        .into_iter()
+    };
+    let lost = || Err(Problem::new(ProblemCode::Internal));
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.or_else(|| accepted.next()).unwrap_or_else(lost))
+        .collect()
+}
+
+/// A valid request as a row, its place not decided.
+fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, Box<Problem>> {
+    let client_id = client_id(&request, caller.id)?;
+    let from_app = request.from_app.clone().or(caller.app);
+    let address: Address = request.to.parse().map_err(|_| {
+        malformed(format!(
+            "`{}` is no address: write node or app@node",
+            request.to.escape_debug()
+        ))
+    })?;
+    let recipient = resolve(mesh, &address)?;
+    let ttl = ttl(request.ttl.as_deref())?;
+    let meta = meta(&request)?;
+    let priority = request.priority.unwrap_or_default();
+    let (body, default_type) = body(&request)?;
+    let content_type = request.content_type.unwrap_or_else(|| default_type.to_owned());
+    if content_type.is_empty()
+        || content_type.len() > limits::CONTENT_TYPE
+        || content_type.contains(char::is_control)
+    {
+        return Err(malformed("content_type must be 1 to 255 bytes of text"));
+    }
+    if request
+        .thread
+        .as_ref()
+        .is_some_and(|thread| thread.is_empty() || thread.len() > limits::THREAD)
+    {
+        return Err(malformed("thread must be 1 to 128 bytes"));
+    }
+    let fingerprint = mesh.keys.fingerprint(&Request {
+        kind: KIND,
+        from_app: from_app.as_ref(),
+        to: recipient,
+        to_app: address.app.as_ref(),
+        reply_to: request.reply_to.as_ref(),
+        thread: request.thread.as_deref(),
+        priority,
+        content_type: &content_type,
+        meta: &meta,
+        body: &body,
+    });
+    let content = Content {
+        content_type,
+        body: body.into(),
+        meta: meta.into(),
+        reply_to: request.reply_to,
+        thread: request.thread,
+    };
+    let queued_at = clock::now();
+    Ok(NewRow {
+        wire_id: mesh.keys.wire_id(&client_id),
+        fingerprint,
+        lane: OutLane { priority, recipient },
+        to_node: address.node,
+        to_app: address.app,
+        from_app,
+        counter: 0,
+        expires: queued_at.plus(ttl),
+        queued_at,
+        content: Bytes::from(content.seal_outgoing(&mesh.keys, &client_id)),
+        client_id,
+    })
+}
+
+/// The caller's id, from the header or the field, or a new one.
+fn client_id(
+    request: &SendRequest,
+    header: Option<ClientMessageId>,
+) -> Result<ClientMessageId, Box<Problem>> {
+    match (header, request.client_message_id.clone()) {
+        (Some(header), Some(field)) if header != field => Err(malformed(
+            "the Idempotency-Key header and client_message_id are different",
+        )),
+        (Some(id), _) | (None, Some(id)) => Ok(id),
+        (None, None) => fresh_id(),
+    }
+}
+
+/// An id for a message whose app gave none: a ULID.
+fn fresh_id() -> Result<ClientMessageId, Box<Problem>> {
+    let mut rng = crate::rng();
+    let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
+    let id = Ulid::from_parts(clock::now().as_millis(), random).to_string();
+    id.parse()
+        .map_err(|_| Box::new(Problem::new(ProblemCode::Internal)))
+}
+
+/// The node that an address names, by the verified roster.
+fn resolve(mesh: &Mesh, address: &Address) -> Result<NodeId, Box<Problem>> {
+    mesh.roster(|roster| {
+        if let Some(member) = roster.by_name(&address.node) {
+            return Ok(member.id);
+        }
+        if let Some(former) = former(roster, &address.node) {
+            let detail = format!("{} {}", address.node, former);
+            return Err(Box::new(
+                Problem::new(ProblemCode::RevokedRecipient).detail(detail),
+            ));
+        }
+        let near: Vec<String> = roster
+            .names_like(address.node.as_str())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let mut problem = Problem::new(ProblemCode::UnknownRecipient).detail(match near.first() {
+            Some(name) => format!(
+                "no member of {} is called {}; did you mean {name}?",
+                mesh.name, address.node
+            ),
+            None => format!(
+                "no member of {} is called {}; `waxwing peers` lists them",
+                mesh.name, address.node
+            ),
+        });
+        problem.near = near;
+        Err(Box::new(problem))
+    })
+}
+
+/// What became of the last member of this name, if it is none any more.
+fn former(roster: &waxwing_crypto::membership::Roster, name: &Name) -> Option<&'static str> {
+    let former = roster.former_by_name(name)?;
+    match former.standing {
+        Standing::Revoked => Some("was revoked"),
+        Standing::Left => Some("has left the mesh"),
+        Standing::Live | Standing::Unknown => None,
+    }
+}
+
+fn ttl(text: Option<&str>) -> Result<Duration, Box<Problem>> {
+    let Some(text) = text else {
+        return Ok(limits::TTL_DEFAULT);
+    };
+    let ttl = humantime::parse_duration(text)
+        .map_err(|error| malformed(format!("ttl `{}`: {error}; write 30s or 7d", text.escape_debug())))?;
+    if ttl < limits::TTL_MIN {
+        return Err(malformed("ttl must be at least 1s"));
+    }
+    if ttl > limits::TTL_MAX {
+        return Err(Box::new(
+            Problem::new(ProblemCode::TtlTooLong).detail("at most 30 days"),
+        ));
+    }
+    Ok(ttl)
+}
+
+fn meta(request: &SendRequest) -> Result<Vec<u8>, Box<Problem>> {
+    let Some(meta) = &request.meta else {
+        return Ok(Vec::new());
+    };
+    let meta = canonical_json(&serde_json::Value::Object(meta.clone()))
+        .map_err(|_| malformed("meta cannot be kept"))?;
+    if meta.len() > limits::META {
+        return Err(Box::new(
+            Problem::new(ProblemCode::TooLarge).detail("meta may have 16 KiB"),
+        ));
+    }
+    Ok(meta)
+}
+
+/// The body, and its content type if none is given.
+fn body(request: &SendRequest) -> Result<(Vec<u8>, &'static str), Box<Problem>> {
+    let (body, content_type) = match (&request.body, &request.body_base64) {
+        (Some(_), Some(_)) => return Err(malformed("give body or body_base64, not both")),
+        (Some(text), None) => (text.as_bytes().to_vec(), "text/plain"),
+        (None, Some(base64)) => {
+            let body = BASE64
+                .decode(base64.as_bytes())
+                .map_err(|_| malformed("body_base64 is not base64"))?;
+            (body, "application/octet-stream")
+        }
+        (None, None) => (Vec::new(), "text/plain"),
+    };
+    if body.len() > limits::BODY {
+        return Err(Box::new(
+            Problem::new(ProblemCode::TooLarge).detail("a body may have 256 KiB"),
+        ));
+    }
+    Ok((body, content_type))
+}
+
+fn malformed(detail: impl Into<String>) -> Box<Problem> {
+    Box::new(Problem::new(ProblemCode::Malformed).detail(detail))
+}
+
+/// A write that failed, as the caller sees it.
+pub(crate) fn write_problem(error: &WriteError) -> Problem {
+    match error {
+        WriteError::DiskFull => {
+            Problem::new(ProblemCode::DiskFull).detail("nothing was stored; free some space and send again")
+        }
+        WriteError::Failed(_) => {
+            Problem::new(ProblemCode::Internal).detail("the database failed; the log has more")
+        }
+    }
+}
+
+/// The accept table: what a caller is told of an id that is free, or taken.
+fn answer(mesh: &Mesh, id: ClientMessageId, acceptance: Acceptance) -> Result<SendAnswer, Problem> {
+    let answer = |state, duplicate, known: Option<&Known>| SendAnswer {
+        client_message_id: id.clone(),
+        state,
+        link: mesh.link().state,
+        duplicate,
+        broker_message_id: known.and_then(|known| known.message_id),
+        delivered_at: known.and_then(|known| known.delivered_at),
+    };
+    match acceptance {
+        Acceptance::New => Ok(answer(MessageState::Queued, false, None)),
+        Acceptance::Same(known) => match known.state {
+            State::Pending if mesh.signals.is_inflight(known.row) => {
+                Ok(answer(MessageState::Inflight, true, Some(&known)))
+            }
+            State::Pending => Ok(answer(MessageState::Queued, true, Some(&known))),
+            State::Done if known.delivered_at.is_some() => {
+                Ok(answer(MessageState::Delivered, true, Some(&known)))
+            }
+            State::Done => Ok(answer(MessageState::Accepted, true, Some(&known))),
+            State::Dead => Err(conflict("outbox_dead_fingerprint_match", &known)),
+            State::Aborted => Err(conflict("outbox_aborted_fingerprint_match", &known)),
+        },
+        Acceptance::Different(known) => Err(conflict(
+            match known.state {
+                State::Pending if mesh.signals.is_inflight(known.row) => {
+                    "outbox_inflight_fingerprint_mismatch"
+                }
+                State::Pending => "outbox_pending_fingerprint_mismatch",
+                State::Done => "outbox_done_fingerprint_mismatch",
+                State::Dead => "outbox_dead_fingerprint_mismatch",
+                State::Aborted => "outbox_aborted_fingerprint_mismatch",
+            },
+            &known,
+        )),
+        Acceptance::Full => Err(Problem::new(ProblemCode::OutboxFull)
+            .detail("too much waits for delivery: see `waxwing node status`, and send again later")),
+    }
+}
+
+fn conflict(conflict: &str, known: &Known) -> Problem {
+    let mut problem = Problem::new(ProblemCode::IdempotencyKeyReused).detail(match known.state {
+        State::Dead | State::Aborted => "the message with this id has ended: send it again under a new id",
+        State::Pending | State::Done => "another message has this id: choose a new one",
+    });
+    problem.conflict = Some(conflict.to_owned());
+    problem.fingerprint = Some(shown(&known.fingerprint));
+    problem.reason.clone_from(&known.reason);
+    problem.broker_message_id = known.message_id;
+    problem
+}
+
+/// The first 16 hex digits of a fingerprint.
+fn shown(fingerprint: &Fingerprint) -> String {
+    let mut digits = fingerprint.to_string();
+    digits.truncate(16);
+    digits
+}
+
+/// One message's life, or none if the id was never used.
+pub(crate) async fn status(mesh: &Mesh, id: &ClientMessageId) -> sqlx::Result<Option<SendStatus>> {
+    let Some(life) = outbox::life(&mesh.db, id).await? else {
+        return Ok(None);
+    };
+    let state = state(mesh, &life);
+    Ok(Some(SendStatus {
+        client_message_id: id.clone(),
+        mesh: mesh.name.clone(),
+        history: history(&life),
+        to: Address {
+            app: life.to_app,
+            node: life.to_node,
+        },
+        from_app: life.from_app,
+        state,
+        reason: life.reason,
+        priority: life.priority,
+        expires_at: life.expires,
+        broker_message_id: life.message_id,
+        seal: life.seal,
+    }))
+}
+
+fn state(mesh: &Mesh, life: &Life) -> MessageState {
+    match life.state {
+        _ if life.delivered_at.is_some() => MessageState::Delivered,
+        State::Pending if mesh.signals.is_inflight(life.row) => MessageState::Inflight,
+        State::Pending => MessageState::Queued,
+        State::Done => MessageState::Accepted,
+        State::Dead => end(life),
+        State::Aborted => MessageState::Aborted,
+    }
+}
+
+fn end(life: &Life) -> MessageState {
+    if life.reason.as_deref() == Some("expired") {
+        MessageState::Expired
+    } else {
+        MessageState::Dead
+    }
+}
+
+/// Every change of state, oldest first.
+fn history(life: &Life) -> Vec<Change> {
+    let ended = if life.state == State::Aborted {
+        MessageState::Aborted
+    } else {
+        end(life)
+    };
+    let changes = [
+        (MessageState::Queued, Some(life.queued_at), Voucher::Node),
+        (MessageState::Accepted, life.accepted_at, Voucher::Broker),
+        (MessageState::Delivered, life.delivered_at, Voucher::Recipient),
+        (ended, life.ended_at, life.ended_by),
+    ];
+    let mut history: Vec<Change> = changes
+        .into_iter()
+        .filter_map(|(state, at, by)| at.map(|at| Change { state, at, by }))
+        .collect();
+    history.sort_by_key(|change| change.at);
+    history
+}

@@ -1,0 +1,88 @@
+//! What the writer tells the link, in memory only: which lanes have something to send, and which rows the link holds.
+//!
+//! A wake-up carries nothing that matters. What is durable is the table; a link that starts reads it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::store::OutLane;
+
+/// Shared by a mesh's writer, link and API.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// Lanes to look at; with the row to go back to, if an old one is pending again.
+    lanes: Mutex<BTreeMap<OutLane, Option<i64>>>,
+    wake: Notify,
+    /// Rows handed to the broker and not answered.
+    inflight: Mutex<HashSet<i64>>,
+    /// Whether any incoming lane holds messages back.
+    gapped: AtomicBool,
+}
+
+impl Signals {
+    /// Says that these lanes have something to send.
+    pub(crate) fn wake(&self, lanes: Vec<(OutLane, Option<i64>)>) {
+        if lanes.is_empty() {
+            return;
+        }
+        let mut waiting = lock(&self.lanes);
+        for (lane, back_to) in lanes {
+            let entry = waiting.entry(lane).or_insert(back_to);
+            *entry = match (*entry, back_to) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Waits until some lane has something to send, and takes what is known of it.
+    pub(crate) async fn woken(&self) -> BTreeMap<OutLane, Option<i64>> {
+        loop {
+            let lanes = std::mem::take(&mut *lock(&self.lanes));
+            if !lanes.is_empty() {
+                return lanes;
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Notes rows that the link has handed over.
+    pub(crate) fn launched(&self, rows: impl Iterator<Item = i64>) {
+        lock(&self.inflight).extend(rows);
+    }
+
+    /// Notes rows that the broker has answered, once that is on disk.
+    pub(crate) fn landed(&self, rows: &[i64]) {
+        let mut inflight = lock(&self.inflight);
+        for row in rows {
+            inflight.remove(row);
+        }
+    }
+
+    /// Forgets what a link held that is gone.
+    pub(crate) fn link_lost(&self) {
+        lock(&self.inflight).clear();
+    }
+
+    /// Whether the link holds this row.
+    pub(crate) fn is_inflight(&self, row: i64) -> bool {
+        lock(&self.inflight).contains(&row)
+    }
+
+    pub(crate) fn set_gapped(&self, gapped: bool) {
+        self.gapped.store(gapped, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_gapped(&self) -> bool {
+        self.gapped.load(Ordering::Relaxed)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,273 @@
+//! Messages received, and the records by which a redelivery is recognised.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Receipt, Timestamp};
+
+use super::chunks::Chunks;
+use super::lanes::InLane;
+use super::{damaged, millis, number, time, unsigned};
+
+/// A message about to be stored.
+#[derive(Clone, Debug)]
+pub(crate) struct NewItem {
+    /// Its place, or none while earlier ones of its lane are missing.
+    pub(crate) cursor: Option<u64>,
+    pub(crate) lane: InLane,
+    pub(crate) counter: u64,
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) from_app: Option<Name>,
+    pub(crate) to_app: Option<Name>,
+    pub(crate) thread: Option<String>,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) received_at: Timestamp,
+    pub(crate) late: bool,
+    pub(crate) receipt: Receipt,
+    /// Encrypted under the storage key.
+    pub(crate) content: Vec<u8>,
+}
+
+/// Stores messages with their dedupe records.
+pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx::Result<()> {
+    static DEDUPE: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "INSERT INTO dedupe (sender, client_id, receipt, received_at) VALUES",
+            4,
+            "",
+        )
+    });
+    static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "INSERT INTO inbox (cursor, sender, signer, priority, counter, client_id, from_app, to_app, thread, \
+             sent_at, received_at, late, content) VALUES",
+            13,
+            "",
+        )
+    });
+    for (sql, share) in DEDUPE.of(items) {
+        let query = share.iter().fold(sqlx::query(sql), |query, item| {
+            query
+                .bind(&item.lane.sender.as_bytes()[..])
+                .bind(item.client_id.as_str())
+                .bind(&item.receipt.as_bytes()[..])
+                .bind(millis(item.received_at))
+        });
+        query.execute(&mut *db).await?;
+    }
+    for (sql, share) in INSERT.of(items) {
+        let query = share.iter().fold(sqlx::query(sql), |query, item| {
+            query
+                .bind(item.cursor.map(number))
+                .bind(&item.lane.sender.as_bytes()[..])
+                .bind(&item.lane.signer[..])
+                .bind(i64::from(item.lane.priority.as_u8()))
+                .bind(number(item.counter))
+                .bind(item.client_id.as_str())
+                .bind(item.from_app.as_ref().map_or("", Name::as_str))
+                .bind(item.to_app.as_ref().map_or("", Name::as_str))
+                .bind(item.thread.as_deref())
+                .bind(millis(item.sent_at))
+                .bind(millis(item.received_at))
+                .bind(item.late)
+                .bind(&item.content[..])
+        });
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// The receipts given for messages received before.
+pub(crate) async fn receipts(
+    db: &mut SqliteConnection,
+    messages: &[(NodeId, ClientMessageId)],
+) -> sqlx::Result<HashMap<(NodeId, ClientMessageId), Receipt>> {
+    static FIND: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "SELECT sender, client_id, receipt FROM dedupe WHERE (sender, client_id) IN (VALUES",
+            2,
+            ")",
+        )
+    });
+    let mut receipts = HashMap::new();
+    for (sql, share) in FIND.of(messages) {
+        let query = share.iter().fold(sqlx::query(sql), |query, (sender, id)| {
+            query.bind(&sender.as_bytes()[..]).bind(id.as_str())
+        });
+        for row in query.fetch_all(&mut *db).await? {
+            let receipt =
+                Receipt::try_from(row.try_get::<&[u8], _>("receipt")?).map_err(|_| damaged("receipt"))?;
+            receipts.insert((sender(&row)?, client_id(&row)?), receipt);
+        }
+    }
+    Ok(receipts)
+}
+
+/// Gives places, from `cursor` on, to the waiting messages of a lane whose counters are below `below`, in counter
+/// order. Says how many.
+pub(crate) async fn place(
+    db: &mut SqliteConnection,
+    lane: &InLane,
+    below: u64,
+    cursor: u64,
+) -> sqlx::Result<u64> {
+    let placed = sqlx::query(
+        "UPDATE inbox SET cursor = ?1 - 1 + w.n FROM \
+         (SELECT row, row_number() OVER (ORDER BY counter, row) AS n FROM inbox \
+          WHERE sender = ?2 AND signer = ?3 AND priority = ?4 AND counter < ?5 AND cursor IS NULL) AS w \
+         WHERE inbox.row = w.row",
+    )
+    .bind(number(cursor))
+    .bind(&lane.sender.as_bytes()[..])
+    .bind(&lane.signer[..])
+    .bind(i64::from(lane.priority.as_u8()))
+    .bind(number(below))
+    .execute(db)
+    .await?;
+    Ok(placed.rows_affected())
+}
+
+/// Which messages to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Filter {
+    pub(crate) after: u64,
+    /// None for every mailbox; an empty name is the default one.
+    pub(crate) app: Option<String>,
+    pub(crate) from: Option<NodeId>,
+    pub(crate) thread: Option<String>,
+    pub(crate) unread: bool,
+    pub(crate) limit: usize,
+}
+
+/// A stored message.
+#[derive(Clone, Debug)]
+pub(crate) struct Item {
+    pub(crate) cursor: u64,
+    pub(crate) sender: NodeId,
+    pub(crate) priority: Priority,
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) from_app: Option<Name>,
+    pub(crate) to_app: Option<Name>,
+    pub(crate) thread: Option<String>,
+    pub(crate) sent_at: Timestamp,
+    pub(crate) received_at: Timestamp,
+    pub(crate) read_at: Option<Timestamp>,
+    pub(crate) late: bool,
+    pub(crate) content: Vec<u8>,
+}
+
+/// Messages that have their place, in order.
+pub(crate) async fn list(db: impl SqliteExecutor<'_>, filter: &Filter) -> sqlx::Result<Vec<Item>> {
+    // Two texts, so that each uses the index that is already in the order asked for.
+    let sql = match &filter.app {
+        Some(_) => {
+            "SELECT * FROM inbox WHERE cursor > ?1 AND to_app = ?5 AND (?2 IS NULL OR sender = ?2) \
+             AND (?3 IS NULL OR thread = ?3) AND (?4 = 0 OR read_at IS NULL) ORDER BY cursor LIMIT ?6"
+        }
+        None => {
+            "SELECT * FROM inbox WHERE cursor > ?1 AND ?5 IS NULL AND (?2 IS NULL OR sender = ?2) \
+             AND (?3 IS NULL OR thread = ?3) AND (?4 = 0 OR read_at IS NULL) ORDER BY cursor LIMIT ?6"
+        }
+    };
+    sqlx::query_as(sql)
+        .bind(number(filter.after))
+        .bind(filter.from.as_ref().map(|node| node.as_bytes().to_vec()))
+        .bind(filter.thread.as_deref())
+        .bind(filter.unread)
+        .bind(filter.app.as_deref())
+        .bind(number(filter.limit as u64))
+        .fetch_all(db)
+        .await
+}
+
+impl FromRow<'_, SqliteRow> for Item {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let priority: i64 = row.try_get("priority")?;
+        Ok(Self {
+            cursor: unsigned(row.try_get("cursor")?),
+            sender: sender(row)?,
+            priority: u8::try_from(priority)
+                .ok()
+                .and_then(|code| Priority::try_from(code).ok())
+                .ok_or_else(|| damaged("priority"))?,
+            client_id: client_id(row)?,
+            from_app: app(row, "from_app")?,
+            to_app: app(row, "to_app")?,
+            thread: row.try_get("thread")?,
+            sent_at: time(row.try_get("sent_at")?),
+            received_at: time(row.try_get("received_at")?),
+            read_at: row.try_get::<Option<i64>, _>("read_at")?.map(time),
+            late: row.try_get("late")?,
+            content: row.try_get("content")?,
+        })
+    }
+}
+
+/// Marks messages read. Says how many were not before.
+pub(crate) async fn read(db: &mut SqliteConnection, cursors: &[u64], at: Timestamp) -> sqlx::Result<u64> {
+    static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "UPDATE inbox SET read_at = v.column2 FROM (VALUES",
+            2,
+            ") AS v WHERE inbox.cursor = v.column1 AND inbox.read_at IS NULL",
+        )
+    });
+    let mut marked = 0;
+    for (sql, share) in UPDATE.of(cursors) {
+        let query = share.iter().fold(sqlx::query(sql), |query, cursor| {
+            query.bind(number(*cursor)).bind(millis(at))
+        });
+        marked += query.execute(&mut *db).await?.rows_affected();
+    }
+    Ok(marked)
+}
+
+/// Marks every message of a mailbox (or of all) up to a place read. Says how many were not before.
+pub(crate) async fn read_through(
+    db: &mut SqliteConnection,
+    cursor: u64,
+    app: Option<&str>,
+    at: Timestamp,
+) -> sqlx::Result<u64> {
+    let marked = sqlx::query(
+        "UPDATE inbox SET read_at = ?1 WHERE read_at IS NULL AND cursor <= ?2 AND (?3 IS NULL OR to_app = ?3)",
+    )
+    .bind(millis(at))
+    .bind(number(cursor))
+    .bind(app)
+    .execute(db)
+    .await?;
+    Ok(marked.rows_affected())
+}
+
+/// Messages that have their place and are not read; messages that wait for a place.
+pub(crate) async fn counts(db: impl SqliteExecutor<'_>) -> sqlx::Result<(u64, u64)> {
+    let (unread, held): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM inbox WHERE read_at IS NULL AND cursor IS NOT NULL), \
+         (SELECT count(*) FROM inbox WHERE cursor IS NULL)",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok((unsigned(unread), unsigned(held)))
+}
+
+fn sender(row: &SqliteRow) -> sqlx::Result<NodeId> {
+    NodeId::try_from(row.try_get::<&[u8], _>("sender")?).map_err(|_| damaged("sender"))
+}
+
+fn client_id(row: &SqliteRow) -> sqlx::Result<ClientMessageId> {
+    row.try_get::<&str, _>("client_id")?
+        .parse()
+        .map_err(|_| damaged("client id"))
+}
+
+fn app(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Name>> {
+    let text: &str = row.try_get(column)?;
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        text.parse().map(Some).map_err(|_| damaged("app name"))
+    }
+}

@@ -1,0 +1,45 @@
+//! The membership log, as signed.
+
+use std::sync::LazyLock;
+
+use sqlx::{SqliteConnection, SqliteExecutor};
+use waxwing_crypto::Signature;
+use waxwing_crypto::membership::SignedEntry;
+
+use super::chunks::Chunks;
+use super::{damaged, number};
+
+/// Every entry, oldest first.
+pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<SignedEntry>> {
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT entry, signatures FROM log ORDER BY seq")
+        .fetch_all(db)
+        .await?;
+    rows.into_iter()
+        .map(|(entry, signatures)| {
+            let signatures: Result<_, _> = signatures
+                .chunks(Signature::SIZE)
+                .map(Signature::from_bytes)
+                .collect();
+            Ok(SignedEntry {
+                bytes: entry.into(),
+                signatures: signatures.map_err(|_| damaged("log"))?,
+            })
+        })
+        .collect()
+}
+
+/// Appends entries from `seq` on.
+pub(crate) async fn append(db: &mut SqliteConnection, seq: u64, entries: &[SignedEntry]) -> sqlx::Result<()> {
+    static INSERT: LazyLock<Chunks> =
+        LazyLock::new(|| Chunks::new("INSERT INTO log (seq, entry, signatures) VALUES", 3, ""));
+    let rows: Vec<(u64, &SignedEntry)> = (seq..).zip(entries).collect();
+    for (sql, share) in INSERT.of(&rows) {
+        let mut query = sqlx::query(sql);
+        for (seq, entry) in share {
+            let signatures: Vec<u8> = entry.signatures.iter().flat_map(|s| *s.as_bytes()).collect();
+            query = query.bind(number(*seq)).bind(&entry.bytes[..]).bind(signatures);
+        }
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}

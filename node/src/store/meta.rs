@@ -1,0 +1,70 @@
+//! Facts there is one of.
+
+use sqlx::SqliteExecutor;
+
+use super::{damaged, unsigned};
+
+/// The broker's URL.
+pub(crate) const BROKER: &str = "broker";
+/// The mesh's state keys, sealed to this node.
+pub(crate) const STATE_KEYS: &str = "state_keys";
+/// The last place given in the inbox.
+pub(crate) const CURSOR: &str = "cursor";
+
+pub(crate) async fn set_text(db: impl SqliteExecutor<'_>, name: &str, value: &str) -> sqlx::Result<()> {
+    set(db, name, value.as_bytes()).await
+}
+
+pub(crate) async fn text(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<String>> {
+    get(db, name)
+        .await?
+        .map(|value| String::from_utf8(value).map_err(|_| damaged("meta")))
+        .transpose()
+}
+
+pub(crate) async fn set_number(db: impl SqliteExecutor<'_>, name: &str, value: u64) -> sqlx::Result<()> {
+    set(db, name, &value.to_be_bytes()).await
+}
+
+pub(crate) async fn set_bytes(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Result<()> {
+    set(db, name, value).await
+}
+
+pub(crate) async fn bytes(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
+    get(db, name).await
+}
+
+/// A number, 0 if it was never set.
+pub(crate) async fn number(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<u64> {
+    let Some(value) = get(db, name).await? else {
+        return Ok(0);
+    };
+    value
+        .try_into()
+        .map(u64::from_be_bytes)
+        .map_err(|_| damaged("meta"))
+}
+
+async fn set(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+        .bind(name)
+        .bind(value)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn get(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
+        .bind(name)
+        .fetch_optional(db)
+        .await
+}
+
+/// How many rows a query counts.
+pub(crate) async fn count(db: impl SqliteExecutor<'_>, sql: &'static str) -> sqlx::Result<u64> {
+    sqlx::query_scalar::<_, i64>(sql)
+        .fetch_one(db)
+        .await
+        .map(unsigned)
+}

@@ -1,0 +1,142 @@
+//! The node's database: one SQLite file per mesh, one file here per table, and the only place with SQL.
+//!
+//! Functions take an executor, so that the same one serves the read pool and the writer's transaction. Only the
+//! writer task opens transactions; it owns the one connection that writes.
+
+mod chunks;
+pub(crate) mod inbox;
+pub(crate) mod lanes;
+pub(crate) mod log;
+pub(crate) mod meta;
+pub(crate) mod outbox;
+pub(crate) mod prekeys;
+pub(crate) mod quarantine;
+pub(crate) mod sessions;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
+use waxwing_crypto::{NodeId, Priority, Timestamp};
+
+use crate::error::{Error, Result};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/node");
+
+/// Connections that read. Each is a thread.
+const READERS: u32 = 4;
+
+/// Pages after which SQLite moves its log into the database file. The default of 1,000 stalls one commit in ten.
+const CHECKPOINT_PAGES: &str = "16000";
+
+/// Opens a mesh's database, making or migrating it: the writer's connection, and a pool that only reads.
+pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
+    let options = options(path);
+    let mut writer = options.clone().create_if_missing(true).connect().await?;
+    restrict(path)?;
+    migrate(&mut writer).await?;
+    let full: i64 = sqlx::query_scalar("PRAGMA synchronous")
+        .fetch_one(&mut writer)
+        .await?;
+    if full != 2 {
+        return Err(Error::Damaged(format!(
+            "synchronous is {full}, not FULL: commits would not be durable"
+        )));
+    }
+    let readers = PoolOptions::new()
+        .max_connections(READERS)
+        .connect_lazy_with(options.read_only(true));
+    Ok((writer, readers))
+}
+
+/// Closes a database so that nothing is left in its log.
+pub(crate) async fn close(writer: SqliteConnection, readers: SqlitePool) -> Result<()> {
+    readers.close().await;
+    writer.close().await.map_err(Error::from)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .pragma("fullfsync", "on")
+        .busy_timeout(Duration::from_secs(10))
+        .statement_cache_capacity(256)
+        .disable_statement_logging()
+}
+
+/// The folder is private already; the file is too, for when the folder's mode is changed.
+fn restrict(path: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+        .map_err(Error::file("cannot restrict", path))
+}
+
+async fn migrate(writer: &mut SqliteConnection) -> Result<()> {
+    match MIGRATIONS.run(&mut *writer).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(version)) => Err(Error::Incompatible(format!(
+            "this database was written by a newer waxwing (schema {version}): use that one"
+        ))),
+        Err(error) => Err(Error::Database(error.into())),
+    }
+}
+
+/// A lane as its sender sees it: the unit of order. Sorts by urgency.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(crate) struct OutLane {
+    pub(crate) priority: Priority,
+    pub(crate) recipient: NodeId,
+}
+
+/// A number for SQLite, which has no unsigned ones. Counters, rows and times stay far below its limit.
+pub(crate) fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// A number from SQLite.
+pub(crate) fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+pub(crate) fn millis(time: Timestamp) -> i64 {
+    number(time.as_millis())
+}
+
+pub(crate) fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millis(unsigned(millis))
+}
+
+/// A value read back that is not of its type: the file was changed by somebody else.
+pub(crate) fn damaged(what: &'static str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("{what} is damaged").into())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A migrated database in a temporary folder.
+    pub(crate) async fn database() -> (tempfile::TempDir, SqliteConnection, SqlitePool) {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, readers) = open(&folder.path().join("node.db")).await.unwrap();
+        (folder, writer, readers)
+    }
+
+    #[tokio::test]
+    async fn a_database_of_a_newer_version_is_refused() {
+        let (folder, mut writer, readers) = database().await;
+        sqlx::query("INSERT INTO _sqlx_migrations VALUES (9999, 'later', CURRENT_TIMESTAMP, TRUE, x'00', 1)")
+            .execute(&mut writer)
+            .await
+            .unwrap();
+        close(writer, readers).await.unwrap();
+        let refused = open(&folder.path().join("node.db")).await.unwrap_err();
+        assert_eq!(refused.exit_code(), 5, "{refused}");
+    }
+}

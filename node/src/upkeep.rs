@@ -1,0 +1,162 @@
+//! What time brings: messages whose lifetime ends, messages that are overdue, prekeys and sessions that have served.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
+use waxwing_crypto::Timestamp;
+use waxwing_crypto::sealing::Prekey;
+use waxwing_crypto::storage::Place;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::lane;
+use crate::mesh::Mesh;
+use crate::store::outbox;
+use crate::store::prekeys::{self, OwnPrekey};
+use crate::writer::{Forget, WriteError};
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often to look after secrets.
+const SECRETS_EVERY: Duration = Duration::from_secs(60);
+/// A prekey is replaced after this long.
+const PREKEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
+/// A prekey's secret goes when a newer one has been public for this long and the node is caught up.
+const PREKEY_OVERLAP: Duration = Duration::from_secs(60 * 60);
+/// A session's secret goes this long after its sender stopped using it.
+const SESSION_OVERLAP: Duration = Duration::from_secs(15 * 60);
+/// The hard end of both.
+const SECRET_LIFETIME: Duration = Duration::from_secs(31 * 24 * 60 * 60);
+
+/// Looks after one mesh until told to stop. Ends early only if its database fails.
+pub(crate) async fn run(mesh: &Mesh, stop: &CancellationToken) -> Result<()> {
+    let mut ticks = interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut secrets_due = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let kept = async {
+            expire(mesh).await?;
+            pass_over(mesh).await?;
+            if secrets_due <= Instant::now() {
+                secrets_due = Instant::now() + SECRETS_EVERY;
+                renew_prekey(mesh).await?;
+                forget_secrets(mesh).await?;
+            }
+            Ok(())
+        };
+        match kept.await {
+            // A full disk is not the end: whatever it was will be due again.
+            Ok(()) | Err(KeepError::Write(WriteError::DiskFull)) => {}
+            Err(error) => return Err(Error::Database(sqlx::Error::Protocol(error.to_string()))),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum KeepError {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Read(#[from] sqlx::Error),
+    #[error(transparent)]
+    Crypto(#[from] waxwing_crypto::Error),
+}
+
+/// Ends messages that nobody could deliver in time.
+async fn expire(mesh: &Mesh) -> Result<(), KeepError> {
+    let now = clock::now();
+    if mesh.clock.is_steady() && outbox::any_expired(&mesh.db, now).await? {
+        let ended = mesh.writer.expire(now).await?;
+        info!(ended, "messages expired before they reached the broker");
+    }
+    Ok(())
+}
+
+/// Shows what waits for messages that are overdue: absent for a minute during which this node was caught up.
+async fn pass_over(mesh: &Mesh) -> Result<(), KeepError> {
+    if !mesh.signals.is_gapped() {
+        return Ok(());
+    }
+    let long_enough = |since: &Instant| since.elapsed() >= lane::OVERDUE;
+    if mesh.caught_up_since().as_ref().is_some_and(long_enough)
+        && let Some(noticed_before) = Instant::now().checked_sub(lane::OVERDUE)
+    {
+        mesh.writer.pass_over(noticed_before).await?;
+    }
+    Ok(())
+}
+
+/// Makes a new prekey when there is none, or the newest is an hour old, and publishes it.
+async fn renew_prekey(mesh: &Mesh) -> Result<(), KeepError> {
+    let newest = prekeys::newest(&mesh.db).await?;
+    let now = clock::now();
+    if newest
+        .as_ref()
+        .is_some_and(|prekey| now.since(prekey.created_at) < PREKEY_LIFETIME)
+    {
+        return Ok(());
+    }
+    let mut rng = crate::rng();
+    let last = newest.map(|prekey| prekey.id);
+    let (signed, secret) = Prekey::mint(&mut rng, &mesh.identity.signing, mesh.identity.node, last, now)?;
+    let id = secret.id();
+    let sealed = mesh.keys.seal(
+        &mut rng,
+        prekey_place(&id.as_u64().to_be_bytes()),
+        &*secret.reveal_seed(),
+    );
+    mesh.writer
+        .prekey(OwnPrekey {
+            id,
+            signed,
+            created_at: now,
+            secret: sealed,
+        })
+        .await?;
+    if let Some(calls) = mesh.calls() {
+        calls
+            .publish(mesh)
+            .await
+            .unwrap_or_else(|error| debug!(%error, "the prekey will be published later"));
+    }
+    Ok(())
+}
+
+/// Where a prekey's secret is encrypted for.
+pub(crate) const fn prekey_place(row: &[u8]) -> Place<'_> {
+    Place {
+        table: "prekey",
+        column: "secret",
+        row,
+    }
+}
+
+/// Destroys secrets that nothing can need any more; after 31 days, even if something could.
+async fn forget_secrets(mesh: &Mesh) -> Result<(), KeepError> {
+    // Caught up *since*: what was sealed before must have had the time to arrive.
+    let arrived = mesh
+        .caught_up_since()
+        .is_some_and(|since| since.elapsed() >= SECRETS_EVERY);
+    let served = |overlap| {
+        if arrived {
+            Mesh::ago(overlap)
+        } else {
+            Timestamp::default()
+        }
+    };
+    let forget = Forget {
+        sessions_ended: served(SESSION_OVERLAP),
+        prekeys_published: served(PREKEY_OVERLAP),
+        made: Mesh::ago(SECRET_LIFETIME),
+    };
+    if prekeys::any_served(&mesh.db, &forget).await? {
+        mesh.writer.forget(forget).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What came back about messages this node sent: the broker's outcomes, receipts and nacks.
+
+use sqlx::SqliteConnection;
+use tracing::info;
+use waxwing_crypto::Timestamp;
+use waxwing_crypto::sealing::{CounterRange, NackReason};
+use waxwing_protocol::api::Voucher;
+
+use super::Effects;
+use crate::store::OutLane;
+use crate::store::outbox::{self, Accepted};
+
+/// The broker's answer to one item that a link handed over.
+#[derive(Clone, Debug)]
+pub(crate) enum Answered {
+    /// It is in the recipient's queue.
+    Accepted(Accepted),
+    /// It never will be.
+    Refused {
+        /// Our row.
+        row: i64,
+        /// The seal that was refused.
+        seal: u32,
+        /// The broker's word.
+        reason: &'static str,
+    },
+    /// Not now: it stays pending.
+    Later {
+        /// Our row.
+        row: i64,
+    },
+}
+
+/// Verified news of a message on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// Its receipt verifies.
+    Delivered {
+        /// Our row.
+        row: i64,
+    },
+    /// Messages of this lane that told the recipient of void counters have been received.
+    Told {
+        /// The lane.
+        lane: OutLane,
+        /// What they told.
+        ranges: Vec<CounterRange>,
+    },
+    /// The recipient refused one seal of it, by a signature that holds.
+    Refused {
+        /// Our row.
+        row: i64,
+        /// Its lane.
+        lane: OutLane,
+        /// The seal refused.
+        seal: u32,
+        /// Why.
+        reason: NackReason,
+        /// The row's seal when the nack was checked; if it is higher by now, the nack is old.
+        current: u32,
+    },
+    /// It ended in the queue. The broker's word.
+    Ended {
+        /// Our row.
+        row: i64,
+        /// Why.
+        reason: &'static str,
+    },
+}
+
+/// Notes the broker's outcomes.
+pub(super) async fn apply(
+    db: &mut SqliteConnection,
+    answered: &[Answered],
+    now: Timestamp,
+    effects: &mut Effects,
+) -> sqlx::Result<()> {
+    let mut accepted = Vec::with_capacity(answered.len());
+    for answer in answered {
+        match answer {
+            Answered::Accepted(row) => {
+                effects.landed.push(row.row);
+                accepted.push(*row);
+            }
+            Answered::Refused { row, seal, reason } => {
+                info!(row, reason, "the broker refused a message");
+                effects.landed.push(*row);
+                outbox::kill(db, *row, Some(*seal), reason, Voucher::Broker, now).await?;
+            }
+            Answered::Later { row } => effects.landed.push(*row),
+        }
+    }
+    outbox::accept(db, &accepted, now).await
+}
+
+/// Notes news that the link has verified.
+pub(super) async fn note(
+    db: &mut SqliteConnection,
+    news: &[News],
+    now: Timestamp,
+    effects: &mut Effects,
+) -> sqlx::Result<()> {
+    let mut delivered = Vec::with_capacity(news.len());
+    for item in news {
+        match item {
+            News::Delivered { row } => delivered.push(*row),
+            News::Told { lane, ranges } => outbox::told(db, *lane, ranges).await?,
+            News::Refused {
+                row,
+                lane,
+                seal,
+                reason,
+                current,
+            } if reason.is_resealable() => {
+                outbox::reseal(db, *row, (*seal).max(*current) + 1).await?;
+                effects.wake.push((*lane, Some(*row)));
+            }
+            News::Refused { row, reason, .. } => {
+                outbox::kill(db, *row, None, reason.as_str(), Voucher::Recipient, now).await?;
+            }
+            News::Ended { row, reason } => {
+                outbox::kill(db, *row, None, reason, Voucher::Broker, now).await?;
+            }
+        }
+    }
+    outbox::deliver(db, &delivered, now).await
+}

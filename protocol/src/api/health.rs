@@ -1,0 +1,91 @@
+//! Version and health.
+
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::{Name, NodeId, Timestamp};
+
+/// `GET /v1/version`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Version {
+    /// Version of the node.
+    pub version: String,
+    /// Version of the local API.
+    pub api: u32,
+}
+
+/// `GET /v1/health`: whether the process lives, whether it can do its work, and how each mesh is.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Health {
+    /// The process answers. Always true in an answer.
+    pub live: bool,
+    /// Sends are stored and every mesh may connect. A link that is down for the moment does not change this.
+    pub ready: bool,
+    /// Per mesh.
+    pub meshes: Vec<MeshHealth>,
+}
+
+/// One mesh of this node.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MeshHealth {
+    /// The mesh.
+    pub mesh: Name,
+    /// This node's name in it.
+    pub node: Name,
+    /// This node's id in it.
+    pub node_id: NodeId,
+    /// The broker.
+    pub broker: String,
+    /// The link.
+    pub link: Link,
+    /// Members of the mesh.
+    pub members: u64,
+    /// Messages accepted from apps and not yet at the broker.
+    pub outbox_pending: u64,
+    /// Messages at the broker without a receipt yet.
+    pub outbox_unreceipted: u64,
+    /// Messages shown to apps and not acknowledged.
+    pub inbox_unread: u64,
+    /// Messages stored and waiting for earlier ones of their lane.
+    pub inbox_held: u64,
+    /// Boxes that did not open.
+    pub quarantined: u64,
+    /// This node's clock minus the broker's at the last login, in milliseconds.
+    pub clock_offset_ms: i64,
+    /// What protects this node against running as a copy, if not everything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_warning: Option<String>,
+}
+
+/// The link to the broker.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Link {
+    /// The state.
+    pub state: LinkState,
+    /// Since when, on this node's clock.
+    pub since: Timestamp,
+    /// Why it is down or stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Whether messages can leave at this moment.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Logged in.
+    Up,
+    /// Not connected; trying.
+    Down,
+    /// Refused for good; the reason says why, and what to do.
+    Stopped,
+}
+
+impl LinkState {
+    /// The word people see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Stopped => "stopped",
+        }
+    }
+}

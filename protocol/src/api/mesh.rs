@@ -1,0 +1,77 @@
+//! Who is in a mesh, and how others come in.
+
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::membership::Role;
+use waxwing_crypto::{Name, NodeId, Timestamp};
+
+/// Names the mesh of a request without other parameters.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeshQuery {
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// `GET /v1/peers`: the members of a mesh, by name.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Peers {
+    /// The mesh.
+    pub mesh: Name,
+    /// Its members, this node included.
+    pub peers: Vec<Peer>,
+}
+
+/// One member.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Peer {
+    /// Its name.
+    pub node: Name,
+    /// Its id.
+    pub id: NodeId,
+    /// What it may do.
+    pub role: Role,
+    /// When it was admitted.
+    pub joined_at: Timestamp,
+    /// Set on this node itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub this: bool,
+}
+
+/// `POST /v1/mesh/invite`: lets somebody in.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct InviteRequest {
+    /// What the newcomer may do (default `member`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// How many nodes may use it (default 1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
+    /// How long it lasts, as `24h` (default).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// The only name the newcomer may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// A new invite.
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+pub struct InviteAnswer {
+    /// What the newcomer passes to `waxwing join`. Whoever holds it can join: it is a secret.
+    pub token: String,
+    /// The mesh.
+    pub mesh: Name,
+    /// When it ends, on the broker's clock.
+    pub expires_at: Timestamp,
+}
+
+impl std::fmt::Debug for InviteAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "InviteAnswer({}, token hidden)", self.mesh)
+    }
+}

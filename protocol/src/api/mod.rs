@@ -1,0 +1,37 @@
+//! The local API: what an app and its node say to each other, HTTP/1.1 and JSON over the node's Unix socket.
+//!
+//! | route | in | out |
+//! |---|---|---|
+//! | `GET /v1/version` | | [`Version`] |
+//! | `GET /v1/health` | | [`Health`] |
+//! | `POST /v1/send` | [`SendRequest`] | [`SendAnswer`] |
+//! | `POST /v1/send/batch` | [`BatchRequest`] | [`BatchAnswer`] |
+//! | `GET /v1/send/{id}` | [`MeshQuery`] | [`SendStatus`] |
+//! | `GET /v1/inbox` | [`InboxQuery`] | [`InboxPage`] |
+//! | `POST /v1/inbox/ack` | [`AckRequest`] | [`AckAnswer`] |
+//! | `GET /v1/peers` | [`MeshQuery`] | [`Peers`] |
+//! | `POST /v1/mesh/invite` | [`InviteRequest`] | [`InviteAnswer`] |
+//!
+//! Every error is a [`Problem`]. Unknown fields of a request are refused: a misspelt option must not be ignored.
+
+mod health;
+mod inbox;
+mod mesh;
+mod problem;
+mod send;
+
+pub use health::{Health, Link, LinkState, MeshHealth, Version};
+pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
+pub use mesh::{InviteAnswer, InviteRequest, MeshQuery, Peer, Peers};
+pub use problem::{Problem, ProblemCode};
+pub use send::{
+    BatchAnswer, BatchOutcome, BatchRequest, Change, MessageState, SendAnswer, SendRequest, SendStatus,
+    Voucher,
+};
+
+/// Header in which an app names itself.
+pub const APP_HEADER: &str = "waxwing-app";
+/// Header that may carry the client message id.
+pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
+/// Version of the local API.
+pub const API_VERSION: u32 = 1;

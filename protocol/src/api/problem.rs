@@ -1,0 +1,133 @@
+//! Errors of the local API: RFC 9457 problem documents with a stable code.
+
+use serde::{Deserialize, Serialize};
+
+use crate::MessageId;
+
+/// Why a request was not served. `application/problem+json`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    /// Stable and machine-readable.
+    pub code: ProblemCode,
+    /// HTTP status.
+    pub status: u16,
+    /// What happened, for people.
+    pub title: String,
+    /// Why, and what to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// With `idempotency_key_reused`: the row's state and whether its content is the same, as
+    /// `outbox_dead_fingerprint_match`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<String>,
+    /// With `idempotency_key_reused`: the first 16 hex digits of the node's fingerprint of what is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// With a dead row: why it died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// With a row that reached the broker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker_message_id: Option<MessageId>,
+    /// With `unknown_recipient`: names that look alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<String>,
+}
+
+impl Problem {
+    /// A problem with its code's status and title.
+    pub fn new(code: ProblemCode) -> Self {
+        Self {
+            code,
+            status: code.status(),
+            title: code.title().to_owned(),
+            detail: None,
+            conflict: None,
+            fingerprint: None,
+            reason: None,
+            broker_message_id: None,
+            near: Vec::new(),
+        }
+    }
+
+    /// The same with an explanation.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// Declares each code with its status and title, so that none can be without.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $title:literal;)*) => {
+        /// What is wrong, stable across versions.
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+        pub enum ProblemCode {
+            $($(#[$doc])* #[serde(rename = $code)] $name,)*
+        }
+
+        impl ProblemCode {
+            /// Every code.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// The code as text.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// Its HTTP status.
+            pub const fn status(self) -> u16 {
+                match self { $(Self::$name => $status,)* }
+            }
+
+            /// Its title.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request is not of its form.
+    Malformed = "malformed", 400, "the request is malformed";
+    /// The lifetime is longer than the broker's memory of ids allows.
+    TtlTooLong = "ttl_too_long", 400, "the lifetime is too long";
+    /// The node is in several meshes and the request names none.
+    MeshRequired = "mesh_required", 400, "say which mesh";
+    /// The calling user may not use this node.
+    Forbidden = "forbidden", 403, "not allowed";
+    /// No such route.
+    NoSuchRoute = "no_such_route", 404, "no such route";
+    /// The node is not in this mesh.
+    UnknownMesh = "unknown_mesh", 404, "this node is not in that mesh";
+    /// No message with this id.
+    UnknownMessage = "unknown_message", 404, "no message has this id";
+    /// No member of this name.
+    UnknownRecipient = "unknown_recipient", 404, "no member has this name";
+    /// The route exists, the method does not.
+    MethodNotAllowed = "method_not_allowed", 405, "the method is not allowed here";
+    /// The id is bound to another request, or to one that ended.
+    IdempotencyKeyReused = "idempotency_key_reused", 409, "this message id is taken";
+    /// The request is larger than allowed.
+    TooLarge = "too_large", 413, "the request is too large";
+    /// A write without `Content-Type: application/json`.
+    UnsupportedMediaType = "unsupported_media_type", 415, "send application/json";
+    /// The recipient is no longer a member.
+    RevokedRecipient = "revoked_recipient", 422, "the recipient is no longer a member";
+    /// Only an admin may do this.
+    NotAdmin = "not_admin", 403, "only an admin may do this";
+    /// More requests at once than the node takes.
+    Busy = "busy", 429, "too many requests at once";
+    /// The node failed.
+    Internal = "internal", 500, "the node failed";
+    /// This needs the broker, and the link is down.
+    Offline = "offline", 503, "the broker cannot be reached";
+    /// The mesh's link was refused for good.
+    MeshStopped = "mesh_stopped", 503, "this mesh is stopped";
+    /// The outbox is at its cap.
+    OutboxFull = "outbox_full", 507, "the outbox is full";
+    /// The disk is full.
+    DiskFull = "disk_full", 507, "the disk is full";
+}

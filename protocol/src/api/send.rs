@@ -1,0 +1,181 @@
+//! Sending: the request, the answer, and what became of it.
+
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::{ClientMessageId, Name, Priority, Timestamp};
+
+use super::Problem;
+use crate::{Address, MessageId};
+
+/// `POST /v1/send`: a message for one mailbox. Repeating a request with the same `client_message_id` is safe.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendRequest {
+    /// `node` or `app@node`.
+    pub to: String,
+    /// The body as text. This or `body_base64`; neither is an empty body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The body as base64 (RFC 4648, padded).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+    /// Media type of the body; `text/plain` for `body`, `application/octet-stream` for `body_base64` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// `now`, `next` (default) or `low`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// How long to try, as `30s` or `7d` (default `7d`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<String>,
+    /// The message that this one answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<ClientMessageId>,
+    /// Thread, at most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread: Option<String>,
+    /// Metadata: any JSON object, at most 16 KiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meta: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The sending app. Default: the `Waxwing-App` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_app: Option<Name>,
+    /// The app's idempotency key. A ULID when absent here and in the `Idempotency-Key` header.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_message_id: Option<ClientMessageId>,
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// What a message is, in the same words everywhere. None is shown before it is true.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// On this node's disk.
+    Queued,
+    /// On this node's disk, and handed to the broker, which has not answered yet.
+    Inflight,
+    /// In the broker's store.
+    Accepted,
+    /// In the recipient node's inbox, by its receipt.
+    Delivered,
+    /// Refused for good; the reason says why.
+    Dead,
+    /// Its lifetime ended before it was delivered.
+    Expired,
+    /// Given up by an operator.
+    Aborted,
+}
+
+impl MessageState {
+    /// The word people see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Inflight => "inflight",
+            Self::Accepted => "accepted",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+            Self::Expired => "expired",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// Whose word a state or reason is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Voucher {
+    /// This node's own knowledge.
+    Node,
+    /// The broker says so; nobody can check it.
+    Broker,
+    /// The recipient's node has proved it, by a receipt or a signature.
+    Recipient,
+}
+
+/// The answer to an accepted send: 202 when it is stored here, 200 when it was already known to be at the broker.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SendAnswer {
+    /// The id it is bound to.
+    pub client_message_id: ClientMessageId,
+    /// The state now.
+    pub state: MessageState,
+    /// Whether the link to the broker is up at this moment.
+    pub link: super::LinkState,
+    /// Set when the same request had been accepted before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub duplicate: bool,
+    /// What the broker calls it, once accepted there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker_message_id: Option<MessageId>,
+    /// When the recipient's receipt came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_at: Option<Timestamp>,
+}
+
+/// `POST /v1/send/batch`: up to 1,000 sends, stored in one commit.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// The sends, in the order they shall be delivered.
+    pub items: Vec<SendRequest>,
+}
+
+/// The answer to a batch: one outcome per item, in the same order.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct BatchAnswer {
+    /// The outcomes.
+    pub items: Vec<BatchOutcome>,
+}
+
+/// One item's outcome.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum BatchOutcome {
+    /// Stored, now or before.
+    Sent(SendAnswer),
+    /// Refused; nothing was written for it.
+    Refused(Problem),
+}
+
+/// `GET /v1/send/{id}`: one message's life.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SendStatus {
+    /// The app's id.
+    pub client_message_id: ClientMessageId,
+    /// The mesh.
+    pub mesh: Name,
+    /// The recipient as it was addressed.
+    pub to: Address,
+    /// Sending app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_app: Option<Name>,
+    /// The state now.
+    pub state: MessageState,
+    /// Why it is dead or expired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Priority.
+    pub priority: Priority,
+    /// When it ends if it is not delivered, on this node's clock.
+    pub expires_at: Timestamp,
+    /// What the broker calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broker_message_id: Option<MessageId>,
+    /// How often it had to be sealed anew.
+    pub seal: u32,
+    /// Every change of state, oldest first.
+    pub history: Vec<Change>,
+}
+
+/// One change of a message's state.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Change {
+    /// The state reached.
+    pub state: MessageState,
+    /// When, on this node's clock.
+    pub at: Timestamp,
+    /// Whose word it is.
+    pub by: Voucher,
+}

@@ -1,0 +1,69 @@
+//! Every size, count and interval that both ends of a conversation rely on. What only one side decides lives there.
+
+use std::time::Duration;
+
+/// Largest body of a message, in bytes.
+pub const BODY: usize = 256 * 1024;
+/// Largest metadata of a message, in bytes of canonical JSON.
+pub const META: usize = 16 * 1024;
+/// Longest content type, in bytes.
+pub const CONTENT_TYPE: usize = 255;
+/// Longest thread, in bytes.
+pub const THREAD: usize = 128;
+/// Largest WebSocket message in either direction, in bytes.
+pub const FRAME: usize = 1024 * 1024;
+/// What a link may send in all before it has logged in, in bytes.
+pub const BEFORE_LOGIN: usize = 16 * 1024;
+/// Largest sealed envelope, in bytes: body, metadata and names, Padmé's 12 %, an opening, and the tag.
+pub const ENVELOPE: usize = 320 * 1024;
+/// Most items in one frame, and most items in flight per direction on one link.
+pub const WINDOW_ITEMS: usize = 1_024;
+/// Most envelope bytes in flight per direction on one link.
+pub const WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// What a frame may carry in envelope bytes, so that with names and numbers it stays below [`FRAME`].
+pub const FRAME_ENVELOPES: usize = 640 * 1024;
+/// Most log entries in one frame.
+pub const LOG_PAGE: usize = 256;
+/// Most bytes of log entries in one frame.
+pub const LOG_PAGE_BYTES: usize = 512 * 1024;
+/// Most nodes in one `prekey.get`.
+pub const PREKEY_PAGE: usize = 256;
+/// Most characters of a human-readable detail in an error or goaway.
+pub const DETAIL: usize = 500;
+
+/// A WebSocket ping goes out after this long, from both ends.
+pub const PING_EVERY: Duration = Duration::from_secs(20);
+/// A link without any frame for this long is dead, at both ends.
+pub const DEAD_AFTER: Duration = Duration::from_secs(45);
+/// A login that takes longer is closed.
+pub const LOGIN_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a broker remembers an accepted wire id.
+pub const DEDUPE: Duration = days(35);
+/// Default lifetime of a message.
+pub const TTL_DEFAULT: Duration = days(7);
+/// Shortest lifetime of a message.
+pub const TTL_MIN: Duration = Duration::from_secs(1);
+/// A message must end this long before the dedupe memory does, so that no late retry is taken for a new message.
+pub const TTL_MARGIN: Duration = days(5);
+/// Longest lifetime of a message under the default dedupe memory.
+pub const TTL_MAX: Duration = days(30);
+/// An envelope this long past its expiry is refused by the recipient too.
+pub const EXPIRY_GRACE: Duration = Duration::from_secs(5 * 60);
+/// Two clocks further apart than this are worth a warning.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Largest request to the local API, in bytes.
+pub const API_BODY: usize = 512 * 1024;
+/// Largest batch request to the local API, in bytes.
+pub const API_BATCH_BODY: usize = 8 * 1024 * 1024;
+/// Most sends in one batch request.
+pub const API_BATCH: usize = 1_000;
+/// Most messages in one answer of the inbox.
+pub const INBOX_PAGE: usize = 1_000;
+/// Most body bytes in one answer of the inbox; the page ends early rather than exceed it.
+pub const INBOX_PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+const fn days(n: u64) -> Duration {
+    Duration::from_secs(n * 24 * 60 * 60)
+}

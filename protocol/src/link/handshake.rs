@@ -1,0 +1,179 @@
+//! Login: challenge, hello, welcome.
+//!
+//! The broker speaks first. The node signs the challenge together with the URL it dialled, so that a broker it was
+//! lured to cannot use the answer at another. No clocks are compared to decide a login.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::membership::LogHead;
+use waxwing_crypto::{MeshId, NodeId, Purpose, Signed, SigningKey, Timestamp, VerifyingKey};
+
+use super::codec::{DecodeError, Frame, decode_value, encode_value};
+use crate::id::StoreId;
+
+/// Frames of a broker before the login is done.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ToNodeLogin {
+    /// The first frame after the upgrade.
+    #[serde(rename = "challenge")]
+    Challenge(Challenge),
+    /// The login is good.
+    #[serde(rename = "welcome")]
+    Welcome(Welcome),
+    /// The login is refused, and the link ends.
+    #[serde(rename = "goaway")]
+    GoAway(super::GoAway),
+}
+
+impl Frame for ToNodeLogin {
+    const NAMES: &'static [&'static str] = &["challenge", "welcome", "goaway"];
+}
+
+/// Frames of a node before the login is done: one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ToBrokerLogin {
+    /// The answer to the challenge: a [`Hello`] in signed bytes.
+    #[serde(rename = "hello")]
+    Hello(Signed),
+}
+
+impl Frame for ToBrokerLogin {
+    const NAMES: &'static [&'static str] = &["hello"];
+}
+
+/// What the broker wants signed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Challenge {
+    /// 32 random bytes, used once.
+    #[serde(with = "serde_bytes")]
+    pub nonce: [u8; 32],
+    /// The life of the store behind this broker.
+    pub store: StoreId,
+    /// The broker's clock.
+    pub clock: Timestamp,
+}
+
+/// What a node answers. Travels as [`Signed`] bytes, signed with [`Purpose::Login`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Hello {
+    /// From a member, signed by its current signing key: the whole protocol is open to it.
+    #[serde(rename = "member")]
+    Member(MemberHello),
+    /// From a key that may enter (a founder's or an invite's), signed by it: such a link may read the log and append
+    /// its one entry, and nothing else.
+    #[serde(rename = "entering")]
+    Entering(EnteringHello),
+}
+
+/// A member's login.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemberHello {
+    /// The challenge's nonce.
+    #[serde(with = "serde_bytes")]
+    pub nonce: [u8; 32],
+    /// The URL this node dialled.
+    pub url: String,
+    /// The mesh.
+    pub mesh: MeshId,
+    /// The node.
+    pub node: NodeId,
+    /// The end of the log that the node holds.
+    pub head: LogHead,
+}
+
+/// The login of a key that may enter a mesh.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct EnteringHello {
+    /// The challenge's nonce.
+    #[serde(with = "serde_bytes")]
+    pub nonce: [u8; 32],
+    /// The URL this node dialled.
+    pub url: String,
+    /// The mesh. A founder names the one its genesis will make.
+    pub mesh: MeshId,
+    /// The founder's signing key, or the invite's.
+    pub key: VerifyingKey,
+}
+
+impl Hello {
+    /// Signs this hello.
+    ///
+    /// # Errors
+    /// `DecodeError` if it cannot be encoded (the URL is over-long).
+    pub fn sign(&self, key: &SigningKey) -> Result<Signed, DecodeError> {
+        Ok(Signed::new(key, Purpose::Login, encode_value(self)?.to_vec()))
+    }
+
+    /// Reads a hello whose signature has *not* been checked: enough to find the key that must have signed it. Use
+    /// [`Hello::verify`] before believing a word.
+    ///
+    /// # Errors
+    /// `DecodeError::BadFrame` if it is not a hello.
+    pub fn peek(signed: &Signed) -> Result<Self, DecodeError> {
+        decode_value(&signed.bytes, "hello")
+    }
+
+    /// Whether `key` signed it.
+    ///
+    /// # Errors
+    /// `BadSignature` if it did not.
+    pub fn verify(signed: &Signed, key: &VerifyingKey) -> Result<(), waxwing_crypto::Error> {
+        signed.verified(key, Purpose::Login).map(|_| ())
+    }
+
+    /// The challenge answered.
+    pub const fn nonce(&self) -> &[u8; 32] {
+        match self {
+            Self::Member(hello) => &hello.nonce,
+            Self::Entering(hello) => &hello.nonce,
+        }
+    }
+
+    /// The URL dialled.
+    pub fn url(&self) -> &str {
+        match self {
+            Self::Member(hello) => &hello.url,
+            Self::Entering(hello) => &hello.url,
+        }
+    }
+
+    /// The mesh.
+    pub const fn mesh(&self) -> MeshId {
+        match self {
+            Self::Member(hello) => hello.mesh,
+            Self::Entering(hello) => hello.mesh,
+        }
+    }
+}
+
+/// The login is good.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Welcome {
+    /// Number of this login: one above every one the broker has given this node. None on an entering link.
+    pub login: Option<u64>,
+    /// The end of the broker's log. None if it holds no such mesh yet (a founder's entering link).
+    pub head: Option<LogHead>,
+    /// What this broker allows.
+    pub limits: Limits,
+    /// The broker's clock.
+    pub clock: Timestamp,
+}
+
+/// What a broker allows on one link.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Limits {
+    /// Most items in flight per direction.
+    pub items: u32,
+    /// Most envelope bytes in flight per direction.
+    pub bytes: u32,
+    /// How long the broker remembers an accepted wire id, in milliseconds.
+    pub dedupe: u64,
+}
+
+impl Limits {
+    /// Longest lifetime of a message under these limits.
+    pub fn ttl_max(&self) -> Duration {
+        Duration::from_millis(self.dedupe).saturating_sub(crate::limits::TTL_MARGIN)
+    }
+}

@@ -1,0 +1,38 @@
+//! The link: what a node and a broker say to each other over one WebSocket.
+//!
+//! ```text
+//! broker                              node
+//!   challenge            ->
+//!                        <-           hello            (a member's, or an entering one)
+//!   welcome | goaway     ->
+//!                        <-           log.get, prekey.put
+//!   log, done            ->
+//!                        <-           send {items}     sealed messages, lane order
+//!   sent {outcomes}      ->                            after the commit
+//!   deliver {items,tail} ->                            envelopes and notices, within the window
+//!                        <-           settle           a receipt or nack per envelope, after the commit
+//!   goaway               ->                            the last frame, whatever the reason
+//! ```
+//!
+//! One enum per direction, so that a broker cannot be handed a broker's frame. Login steps are separate types, because
+//! there the next frame is known: a `send` before login is not a rule to check but a frame that does not decode.
+
+mod codec;
+mod handshake;
+mod to_broker;
+mod to_node;
+
+pub use codec::{DecodeError, Frame, decode, encode};
+pub use handshake::{
+    Challenge, EnteringHello, Hello, Limits, MemberHello, ToBrokerLogin, ToNodeLogin, Welcome,
+};
+pub use to_broker::{LogAppend, LogGet, PrekeyGet, PrekeyPut, Send, SendItem, Settle, Settlement, ToBroker};
+pub use to_node::{
+    Code, Deliver, Delivery, Done, Envelope, ErrorFrame, GoAway, Log, Notice, NoticeKind, Outcome,
+    PeerPrekey, Prekeys, Reason, Sent, ToNode,
+};
+
+/// WebSocket subprotocol of this version.
+pub const SUBPROTOCOL: &str = "waxwing.v1";
+/// Path of the link on a broker.
+pub const PATH: &str = "/v1/link";

@@ -1,0 +1,132 @@
+//! What a member's node sends.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::membership::SignedEntry;
+use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Signed, Timestamp, WireId};
+
+use super::codec::Frame;
+
+/// A frame from a node, after login.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ToBroker {
+    /// Hands over sealed messages, in lane order. Repeating an item is harmless: the same sender and wire id are
+    /// queued once. Answered by [`super::Sent`], one outcome per item.
+    #[serde(rename = "send")]
+    Send(Send),
+    /// Says of every envelope up to `through` whether it was stored (receipt) or refused (nack). Not answered.
+    #[serde(rename = "settle")]
+    Settle(Settle),
+    /// Publishes this node's newest prekey; an older one than the broker holds changes nothing. Answered by
+    /// [`super::Done`] once it is stored.
+    #[serde(rename = "prekey.put")]
+    PrekeyPut(PrekeyPut),
+    /// Asks for the newest prekeys of members. Answered by [`super::Prekeys`].
+    #[serde(rename = "prekey.get")]
+    PrekeyGet(PrekeyGet),
+    /// Asks for the membership log. Answered by [`super::Log`], a page at a time.
+    #[serde(rename = "log.get")]
+    LogGet(LogGet),
+    /// Appends an entry. Answered by [`super::Log`] with the new head, or by an error `log_conflict` (the entry's
+    /// `prev` is not the head: read on, sign again), `not_allowed` or `clock_skew`.
+    #[serde(rename = "log.append")]
+    LogAppend(LogAppend),
+}
+
+impl Frame for ToBroker {
+    const NAMES: &'static [&'static str] = &[
+        "send",
+        "settle",
+        "prekey.put",
+        "prekey.get",
+        "log.get",
+        "log.append",
+    ];
+}
+
+/// See [`ToBroker::Send`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Send {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// 1 to [`crate::limits::WINDOW_ITEMS`] items, in counter order within each lane.
+    pub items: Vec<SendItem>,
+}
+
+/// One sealed message on its way to the broker.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SendItem {
+    /// Recipient node.
+    pub to: NodeId,
+    /// The message, as the broker may know it. Unique to the sender.
+    pub id: WireId,
+    /// Keyed digest of the request: tells a retry from an id used twice.
+    pub fp: Fingerprint,
+    /// Priority, which with sender and recipient names the lane.
+    pub pri: Priority,
+    /// When the message ends, on the broker's clock.
+    pub exp: Timestamp,
+    /// How often it has been sealed anew, from 0. A higher one replaces the queued envelope in its place.
+    pub seal: u32,
+    /// Set on the oldest unaccepted message of a lane of which nothing is in flight. After a transient refusal, later
+    /// items of the lane are refused as `behind` until one so marked comes.
+    pub first: bool,
+    /// The sealed envelope, at most [`crate::limits::ENVELOPE`] bytes.
+    pub env: Bytes,
+}
+
+/// See [`ToBroker::Settle`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Settle {
+    /// Covers every delivery of this link up to this number that no earlier settle covered.
+    pub through: u64,
+    /// One for each *envelope* (not notice) covered, in delivery order.
+    pub items: Vec<Settlement>,
+}
+
+/// What became of one envelope.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Settlement {
+    /// Opened and stored, or stored before: the proof goes to the sender.
+    #[serde(rename = "receipt")]
+    Receipt(Receipt),
+    /// Refused: a signed [`waxwing_crypto::sealing::Nack`].
+    #[serde(rename = "nack")]
+    Nack(Signed),
+}
+
+/// See [`ToBroker::PrekeyPut`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PrekeyPut {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// A signed [`waxwing_crypto::sealing::Prekey`].
+    pub prekey: Signed,
+}
+
+/// See [`ToBroker::PrekeyGet`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PrekeyGet {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// 1 to [`crate::limits::PREKEY_PAGE`] members.
+    pub nodes: Vec<NodeId>,
+}
+
+/// See [`ToBroker::LogGet`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LogGet {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// The last sequence number already held; 0 for none.
+    pub after: u64,
+}
+
+/// See [`ToBroker::LogAppend`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LogAppend {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// The entry.
+    pub entry: SignedEntry,
+}

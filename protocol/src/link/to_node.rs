@@ -1,0 +1,299 @@
+//! What a broker sends.
+
+use std::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::membership::{LogHead, SignedEntry};
+use waxwing_crypto::{NodeId, Priority, Receipt, Signed, Timestamp, WireId};
+
+use super::codec::Frame;
+use crate::id::MessageId;
+
+/// A frame from a broker, after login.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum ToNode {
+    /// Answers [`super::Send`], after the commit.
+    #[serde(rename = "sent")]
+    Sent(Sent),
+    /// Hands over queued envelopes and notices, within the window.
+    #[serde(rename = "deliver")]
+    Deliver(Deliver),
+    /// Answers a request that has nothing to return.
+    #[serde(rename = "done")]
+    Done(Done),
+    /// Answers [`super::PrekeyGet`].
+    #[serde(rename = "prekey")]
+    Prekeys(Prekeys),
+    /// Answers [`super::LogGet`] and [`super::LogAppend`], and is pushed when the log grows.
+    #[serde(rename = "log")]
+    Log(Log),
+    /// A request cannot be served. The link goes on.
+    #[serde(rename = "error")]
+    Error(ErrorFrame),
+    /// The last frame before the broker closes.
+    #[serde(rename = "goaway")]
+    GoAway(GoAway),
+}
+
+impl Frame for ToNode {
+    const NAMES: &'static [&'static str] = &["sent", "deliver", "done", "prekey", "log", "error", "goaway"];
+}
+
+/// See [`ToNode::Sent`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Sent {
+    /// Of the [`super::Send`] answered.
+    pub req: u64,
+    /// One per item, in the same order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// What the broker did with one item.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// In the recipient's queue, on the broker's disk.
+    Accepted {
+        /// What the broker calls it.
+        message: MessageId,
+    },
+    /// Was accepted before, with the same fingerprint. Nothing changed.
+    Duplicate {
+        /// What the broker calls it.
+        message: MessageId,
+        /// When it was first accepted, on the broker's clock.
+        first_seen: Timestamp,
+    },
+    /// This wire id was accepted with another fingerprint. Permanent.
+    IdReused,
+    /// No such member. Permanent.
+    UnknownRecipient,
+    /// The recipient is no longer a member. Permanent.
+    RevokedRecipient,
+    /// The envelope is larger than allowed. Permanent.
+    TooLarge,
+    /// It would outlive the dedupe memory. Permanent.
+    TtlTooLong,
+    /// Its expiry has passed. Permanent.
+    Expired,
+    /// The item breaks a rule of the protocol. Permanent.
+    BadItem,
+    /// The recipient's queue is at its cap. Transient.
+    QueueFull,
+    /// An earlier item of this lane was refused for now. Transient.
+    Behind,
+    /// The broker cannot store it at the moment. Transient.
+    Unavailable,
+}
+
+impl Outcome {
+    /// Whether the same item may be accepted later.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::QueueFull | Self::Behind | Self::Unavailable)
+    }
+}
+
+/// See [`ToNode::Deliver`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Deliver {
+    /// Numbered 1, 2, ... on each link in the order sent, notices before envelopes. May be empty, to say `tail`.
+    pub items: Vec<Delivery>,
+    /// Nothing unsent is queued for this node.
+    pub tail: bool,
+}
+
+/// One delivery.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub enum Delivery {
+    /// Mail for this node. Wants a receipt or a nack.
+    #[serde(rename = "env")]
+    Envelope(Envelope),
+    /// What became of a message this node sent. Wants only to be covered by a settle.
+    #[serde(rename = "notice")]
+    Notice(Notice),
+}
+
+impl Delivery {
+    /// The delivery's number on this link.
+    pub const fn number(&self) -> u64 {
+        match self {
+            Self::Envelope(envelope) => envelope.n,
+            Self::Notice(notice) => notice.n,
+        }
+    }
+}
+
+/// A sealed message, as queued.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Envelope {
+    /// Number on this link.
+    pub n: u64,
+    /// Sender node.
+    pub from: NodeId,
+    /// The sender's wire id.
+    pub id: WireId,
+    /// Priority.
+    pub pri: Priority,
+    /// When the message ends, on the broker's clock.
+    pub exp: Timestamp,
+    /// How often it had been sealed anew.
+    pub seal: u32,
+    /// The sealed envelope.
+    pub env: Bytes,
+}
+
+/// What became of a message this node sent.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Notice {
+    /// Number on this link.
+    pub n: u64,
+    /// The message.
+    pub id: WireId,
+    /// What happened.
+    pub kind: NoticeKind,
+}
+
+/// See [`Notice`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// The recipient settled it with this receipt. Believed only if the receipt verifies.
+    Delivered {
+        /// The proof.
+        receipt: Receipt,
+    },
+    /// The recipient refused it. Believed only if the signature holds.
+    Nack {
+        /// A signed [`waxwing_crypto::sealing::Nack`].
+        nack: Signed,
+    },
+    /// It ended in the queue. The broker's word.
+    Expired,
+    /// The recipient stopped being a member while it was queued. The broker's word.
+    RevokedRecipient,
+}
+
+/// See [`ToNode::Done`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Done {
+    /// Of the request answered.
+    pub req: u64,
+}
+
+/// See [`ToNode::Prekeys`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Prekeys {
+    /// Of the request answered.
+    pub req: u64,
+    /// One per node asked for, in the same order.
+    pub prekeys: Vec<PeerPrekey>,
+}
+
+/// A member's newest prekey.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PeerPrekey {
+    /// The member.
+    pub node: NodeId,
+    /// Its signed [`waxwing_crypto::sealing::Prekey`], or none if it has published none.
+    pub prekey: Option<Signed>,
+}
+
+/// See [`ToNode::Log`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Log {
+    /// Of the request answered; none when pushed.
+    pub req: Option<u64>,
+    /// Entries after the one asked for, at most [`crate::limits::LOG_PAGE`] of them. If the last is not the head, ask
+    /// on.
+    pub entries: Vec<SignedEntry>,
+    /// The end of the broker's log; none if it holds no such mesh.
+    pub head: Option<LogHead>,
+}
+
+/// See [`ToNode::Error`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ErrorFrame {
+    /// Of the request refused; none if it could not be read.
+    pub req: Option<u64>,
+    /// What is wrong.
+    pub code: Code,
+    /// The same for people, at most [`crate::limits::DETAIL`] characters.
+    pub detail: String,
+}
+
+/// Why a request was not served.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// No frame of this name.
+    Unsupported,
+    /// The frame's body is not of its form.
+    BadFrame,
+    /// The entry's `prev` is not the head of the log.
+    LogConflict,
+    /// The rules of the log, or of this kind of link, forbid it.
+    NotAllowed,
+    /// The entry's time is too far from the broker's clock.
+    ClockSkew,
+    /// The broker cannot do it at the moment.
+    Unavailable,
+}
+
+/// See [`ToNode::GoAway`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GoAway {
+    /// Why.
+    pub reason: Reason,
+    /// The same for people, at most [`crate::limits::DETAIL`] characters.
+    pub detail: String,
+    /// Come back at a random moment of this span, in milliseconds; none for never.
+    pub again: Option<(u64, u64)>,
+}
+
+/// Why a link ends.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The broker is stopping, to start again.
+    Restarting,
+    /// The broker serves as many links as it can, or its store does not answer.
+    Busy,
+    /// A newer login of the same node took over.
+    Replaced,
+    /// A frame broke the protocol. A bug: logged as one.
+    ProtocolViolation,
+    /// A frame was larger than allowed. A bug: logged as one.
+    FrameTooLarge,
+    /// The signature does not hold, or the node or mesh is not known here.
+    Unauthenticated,
+    /// This node was revoked, or has left.
+    Revoked,
+    /// The broker does not speak this version.
+    Unsupported,
+    /// The URL dialled is not one of this broker's.
+    WrongBroker,
+}
+
+impl Reason {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Restarting => "restarting",
+            Self::Busy => "busy",
+            Self::Replaced => "replaced",
+            Self::ProtocolViolation => "protocol_violation",
+            Self::FrameTooLarge => "frame_too_large",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Revoked => "revoked",
+            Self::Unsupported => "unsupported",
+            Self::WrongBroker => "wrong_broker",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
