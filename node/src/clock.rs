@@ -33,20 +33,12 @@ impl Clock {
     /// Assumes no difference until a login says otherwise.
     pub(crate) fn start() -> Self {
         let here = now();
-        Self(Mutex::new(Measured {
-            at: Instant::now(),
-            here,
-            broker: here,
-        }))
+        Self(Mutex::new(Measured { at: Instant::now(), here, broker: here }))
     }
 
     /// Notes the broker's time, just received.
     pub(crate) fn login(&self, broker: Timestamp) {
-        *self.lock() = Measured {
-            at: Instant::now(),
-            here: now(),
-            broker,
-        };
+        *self.lock() = Measured { at: Instant::now(), here: now(), broker };
     }
 
     /// The broker's time.
@@ -57,9 +49,7 @@ impl Clock {
 
     /// A moment of this host's clock, on the broker's.
     pub(crate) fn to_broker(&self, here: Timestamp) -> Timestamp {
-        let millis = i64::try_from(here.as_millis())
-            .unwrap_or(i64::MAX)
-            .saturating_sub(self.offset_millis());
+        let millis = i64::try_from(here.as_millis()).unwrap_or(i64::MAX).saturating_sub(self.offset_millis());
         Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
@@ -95,10 +85,7 @@ mod tests {
         assert!((-3_600_100..=-3_599_900).contains(&clock.offset_millis()));
         let here = now();
         let there = clock.to_broker(here);
-        assert!(
-            there.since(here) >= Duration::from_secs(3_599),
-            "the broker's clock is an hour ahead"
-        );
+        assert!(there.since(here) >= Duration::from_secs(3_599), "the broker's clock is an hour ahead");
         assert!(clock.broker_now().since(ahead) < Duration::from_secs(5));
         assert!(clock.is_steady());
     }

@@ -69,9 +69,7 @@ impl Config {
         let home = |variable: &str, fallback: &str| {
             let base = var(variable).or_else(|| var("HOME").map(|home| home.join(fallback)));
             base.map(|base| base.join("waxwing")).ok_or_else(|| {
-                Error::Usage(format!(
-                    "neither {variable} nor HOME is set: say where with --state"
-                ))
+                Error::Usage(format!("neither {variable} nor HOME is set: say where with --state"))
             })
         };
         let state = home("XDG_STATE_HOME", ".local/state")?;
@@ -85,11 +83,7 @@ impl Config {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FileConfig::default()),
             Err(source) => {
-                return Err(Error::File {
-                    what: "cannot read",
-                    path: path.to_path_buf(),
-                    source,
-                });
+                return Err(Error::File { what: "cannot read", path: path.to_path_buf(), source });
             }
         };
         toml::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
@@ -98,9 +92,7 @@ impl Config {
 
 /// An environment variable that is set and not empty.
 fn var(name: &str) -> Option<PathBuf> {
-    env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(PathBuf::from)
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {
@@ -119,11 +111,6 @@ mod tests {
         assert_eq!(error.exit_code(), 2);
         assert!(error.to_string().contains("outbox_mesages"), "{error}");
         std::fs::write(folder.path().join("config.toml"), "outbox_messages = 3").unwrap();
-        assert_eq!(
-            Config::resolve(Some(folder.path().to_path_buf()))
-                .unwrap()
-                .outbox_messages,
-            3
-        );
+        assert_eq!(Config::resolve(Some(folder.path().to_path_buf())).unwrap().outbox_messages, 3);
     }
 }

@@ -54,10 +54,7 @@ impl Content {
         Self::open(keys, incoming(&row(sender, id)), sealed)
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "plain structs into memory; nothing in them can fail to encode"
-    )]
+    #[expect(clippy::expect_used, reason = "plain structs into memory; nothing in them can fail to encode")]
     fn seal(&self, keys: &StorageKeys, place: Place<'_>) -> Vec<u8> {
         let plain = Zeroizing::new(rmp_serde::to_vec_named(self).expect("encodes"));
         keys.seal(&mut crate::rng(), place, &plain)
@@ -70,19 +67,11 @@ impl Content {
 }
 
 fn outgoing(id: &ClientMessageId) -> Place<'_> {
-    Place {
-        table: "outbox",
-        column: "content",
-        row: id.as_str().as_bytes(),
-    }
+    Place { table: "outbox", column: "content", row: id.as_str().as_bytes() }
 }
 
 fn incoming(row: &[u8]) -> Place<'_> {
-    Place {
-        table: "inbox",
-        column: "content",
-        row,
-    }
+    Place { table: "inbox", column: "content", row }
 }
 
 /// An inbox row's key: the sender has a fixed length, so no two keys are alike.

@@ -14,7 +14,7 @@ use waxwing_crypto::membership::{
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::{Error as CryptoError, MeshId, Name, NodeId, SigningKey};
 use waxwing_protocol::link::{
-    Challenge, Code, EnteringHello, ErrorFrame, Hello, Log, LogAppend, LogGet, Reason, ToBroker, ToNode,
+    Challenge, Code, EnteringHello, ErrorFrame, Hello, Log, LogAppend, LogGet, ToBroker, ToNode,
 };
 use zeroize::Zeroizing;
 
@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::home::{self, Home};
 use crate::identity::Identity;
 use crate::link::dial::{self, Connection, DialError, check_url};
+use crate::link::refused;
 use crate::store::{self, log, meta};
 use crate::{clock, host};
 
@@ -107,19 +108,10 @@ pub async fn create(config: &Config, create: Create) -> Result<Created> {
     let (mut link, entry, mesh) = Entering::found(&broker, genesis, &identity.signing).await?;
     let identity = identity.in_mesh(mesh);
     identity.save(&folder.path)?;
-    link.append(&entry)
-        .await
-        .map_err(|refused| refused.into_error(&broker))?;
-    folder
-        .finish(&home, &create.mesh, &broker, &[entry], &state_keys)
-        .await?;
+    link.append(&entry).await.map_err(|refused| refused.into_error(&broker))?;
+    folder.finish(&home, &create.mesh, &broker, &[entry], &state_keys).await?;
     let recovery_words = RecoveryWords(recovery.reveal_words());
-    Ok(Created {
-        mesh: create.mesh,
-        node: create.node,
-        node_id: identity.node,
-        recovery_words,
-    })
+    Ok(Created { mesh: create.mesh, node: create.node, node_id: identity.node, recovery_words })
 }
 
 /// Joins a mesh by an invite. `node` is the name to take; by default the invite's, or this host's.
@@ -133,9 +125,7 @@ pub async fn join(config: &Config, token: &InviteToken, node: Option<Name>) -> R
     let _lock = home.lock()?;
     for name in home.meshes()? {
         if Identity::load(&home.mesh(&name))?.mesh == token.mesh() {
-            return Err(Error::Conflict(format!(
-                "this node is in that mesh already, as {name}"
-            )));
+            return Err(Error::Conflict(format!("this node is in that mesh already, as {name}")));
         }
     }
     let key = token.seed().signing_key();
@@ -150,12 +140,7 @@ pub async fn join(config: &Config, token: &InviteToken, node: Option<Name>) -> R
     if !joined_before {
         let name = choose_name(&roster, &key, node)?;
         let member = folder.bind(&identity, name, &evidence)?;
-        let mut link = Joining {
-            link: &mut link,
-            key: &key,
-            identity: &identity,
-            member,
-        };
+        let mut link = Joining { link: &mut link, key: &key, identity: &identity, member };
         link.append(&broker, &mut roster, &mut entries, &folder).await?;
     }
     let state_keys = own_state_keys(&entries, token, &identity)?;
@@ -163,22 +148,13 @@ pub async fn join(config: &Config, token: &InviteToken, node: Option<Name>) -> R
     let node =
         name.ok_or_else(|| Error::Incompatible("the log does not show this node as a member".into()))?;
     let mesh = roster.name().clone();
-    folder
-        .finish(&home, &mesh, &broker, &entries, &state_keys)
-        .await?;
-    Ok(Joined {
-        mesh,
-        node,
-        node_id: identity.node,
-        broker,
-    })
+    folder.finish(&home, &mesh, &broker, &entries, &state_keys).await?;
+    Ok(Joined { mesh, node, node_id: identity.node, broker })
 }
 
 fn check_free(home: &Home, mesh: &Name) -> Result<()> {
     if home.mesh(mesh).exists() {
-        return Err(Error::Conflict(format!(
-            "this node is in a mesh called {mesh} already"
-        )));
+        return Err(Error::Conflict(format!("this node is in a mesh called {mesh} already")));
     }
     Ok(())
 }
@@ -190,9 +166,7 @@ fn verify(entries: &[SignedEntry], mesh: MeshId) -> Result<Roster> {
     if roster.mesh() == mesh {
         Ok(roster)
     } else {
-        Err(Error::Incompatible(
-            "the broker shows the log of another mesh than the invite is for".into(),
-        ))
+        Err(Error::Incompatible("the broker shows the log of another mesh than the invite is for".into()))
     }
 }
 
@@ -212,11 +186,14 @@ fn choose_name(roster: &Roster, key: &SigningKey, wanted: Option<Name>) -> Resul
 }
 
 fn rule_error(rule: Rule, name: &Name) -> Error {
-    match rule {
-        Rule::NameTaken => Error::Conflict(format!("{name}: {rule}; choose another with --name")),
-        Rule::NotInvitedName => Error::NotAuthorised(format!("{name}: {rule}")),
-        rule => Error::NotAuthorised(rule.to_string()),
+    if rule == Rule::NameTaken {
+        return Error::Conflict(format!("{name}: {rule}; choose another with --name"));
     }
+    Error::NotAuthorised(if rule == Rule::NotInvitedName {
+        format!("{name}: {rule}")
+    } else {
+        rule.to_string()
+    })
 }
 
 /// The state keys that the invite's entry carries, sealed to this node.
@@ -236,9 +213,7 @@ fn own_state_keys(
             return Ok(keys.seal_to(&identity.sealing.public()?, &mut crate::rng())?);
         }
     }
-    Err(Error::NotAuthorised(
-        "the mesh's log does not know this invite".into(),
-    ))
+    Err(Error::NotAuthorised("the mesh's log does not know this invite".into()))
 }
 
 /// A folder in which a mesh's state is prepared. Removed when dropped, unless it is finished or must be taken up again.
@@ -259,10 +234,7 @@ impl Folder {
     /// The folder of an earlier attempt, or an empty one.
     fn resume(path: PathBuf) -> Result<Self> {
         home::private_folder(&path)?;
-        Ok(Self {
-            path,
-            keep: std::cell::Cell::new(false),
-        })
+        Ok(Self { path, keep: std::cell::Cell::new(false) })
     }
 
     /// The identity of an earlier attempt, or a new one.
@@ -335,7 +307,7 @@ enum Refused {
     /// The log has moved on.
     Conflict,
     /// For good.
-    Refused(ErrorFrame),
+    Denied(ErrorFrame),
     /// Nothing is known: the link broke.
     Lost(DialError),
 }
@@ -343,24 +315,14 @@ enum Refused {
 impl Refused {
     fn into_error(self, broker: &str) -> Error {
         match self {
-            Self::Conflict => Error::Unreachable {
-                url: broker.into(),
-                cause: "the log keeps changing".into(),
-            },
-            Self::Refused(ErrorFrame {
-                code: Code::NotAllowed,
-                detail,
-                ..
-            }) => Error::NotAuthorised(detail),
-            Self::Refused(ErrorFrame {
-                code: Code::Unavailable,
-                detail,
-                ..
-            }) => Error::Unreachable {
-                url: broker.into(),
-                cause: detail,
-            },
-            Self::Refused(error) => Error::Incompatible(error.detail),
+            Self::Conflict => {
+                Error::Unreachable { url: broker.into(), cause: "the log keeps changing".into() }
+            }
+            Self::Denied(ErrorFrame { code: Code::NotAllowed, detail, .. }) => Error::NotAuthorised(detail),
+            Self::Denied(ErrorFrame { code: Code::Unavailable, detail, .. }) => {
+                Error::Unreachable { url: broker.into(), cause: detail }
+            }
+            Self::Denied(error) => Error::Incompatible(error.detail),
             Self::Lost(error) => dial_error(broker, error),
         }
     }
@@ -368,15 +330,11 @@ impl Refused {
 
 fn dial_error(broker: &str, error: DialError) -> Error {
     match error {
-        DialError::GoAway(goaway) if goaway.again.is_none() => match goaway.reason {
-            Reason::Unauthenticated | Reason::Revoked => Error::NotAuthorised(goaway.detail),
-            _ => Error::Incompatible(format!("{}: {}", goaway.reason, goaway.detail)),
-        },
+        DialError::GoAway(goaway) if goaway.again.is_none() => refused(&goaway),
         DialError::Incompatible(why) => Error::Incompatible(why),
-        error => Error::Unreachable {
-            url: broker.into(),
-            cause: error.to_string(),
-        },
+        error @ (DialError::GoAway(_) | DialError::Unreachable(_)) => {
+            Error::Unreachable { url: broker.into(), cause: error.to_string() }
+        }
     }
 }
 
@@ -387,9 +345,7 @@ impl Entering {
         let mut founded = Err(CryptoError::Malformed("genesis"));
         let hello = |challenge: &Challenge| {
             founded = Roster::found(challenge.clock, genesis, key);
-            let mesh = founded
-                .as_ref()
-                .map_or(MeshId::from_bytes([0; 16]), |(_, roster)| roster.mesh());
+            let mesh = founded.as_ref().map_or(MeshId::from_bytes([0; 16]), |(_, roster)| roster.mesh());
             Hello::Entering(EnteringHello {
                 nonce: challenge.nonce,
                 url: broker.to_owned(),
@@ -397,9 +353,7 @@ impl Entering {
                 key: key.public(),
             })
         };
-        let connection = dial::dial(broker, hello, key)
-            .await
-            .map_err(|error| dial_error(broker, error))?;
+        let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
         let (entry, roster) = founded?;
         Ok((Self { connection, next: 1 }, entry, roster.mesh()))
     }
@@ -413,9 +367,7 @@ impl Entering {
                 key: key.public(),
             })
         };
-        let connection = dial::dial(broker, hello, key)
-            .await
-            .map_err(|error| dial_error(broker, error))?;
+        let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
         Ok(Self { connection, next: 1 })
     }
 
@@ -436,9 +388,7 @@ impl Entering {
 
     async fn append(&mut self, entry: &SignedEntry) -> Result<(), Refused> {
         let entry = entry.clone();
-        self.call(|req| ToBroker::LogAppend(LogAppend { req, entry }))
-            .await
-            .map(|_| ())
+        self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await.map(|_| ())
     }
 
     async fn call(&mut self, request: impl FnOnce(u64) -> ToBroker) -> Result<Log, Refused> {
@@ -450,7 +400,7 @@ impl Entering {
             match dial::receive::<ToNode>(socket).await.map_err(Refused::Lost)? {
                 ToNode::Log(log) if log.req == Some(req) => return Ok(log),
                 ToNode::Error(error) if error.code == Code::LogConflict => return Err(Refused::Conflict),
-                ToNode::Error(error) => return Err(Refused::Refused(error)),
+                ToNode::Error(error) => return Err(Refused::Denied(error)),
                 ToNode::GoAway(goaway) => return Err(Refused::Lost(DialError::GoAway(goaway))),
                 // Pushed to everybody: the pages asked for have it too.
                 ToNode::Log(_)
@@ -481,10 +431,7 @@ impl Joining<'_> {
         folder: &Folder,
     ) -> Result<()> {
         for _ in 0..ATTEMPTS {
-            let join = Body::Join(Join {
-                member: self.member.clone(),
-                invite: self.key.public(),
-            });
+            let join = Body::Join(Join { member: self.member.clone(), invite: self.key.public() });
             let at = self.link.connection.welcome.clock;
             let entry = roster.entry(at, join).sign(&[self.key, &self.identity.signing]);
             let mut next = roster.clone();
@@ -509,9 +456,7 @@ impl Joining<'_> {
                         .await
                         .map_err(|refused| refused.into_error(broker))?;
                     for entry in &new {
-                        roster
-                            .apply(entry)
-                            .map_err(|error| Error::Incompatible(error.to_string()))?;
+                        roster.apply(entry).map_err(|error| Error::Incompatible(error.to_string()))?;
                     }
                     entries.extend(new);
                 }

@@ -34,21 +34,12 @@ impl Home {
     pub(crate) fn lock(&self) -> Result<Lock> {
         private_folder(&self.0)?;
         let path = self.0.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&path);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(Error::file("cannot open", &path))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(Error::AlreadyRunning(self.0.clone())),
-            Err(TryLockError::Error(source)) => Err(Error::File {
-                what: "cannot lock",
-                path,
-                source,
-            }),
+            Err(TryLockError::Error(source)) => Err(Error::File { what: "cannot lock", path, source }),
         }
     }
 
@@ -69,11 +60,7 @@ impl Home {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => {
-                return Err(Error::File {
-                    what: "cannot read",
-                    path: folder,
-                    source,
-                });
+                return Err(Error::File { what: "cannot read", path: folder, source });
             }
         };
         let mut names = Vec::new();
@@ -83,10 +70,7 @@ impl Home {
             match name.to_str().and_then(|name| name.parse().ok()) {
                 Some(name) => names.push(name),
                 None => {
-                    return Err(Error::Damaged(format!(
-                        "{} is not a mesh",
-                        entry.path().display()
-                    )));
+                    return Err(Error::Damaged(format!("{} is not a mesh", entry.path().display())));
                 }
             }
         }
@@ -101,11 +85,7 @@ pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used: closing it 
 
 /// Makes a folder that only this user can enter, with its parents.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::file("cannot make", path))
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("cannot make", path))
 }
 
 /// Writes a file that only this user can read, so that it is there whole or not at all: created new under another
@@ -124,18 +104,14 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
         .mode(0o600)
         .open(&temporary)
         .map_err(failed("cannot write"))?;
-    file.write_all(content)
-        .and_then(|()| file.sync_all())
-        .map_err(failed("cannot write"))?;
+    file.write_all(content).and_then(|()| file.sync_all()).map_err(failed("cannot write"))?;
     fs::rename(&temporary, path).map_err(failed("cannot write"))?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Makes what was created or renamed in a folder survive a power cut.
 pub(crate) fn sync_folder(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::file("cannot sync", path))
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::file("cannot sync", path))
 }
 
 #[cfg(test)]

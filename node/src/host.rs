@@ -16,9 +16,7 @@ const MAX: u64 = 64 * 1024;
 
 /// What this host can be recognised by. `configured` stands in for everything else.
 pub(crate) fn evidence(configured: Option<&str>) -> Evidence {
-    let machine_id = machine_uid::get()
-        .map_err(|error| debug!(%error, "the machine id cannot be read"))
-        .ok();
+    let machine_id = machine_uid::get().map_err(|error| debug!(%error, "the machine id cannot be read")).ok();
     Evidence::new(configured, machine_id.as_deref(), interfaces())
 }
 
@@ -28,12 +26,7 @@ fn interfaces() -> Vec<(String, [u8; 6])> {
         return Vec::new();
     };
     addresses
-        .filter_map(|mac| {
-            name_by_mac_address(&mac)
-                .ok()
-                .flatten()
-                .map(|name| (name, mac.bytes()))
-        })
+        .filter_map(|mac| name_by_mac_address(&mac).ok().flatten().map(|name| (name, mac.bytes())))
         .collect()
 }
 
@@ -74,18 +67,10 @@ fn read(path: &Path) -> Result<Option<String>> {
         Ok(file) if file.len() > MAX => Ok(Some(String::new())),
         Ok(_) => match std::fs::read(path) {
             Ok(bytes) => Ok(Some(String::from_utf8(bytes).unwrap_or_default())),
-            Err(source) => Err(Error::File {
-                what: "cannot read",
-                path: path.to_path_buf(),
-                source,
-            }),
+            Err(source) => Err(Error::File { what: "cannot read", path: path.to_path_buf(), source }),
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(Error::File {
-            what: "cannot read",
-            path: path.to_path_buf(),
-            source,
-        }),
+        Err(source) => Err(Error::File { what: "cannot read", path: path.to_path_buf(), source }),
     }
 }
 
@@ -93,11 +78,7 @@ fn list(shown: &[Shown]) -> String {
     if shown.is_empty() {
         return "nothing".into();
     }
-    shown
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    shown.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -118,10 +99,7 @@ mod tests {
             }
             let refused = check("home", folder.path(), &key, &configured("a")).unwrap_err();
             assert_eq!(refused.exit_code(), 4, "{refused}");
-            assert_eq!(
-                std::fs::read_to_string(folder.path().join(FILE)).ok().as_deref(),
-                text
-            );
+            assert_eq!(std::fs::read_to_string(folder.path().join(FILE)).ok().as_deref(), text);
         }
     }
 
@@ -130,10 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let key = HostKey::from_bytes([1; 32]);
         bind(folder.path(), &key, &configured("a")).unwrap();
-        assert_eq!(
-            check("home", folder.path(), &key, &configured("a")).unwrap(),
-            None
-        );
+        assert_eq!(check("home", folder.path(), &key, &configured("a")).unwrap(), None);
         let Err(Error::WrongHost { stored, found, .. }) =
             check("home", folder.path(), &key, &configured("b"))
         else {

@@ -76,9 +76,7 @@ impl Identity {
     /// Reads the file.
     pub(crate) fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
-        let size = std::fs::metadata(&path)
-            .map_err(Error::file("cannot read", &path))?
-            .len();
+        let size = std::fs::metadata(&path).map_err(Error::file("cannot read", &path))?.len();
         let damaged = || Error::Damaged(format!("{} is not an identity", path.display()));
         if size > MAX {
             return Err(damaged());
@@ -94,9 +92,7 @@ impl Identity {
         }
         let secret = |text: &str| -> Result<Zeroizing<[u8; 32]>> {
             let bytes = Zeroizing::new(HEXLOWER.decode(text.as_bytes()).map_err(|_| damaged())?);
-            Ok(Zeroizing::new(
-                bytes.as_slice().try_into().map_err(|_| damaged())?,
-            ))
+            Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| damaged())?))
         };
         Ok(Self {
             mesh: stored.mesh.parse().map_err(|_| damaged())?,
@@ -122,10 +118,7 @@ mod tests {
         assert_eq!(loaded.signing.public(), identity.signing.public());
         assert_eq!(loaded.storage.reveal(), identity.storage.reveal());
         let shown = format!("{loaded:?}");
-        assert!(
-            !shown.contains(&HEXLOWER.encode(loaded.storage.reveal())),
-            "{shown}"
-        );
+        assert!(!shown.contains(&HEXLOWER.encode(loaded.storage.reveal())), "{shown}");
     }
 
     #[test]

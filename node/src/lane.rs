@@ -85,10 +85,7 @@ impl Lane {
 
     /// Counters below this have their place, or may have it now.
     pub(crate) fn ready_below(&self) -> u64 {
-        self.missing
-            .iter()
-            .find(|missing| !missing.passed)
-            .map_or(self.highest + 1, |missing| missing.first)
+        self.missing.iter().find(|missing| !missing.passed).map_or(self.highest + 1, |missing| missing.first)
     }
 
     /// Whether stored messages wait for a place.
@@ -104,11 +101,7 @@ impl Lane {
     /// Passes over what has been missing since before `noticed_before`. Gives the first and last counter of each range.
     pub(crate) fn pass_over(&mut self, noticed_before: Instant) -> Vec<(u64, u64)> {
         let mut passed = Vec::new();
-        for missing in self
-            .missing
-            .iter_mut()
-            .filter(|m| !m.passed && m.noticed <= noticed_before)
-        {
+        for missing in self.missing.iter_mut().filter(|m| !m.passed && m.noticed <= noticed_before) {
             missing.passed = true;
             passed.push((missing.first, missing.last));
         }
@@ -126,18 +119,9 @@ impl Lane {
         let Stored(highest, held, missing) = serde_json::from_slice(bytes).ok()?;
         let missing = missing
             .into_iter()
-            .map(|(first, last, passed)| Missing {
-                first,
-                last,
-                passed,
-                noticed: now,
-            })
+            .map(|(first, last, passed)| Missing { first, last, passed, noticed: now })
             .collect();
-        Some(Self {
-            highest,
-            missing,
-            held,
-        })
+        Some(Self { highest, missing, held })
     }
 
     /// Whether the message just noted, which is not missing any more, may be shown.
@@ -161,16 +145,10 @@ impl Lane {
             }
             found = Some(missing.passed);
             if missing.first < first {
-                kept.push(Missing {
-                    last: first - 1,
-                    ..missing
-                });
+                kept.push(Missing { last: first - 1, ..missing });
             }
             if last < missing.last {
-                kept.push(Missing {
-                    first: last + 1,
-                    ..missing
-                });
+                kept.push(Missing { first: last + 1, ..missing });
             }
         }
         self.missing = kept;
@@ -193,10 +171,7 @@ mod tests {
     }
 
     fn arrivals(lane: &mut Lane, counters: &[u64]) -> Vec<Arrival> {
-        counters
-            .iter()
-            .map(|counter| lane.arrive(*counter, &[], Instant::now()))
-            .collect()
+        counters.iter().map(|counter| lane.arrive(*counter, &[], Instant::now())).collect()
     }
 
     #[tokio::test]
@@ -221,10 +196,7 @@ mod tests {
     #[tokio::test]
     async fn void_counters_are_not_waited_for() {
         let mut lane = Lane::default();
-        assert_eq!(
-            lane.arrive(5, &[void(1, 2), void(3, 4)], Instant::now()),
-            Arrival::Next
-        );
+        assert_eq!(lane.arrive(5, &[void(1, 2), void(3, 4)], Instant::now()), Arrival::Next);
         assert_eq!(arrivals(&mut lane, &[8]), [Arrival::Held]);
         assert_eq!(lane.arrive(9, &[void(6, 7)], Instant::now()), Arrival::Held);
         assert_eq!(lane.ready_below(), 10, "8 and 9 may be placed");

@@ -75,10 +75,8 @@ pub async fn run(
         ));
     }
     let evidence = host::evidence(config.host_id.as_deref());
-    let admitted = names
-        .iter()
-        .map(|name| mesh::Admitted::check(&home, name, &evidence))
-        .collect::<Result<Vec<_>>>()?;
+    let admitted =
+        names.iter().map(|name| mesh::Admitted::check(&home, name, &evidence)).collect::<Result<Vec<_>>>()?;
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
     let mut meshes = Vec::new();

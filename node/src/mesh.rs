@@ -47,13 +47,7 @@ impl Admitted {
         if let Some(warning) = &warning {
             warn!(mesh = %name, "{warning}");
         }
-        Ok(Self {
-            name: name.clone(),
-            folder,
-            identity,
-            keys,
-            warning,
-        })
+        Ok(Self { name: name.clone(), folder, identity, keys, warning })
     }
 }
 
@@ -103,20 +97,14 @@ impl Mesh {
         let entries = log::all(&db).await?;
         let roster = Roster::replay(&entries)?;
         if roster.mesh() != admitted.identity.mesh {
-            return Err(Error::Damaged(format!(
-                "{}'s log is of another mesh",
-                admitted.name
-            )));
+            return Err(Error::Damaged(format!("{}'s log is of another mesh", admitted.name)));
         }
         let broker = meta::text(&db, meta::BROKER).await?;
         let broker = broker.ok_or_else(|| Error::Damaged(format!("{} has no broker", admitted.name)))?;
         let state_keys = meta::bytes(&db, meta::STATE_KEYS).await?.unwrap_or_default();
         let state_keys = SealedStateKeys::from_bytes(state_keys.into())?;
         let signals = Arc::new(Signals::default());
-        let caps = Caps {
-            messages: config.outbox_messages,
-            bytes: config.outbox_bytes,
-        };
+        let caps = Caps { messages: config.outbox_messages, bytes: config.outbox_bytes };
         let (handle, changes) = writer::channel();
         let (pool, shared) = (db.clone(), Arc::clone(&signals));
         let mesh = Arc::new(Self {
@@ -132,11 +120,7 @@ impl Mesh {
             roster: RwLock::new(roster),
             state_keys,
             growing: tokio::sync::Mutex::default(),
-            link: watch::Sender::new(Link {
-                state: LinkState::Down,
-                since: clock::now(),
-                reason: None,
-            }),
+            link: watch::Sender::new(Link { state: LinkState::Down, since: clock::now(), reason: None }),
             calls: Mutex::default(),
             caught_up: Mutex::default(),
         });
@@ -155,7 +139,7 @@ impl Mesh {
 
     /// Keeps the link up and does what time brings, until told to stop or refused for good.
     pub(crate) async fn run(self: &Arc<Self>, stop: &CancellationToken) -> Result<()> {
-        let span = info_span!("mesh", name = %self.name);
+        let span = info_span!("node", mesh = %self.name);
         async {
             let ended = tokio::select! {
                 ended = link::run(self, stop) => ended,
@@ -178,11 +162,7 @@ impl Mesh {
 
     /// This node's name in the mesh.
     pub(crate) fn node_name(&self) -> Option<Name> {
-        self.roster(|roster| {
-            roster
-                .member(&self.identity.node)
-                .map(|member| member.name.clone())
-        })
+        self.roster(|roster| roster.member(&self.identity.node).map(|member| member.name.clone()))
     }
 
     /// Takes entries that the broker shows into the roster, once they are verified and on disk. Those already held are
@@ -193,26 +173,15 @@ impl Mesh {
         let first = roster.head().seq + 1;
         let mut new = Vec::new();
         for entry in entries {
-            let seq = entry
-                .parse()
-                .map_err(|error| GrowError::Rollback(error.to_string()))?
-                .seq;
+            let seq = entry.parse().map_err(|error| GrowError::Rollback(error.to_string()))?.seq;
             if seq <= roster.head().seq {
-                self.compare(
-                    &roster,
-                    LogHead {
-                        seq,
-                        hash: entry.hash(),
-                    },
-                )?;
+                self.compare(&roster, LogHead { seq, hash: entry.hash() })?;
                 continue;
             }
             if seq > roster.head().seq + 1 {
                 return Err(GrowError::Gap);
             }
-            roster
-                .apply(entry)
-                .map_err(|error| GrowError::Rollback(error.to_string()))?;
+            roster.apply(entry).map_err(|error| GrowError::Rollback(error.to_string()))?;
             new.push(entry.clone());
         }
         if new.is_empty() {
@@ -228,9 +197,7 @@ impl Mesh {
         self.roster(|roster| match head {
             Some(head) if head.seq > roster.head().seq => Ok(()),
             Some(head) if head.seq == roster.head().seq => self.compare(roster, head),
-            _ => Err(GrowError::Rollback(
-                "the broker's log is shorter than the one held here".into(),
-            )),
+            _ => Err(GrowError::Rollback("the broker's log is shorter than the one held here".into())),
         })
     }
 
@@ -248,8 +215,7 @@ impl Mesh {
     /// Signs an entry with this node's key, for the place after the head.
     pub(crate) fn sign_entry(&self, body: Body) -> SignedEntry {
         let at = self.clock.broker_now();
-        self.roster(|roster| roster.entry(at, body))
-            .sign(&[&self.identity.signing])
+        self.roster(|roster| roster.entry(at, body)).sign(&[&self.identity.signing])
     }
 
     /// The mesh's state keys, as far as this node has been given them.
@@ -285,11 +251,7 @@ impl Mesh {
     /// Notes whether everything the broker has for this node is settled.
     pub(crate) fn set_caught_up(&self, caught_up: bool) {
         let mut since = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
-        *since = if caught_up {
-            Some(since.unwrap_or_else(Instant::now))
-        } else {
-            None
-        };
+        *since = if caught_up { Some(since.unwrap_or_else(Instant::now)) } else { None };
     }
 
     /// Since when everything the broker has for this node is settled.

@@ -56,20 +56,15 @@ pub(crate) async fn accept(
         Vec::new().into_iter()
     } else {
         match mesh.writer.accept(rows).await {
-            Ok(accepted) => accepted
-                .into_iter()
-                .zip(ids)
-                .map(|(a, id)| answer(mesh, id, a))
-                .collect::<Vec<_>>(),
+            Ok(accepted) => {
+                accepted.into_iter().zip(ids).map(|(a, id)| answer(mesh, &id, a)).collect::<Vec<_>>()
+            }
             Err(error) => ids.iter().map(|_| Err(write_problem(&error))).collect(),
         }
         .into_iter()
     };
     let lost = || Err(Problem::new(ProblemCode::Internal));
-    outcomes
-        .into_iter()
-        .map(|outcome| outcome.or_else(|| accepted.next()).unwrap_or_else(lost))
-        .collect()
+    outcomes.into_iter().map(|outcome| outcome.or_else(|| accepted.next()).unwrap_or_else(lost)).collect()
 }
 
 /// A valid request as a row, its place not decided.
@@ -77,10 +72,7 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     let client_id = client_id(&request, caller.id)?;
     let from_app = request.from_app.clone().or(caller.app);
     let address: Address = request.to.parse().map_err(|_| {
-        malformed(format!(
-            "`{}` is no address: write node or app@node",
-            request.to.escape_debug()
-        ))
+        malformed(format!("`{}` is no address: write node or app@node", request.to.escape_debug()))
     })?;
     let recipient = resolve(mesh, &address)?;
     let ttl = ttl(request.ttl.as_deref())?;
@@ -94,11 +86,7 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     {
         return Err(malformed("content_type must be 1 to 255 bytes of text"));
     }
-    if request
-        .thread
-        .as_ref()
-        .is_some_and(|thread| thread.is_empty() || thread.len() > limits::THREAD)
-    {
+    if request.thread.as_ref().is_some_and(|thread| thread.is_empty() || thread.len() > limits::THREAD) {
         return Err(malformed("thread must be 1 to 128 bytes"));
     }
     let fingerprint = mesh.keys.fingerprint(&Request {
@@ -142,9 +130,9 @@ fn client_id(
     header: Option<ClientMessageId>,
 ) -> Result<ClientMessageId, Box<Problem>> {
     match (header, request.client_message_id.clone()) {
-        (Some(header), Some(field)) if header != field => Err(malformed(
-            "the Idempotency-Key header and client_message_id are different",
-        )),
+        (Some(header), Some(field)) if header != field => {
+            Err(malformed("the Idempotency-Key header and client_message_id are different"))
+        }
         (Some(id), _) | (None, Some(id)) => Ok(id),
         (None, None) => fresh_id(),
     }
@@ -155,8 +143,7 @@ fn fresh_id() -> Result<ClientMessageId, Box<Problem>> {
     let mut rng = crate::rng();
     let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
     let id = Ulid::from_parts(clock::now().as_millis(), random).to_string();
-    id.parse()
-        .map_err(|_| Box::new(Problem::new(ProblemCode::Internal)))
+    id.parse().map_err(|_| Box::new(Problem::new(ProblemCode::Internal)))
 }
 
 /// The node that an address names, by the verified roster.
@@ -167,24 +154,17 @@ fn resolve(mesh: &Mesh, address: &Address) -> Result<NodeId, Box<Problem>> {
         }
         if let Some(former) = former(roster, &address.node) {
             let detail = format!("{} {}", address.node, former);
-            return Err(Box::new(
-                Problem::new(ProblemCode::RevokedRecipient).detail(detail),
-            ));
+            return Err(Box::new(Problem::new(ProblemCode::RevokedRecipient).detail(detail)));
         }
-        let near: Vec<String> = roster
-            .names_like(address.node.as_str())
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let near: Vec<String> =
+            roster.names_like(address.node.as_str()).iter().map(ToString::to_string).collect();
         let mut problem = Problem::new(ProblemCode::UnknownRecipient).detail(match near.first() {
-            Some(name) => format!(
-                "no member of {} is called {}; did you mean {name}?",
-                mesh.name, address.node
-            ),
-            None => format!(
-                "no member of {} is called {}; `waxwing peers` lists them",
-                mesh.name, address.node
-            ),
+            Some(name) => {
+                format!("no member of {} is called {}; did you mean {name}?", mesh.name, address.node)
+            }
+            None => {
+                format!("no member of {} is called {}; `waxwing peers` lists them", mesh.name, address.node)
+            }
         });
         problem.near = near;
         Err(Box::new(problem))
@@ -211,9 +191,7 @@ fn ttl(text: Option<&str>) -> Result<Duration, Box<Problem>> {
         return Err(malformed("ttl must be at least 1s"));
     }
     if ttl > limits::TTL_MAX {
-        return Err(Box::new(
-            Problem::new(ProblemCode::TtlTooLong).detail("at most 30 days"),
-        ));
+        return Err(Box::new(Problem::new(ProblemCode::TtlTooLong).detail("at most 30 days")));
     }
     Ok(ttl)
 }
@@ -225,9 +203,7 @@ fn meta(request: &SendRequest) -> Result<Vec<u8>, Box<Problem>> {
     let meta = canonical_json(&serde_json::Value::Object(meta.clone()))
         .map_err(|_| malformed("meta cannot be kept"))?;
     if meta.len() > limits::META {
-        return Err(Box::new(
-            Problem::new(ProblemCode::TooLarge).detail("meta may have 16 KiB"),
-        ));
+        return Err(Box::new(Problem::new(ProblemCode::TooLarge).detail("meta may have 16 KiB")));
     }
     Ok(meta)
 }
@@ -238,17 +214,14 @@ fn body(request: &SendRequest) -> Result<(Vec<u8>, &'static str), Box<Problem>> 
         (Some(_), Some(_)) => return Err(malformed("give body or body_base64, not both")),
         (Some(text), None) => (text.as_bytes().to_vec(), "text/plain"),
         (None, Some(base64)) => {
-            let body = BASE64
-                .decode(base64.as_bytes())
-                .map_err(|_| malformed("body_base64 is not base64"))?;
+            let body =
+                BASE64.decode(base64.as_bytes()).map_err(|_| malformed("body_base64 is not base64"))?;
             (body, "application/octet-stream")
         }
         (None, None) => (Vec::new(), "text/plain"),
     };
     if body.len() > limits::BODY {
-        return Err(Box::new(
-            Problem::new(ProblemCode::TooLarge).detail("a body may have 256 KiB"),
-        ));
+        return Err(Box::new(Problem::new(ProblemCode::TooLarge).detail("a body may have 256 KiB")));
     }
     Ok((body, content_type))
 }
@@ -270,7 +243,7 @@ pub(crate) fn write_problem(error: &WriteError) -> Problem {
 }
 
 /// The accept table: what a caller is told of an id that is free, or taken.
-fn answer(mesh: &Mesh, id: ClientMessageId, acceptance: Acceptance) -> Result<SendAnswer, Problem> {
+fn answer(mesh: &Mesh, id: &ClientMessageId, acceptance: Acceptance) -> Result<SendAnswer, Problem> {
     let answer = |state, duplicate, known: Option<&Known>| SendAnswer {
         client_message_id: id.clone(),
         state,
@@ -339,10 +312,7 @@ pub(crate) async fn status(mesh: &Mesh, id: &ClientMessageId) -> sqlx::Result<Op
         client_message_id: id.clone(),
         mesh: mesh.name.clone(),
         history: history(&life),
-        to: Address {
-            app: life.to_app,
-            node: life.to_node,
-        },
+        to: Address { app: life.to_app, node: life.to_node },
         from_app: life.from_app,
         state,
         reason: life.reason,
@@ -365,30 +335,20 @@ fn state(mesh: &Mesh, life: &Life) -> MessageState {
 }
 
 fn end(life: &Life) -> MessageState {
-    if life.reason.as_deref() == Some("expired") {
-        MessageState::Expired
-    } else {
-        MessageState::Dead
-    }
+    if life.reason.as_deref() == Some("expired") { MessageState::Expired } else { MessageState::Dead }
 }
 
 /// Every change of state, oldest first.
 fn history(life: &Life) -> Vec<Change> {
-    let ended = if life.state == State::Aborted {
-        MessageState::Aborted
-    } else {
-        end(life)
-    };
+    let ended = if life.state == State::Aborted { MessageState::Aborted } else { end(life) };
     let changes = [
         (MessageState::Queued, Some(life.queued_at), Voucher::Node),
         (MessageState::Accepted, life.accepted_at, Voucher::Broker),
         (MessageState::Delivered, life.delivered_at, Voucher::Recipient),
         (ended, life.ended_at, life.ended_by),
     ];
-    let mut history: Vec<Change> = changes
-        .into_iter()
-        .filter_map(|(state, at, by)| at.map(|at| Change { state, at, by }))
-        .collect();
+    let mut history: Vec<Change> =
+        changes.into_iter().filter_map(|(state, at, by)| at.map(|at| Change { state, at, by })).collect();
     history.sort_by_key(|change| change.at);
     history
 }

@@ -96,29 +96,15 @@ async fn pass_over(mesh: &Mesh) -> Result<(), KeepError> {
 async fn renew_prekey(mesh: &Mesh) -> Result<(), KeepError> {
     let newest = prekeys::newest(&mesh.db).await?;
     let now = clock::now();
-    if newest
-        .as_ref()
-        .is_some_and(|prekey| now.since(prekey.created_at) < PREKEY_LIFETIME)
-    {
+    if newest.as_ref().is_some_and(|prekey| now.since(prekey.created_at) < PREKEY_LIFETIME) {
         return Ok(());
     }
     let mut rng = crate::rng();
     let last = newest.map(|prekey| prekey.id);
     let (signed, secret) = Prekey::mint(&mut rng, &mesh.identity.signing, mesh.identity.node, last, now)?;
     let id = secret.id();
-    let sealed = mesh.keys.seal(
-        &mut rng,
-        prekey_place(&id.as_u64().to_be_bytes()),
-        &*secret.reveal_seed(),
-    );
-    mesh.writer
-        .prekey(OwnPrekey {
-            id,
-            signed,
-            created_at: now,
-            secret: sealed,
-        })
-        .await?;
+    let sealed = mesh.keys.seal(&mut rng, prekey_place(&id.as_u64().to_be_bytes()), &*secret.reveal_seed());
+    mesh.writer.prekey(OwnPrekey { id, signed, created_at: now, secret: sealed }).await?;
     if let Some(calls) = mesh.calls() {
         calls
             .publish(mesh)
@@ -130,25 +116,15 @@ async fn renew_prekey(mesh: &Mesh) -> Result<(), KeepError> {
 
 /// Where a prekey's secret is encrypted for.
 pub(crate) const fn prekey_place(row: &[u8]) -> Place<'_> {
-    Place {
-        table: "prekey",
-        column: "secret",
-        row,
-    }
+    Place { table: "prekey", column: "secret", row }
 }
 
 /// Destroys secrets that nothing can need any more; after 31 days, even if something could.
 async fn forget_secrets(mesh: &Mesh) -> Result<(), KeepError> {
     // Caught up *since*: what was sealed before must have had the time to arrive.
-    let arrived = mesh
-        .caught_up_since()
-        .is_some_and(|since| since.elapsed() >= SECRETS_EVERY);
+    let arrived = mesh.caught_up_since().is_some_and(|since| since.elapsed() >= SECRETS_EVERY);
     let served = |overlap| {
-        if arrived {
-            Mesh::ago(overlap)
-        } else {
-            Timestamp::default()
-        }
+        if arrived { Mesh::ago(overlap) } else { Timestamp::default() }
     };
     let forget = Forget {
         sessions_ended: served(SESSION_OVERLAP),

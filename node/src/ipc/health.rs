@@ -11,10 +11,7 @@ use crate::store::{inbox, meta, outbox};
 
 /// `GET /v1/version`
 pub(super) async fn version() -> Answer<Version> {
-    Answer(Version {
-        version: crate::VERSION.to_owned(),
-        api: API_VERSION,
-    })
+    Answer(Version { version: crate::VERSION.to_owned(), api: API_VERSION })
 }
 
 /// `GET /v1/health`
@@ -24,11 +21,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Answer<Health>, Ref
         meshes.push(mesh_health(mesh).await?);
     }
     let ready = meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped);
-    Ok(Answer(Health {
-        live: true,
-        ready,
-        meshes,
-    }))
+    Ok(Answer(Health { live: true, ready, meshes }))
 }
 
 async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {

@@ -29,9 +29,7 @@ pub(super) async fn list(
     let mesh = api.mesh(query.mesh.as_ref())?;
     let limit = query.limit.unwrap_or(LIMIT);
     if limit == 0 || limit > limits::INBOX_PAGE {
-        return Err(Problem::new(ProblemCode::Malformed)
-            .detail("limit must be 1 to 1000")
-            .into());
+        return Err(Problem::new(ProblemCode::Malformed).detail("limit must be 1 to 1000").into());
     }
     let from = match &query.from {
         None => None,
@@ -39,14 +37,7 @@ pub(super) async fn list(
     };
     let after = query.after.unwrap_or(0);
     let app = mailbox(query.app.as_deref(), caller.app.as_ref())?;
-    let filter = Filter {
-        after,
-        app,
-        from,
-        thread: query.thread,
-        unread: query.unread,
-        limit,
-    };
+    let filter = Filter { after, app, from, thread: query.thread, unread: query.unread, limit };
     let mut items = Vec::new();
     let mut bytes = 0;
     for item in inbox::list(&mesh.db, &filter).await? {
@@ -70,18 +61,14 @@ pub(super) async fn acknowledge(
     let acknowledged = match (request.ids, request.through) {
         (Some(ids), None) if ids.len() <= limits::INBOX_PAGE => mesh.writer.read(ids).await,
         (Some(_), None) => {
-            return Err(Problem::new(ProblemCode::TooLarge)
-                .detail("at most 1,000 ids at once")
-                .into());
+            return Err(Problem::new(ProblemCode::TooLarge).detail("at most 1,000 ids at once").into());
         }
         (None, Some(through)) => {
             let app = mailbox(request.app.as_deref(), caller.app.as_ref())?;
             mesh.writer.read_through(through, app).await
         }
         (None, None) | (Some(_), Some(_)) => {
-            return Err(Problem::new(ProblemCode::Malformed)
-                .detail("give ids or through")
-                .into());
+            return Err(Problem::new(ProblemCode::Malformed).detail("give ids or through").into());
         }
     };
     let acknowledged = acknowledged.map_err(|error| write_problem(&error))?;
@@ -105,10 +92,7 @@ fn mailbox(asked: Option<&str>, caller: Option<&Name>) -> Result<Option<String>,
 /// A node that is a member, or was.
 fn sender(mesh: &Mesh, name: &Name) -> Result<waxwing_crypto::NodeId, Refused> {
     let found = mesh.roster(|roster| {
-        roster
-            .by_name(name)
-            .or_else(|| roster.former_by_name(name))
-            .map(|member| member.id)
+        roster.by_name(name).or_else(|| roster.former_by_name(name)).map(|member| member.id)
     });
     found.ok_or_else(|| {
         let detail = format!("nobody called {name} is or was in {}", mesh.name);
@@ -124,11 +108,7 @@ fn show(mesh: &Mesh, item: Item) -> Result<InboxItem, Refused> {
         Ok(text) => (Some(text), None),
         Err(error) => (None, Some(BASE64.encode(error.as_bytes()))),
     };
-    let meta = if content.meta.is_empty() {
-        None
-    } else {
-        serde_json::from_slice(&content.meta).ok()
-    };
+    let meta = if content.meta.is_empty() { None } else { serde_json::from_slice(&content.meta).ok() };
     Ok(InboxItem {
         id: item.cursor,
         from,

@@ -40,10 +40,7 @@ pub(super) async fn peers(
         roster.members().map(peer).collect()
     });
     peers.sort_by(|a, b| a.node.cmp(&b.node));
-    Ok(Answer(Peers {
-        mesh: mesh.name.clone(),
-        peers,
-    }))
+    Ok(Answer(Peers { mesh: mesh.name.clone(), peers }))
 }
 
 /// `POST /v1/mesh/invite`
@@ -52,11 +49,8 @@ pub(super) async fn invite(
     Json(request): Json<InviteRequest>,
 ) -> Result<Answer<InviteAnswer>, Refused> {
     let mesh = api.mesh(request.mesh.as_ref())?;
-    let is_admin = mesh.roster(|roster| {
-        roster
-            .member(&mesh.identity.node)
-            .is_some_and(|m| m.role == Role::Admin)
-    });
+    let is_admin =
+        mesh.roster(|roster| roster.member(&mesh.identity.node).is_some_and(|m| m.role == Role::Admin));
     if !is_admin {
         return Err(Problem::new(ProblemCode::NotAdmin)
             .detail("ask an admin of the mesh for an invite")
@@ -66,16 +60,9 @@ pub(super) async fn invite(
     let seed = InviteSeed::generate(&mut crate::rng());
     let new = new_invite(mesh, &request, &seed)?;
     let expires_at = new.expires;
-    calls
-        .append(mesh, Body::Invite(new))
-        .await
-        .map_err(|error| refusal(mesh, &error))?;
+    calls.append(mesh, Body::Invite(new)).await.map_err(|error| refusal(mesh, &error))?;
     let token = InviteToken::new(&mesh.broker, mesh.identity.mesh, seed, None)?;
-    Ok(Answer(InviteAnswer {
-        token: token.reveal().to_string(),
-        mesh: mesh.name.clone(),
-        expires_at,
-    }))
+    Ok(Answer(InviteAnswer { token: token.reveal().to_string(), mesh: mesh.name.clone(), expires_at }))
 }
 
 fn new_invite(mesh: &Mesh, request: &InviteRequest, seed: &InviteSeed) -> Result<NewInvite, Refused> {
@@ -106,21 +93,16 @@ fn new_invite(mesh: &Mesh, request: &InviteRequest, seed: &InviteSeed) -> Result
 
 fn offline(mesh: &Mesh) -> Problem {
     let link = mesh.link();
-    let code = if link.state == LinkState::Stopped {
-        ProblemCode::MeshStopped
-    } else {
-        ProblemCode::Offline
-    };
+    let code = if link.state == LinkState::Stopped { ProblemCode::MeshStopped } else { ProblemCode::Offline };
     let reason = link.reason.unwrap_or_else(|| "not connected yet".into());
     Problem::new(code).detail(format!("an invite is an entry in the mesh's log: {reason}"))
 }
 
 fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
     match error {
-        CallError::Refused {
-            code: Code::NotAllowed,
-            detail,
-        } => Problem::new(ProblemCode::NotAdmin).detail(detail),
+        CallError::Refused { code: Code::NotAllowed, detail } => {
+            Problem::new(ProblemCode::NotAdmin).detail(detail)
+        }
         CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
             Problem::new(ProblemCode::Internal).detail(error.to_string())
         }

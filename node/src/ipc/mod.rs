@@ -37,10 +37,7 @@ struct Api {
 
 impl Api {
     fn new(meshes: Arc<[Arc<Mesh>]>) -> Self {
-        Self {
-            meshes,
-            room: Arc::new(Semaphore::new(AT_ONCE)),
-        }
+        Self { meshes, room: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The mesh that a request names, or the only one.
@@ -57,11 +54,7 @@ impl Api {
     }
 
     fn names(&self) -> String {
-        self.meshes
-            .iter()
-            .map(|mesh| mesh.name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.meshes.iter().map(|mesh| mesh.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -71,10 +64,7 @@ fn router(api: Api) -> Router {
         .route("/v1/version", get(health::version))
         .route("/v1/health", get(health::health))
         .route("/v1/send", post(send::send))
-        .route(
-            "/v1/send/batch",
-            post(send::batch).layer(DefaultBodyLimit::max(limits::API_BATCH_BODY)),
-        )
+        .route("/v1/send/batch", post(send::batch).layer(DefaultBodyLimit::max(limits::API_BATCH_BODY)))
         .route("/v1/send/{id}", get(send::status))
         .route("/v1/inbox", get(inbox::list))
         .route("/v1/inbox/ack", post(inbox::acknowledge))

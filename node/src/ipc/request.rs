@@ -26,10 +26,7 @@ pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) 
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
@@ -38,13 +35,8 @@ fn content_type(request: &Request) -> Result<(), Refused> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(());
     }
-    let content_type = request
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let media_type = content_type
-        .and_then(|value| value.split(';').next())
-        .map(str::trim);
+    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
     match media_type {
         Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(()),
         _ => Err(Problem::new(ProblemCode::UnsupportedMediaType).into()),
@@ -66,11 +58,9 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
                 Problem::new(ProblemCode::Malformed).detail("the body did not arrive whole")
             }
         })?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            Problem::new(ProblemCode::Malformed)
-                .detail(error.to_string())
-                .into()
-        })
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Problem::new(ProblemCode::Malformed).detail(error.to_string()).into())
     }
 }
 
@@ -83,11 +73,7 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Refused> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|query| Self(query.0))
-            .map_err(|error| {
-                Problem::new(ProblemCode::Malformed)
-                    .detail(error.body_text())
-                    .into()
-            })
+            .map_err(|error| Problem::new(ProblemCode::Malformed).detail(error.body_text()).into())
     }
 }
 

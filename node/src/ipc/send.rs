@@ -46,48 +46,24 @@ pub(super) async fn batch(
     Json(request): Json<BatchRequest>,
 ) -> Result<Answer<BatchAnswer>, Refused> {
     if request.items.is_empty() || request.items.len() > limits::API_BATCH {
-        return Err(Problem::new(ProblemCode::Malformed)
-            .detail("a batch has 1 to 1,000 items")
-            .into());
+        return Err(Problem::new(ProblemCode::Malformed).detail("a batch has 1 to 1,000 items").into());
     }
     if caller.id.is_some() {
         let detail = "an Idempotency-Key header cannot stand for several messages: use client_message_id";
         return Err(Problem::new(ProblemCode::Malformed).detail(detail).into());
     }
     let mesh = api.mesh(request.items.first().and_then(|item| item.mesh.as_ref()))?;
-    if request
-        .items
-        .iter()
-        .any(|item| item.mesh != request.items[0].mesh)
-    {
-        return Err(Problem::new(ProblemCode::Malformed)
-            .detail("a batch is for one mesh")
-            .into());
+    if request.items.iter().any(|item| item.mesh != request.items[0].mesh) {
+        return Err(Problem::new(ProblemCode::Malformed).detail("a batch is for one mesh").into());
     }
     let app = caller.app;
-    let requests = request
-        .items
-        .into_iter()
-        .map(|item| {
-            (
-                item,
-                Caller {
-                    app: app.clone(),
-                    id: None,
-                },
-            )
-        })
-        .collect();
-    let outcomes = outbox::accept(mesh, requests)
-        .await
-        .into_iter()
-        .map(|outcome| match outcome {
-            Ok(answer) => BatchOutcome::Sent(answer),
-            Err(problem) => BatchOutcome::Refused(problem),
-        });
-    Ok(Answer(BatchAnswer {
-        items: outcomes.collect(),
-    }))
+    let requests =
+        request.items.into_iter().map(|item| (item, Caller { app: app.clone(), id: None })).collect();
+    let outcomes = outbox::accept(mesh, requests).await.into_iter().map(|outcome| match outcome {
+        Ok(answer) => BatchOutcome::Sent(answer),
+        Err(problem) => BatchOutcome::Refused(problem),
+    });
+    Ok(Answer(BatchAnswer { items: outcomes.collect() }))
 }
 
 /// `GET /v1/send/{id}`

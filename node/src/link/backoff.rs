@@ -21,11 +21,7 @@ impl Backoff {
     pub(crate) const PREKEY: Self = Self::new(Duration::from_millis(250), Duration::from_secs(4));
 
     const fn new(least: Duration, most: Duration) -> Self {
-        Self {
-            least,
-            most,
-            attempts: 0,
-        }
+        Self { least, most, attempts: 0 }
     }
 
     /// Starts from small again.
@@ -35,10 +31,7 @@ impl Backoff {
 
     /// The next delay.
     pub(crate) fn next(&mut self) -> Duration {
-        let ceiling = self
-            .least
-            .saturating_mul(1 << self.attempts.min(16))
-            .min(self.most);
+        let ceiling = self.least.saturating_mul(1 << self.attempts.min(16)).min(self.most);
         self.attempts = self.attempts.saturating_add(1);
         between(Duration::ZERO, ceiling)
     }
@@ -47,12 +40,7 @@ impl Backoff {
 /// A random moment of a span.
 pub(crate) fn between(first: Duration, last: Duration) -> Duration {
     let span = u64::try_from(last.saturating_sub(first).as_micros()).unwrap_or(u64::MAX);
-    first
-        + Duration::from_micros(if span == 0 {
-            0
-        } else {
-            crate::rng().next_u64() % (span + 1)
-        })
+    first + Duration::from_micros(if span == 0 { 0 } else { crate::rng().next_u64() % (span + 1) })
 }
 
 #[cfg(test)]

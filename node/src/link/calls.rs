@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use waxwing_crypto::NodeId;
 use waxwing_crypto::membership::{Body, SignedEntry};
 use waxwing_protocol::link::{
-    Code, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, Prekeys, ToBroker, ToNode,
+    Code, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, ToBroker, ToNode,
 };
 
 use crate::mesh::{GrowError, Mesh};
@@ -56,11 +56,7 @@ pub(crate) enum CallError {
 
 impl Calls {
     pub(crate) fn new(out: mpsc::Sender<ToBroker>) -> Self {
-        Self(Arc::new(Inner {
-            out,
-            next: AtomicU64::new(1),
-            waiting: Mutex::default(),
-        }))
+        Self(Arc::new(Inner { out, next: AtomicU64::new(1), waiting: Mutex::default() }))
     }
 
     /// A number that no other request of this link has.
@@ -95,24 +91,16 @@ impl Calls {
             let entry = mesh.sign_entry(body.clone());
             match self.append_entry(entry.clone()).await {
                 Ok(()) => return Ok(mesh.grow(&[entry]).await?),
-                Err(CallError::Refused {
-                    code: Code::LogConflict,
-                    ..
-                }) => self.fetch_log(mesh).await?,
+                Err(CallError::Refused { code: Code::LogConflict, .. }) => self.fetch_log(mesh).await?,
                 Err(error) => return Err(error),
             }
         }
         let detail = "others kept appending to the log at the same time".into();
-        Err(CallError::Refused {
-            code: Code::LogConflict,
-            detail,
-        })
+        Err(CallError::Refused { code: Code::LogConflict, detail })
     }
 
     async fn append_entry(&self, entry: SignedEntry) -> Result<(), CallError> {
-        self.log(|req| ToBroker::LogAppend(LogAppend { req, entry }))
-            .await
-            .map(|_| ())
+        self.log(|req| ToBroker::LogAppend(LogAppend { req, entry })).await.map(|_| ())
     }
 
     /// Publishes this node's newest prekey.
@@ -121,38 +109,22 @@ impl Calls {
             return Ok(());
         };
         let prekey = newest.signed;
-        match self
-            .call(|req| ToBroker::PrekeyPut(PrekeyPut { req, prekey }))
-            .await?
-        {
-            ToNode::Done(_) => Ok(mesh.writer.published(newest.id).await.map_err(GrowError::from)?),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.call(|req| ToBroker::PrekeyPut(PrekeyPut { req, prekey })).await?;
+        let ToNode::Done(_) = answer else { return Err(unexpected(&answer)) };
+        Ok(mesh.writer.published(newest.id).await.map_err(GrowError::from)?)
     }
 
     /// The newest prekey that a peer has published.
     pub(crate) async fn prekey(&self, node: NodeId) -> Result<Option<PeerPrekey>, CallError> {
-        match self
-            .call(|req| {
-                ToBroker::PrekeyGet(PrekeyGet {
-                    req,
-                    nodes: vec![node],
-                })
-            })
-            .await?
-        {
-            ToNode::Prekeys(Prekeys { prekeys, .. }) => {
-                Ok(prekeys.into_iter().find(|prekey| prekey.node == node))
-            }
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.call(|req| ToBroker::PrekeyGet(PrekeyGet { req, nodes: vec![node] })).await?;
+        let ToNode::Prekeys(answer) = answer else { return Err(unexpected(&answer)) };
+        Ok(answer.prekeys.into_iter().find(|prekey| prekey.node == node))
     }
 
     async fn log(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<Log, CallError> {
-        match self.call(request).await? {
-            ToNode::Log(log) => Ok(log),
-            other => Err(unexpected(&other)),
-        }
+        let answer = self.call(request).await?;
+        let ToNode::Log(log) = answer else { return Err(unexpected(&answer)) };
+        Ok(log)
     }
 
     async fn call(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<ToNode, CallError> {
@@ -165,13 +137,11 @@ impl Calls {
         });
         let outcome = answered.await.unwrap_or(Err(CallError::Lost));
         self.waiting().remove(&req);
-        match outcome? {
-            ToNode::Error(error) => Err(CallError::Refused {
-                code: error.code,
-                detail: error.detail,
-            }),
-            frame => Ok(frame),
+        let frame = outcome?;
+        if let ToNode::Error(error) = frame {
+            return Err(CallError::Refused { code: error.code, detail: error.detail });
         }
+        Ok(frame)
     }
 
     /// Tells everybody who waits that no answer will come.
@@ -195,8 +165,5 @@ fn unexpected(frame: &ToNode) -> CallError {
         ToNode::Error(_) => "error",
         ToNode::GoAway(_) => "goaway",
     };
-    CallError::Refused {
-        code: Code::BadFrame,
-        detail: format!("the broker answered with `{kind}`"),
-    }
+    CallError::Refused { code: Code::BadFrame, detail: format!("the broker answered with `{kind}`") }
 }

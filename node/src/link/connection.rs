@@ -160,10 +160,9 @@ async fn dispatch(
     let gone = |_| Ended::Lost("this link is ending".into());
     match frame {
         ToNode::Sent(answer) => sent.send(answer).await.map_err(gone),
-        ToNode::Deliver(deliver) if deliver.items.len() <= limits::WINDOW_ITEMS => deliveries
-            .send(deliver)
-            .await
-            .map_err(|_| Ended::Lost("this link is ending".into())),
+        ToNode::Deliver(deliver) if deliver.items.len() <= limits::WINDOW_ITEMS => {
+            deliveries.send(deliver).await.map_err(|_| Ended::Lost("this link is ending".into()))
+        }
         ToNode::Deliver(_) => Err(Ended::Lost("the broker exceeds the window".into())),
         ToNode::Done(done) => {
             context.calls.answer(done.req, ToNode::Done(done));
@@ -192,10 +191,7 @@ async fn dispatch(
                 context.calls.answer(req, ToNode::Error(error));
                 Ok(())
             }
-            None => Err(Ended::Lost(format!(
-                "the broker did not understand this node: {}",
-                error.detail
-            ))),
+            None => Err(Ended::Lost(format!("the broker did not understand this node: {}", error.detail))),
         },
         ToNode::GoAway(goaway) => Err(Ended::GoAway(goaway)),
     }
@@ -229,16 +225,12 @@ async fn write_ready(
     let mut next = Some(first);
     while let Some(frame) = next {
         let bytes = link::encode(&frame).map_err(|error| error.to_string())?;
-        sink.feed(Message::Binary(bytes))
-            .await
-            .map_err(|error| error.to_string())?;
+        sink.feed(Message::Binary(bytes)).await.map_err(|error| error.to_string())?;
         next = frames.try_recv().ok();
     }
     sink.flush().await.map_err(|error| error.to_string())
 }
 
 async fn ping(sink: &mut SplitSink<Socket, Message>) -> Result<(), String> {
-    sink.send(Message::Ping(bytes::Bytes::new()))
-        .await
-        .map_err(|error| error.to_string())
+    sink.send(Message::Ping(bytes::Bytes::new())).await.map_err(|error| error.to_string())
 }

@@ -56,9 +56,7 @@ pub(crate) fn check_url(text: &str) -> Result<String> {
     let bad = |why: &str| Error::Usage(format!("`{text}` is no broker's URL: {why}"));
     let url = Url::parse(text).map_err(|error| bad(&format!("{error}; write ws://127.0.0.1:7900")))?;
     if url.scheme() != "ws" {
-        return Err(bad(
-            "write ws://; wss:// needs TLS, which this version does not have",
-        ));
+        return Err(bad("write ws://; wss:// needs TLS, which this version does not have"));
     }
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
@@ -75,10 +73,7 @@ pub(crate) fn check_url(text: &str) -> Result<String> {
         return Err(bad("it has more than a host and a port"));
     }
     let host = url.host_str().unwrap_or_default();
-    Ok(format!(
-        "ws://{host}:{}",
-        url.port_or_known_default().unwrap_or(80)
-    ))
+    Ok(format!("ws://{host}:{}", url.port_or_known_default().unwrap_or(80)))
 }
 
 /// Connects and logs in. `hello` is made once the challenge is there.
@@ -98,9 +93,8 @@ pub(crate) async fn dial(
                 return Err(DialError::Incompatible("welcomed before the login".into()));
             }
         };
-        let signed = hello(&challenge)
-            .sign(key)
-            .map_err(|error| DialError::Incompatible(error.to_string()))?;
+        let signed =
+            hello(&challenge).sign(key).map_err(|error| DialError::Incompatible(error.to_string()))?;
         send(&mut socket, &ToBrokerLogin::Hello(signed)).await?;
         match receive(&mut socket).await? {
             ToNodeLogin::Welcome(welcome) => Ok(welcome),
@@ -117,19 +111,11 @@ pub(crate) async fn dial(
 async fn connect(url: &str) -> Result<Socket, DialError> {
     let unreachable = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
     let parsed = Url::parse(url).map_err(|error| unreachable(&error))?;
-    let address = parsed
-        .socket_addrs(|| None)
-        .map_err(|error| unreachable(&error))?;
-    let stream = TcpStream::connect(&*address)
-        .await
-        .map_err(|error| unreachable(&error))?;
+    let address = parsed.socket_addrs(|| None).map_err(|error| unreachable(&error))?;
+    let stream = TcpStream::connect(&*address).await.map_err(|error| unreachable(&error))?;
     stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
-    let mut request = format!("{url}{PATH}")
-        .into_client_request()
-        .map_err(|error| unreachable(&error))?;
-    request
-        .headers_mut()
-        .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let mut request = format!("{url}{PATH}").into_client_request().map_err(|error| unreachable(&error))?;
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
         .write_buffer_size(READ_BUFFER)
@@ -139,10 +125,9 @@ async fn connect(url: &str) -> Result<Socket, DialError> {
     let upgraded = tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
     match upgraded {
         Ok((socket, _)) => Ok(socket),
-        Err(tungstenite::Error::Http(response)) => Err(DialError::Unreachable(format!(
-            "it answers {} to a link",
-            response.status()
-        ))),
+        Err(tungstenite::Error::Http(response)) => {
+            Err(DialError::Unreachable(format!("it answers {} to a link", response.status())))
+        }
         Err(error) => Err(unreachable(&error)),
     }
 }
@@ -150,10 +135,7 @@ async fn connect(url: &str) -> Result<Socket, DialError> {
 /// Sends one frame.
 pub(crate) async fn send(socket: &mut Socket, frame: &impl Frame) -> Result<(), DialError> {
     let bytes = link::encode(frame).map_err(|error| DialError::Incompatible(error.to_string()))?;
-    socket
-        .send(Message::Binary(bytes))
-        .await
-        .map_err(|error| DialError::Unreachable(error.to_string()))
+    socket.send(Message::Binary(bytes)).await.map_err(|error| DialError::Unreachable(error.to_string()))
 }
 
 /// Receives one frame.

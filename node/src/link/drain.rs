@@ -39,10 +39,7 @@ pub(super) struct Told(Mutex<HashMap<WireId, Vec<CounterRange>>>);
 impl Told {
     fn note(&self, id: WireId, void: &[CounterRange]) {
         if !void.is_empty() {
-            self.0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(id, void.to_vec());
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, void.to_vec());
         }
     }
 
@@ -140,18 +137,9 @@ impl<'a> Drain<'a> {
     /// Begins with every lane that has pending rows.
     async fn start(context: &'a Context) -> sqlx::Result<Self> {
         let mut db = context.mesh.db.acquire().await?;
-        let lanes = outbox::pending_lanes(&mut db)
-            .await?
-            .into_iter()
-            .map(|lane| (lane, Lane::new()))
-            .collect();
-        Ok(Self {
-            context,
-            lanes,
-            asked: HashMap::new(),
-            items: 0,
-            bytes: 0,
-        })
+        let lanes =
+            outbox::pending_lanes(&mut db).await?.into_iter().map(|lane| (lane, Lane::new())).collect();
+        Ok(Self { context, lanes, asked: HashMap::new(), items: 0, bytes: 0 })
     }
 
     async fn run(&mut self, mut sent: mpsc::Receiver<Sent>) -> Result<Infallible, Ended> {
@@ -191,30 +179,21 @@ impl<'a> Drain<'a> {
             }
         }
         // A lane that has nothing left needs no memory; a wake-up brings it back, and its cursor may start from 0.
-        self.lanes
-            .retain(|_, lane| !lane.dry || !lane.flying.is_empty() || lane.refused.is_some());
+        self.lanes.retain(|_, lane| !lane.dry || !lane.flying.is_empty() || lane.refused.is_some());
     }
 
     fn window_left(&self) -> usize {
         let limits = &self.context.limits;
         let (items, bytes) = (limits.items as usize, limits.bytes as usize);
-        if self.bytes + limits::ENVELOPE > bytes {
-            0
-        } else {
-            items.saturating_sub(self.items)
-        }
+        if self.bytes + limits::ENVELOPE > bytes { 0 } else { items.saturating_sub(self.items) }
     }
 
     /// Hands over whatever may go, most urgent lanes first, in turns.
     async fn send_ready(&mut self) -> Result<(), Ended> {
         loop {
             let now = Instant::now();
-            let ready: Vec<OutLane> = self
-                .lanes
-                .iter()
-                .filter(|(_, lane)| lane.is_ready(now))
-                .map(|(key, _)| *key)
-                .collect();
+            let ready: Vec<OutLane> =
+                self.lanes.iter().filter(|(_, lane)| lane.is_ready(now)).map(|(key, _)| *key).collect();
             if ready.is_empty() {
                 return Ok(());
             }
@@ -242,11 +221,7 @@ impl<'a> Drain<'a> {
         if rows.is_empty() {
             return Ok(());
         }
-        match context
-            .peers
-            .ready(&context.mesh, &context.calls, key.recipient)
-            .await
-        {
+        match context.peers.ready(&context.mesh, &context.calls, key.recipient).await {
             Ok(()) => {}
             Err(NoSession::Call(error @ (CallError::Lost | CallError::Grow(_) | CallError::Read(_)))) => {
                 return Err(connection::ended(error));
@@ -290,12 +265,7 @@ impl<'a> Drain<'a> {
             }
             context.told.note(id, &void);
             bytes += item.env.len();
-            flying.push(Flying {
-                lane: key,
-                row: number,
-                seal,
-                bytes: item.env.len(),
-            });
+            flying.push(Flying { lane: key, row: number, seal, bytes: item.env.len() });
             lane.flying.insert(number);
             lane.cursor = number;
             items.push(item);
@@ -305,10 +275,7 @@ impl<'a> Drain<'a> {
         }
         self.items += items.len();
         self.bytes += bytes;
-        context
-            .mesh
-            .signals
-            .launched(flying.iter().map(|flying| flying.row));
+        context.mesh.signals.launched(flying.iter().map(|flying| flying.row));
         let req = context.calls.number();
         self.asked.insert(req, flying);
         let sent = context.out.send(ToBroker::Send(Send { req, items })).await;
@@ -317,10 +284,7 @@ impl<'a> Drain<'a> {
 
     /// Takes the broker's outcomes to the writer.
     async fn answered(&mut self, answer: Sent) -> Result<Written, Ended> {
-        let asked = self
-            .asked
-            .remove(&answer.req)
-            .filter(|asked| asked.len() == answer.outcomes.len());
+        let asked = self.asked.remove(&answer.req).filter(|asked| asked.len() == answer.outcomes.len());
         let asked = asked.ok_or_else(|| Ended::Lost("the broker answered what was not asked".into()))?;
         let mut answered = Vec::with_capacity(asked.len());
         for (flying, outcome) in asked.into_iter().zip(answer.outcomes) {
@@ -348,11 +312,9 @@ fn verdict(flying: &Flying, outcome: Outcome) -> Answered {
     let (row, seal) = (flying.row, flying.seal);
     let refused = |reason| Answered::Refused { row, seal, reason };
     match outcome {
-        Outcome::Accepted { message } | Outcome::Duplicate { message, .. } => Answered::Accepted(Accepted {
-            row,
-            seal,
-            message_id: message,
-        }),
+        Outcome::Accepted { message } | Outcome::Duplicate { message, .. } => {
+            Answered::Accepted(Accepted { row, seal, message_id: message })
+        }
         Outcome::IdReused => refused("id_reused"),
         Outcome::UnknownRecipient => refused("unknown_recipient"),
         Outcome::RevokedRecipient => refused("revoked_recipient"),
@@ -384,9 +346,7 @@ fn seal_row(
         expires: mesh.clock.to_broker(row.expires),
     };
     let plaintext = Plaintext {
-        receipt_secret: mesh
-            .keys
-            .receipt_secret(&lane.recipient, &row.client_id, &row.fingerprint),
+        receipt_secret: mesh.keys.receipt_secret(&lane.recipient, &row.client_id, &row.fingerprint),
         id: row.client_id,
         counter: row.counter,
         void,
@@ -422,9 +382,7 @@ struct Voids(Vec<u64>);
 impl Voids {
     async fn read(context: &Context, lane: OutLane, below: u64) -> Result<Self, Ended> {
         let counters = outbox::untold(&context.mesh.db, lane, below, VOID_LOOK).await;
-        counters
-            .map(Self)
-            .map_err(|error| Ended::Database(error.to_string()))
+        counters.map(Self).map_err(|error| Ended::Database(error.to_string()))
     }
 
     /// The ranges below a counter, nearest first, as many as a message carries.

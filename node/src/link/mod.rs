@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use waxwing_crypto::membership::Roster;
 use waxwing_protocol::api::LinkState;
 use waxwing_protocol::link::{GoAway, Hello, MemberHello, Reason};
 
@@ -99,10 +100,7 @@ fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
 
 /// A refusal for good, as the error that names the exit code.
 pub(crate) fn refused(goaway: &GoAway) -> Error {
-    let text = format!(
-        "the broker refuses this node: {} ({})",
-        goaway.detail, goaway.reason
-    );
+    let text = format!("the broker refuses this node: {} ({})", goaway.detail, goaway.reason);
     match goaway.reason {
         Reason::Unauthenticated | Reason::Revoked => Error::NotAuthorised(text),
         Reason::Unsupported
@@ -125,10 +123,7 @@ async fn connect_and_run(mesh: &Arc<Mesh>) -> Ended {
     };
     mesh.clock.login(connection.welcome.clock);
     if mesh.clock.offset_millis().unsigned_abs() > waxwing_protocol::limits::CLOCK_SKEW.as_millis() as u64 {
-        warn!(
-            offset_ms = mesh.clock.offset_millis(),
-            "this host's clock and the broker's are far apart"
-        );
+        warn!(offset_ms = mesh.clock.offset_millis(), "this host's clock and the broker's are far apart");
     }
     if let Err(error) = mesh.check_head(connection.welcome.head) {
         return Ended::Rollback(error.to_string());
@@ -139,7 +134,7 @@ async fn connect_and_run(mesh: &Arc<Mesh>) -> Ended {
 }
 
 async fn login(mesh: &Mesh) -> Result<Connection, DialError> {
-    let head = mesh.roster(|roster| roster.head());
+    let head = mesh.roster(Roster::head);
     let hello = |challenge: &waxwing_protocol::link::Challenge| {
         Hello::Member(MemberHello {
             nonce: challenge.nonce,

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tracing::{debug, warn};
+use waxwing_crypto::membership::Roster;
 use waxwing_crypto::sealing::{Header, Parties, Plaintext, Prekey, SendingSession};
 use waxwing_crypto::{NodeId, Signed, VerifyingKey, WireId};
 
@@ -49,22 +50,14 @@ pub(crate) enum NoSession {
 impl Peers {
     /// Makes sure that there is a session to a peer, asking the broker for its newest prekey if there is none.
     pub(crate) async fn ready(&self, mesh: &Mesh, calls: &Calls, node: NodeId) -> Result<(), NoSession> {
-        if self
-            .lock()
-            .get(&node)
-            .is_some_and(|peer| peer.session.is_live(clock::now()))
-        {
+        if self.lock().get(&node).is_some_and(|peer| peer.session.is_live(clock::now())) {
             return Ok(());
         }
         let signer = mesh.roster(|roster| roster.member(&node).map(|member| member.signing));
         let signer = signer.ok_or(NoSession::NoMember)?;
         let prekey = newest_prekey(mesh, calls, node, &signer).await?;
-        let parties = Parties {
-            mesh: mesh.identity.mesh,
-            from: mesh.identity.node,
-            to: node,
-        };
-        let log = mesh.roster(|roster| roster.head());
+        let parties = Parties { mesh: mesh.identity.mesh, from: mesh.identity.node, to: node };
+        let log = mesh.roster(Roster::head);
         let session = SendingSession::open(
             &mut crate::rng(),
             &mesh.keys,
@@ -75,14 +68,7 @@ impl Peers {
             clock::now(),
         )?;
         debug!(peer = %node, session = %session.id(), "opened a session");
-        self.lock().insert(
-            node,
-            Peer {
-                session,
-                confirmed: false,
-                sealed: HashSet::new(),
-            },
-        );
+        self.lock().insert(node, Peer { session, confirmed: false, sealed: HashSet::new() });
         Ok(())
     }
 
@@ -97,9 +83,7 @@ impl Peers {
         let Some(peer) = peers.get_mut(&header.to).filter(|peer| peer.session.is_live(now)) else {
             return Ok(None);
         };
-        let envelope = peer
-            .session
-            .seal(&mut crate::rng(), header, plaintext, now, !peer.confirmed)?;
+        let envelope = peer.session.seal(&mut crate::rng(), header, plaintext, now, !peer.confirmed)?;
         if !peer.confirmed && peer.sealed.len() < UNCONFIRMED {
             peer.sealed.insert(header.id);
         }

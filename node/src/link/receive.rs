@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
+use waxwing_crypto::membership::Roster;
 use waxwing_crypto::sealing::{
     self, Header, Nack, NackReason, Opening, Parties, Plaintext, PrekeySecret, ReceivingSession,
 };
@@ -37,11 +38,7 @@ const SESSIONS: usize = 1_024;
 
 /// Works on deliveries until the link ends.
 pub(super) async fn run(context: &Context, mut deliveries: mpsc::Receiver<Deliver>) -> Ended {
-    let mut receiver = Receiver {
-        context,
-        sessions: HashMap::new(),
-        settled: 0,
-    };
+    let mut receiver = Receiver { context, sessions: HashMap::new(), settled: 0 };
     loop {
         match receiver.stretch(&mut deliveries).await {
             Ok(()) => {}
@@ -76,18 +73,13 @@ enum Answer {
 
 impl Receiver<'_> {
     async fn stretch(&mut self, deliveries: &mut mpsc::Receiver<Deliver>) -> Result<(), Ended> {
-        let mut deliver = deliveries
-            .recv()
-            .await
-            .ok_or_else(|| Ended::Lost("this link is ending".into()))?;
+        let mut deliver = deliveries.recv().await.ok_or_else(|| Ended::Lost("this link is ending".into()))?;
         let mut work = Work::default();
         let (mut through, mut count, mut bytes) = (self.settled, 0, 0);
         let tail = loop {
             for delivery in deliver.items {
                 if delivery.number() != through + 1 {
-                    return Err(Ended::Lost(
-                        "the broker's deliveries are not numbered in order".into(),
-                    ));
+                    return Err(Ended::Lost("the broker's deliveries are not numbered in order".into()));
                 }
                 through += 1;
                 count += 1;
@@ -125,9 +117,7 @@ impl Receiver<'_> {
         work.delivered.news = self.news(&work.notices).await?;
         let stored = context.mesh.writer.received(work.delivered).await;
         // Not settled, so the broker keeps it: a new link is given it again.
-        let mut stored = stored
-            .map_err(|error| Ended::Lost(error.to_string()))?
-            .into_iter();
+        let mut stored = stored.map_err(|error| Ended::Lost(error.to_string()))?.into_iter();
         let mut items = Vec::with_capacity(work.answers.len());
         for answer in work.answers {
             items.push(match answer {
@@ -141,11 +131,7 @@ impl Receiver<'_> {
         }
         self.settled = through;
         let settle = ToBroker::Settle(Settle { through, items });
-        context
-            .out
-            .send(settle)
-            .await
-            .map_err(|_| Ended::Lost("this link is ending".into()))
+        context.out.send(settle).await.map_err(|_| Ended::Lost("this link is ending".into()))
     }
 
     /// Opens one envelope, and notes what is to be stored and answered.
@@ -169,8 +155,7 @@ impl Receiver<'_> {
                         size,
                     });
                 }
-                work.answers
-                    .push(Answer::Nack(self.nack(from, id, seal, reason)?));
+                work.answers.push(Answer::Nack(self.nack(from, id, seal, reason)?));
                 Ok(())
             }
             Err(Refusal::Ended(ended)) => Err(ended),
@@ -185,16 +170,11 @@ impl Receiver<'_> {
         let envelope =
             sealing::Envelope::decode(&delivered.env).map_err(|_| Refusal::Nack(NackReason::BadSeal))?;
         self.know_session(delivered.from, &envelope, work).await?;
-        let (owner, session) = self
-            .sessions
-            .get(&envelope.session)
-            .ok_or(Refusal::Nack(NackReason::UnknownSession))?;
+        let (owner, session) =
+            self.sessions.get(&envelope.session).ok_or(Refusal::Nack(NackReason::UnknownSession))?;
         // For every box, not only the opening: a key that no longer speaks for its node opens nothing.
-        let speaks = mesh.roster(|roster| {
-            roster
-                .member(&delivered.from)
-                .is_some_and(|m| m.signing == *session.signer())
-        });
+        let speaks = mesh
+            .roster(|roster| roster.member(&delivered.from).is_some_and(|m| m.signing == *session.signer()));
         if *owner != delivered.from || !speaks {
             return Err(Refusal::Nack(NackReason::UnknownSender));
         }
@@ -231,11 +211,7 @@ impl Receiver<'_> {
         ReceivedItem {
             new: NewItem {
                 cursor: None,
-                lane: InLane {
-                    sender: delivered.from,
-                    signer,
-                    priority: delivered.pri,
-                },
+                lane: InLane { sender: delivered.from, signer, priority: delivered.pri },
                 counter: plaintext.counter,
                 content: content.seal_incoming(&mesh.keys, &delivered.from, &plaintext.id),
                 client_id: plaintext.id,
@@ -268,10 +244,8 @@ impl Receiver<'_> {
             self.keep(from, ReceivingSession::restore(envelope.session, &secret)?);
             return Ok(());
         }
-        let Some(signed) = envelope
-            .opening
-            .as_ref()
-            .filter(|signed| Opening::session_id(signed) == envelope.session)
+        let Some(signed) =
+            envelope.opening.as_ref().filter(|signed| Opening::session_id(signed) == envelope.session)
         else {
             return Err(Refusal::Nack(NackReason::UnknownSession));
         };
@@ -281,19 +255,17 @@ impl Receiver<'_> {
         let signer = signer.ok_or(Refusal::Nack(NackReason::UnknownSender))?;
         let secret = prekeys::secret(&mesh.db, opening.prekey).await?;
         let secret = secret.ok_or(Refusal::Nack(NackReason::UnknownPrekey))?;
-        let secret = mesh
-            .keys
-            .open(prekey_place(&opening.prekey.as_u64().to_be_bytes()), &secret)?;
+        let secret = mesh.keys.open(prekey_place(&opening.prekey.as_u64().to_be_bytes()), &secret)?;
         let prekey = PrekeySecret::from_seed(opening.prekey, &secret)?;
-        let parties = Parties {
-            mesh: mesh.identity.mesh,
-            from,
-            to: mesh.identity.node,
-        };
+        let parties = Parties { mesh: mesh.identity.mesh, from, to: mesh.identity.node };
         let session = Opening::accept(signed, &parties, &signer, &prekey).map_err(|error| match error {
             // Perhaps it has changed its key, and this node does not know yet.
             CryptoError::BadSignature(_) => Refusal::Nack(NackReason::UnknownSender),
-            _ => Refusal::Nack(NackReason::BadSeal),
+            CryptoError::Malformed(_)
+            | CryptoError::DoesNotOpen
+            | CryptoError::TooLarge(_)
+            | CryptoError::SessionEnded
+            | CryptoError::NotAllowed(_) => Refusal::Nack(NackReason::BadSeal),
         })?;
         debug!(peer = %from, session = %session.id(), "a peer opened a session");
         work.delivered.sessions.push(self.stored(from, &session)?);
@@ -322,18 +294,8 @@ impl Receiver<'_> {
 
     fn stored(&self, sender: NodeId, session: &ReceivingSession) -> Result<NewSession, Refusal> {
         let id = session.id();
-        let secret = self
-            .context
-            .mesh
-            .keys
-            .seal(&mut crate::rng(), session_place(&id), &session.reveal()?);
-        Ok(NewSession {
-            id,
-            sender,
-            opened_at: clock::now(),
-            not_after: session.not_after(),
-            secret,
-        })
+        let secret = self.context.mesh.keys.seal(&mut crate::rng(), session_place(&id), &session.reveal()?);
+        Ok(NewSession { id, sender, opened_at: clock::now(), not_after: session.not_after(), secret })
     }
 
     fn keep(&mut self, from: NodeId, session: ReceivingSession) {
@@ -346,14 +308,8 @@ impl Receiver<'_> {
     fn nack(&self, to: NodeId, id: WireId, seal: u32, reason: NackReason) -> Result<Settlement, Ended> {
         let mesh = &self.context.mesh;
         let log = matches!(reason, NackReason::LogMismatch | NackReason::UnknownSender)
-            .then(|| mesh.roster(|roster| roster.head()));
-        let nack = Nack {
-            to,
-            id,
-            seal,
-            reason,
-            log,
-        };
+            .then(|| mesh.roster(Roster::head));
+        let nack = Nack { to, id, seal, reason, log };
         nack.sign(&mesh.identity.signing)
             .map(Settlement::Nack)
             .map_err(|error| Ended::Lost(error.to_string()))
@@ -391,8 +347,7 @@ impl Receiver<'_> {
         match kind {
             NoticeKind::Delivered { receipt } => {
                 let secret =
-                    mesh.keys
-                        .receipt_secret(&sent.lane.recipient, &sent.client_id, &sent.fingerprint);
+                    mesh.keys.receipt_secret(&sent.lane.recipient, &sent.client_id, &sent.fingerprint);
                 if !secret.verify(&sent.wire_id, receipt) {
                     warn!(id = %sent.wire_id, "a receipt does not verify: the message is not taken for delivered");
                     return false;
@@ -400,10 +355,7 @@ impl Receiver<'_> {
                 context.peers.receipted(sent.lane.recipient, &sent.wire_id);
                 news.push(News::Delivered { row: sent.row });
                 if let Some(ranges) = context.told.take(&sent.wire_id) {
-                    news.push(News::Told {
-                        lane: sent.lane,
-                        ranges,
-                    });
+                    news.push(News::Told { lane: sent.lane, ranges });
                 }
                 false
             }
@@ -431,17 +383,11 @@ impl Receiver<'_> {
                 matches!(nack.reason, NackReason::UnknownSender | NackReason::LogMismatch)
             }
             NoticeKind::Expired => {
-                news.push(News::Ended {
-                    row: sent.row,
-                    reason: "expired",
-                });
+                news.push(News::Ended { row: sent.row, reason: "expired" });
                 false
             }
             NoticeKind::RevokedRecipient => {
-                news.push(News::Ended {
-                    row: sent.row,
-                    reason: "revoked_recipient",
-                });
+                news.push(News::Ended { row: sent.row, reason: "revoked_recipient" });
                 false
             }
         }
@@ -471,9 +417,5 @@ impl From<CryptoError> for Refusal {
 
 /// Where a session's secret is encrypted for.
 fn session_place(id: &SessionId) -> Place<'_> {
-    Place {
-        table: "session",
-        column: "secret",
-        row: id.as_bytes(),
-    }
+    Place { table: "session", column: "secret", row: id.as_bytes() }
 }

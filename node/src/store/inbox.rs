@@ -33,11 +33,7 @@ pub(crate) struct NewItem {
 /// Stores messages with their dedupe records.
 pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx::Result<()> {
     static DEDUPE: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO dedupe (sender, client_id, receipt, received_at) VALUES",
-            4,
-            "",
-        )
+        Chunks::new("INSERT INTO dedupe (sender, client_id, receipt, received_at) VALUES", 4, "")
     });
     static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
@@ -216,9 +212,8 @@ pub(crate) async fn read(db: &mut SqliteConnection, cursors: &[u64], at: Timesta
     });
     let mut marked = 0;
     for (sql, share) in UPDATE.of(cursors) {
-        let query = share.iter().fold(sqlx::query(sql), |query, cursor| {
-            query.bind(number(*cursor)).bind(millis(at))
-        });
+        let query =
+            share.iter().fold(sqlx::query(sql), |query, cursor| query.bind(number(*cursor)).bind(millis(at)));
         marked += query.execute(&mut *db).await?.rows_affected();
     }
     Ok(marked)
@@ -258,16 +253,10 @@ fn sender(row: &SqliteRow) -> sqlx::Result<NodeId> {
 }
 
 fn client_id(row: &SqliteRow) -> sqlx::Result<ClientMessageId> {
-    row.try_get::<&str, _>("client_id")?
-        .parse()
-        .map_err(|_| damaged("client id"))
+    row.try_get::<&str, _>("client_id")?.parse().map_err(|_| damaged("client id"))
 }
 
 fn app(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Name>> {
     let text: &str = row.try_get(column)?;
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        text.parse().map(Some).map_err(|_| damaged("app name"))
-    }
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| damaged("app name")) }
 }

@@ -53,9 +53,8 @@ pub(crate) async fn give(db: &mut SqliteConnection, lanes: &[(OutLane, u64)]) ->
 /// What has been seen of every incoming lane.
 pub(crate) async fn seen(db: impl SqliteExecutor<'_>, now: Instant) -> sqlx::Result<Vec<(InLane, Lane)>> {
     type Row = (Vec<u8>, Vec<u8>, i64, Vec<u8>);
-    let rows: Vec<Row> = sqlx::query_as("SELECT sender, signer, priority, state FROM lane_in")
-        .fetch_all(db)
-        .await?;
+    let rows: Vec<Row> =
+        sqlx::query_as("SELECT sender, signer, priority, state FROM lane_in").fetch_all(db).await?;
     rows.into_iter()
         .map(|(sender, signer, priority, state)| {
             let lane = InLane {

@@ -11,19 +11,13 @@ use super::{damaged, number};
 
 /// Every entry, oldest first.
 pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<SignedEntry>> {
-    let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT entry, signatures FROM log ORDER BY seq")
-        .fetch_all(db)
-        .await?;
+    let rows: Vec<(Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT entry, signatures FROM log ORDER BY seq").fetch_all(db).await?;
     rows.into_iter()
         .map(|(entry, signatures)| {
-            let signatures: Result<_, _> = signatures
-                .chunks(Signature::SIZE)
-                .map(Signature::from_bytes)
-                .collect();
-            Ok(SignedEntry {
-                bytes: entry.into(),
-                signatures: signatures.map_err(|_| damaged("log"))?,
-            })
+            let signatures: Result<_, _> =
+                signatures.chunks(Signature::SIZE).map(Signature::from_bytes).collect();
+            Ok(SignedEntry { bytes: entry.into(), signatures: signatures.map_err(|_| damaged("log"))? })
         })
         .collect()
 }

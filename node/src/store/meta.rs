@@ -16,10 +16,7 @@ pub(crate) async fn set_text(db: impl SqliteExecutor<'_>, name: &str, value: &st
 }
 
 pub(crate) async fn text(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<String>> {
-    get(db, name)
-        .await?
-        .map(|value| String::from_utf8(value).map_err(|_| damaged("meta")))
-        .transpose()
+    get(db, name).await?.map(|value| String::from_utf8(value).map_err(|_| damaged("meta"))).transpose()
 }
 
 pub(crate) async fn set_number(db: impl SqliteExecutor<'_>, name: &str, value: u64) -> sqlx::Result<()> {
@@ -39,10 +36,7 @@ pub(crate) async fn number(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Res
     let Some(value) = get(db, name).await? else {
         return Ok(0);
     };
-    value
-        .try_into()
-        .map(u64::from_be_bytes)
-        .map_err(|_| damaged("meta"))
+    value.try_into().map(u64::from_be_bytes).map_err(|_| damaged("meta"))
 }
 
 async fn set(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Result<()> {
@@ -55,16 +49,10 @@ async fn set(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Res
 }
 
 async fn get(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")
-        .bind(name)
-        .fetch_optional(db)
-        .await
+    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?").bind(name).fetch_optional(db).await
 }
 
 /// How many rows a query counts.
 pub(crate) async fn count(db: impl SqliteExecutor<'_>, sql: &'static str) -> sqlx::Result<u64> {
-    sqlx::query_scalar::<_, i64>(sql)
-        .fetch_one(db)
-        .await
-        .map(unsigned)
+    sqlx::query_scalar::<_, i64>(sql).fetch_one(db).await.map(unsigned)
 }

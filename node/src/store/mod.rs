@@ -38,17 +38,11 @@ pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> 
     let mut writer = options.clone().create_if_missing(true).connect().await?;
     restrict(path)?;
     migrate(&mut writer).await?;
-    let full: i64 = sqlx::query_scalar("PRAGMA synchronous")
-        .fetch_one(&mut writer)
-        .await?;
+    let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut writer).await?;
     if full != 2 {
-        return Err(Error::Damaged(format!(
-            "synchronous is {full}, not FULL: commits would not be durable"
-        )));
+        return Err(Error::Damaged(format!("synchronous is {full}, not FULL: commits would not be durable")));
     }
-    let readers = PoolOptions::new()
-        .max_connections(READERS)
-        .connect_lazy_with(options.read_only(true));
+    let readers = PoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
     Ok((writer, readers))
 }
 

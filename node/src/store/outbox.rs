@@ -134,15 +134,10 @@ pub(crate) async fn find(
     });
     let mut known = HashMap::new();
     for (sql, share) in FIND.of(ids) {
-        let query = share
-            .iter()
-            .fold(sqlx::query(sql), |query, id| query.bind(id.as_str()));
+        let query = share.iter().fold(sqlx::query(sql), |query, id| query.bind(id.as_str()));
         for row in query.fetch_all(&mut *db).await? {
             let id: String = row.try_get("client_id")?;
-            known.insert(
-                id.parse().map_err(|_| damaged("client id"))?,
-                Known::from_row(&row)?,
-            );
+            known.insert(id.parse().map_err(|_| damaged("client id"))?, Known::from_row(&row)?);
         }
     }
     Ok(known)
@@ -226,11 +221,7 @@ pub(crate) async fn pending_lanes(db: &mut SqliteConnection) -> sqlx::Result<Vec
             Some(lane) => (i64::from(lane.priority.as_u8()), &lane.recipient.as_bytes()[..]),
             None => (-1, &[][..]),
         };
-        let row = sqlx::query(next)
-            .bind(priority)
-            .bind(recipient)
-            .fetch_optional(&mut *db)
-            .await?;
+        let row = sqlx::query(next).bind(priority).bind(recipient).fetch_optional(&mut *db).await?;
         match row {
             Some(row) => lanes.push(lane(&row)?),
             None => return Ok(lanes),
@@ -299,11 +290,7 @@ pub(crate) async fn accept(db: &mut SqliteConnection, rows: &[Accepted], at: Tim
     });
     for (sql, share) in UPDATE.of(rows) {
         let query = share.iter().fold(sqlx::query(sql), |query, row| {
-            query
-                .bind(row.row)
-                .bind(row.seal)
-                .bind(&row.message_id.as_bytes()[..])
-                .bind(millis(at))
+            query.bind(row.row).bind(row.seal).bind(&row.message_id.as_bytes()[..]).bind(millis(at))
         });
         query.execute(&mut *db).await?;
     }
@@ -358,9 +345,7 @@ pub(crate) async fn deliver(db: &mut SqliteConnection, rows: &[i64], at: Timesta
         )
     });
     for (sql, share) in UPDATE.of(rows) {
-        let query = share
-            .iter()
-            .fold(sqlx::query(sql), |query, row| query.bind(row).bind(millis(at)));
+        let query = share.iter().fold(sqlx::query(sql), |query, row| query.bind(row).bind(millis(at)));
         query.execute(&mut *db).await?;
     }
     Ok(())
@@ -413,9 +398,7 @@ pub(crate) async fn by_wire_id(
     });
     let mut sent = HashMap::new();
     for (sql, share) in FIND.of(ids) {
-        let query = share
-            .iter()
-            .fold(sqlx::query(sql), |query, id| query.bind(&id.as_bytes()[..]));
+        let query = share.iter().fold(sqlx::query(sql), |query, id| query.bind(&id.as_bytes()[..]));
         for row in query.fetch_all(&mut *db).await? {
             let id: &str = row.try_get("client_id")?;
             let found = Sent {
@@ -467,10 +450,7 @@ impl FromRow<'_, SqliteRow> for Life {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         Ok(Self {
             row: row.try_get("row")?,
-            to_node: row
-                .try_get::<&str, _>("to_node")?
-                .parse()
-                .map_err(|_| damaged("name"))?,
+            to_node: row.try_get::<&str, _>("to_node")?.parse().map_err(|_| damaged("name"))?,
             to_app: app(row, "to_app")?,
             from_app: app(row, "from_app")?,
             priority: priority(row)?,
@@ -504,11 +484,7 @@ pub(crate) async fn load(db: impl SqliteExecutor<'_>) -> sqlx::Result<Load> {
     )
     .fetch_one(db)
     .await?;
-    Ok(Load {
-        pending: unsigned(pending),
-        unreceipted: unsigned(unreceipted),
-        bytes: unsigned(bytes),
-    })
+    Ok(Load { pending: unsigned(pending), unreceipted: unsigned(unreceipted), bytes: unsigned(bytes) })
 }
 
 const fn voucher_code(by: Voucher) -> i64 {
@@ -537,10 +513,7 @@ fn lane(row: &SqliteRow) -> sqlx::Result<OutLane> {
 
 fn priority(row: &SqliteRow) -> sqlx::Result<Priority> {
     let code: i64 = row.try_get("priority")?;
-    u8::try_from(code)
-        .ok()
-        .and_then(|code| Priority::try_from(code).ok())
-        .ok_or_else(|| damaged("priority"))
+    u8::try_from(code).ok().and_then(|code| Priority::try_from(code).ok()).ok_or_else(|| damaged("priority"))
 }
 
 fn wire_id(row: &SqliteRow) -> sqlx::Result<WireId> {
@@ -554,22 +527,13 @@ fn fingerprint(row: &SqliteRow) -> sqlx::Result<Fingerprint> {
 fn message_id(row: &SqliteRow) -> sqlx::Result<Option<MessageId>> {
     let bytes: Option<&[u8]> = row.try_get("message_id")?;
     bytes
-        .map(|bytes| {
-            bytes
-                .try_into()
-                .map(MessageId::from_bytes)
-                .map_err(|_| damaged("message id"))
-        })
+        .map(|bytes| bytes.try_into().map(MessageId::from_bytes).map_err(|_| damaged("message id")))
         .transpose()
 }
 
 fn app(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Name>> {
     let text: &str = row.try_get(column)?;
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        text.parse().map(Some).map_err(|_| damaged("app name"))
-    }
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| damaged("app name")) }
 }
 
 fn moment(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Timestamp>> {

@@ -39,12 +39,7 @@ pub(crate) async fn newest(db: impl SqliteExecutor<'_>) -> sqlx::Result<Option<O
             .await?;
     row.map(|(id, signed, created_at, secret)| {
         let id = PrekeyId::from_u64(unsigned(id));
-        Ok(OwnPrekey {
-            id,
-            signed: unpack(&signed)?,
-            created_at: time(created_at),
-            secret,
-        })
+        Ok(OwnPrekey { id, signed: unpack(&signed)?, created_at: time(created_at), secret })
     })
     .transpose()
 }
@@ -133,12 +128,7 @@ fn pack(signed: &Signed) -> Vec<u8> {
 }
 
 fn unpack(bytes: &[u8]) -> sqlx::Result<Signed> {
-    let (signature, bytes) = bytes
-        .split_at_checked(Signature::SIZE)
-        .ok_or_else(|| damaged("prekey"))?;
+    let (signature, bytes) = bytes.split_at_checked(Signature::SIZE).ok_or_else(|| damaged("prekey"))?;
     let signature = Signature::from_bytes(signature).map_err(|_| damaged("prekey"))?;
-    Ok(Signed {
-        bytes: Bytes::copy_from_slice(bytes),
-        signature,
-    })
+    Ok(Signed { bytes: Bytes::copy_from_slice(bytes), signature })
 }

@@ -51,10 +51,7 @@ pub(super) struct Estimate {
 
 impl Estimate {
     pub(super) async fn read(db: &mut SqliteConnection) -> sqlx::Result<Self> {
-        Ok(Self {
-            load: outbox::load(db).await?,
-            counted: Instant::now(),
-        })
+        Ok(Self { load: outbox::load(db).await?, counted: Instant::now() })
     }
 
     fn is_full(&self, caps: Caps) -> bool {
@@ -103,9 +100,7 @@ pub(super) async fn apply(
     outbox::insert(db, &new).await?;
     let given: Vec<(OutLane, u64)> = given.into_iter().collect();
     lanes::give(db, &given).await?;
-    effects
-        .wake
-        .extend(given.into_iter().map(|(lane, _)| (lane, None)));
+    effects.wake.extend(given.into_iter().map(|(lane, _)| (lane, None)));
     Ok(answers)
 }
 

@@ -105,13 +105,7 @@ pub(super) async fn note(
         match item {
             News::Delivered { row } => delivered.push(*row),
             News::Told { lane, ranges } => outbox::told(db, *lane, ranges).await?,
-            News::Refused {
-                row,
-                lane,
-                seal,
-                reason,
-                current,
-            } if reason.is_resealable() => {
+            News::Refused { row, lane, seal, reason, current } if reason.is_resealable() => {
                 outbox::reseal(db, *row, (*seal).max(*current) + 1).await?;
                 effects.wake.push((*lane, Some(*row)));
             }

@@ -12,6 +12,7 @@ mod receive;
 
 use std::sync::Arc;
 
+use sqlx::error::DatabaseError;
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -58,59 +59,18 @@ type Answer<T> = oneshot::Sender<Result<T, WriteError>>;
 
 /// What can be written. Each is applied whole or not at all.
 enum Change {
-    Accept {
-        rows: Vec<NewRow>,
-        answer: Answer<Vec<Acceptance>>,
-    },
-    Answered {
-        answered: Vec<Answered>,
-        answer: Answer<()>,
-    },
-    Received {
-        delivered: Delivered,
-        answer: Answer<Vec<Stored>>,
-    },
-    Read {
-        cursors: Vec<u64>,
-        answer: Answer<u64>,
-    },
-    ReadThrough {
-        cursor: u64,
-        app: Option<String>,
-        answer: Answer<u64>,
-    },
-    Log {
-        seq: u64,
-        entries: Vec<SignedEntry>,
-        answer: Answer<()>,
-    },
-    Prekey {
-        prekey: OwnPrekey,
-        answer: Answer<()>,
-    },
-    Published {
-        id: PrekeyId,
-        answer: Answer<()>,
-    },
-    PeerPrekey {
-        node: NodeId,
-        signer: VerifyingKey,
-        id: PrekeyId,
-        signed: Signed,
-        answer: Answer<()>,
-    },
-    Forget {
-        forget: Forget,
-        answer: Answer<()>,
-    },
-    Expire {
-        now: Timestamp,
-        answer: Answer<u64>,
-    },
-    PassOver {
-        noticed_before: Instant,
-        answer: Answer<()>,
-    },
+    Accept { rows: Vec<NewRow>, answer: Answer<Vec<Acceptance>> },
+    Answered { answered: Vec<Answered>, answer: Answer<()> },
+    Received { delivered: Delivered, answer: Answer<Vec<Stored>> },
+    Read { cursors: Vec<u64>, answer: Answer<u64> },
+    ReadThrough { cursor: u64, app: Option<String>, answer: Answer<u64> },
+    Log { seq: u64, entries: Vec<SignedEntry>, answer: Answer<()> },
+    Prekey { prekey: OwnPrekey, answer: Answer<()> },
+    Published { id: PrekeyId, answer: Answer<()> },
+    PeerPrekey { node: NodeId, signer: VerifyingKey, id: PrekeyId, signed: Signed, answer: Answer<()> },
+    Forget { forget: Forget, answer: Answer<()> },
+    Expire { now: Timestamp, answer: Answer<u64> },
+    PassOver { noticed_before: Instant, answer: Answer<()> },
 }
 
 /// Which secrets have served their time.
@@ -177,8 +137,7 @@ impl Writer {
 
     /// Marks every message of a mailbox, or of all, up to a place read; says how many were not.
     pub(crate) async fn read_through(&self, cursor: u64, app: Option<String>) -> Result<u64, WriteError> {
-        self.change(|answer| Change::ReadThrough { cursor, app, answer })
-            .await
+        self.change(|answer| Change::ReadThrough { cursor, app, answer }).await
     }
 
     /// Stores verified entries of the log from `seq` on.
@@ -204,14 +163,7 @@ impl Writer {
         id: PrekeyId,
         signed: Signed,
     ) -> Result<(), WriteError> {
-        self.change(|answer| Change::PeerPrekey {
-            node,
-            signer,
-            id,
-            signed,
-            answer,
-        })
-        .await
+        self.change(|answer| Change::PeerPrekey { node, signer, id, signed, answer }).await
     }
 
     /// Destroys secrets that have served their time.
@@ -226,11 +178,7 @@ impl Writer {
 
     /// Shows what waits for messages that have been missing since before a moment.
     pub(crate) async fn pass_over(&self, noticed_before: Instant) -> Result<(), WriteError> {
-        self.change(|answer| Change::PassOver {
-            noticed_before,
-            answer,
-        })
-        .await
+        self.change(|answer| Change::PassOver { noticed_before, answer }).await
     }
 
     async fn change<T>(&self, change: impl FnOnce(Answer<T>) -> Change) -> Result<T, WriteError> {
@@ -248,12 +196,7 @@ pub(crate) async fn run(
     caps: Caps,
     signals: Arc<Signals>,
 ) -> Result<SqliteConnection, WriteError> {
-    let mut task = Task {
-        db,
-        caps,
-        signals,
-        copy: None,
-    };
+    let mut task = Task { db, caps, signals, copy: None };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         batch.clear();
@@ -405,11 +348,9 @@ struct Sends {
 impl Sends {
     fn answer(self, accepted: sqlx::Result<Vec<Vec<Acceptance>>>, effects: &mut Effects) -> sqlx::Result<()> {
         match accepted {
-            Ok(accepted) => self
-                .answers
-                .into_iter()
-                .zip(accepted)
-                .try_for_each(|(a, value)| effects.answer(a, Ok(value))),
+            Ok(accepted) => {
+                self.answers.into_iter().zip(accepted).try_for_each(|(a, value)| effects.answer(a, Ok(value)))
+            }
             Err(error) => {
                 self.answers.into_iter().for_each(|answer| effects.fail(answer));
                 Err(error)
@@ -447,22 +388,14 @@ async fn apply(
         Change::Log { seq, entries, answer } => effects.answer(answer, log::append(db, seq, &entries).await),
         Change::Prekey { prekey, answer } => effects.answer(answer, prekeys::insert(db, &prekey).await),
         Change::Published { id, answer } => effects.answer(answer, prekeys::published(db, id, now).await),
-        Change::PeerPrekey {
-            node,
-            signer,
-            id,
-            signed,
-            answer,
-        } => effects.answer(answer, prekeys::keep(db, node, &signer, id, &signed).await),
+        Change::PeerPrekey { node, signer, id, signed, answer } => {
+            effects.answer(answer, prekeys::keep(db, node, &signer, id, &signed).await)
+        }
         Change::Forget { forget, answer } => effects.answer(answer, destroy(db, forget).await),
         Change::Expire { now, answer } => effects.answer(answer, outbox::expire(db, now, SWEEP).await),
-        Change::PassOver {
-            noticed_before,
-            answer,
-        } => effects.answer(
-            answer,
-            receive::pass_over(db, &mut copy.lanes, noticed_before).await,
-        ),
+        Change::PassOver { noticed_before, answer } => {
+            effects.answer(answer, receive::pass_over(db, &mut copy.lanes, noticed_before).await)
+        }
     }
 }
 
@@ -496,15 +429,8 @@ impl Change {
 fn classify(error: &sqlx::Error) -> WriteError {
     /// SQLITE_FULL.
     const FULL: &str = "13";
-    let full = error
-        .as_database_error()
-        .and_then(|error| error.code())
-        .is_some_and(|code| code == FULL);
-    if full {
-        WriteError::DiskFull
-    } else {
-        WriteError::Failed(error.to_string().into())
-    }
+    let full = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == FULL);
+    if full { WriteError::DiskFull } else { WriteError::Failed(error.to_string().into()) }
 }
 
 /// Ranges, widest apart first, from counters nearest first.
@@ -516,24 +442,5 @@ pub(crate) fn ranges(counters: &[u64]) -> Vec<CounterRange> {
             _ => ranges.push((counter, counter)),
         }
     }
-    ranges
-        .into_iter()
-        .filter_map(|(first, last)| CounterRange::new(first, last))
-        .collect()
-}
-
-/// Opens the database of a test and runs a writer on it.
-#[cfg(test)]
-pub(crate) async fn on(
-    path: &std::path::Path,
-    caps: Caps,
-    signals: Arc<Signals>,
-) -> (
-    Writer,
-    sqlx::SqlitePool,
-    tokio::task::JoinHandle<Result<SqliteConnection, WriteError>>,
-) {
-    let (db, readers) = crate::store::open(path).await.unwrap();
-    let (writer, changes) = channel();
-    (writer, readers, tokio::spawn(run(db, changes, caps, signals)))
+    ranges.into_iter().filter_map(|(first, last)| CounterRange::new(first, last)).collect()
 }

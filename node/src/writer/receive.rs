@@ -66,10 +66,7 @@ pub(super) struct Lanes {
 impl Lanes {
     pub(super) async fn read(db: &mut SqliteConnection) -> sqlx::Result<Self> {
         let lanes = lanes::seen(&mut *db, Instant::now()).await?.into_iter().collect();
-        Ok(Self {
-            lanes,
-            cursor: meta::number(db, meta::CURSOR).await?,
-        })
+        Ok(Self { lanes, cursor: meta::number(db, meta::CURSOR).await? })
     }
 
     /// Whether any lane holds messages back.
@@ -107,10 +104,8 @@ async fn store(
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    let ids: Vec<(NodeId, ClientMessageId)> = items
-        .iter()
-        .map(|item| (item.new.lane.sender, item.new.client_id.clone()))
-        .collect();
+    let ids: Vec<(NodeId, ClientMessageId)> =
+        items.iter().map(|item| (item.new.lane.sender, item.new.client_id.clone())).collect();
     let mut receipts = inbox::receipts(db, &ids).await?;
     let mut touched = HashSet::new();
     let mut new = Vec::with_capacity(items.len());
@@ -166,10 +161,8 @@ async fn release(
         lane.placed(placed);
         lanes.cursor += placed;
     }
-    let states: Vec<(InLane, &Lane)> = touched
-        .iter()
-        .filter_map(|key| lanes.lanes.get(key).map(|lane| (*key, lane)))
-        .collect();
+    let states: Vec<(InLane, &Lane)> =
+        touched.iter().filter_map(|key| lanes.lanes.get(key).map(|lane| (*key, lane))).collect();
     lanes::see(db, &states).await?;
     meta::set_number(db, meta::CURSOR, lanes.cursor).await
 }
@@ -187,9 +180,5 @@ pub(super) async fn pass_over(
             touched.insert(*key);
         }
     }
-    if touched.is_empty() {
-        Ok(())
-    } else {
-        release(db, lanes, &touched).await
-    }
+    if touched.is_empty() { Ok(()) } else { release(db, lanes, &touched).await }
 }
