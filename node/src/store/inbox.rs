@@ -8,8 +8,9 @@ use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Receipt, Timestamp};
 
 use super::chunks::Chunks;
+use super::columns::{app, client_id, moment, node, priority, receipt};
 use super::lanes::InLane;
-use super::{damaged, millis, number, time, unsigned};
+use super::{millis, number, time, unsigned};
 
 /// A message about to be stored.
 #[derive(Clone, Debug)]
@@ -93,9 +94,7 @@ pub(crate) async fn receipts(
             query.bind(&sender.as_bytes()[..]).bind(id.as_str())
         });
         for row in query.fetch_all(&mut *db).await? {
-            let receipt =
-                Receipt::try_from(row.try_get::<&[u8], _>("receipt")?).map_err(|_| damaged("receipt"))?;
-            receipts.insert((sender(&row)?, client_id(&row)?), receipt);
+            receipts.insert((node(&row, "sender")?, client_id(&row)?), receipt(&row)?);
         }
     }
     Ok(receipts)
@@ -180,21 +179,17 @@ pub(crate) async fn list(db: impl SqliteExecutor<'_>, filter: &Filter) -> sqlx::
 
 impl FromRow<'_, SqliteRow> for Item {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
-        let priority: i64 = row.try_get("priority")?;
         Ok(Self {
             cursor: unsigned(row.try_get("cursor")?),
-            sender: sender(row)?,
-            priority: u8::try_from(priority)
-                .ok()
-                .and_then(|code| Priority::try_from(code).ok())
-                .ok_or_else(|| damaged("priority"))?,
+            sender: node(row, "sender")?,
+            priority: priority(row)?,
             client_id: client_id(row)?,
             from_app: app(row, "from_app")?,
             to_app: app(row, "to_app")?,
             thread: row.try_get("thread")?,
             sent_at: time(row.try_get("sent_at")?),
             received_at: time(row.try_get("received_at")?),
-            read_at: row.try_get::<Option<i64>, _>("read_at")?.map(time),
+            read_at: moment(row, "read_at")?,
             late: row.try_get("late")?,
             content: row.try_get("content")?,
         })
@@ -246,17 +241,4 @@ pub(crate) async fn counts(db: impl SqliteExecutor<'_>) -> sqlx::Result<(u64, u6
     .fetch_one(db)
     .await?;
     Ok((unsigned(unread), unsigned(held)))
-}
-
-fn sender(row: &SqliteRow) -> sqlx::Result<NodeId> {
-    NodeId::try_from(row.try_get::<&[u8], _>("sender")?).map_err(|_| damaged("sender"))
-}
-
-fn client_id(row: &SqliteRow) -> sqlx::Result<ClientMessageId> {
-    row.try_get::<&str, _>("client_id")?.parse().map_err(|_| damaged("client id"))
-}
-
-fn app(row: &SqliteRow, column: &str) -> sqlx::Result<Option<Name>> {
-    let text: &str = row.try_get(column)?;
-    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| damaged("app name")) }
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use waxwing_crypto::{NodeId, Priority, VerifyingKey};
 
 use super::chunks::Chunks;
+use super::columns::to_priority;
 use super::{OutLane, damaged, number, unsigned};
 use crate::lane::Lane;
 
@@ -60,10 +61,7 @@ pub(crate) async fn seen(db: impl SqliteExecutor<'_>, now: Instant) -> sqlx::Res
             let lane = InLane {
                 sender: NodeId::try_from(sender.as_slice()).map_err(|_| damaged("sender"))?,
                 signer: signer.try_into().map_err(|_| damaged("signer"))?,
-                priority: u8::try_from(priority)
-                    .ok()
-                    .and_then(|code| Priority::try_from(code).ok())
-                    .ok_or_else(|| damaged("priority"))?,
+                priority: to_priority(priority)?,
             };
             Ok((lane, Lane::decode(&state, now).ok_or_else(|| damaged("lane"))?))
         })

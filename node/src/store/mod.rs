@@ -4,6 +4,7 @@
 //! writer task opens transactions; it owns the one connection that writes.
 
 mod chunks;
+mod columns;
 pub(crate) mod inbox;
 pub(crate) mod lanes;
 pub(crate) mod log;

@@ -8,186 +8,32 @@
 
 mod accept;
 mod answers;
+mod handle;
 mod receive;
 
 use std::sync::Arc;
 
 use sqlx::error::DatabaseError;
 use sqlx::{Connection as _, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tracing::{error, warn};
-use waxwing_crypto::Timestamp;
-use waxwing_crypto::membership::SignedEntry;
-use waxwing_crypto::sealing::{CounterRange, PrekeyId};
-use waxwing_crypto::{NodeId, Signed, VerifyingKey};
+use waxwing_crypto::sealing::CounterRange;
 
 pub(crate) use accept::Acceptance;
 pub(crate) use answers::{Answered, News};
+pub(crate) use handle::{Caps, Changes, Forget, WriteError, Writer, channel};
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
+use self::handle::{Answer, Change};
 use crate::signals::Signals;
 use crate::store::outbox::NewRow;
-use crate::store::prekeys::OwnPrekey;
 use crate::store::{OutLane, inbox, log, outbox, prekeys, sessions};
 
-/// Changes that may wait for the writer. Whoever has one more waits too.
-const WAITING: usize = 1_024;
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
 /// Most bytes of new messages in one transaction.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Most messages that one sweep ends.
 const SWEEP: usize = 500;
-
-/// A handle on the writer task.
-#[derive(Clone, Debug)]
-pub(crate) struct Writer(mpsc::Sender<Change>);
-
-/// Why a change was not written. Nothing of it was.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum WriteError {
-    /// No space left. Others may fit later.
-    #[error("the disk is full")]
-    DiskFull,
-    /// The database failed, and the writer has stopped or is about to.
-    #[error("the database failed: {0}")]
-    Failed(Arc<str>),
-}
-
-type Answer<T> = oneshot::Sender<Result<T, WriteError>>;
-
-/// What can be written. Each is applied whole or not at all.
-enum Change {
-    Accept { rows: Vec<NewRow>, answer: Answer<Vec<Acceptance>> },
-    Answered { answered: Vec<Answered>, answer: Answer<()> },
-    Received { delivered: Delivered, answer: Answer<Vec<Stored>> },
-    Read { cursors: Vec<u64>, answer: Answer<u64> },
-    ReadThrough { cursor: u64, app: Option<String>, answer: Answer<u64> },
-    Log { seq: u64, entries: Vec<SignedEntry>, answer: Answer<()> },
-    Prekey { prekey: OwnPrekey, answer: Answer<()> },
-    Published { id: PrekeyId, answer: Answer<()> },
-    PeerPrekey { node: NodeId, signer: VerifyingKey, id: PrekeyId, signed: Signed, answer: Answer<()> },
-    Forget { forget: Forget, answer: Answer<()> },
-    Expire { now: Timestamp, answer: Answer<u64> },
-    PassOver { noticed_before: Instant, answer: Answer<()> },
-}
-
-/// Which secrets have served their time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Forget {
-    /// Sessions whose sender stopped using them before this.
-    pub(crate) sessions_ended: Timestamp,
-    /// Prekeys before the newest one that was published before this.
-    pub(crate) prekeys_published: Timestamp,
-    /// Everything made before this, whatever else holds.
-    pub(crate) made: Timestamp,
-}
-
-/// Caps on what waits in the outbox.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Caps {
-    pub(crate) messages: u64,
-    pub(crate) bytes: u64,
-}
-
-/// The writer's side of the channel, to be given to [`run`].
-#[derive(Debug)]
-pub(crate) struct Changes(mpsc::Receiver<Change>);
-
-impl std::fmt::Debug for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Change")
-    }
-}
-
-/// A writer's two ends.
-pub(crate) fn channel() -> (Writer, Changes) {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    (Writer(sender), Changes(receiver))
-}
-
-impl Writer {
-    /// Stores messages from apps, or says why each is not stored.
-    pub(crate) async fn accept(&self, rows: Vec<NewRow>) -> Result<Vec<Acceptance>, WriteError> {
-        self.change(|answer| Change::Accept { rows, answer }).await
-    }
-
-    /// Notes what the broker said of messages handed over. The answer comes by the receiver, so that more can be handed
-    /// over meanwhile.
-    pub(crate) async fn answered(
-        &self,
-        answered: Vec<Answered>,
-    ) -> oneshot::Receiver<Result<(), WriteError>> {
-        let (answer, done) = oneshot::channel();
-        // A writer that is gone drops the sender, and the receiver says so.
-        let _ = self.0.send(Change::Answered { answered, answer }).await;
-        done
-    }
-
-    /// Stores what came in. One answer per item, in the same order.
-    pub(crate) async fn received(&self, delivered: Delivered) -> Result<Vec<Stored>, WriteError> {
-        self.change(|answer| Change::Received { delivered, answer }).await
-    }
-
-    /// Marks messages read; says how many were not.
-    pub(crate) async fn read(&self, cursors: Vec<u64>) -> Result<u64, WriteError> {
-        self.change(|answer| Change::Read { cursors, answer }).await
-    }
-
-    /// Marks every message of a mailbox, or of all, up to a place read; says how many were not.
-    pub(crate) async fn read_through(&self, cursor: u64, app: Option<String>) -> Result<u64, WriteError> {
-        self.change(|answer| Change::ReadThrough { cursor, app, answer }).await
-    }
-
-    /// Stores verified entries of the log from `seq` on.
-    pub(crate) async fn log(&self, seq: u64, entries: Vec<SignedEntry>) -> Result<(), WriteError> {
-        self.change(|answer| Change::Log { seq, entries, answer }).await
-    }
-
-    /// Stores a new prekey of this node.
-    pub(crate) async fn prekey(&self, prekey: OwnPrekey) -> Result<(), WriteError> {
-        self.change(|answer| Change::Prekey { prekey, answer }).await
-    }
-
-    /// Notes that the broker has a prekey.
-    pub(crate) async fn published(&self, id: PrekeyId) -> Result<(), WriteError> {
-        self.change(|answer| Change::Published { id, answer }).await
-    }
-
-    /// Keeps a peer's newest prekey.
-    pub(crate) async fn peer_prekey(
-        &self,
-        node: NodeId,
-        signer: VerifyingKey,
-        id: PrekeyId,
-        signed: Signed,
-    ) -> Result<(), WriteError> {
-        self.change(|answer| Change::PeerPrekey { node, signer, id, signed, answer }).await
-    }
-
-    /// Destroys secrets that have served their time.
-    pub(crate) async fn forget(&self, forget: Forget) -> Result<(), WriteError> {
-        self.change(|answer| Change::Forget { forget, answer }).await
-    }
-
-    /// Ends messages whose time has passed; says how many.
-    pub(crate) async fn expire(&self, now: Timestamp) -> Result<u64, WriteError> {
-        self.change(|answer| Change::Expire { now, answer }).await
-    }
-
-    /// Shows what waits for messages that have been missing since before a moment.
-    pub(crate) async fn pass_over(&self, noticed_before: Instant) -> Result<(), WriteError> {
-        self.change(|answer| Change::PassOver { noticed_before, answer }).await
-    }
-
-    async fn change<T>(&self, change: impl FnOnce(Answer<T>) -> Change) -> Result<T, WriteError> {
-        let gone = || WriteError::Failed("the writer has stopped".into());
-        let (answer, done) = oneshot::channel();
-        self.0.send(change(answer)).await.map_err(|_| gone())?;
-        done.await.map_err(|_| gone())?
-    }
-}
 
 /// Writes until every handle is gone, or the database fails for good. Gives the connection back, to be closed.
 pub(crate) async fn run(
@@ -402,26 +248,6 @@ async fn apply(
 async fn destroy(db: &mut SqliteConnection, forget: Forget) -> sqlx::Result<()> {
     sessions::forget(&mut *db, forget.sessions_ended, forget.made).await?;
     prekeys::destroy(db, forget.prekeys_published, forget.made).await
-}
-
-impl Change {
-    /// Bytes of new messages.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Accept { rows, .. } => rows.iter().map(|row| row.content.len()).sum(),
-            Self::Received { delivered, .. } => delivered.bytes(),
-            Self::Answered { .. }
-            | Self::Read { .. }
-            | Self::ReadThrough { .. }
-            | Self::Log { .. }
-            | Self::Prekey { .. }
-            | Self::Published { .. }
-            | Self::PeerPrekey { .. }
-            | Self::Forget { .. }
-            | Self::Expire { .. }
-            | Self::PassOver { .. } => 0,
-        }
-    }
 }
 
 /// A full disk refuses this transaction; any other failure may have left the file in doubt, and a failed sync must

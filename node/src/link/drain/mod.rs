@@ -4,50 +4,33 @@
 //! After a transient refusal the broker refuses the rest of the lane too, until its oldest message comes again marked
 //! `first`; so the lane waits until nothing of it is in flight, then a while, then goes back to the row refused.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod lane;
+mod seal;
+
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
-use waxwing_crypto::WireId;
-use waxwing_crypto::sealing::{CounterRange, Header, Kind, MAX_VOID_RANGES, Plaintext};
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{Outcome, Send, SendItem, Sent, ToBroker};
+use waxwing_protocol::link::{Outcome, Send, Sent, ToBroker};
 
-use super::backoff::Backoff;
+pub(super) use self::seal::Told;
+
+use self::lane::Lane;
+use self::seal::{Voids, seal_row};
 use super::connection::{self, Context};
 use super::peers::NoSession;
 use super::{CallError, Ended};
-use crate::content::Content;
 use crate::store::OutLane;
 use crate::store::outbox::{self, Accepted, Pending};
-use crate::writer::{Answered, WriteError, ranges};
+use crate::writer::{Answered, WriteError};
 
 /// Rows read at once from one lane: each lane gets its turn after so many.
 const TURN: usize = 128;
-/// Void counters looked at per turn. They make at most so many ranges, and usually far fewer.
-const VOID_LOOK: usize = 4 * MAX_VOID_RANGES;
-
-/// Which void counters each message in flight told its recipient of, until its receipt comes back.
-#[derive(Debug, Default)]
-pub(super) struct Told(Mutex<HashMap<WireId, Vec<CounterRange>>>);
-
-impl Told {
-    fn note(&self, id: WireId, void: &[CounterRange]) {
-        if !void.is_empty() {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, void.to_vec());
-        }
-    }
-
-    /// What a message told, now that it has been received.
-    pub(super) fn take(&self, id: &WireId) -> Option<Vec<CounterRange>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
-    }
-}
 
 type Written = oneshot::Receiver<Result<(), WriteError>>;
 
@@ -80,57 +63,6 @@ struct Flying {
     row: i64,
     seal: u32,
     bytes: usize,
-}
-
-/// How far one lane has come on this link.
-#[derive(Debug)]
-struct Lane {
-    /// The last row handed over.
-    cursor: i64,
-    flying: BTreeSet<i64>,
-    /// Nothing is pending after the cursor, as far as is known.
-    dry: bool,
-    /// The oldest row refused for now. Nothing more is sent until it has been.
-    refused: Option<i64>,
-    /// Not before.
-    blocked: Option<Instant>,
-    resend: Backoff,
-    prekey: Backoff,
-}
-
-impl Lane {
-    const fn new() -> Self {
-        Self {
-            cursor: 0,
-            flying: BTreeSet::new(),
-            dry: false,
-            refused: None,
-            blocked: None,
-            resend: Backoff::RESEND,
-            prekey: Backoff::PREKEY,
-        }
-    }
-
-    /// Goes back to a row that has to be sent again, after a while.
-    fn back_to(&mut self, row: i64) {
-        self.refused = Some(self.refused.map_or(row, |refused| refused.min(row)));
-        self.settle();
-    }
-
-    /// Once nothing of the lane is in flight, what was refused decides where it goes on, and when.
-    fn settle(&mut self) {
-        if self.flying.is_empty()
-            && let Some(refused) = self.refused.take()
-        {
-            self.cursor = self.cursor.min(refused - 1);
-            self.dry = false;
-            self.blocked = Some(Instant::now() + self.resend.next());
-        }
-    }
-
-    fn is_ready(&self, now: Instant) -> bool {
-        !self.dry && self.refused.is_none() && self.blocked.is_none_or(|until| until <= now)
-    }
 }
 
 impl<'a> Drain<'a> {
@@ -323,74 +255,6 @@ fn verdict(flying: &Flying, outcome: Outcome) -> Answered {
         Outcome::Expired => refused("expired"),
         Outcome::BadItem => refused("bad_item"),
         Outcome::QueueFull | Outcome::Behind | Outcome::Unavailable => Answered::Later { row },
-    }
-}
-
-/// Seals one row. None if the session has just ended.
-fn seal_row(
-    context: &Context,
-    lane: OutLane,
-    row: Pending,
-    void: Vec<CounterRange>,
-    first: bool,
-) -> Result<Option<SendItem>, Ended> {
-    let mesh = &context.mesh;
-    let damaged = |error: waxwing_crypto::Error| Ended::Database(format!("outbox row {}: {error}", row.row));
-    let content = Content::open_outgoing(&mesh.keys, &row.client_id, &row.content).map_err(damaged)?;
-    let header = Header {
-        mesh: mesh.identity.mesh,
-        from: mesh.identity.node,
-        to: lane.recipient,
-        id: row.wire_id,
-        priority: lane.priority,
-        expires: mesh.clock.to_broker(row.expires),
-    };
-    let plaintext = Plaintext {
-        receipt_secret: mesh.keys.receipt_secret(&lane.recipient, &row.client_id, &row.fingerprint),
-        id: row.client_id,
-        counter: row.counter,
-        void,
-        from_app: row.from_app,
-        to_app: row.to_app,
-        kind: Kind::Message,
-        content_type: content.content_type,
-        body: content.body,
-        meta: content.meta,
-        reply_to: content.reply_to,
-        thread: content.thread,
-        sent_at: row.queued_at,
-    };
-    let sealed = context.peers.seal(&header, &plaintext);
-    let Some(env) = sealed.map_err(|error| Ended::Lost(error.to_string()))? else {
-        return Ok(None);
-    };
-    Ok(Some(SendItem {
-        to: header.to,
-        id: header.id,
-        fp: mesh.keys.broker_fingerprint(&plaintext.id, &row.fingerprint),
-        pri: header.priority,
-        exp: header.expires,
-        seal: row.seal,
-        first,
-        env,
-    }))
-}
-
-/// Counters of a lane that will never come and whose recipient has not been told.
-struct Voids(Vec<u64>);
-
-impl Voids {
-    async fn read(context: &Context, lane: OutLane, below: u64) -> Result<Self, Ended> {
-        let counters = outbox::untold(&context.mesh.db, lane, below, VOID_LOOK).await;
-        counters.map(Self).map_err(|error| Ended::Database(error.to_string()))
-    }
-
-    /// The ranges below a counter, nearest first, as many as a message carries.
-    fn below(&self, counter: u64) -> Vec<CounterRange> {
-        let from = self.0.partition_point(|void| *void >= counter);
-        let mut ranges = ranges(&self.0[from..]);
-        ranges.truncate(MAX_VOID_RANGES);
-        ranges
     }
 }
 

@@ -1,0 +1,132 @@
+//! An entering link: one that may only read the log and append one entry.
+
+use waxwing_crypto::membership::{Genesis, Roster, SignedEntry};
+use waxwing_crypto::{Error as CryptoError, MeshId, SigningKey};
+use waxwing_protocol::link::{
+    Challenge, Code, EnteringHello, ErrorFrame, Hello, Log, LogAppend, LogGet, ToBroker, ToNode,
+};
+
+use crate::error::{Error, Result};
+use crate::link::dial::{self, Connection, DialError};
+use crate::link::refused;
+
+/// A link that may only read the log and append one entry.
+pub(super) struct Entering {
+    pub(super) connection: Connection,
+    next: u64,
+}
+
+/// Why an entering link did not get what it asked for.
+pub(super) enum Refused {
+    /// The log has moved on.
+    Conflict,
+    /// For good.
+    Denied(ErrorFrame),
+    /// Nothing is known: the link broke.
+    Lost(DialError),
+}
+
+impl Refused {
+    pub(super) fn into_error(self, broker: &str) -> Error {
+        match self {
+            Self::Conflict => {
+                Error::Unreachable { url: broker.into(), cause: "the log keeps changing".into() }
+            }
+            Self::Denied(ErrorFrame { code: Code::NotAllowed, detail, .. }) => Error::NotAuthorised(detail),
+            Self::Denied(ErrorFrame { code: Code::Unavailable, detail, .. }) => {
+                Error::Unreachable { url: broker.into(), cause: detail }
+            }
+            Self::Denied(error) => Error::Incompatible(error.detail),
+            Self::Lost(error) => dial_error(broker, error),
+        }
+    }
+}
+
+fn dial_error(broker: &str, error: DialError) -> Error {
+    match error {
+        DialError::GoAway(goaway) if goaway.again.is_none() => refused(&goaway),
+        DialError::Incompatible(why) => Error::Incompatible(why),
+        error @ (DialError::GoAway(_) | DialError::Unreachable(_)) => {
+            Error::Unreachable { url: broker.into(), cause: error.to_string() }
+        }
+    }
+}
+
+impl Entering {
+    /// Founds a mesh and logs in to it. The log's time is the broker's, so the genesis is made when the challenge has
+    /// told it.
+    pub(super) async fn found(
+        broker: &str,
+        genesis: Genesis,
+        key: &SigningKey,
+    ) -> Result<(Self, SignedEntry, MeshId)> {
+        let mut founded = Err(CryptoError::Malformed("genesis"));
+        let hello = |challenge: &Challenge| {
+            founded = Roster::found(challenge.clock, genesis, key);
+            let mesh = founded.as_ref().map_or(MeshId::from_bytes([0; 16]), |(_, roster)| roster.mesh());
+            Hello::Entering(EnteringHello {
+                nonce: challenge.nonce,
+                url: broker.to_owned(),
+                mesh,
+                key: key.public(),
+            })
+        };
+        let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
+        let (entry, roster) = founded?;
+        Ok((Self { connection, next: 1 }, entry, roster.mesh()))
+    }
+
+    pub(super) async fn dial(broker: &str, mesh: MeshId, key: &SigningKey) -> Result<Self> {
+        let hello = |challenge: &Challenge| {
+            Hello::Entering(EnteringHello {
+                nonce: challenge.nonce,
+                url: broker.to_owned(),
+                mesh,
+                key: key.public(),
+            })
+        };
+        let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
+        Ok(Self { connection, next: 1 })
+    }
+
+    /// Every entry after one.
+    pub(super) async fn log(&mut self, after: u64) -> Result<Vec<SignedEntry>, Refused> {
+        let mut entries: Vec<SignedEntry> = Vec::new();
+        loop {
+            let after = after + entries.len() as u64;
+            let page = self.call(|req| ToBroker::LogGet(LogGet { req, after })).await?;
+            let head = page.head.map_or(0, |head| head.seq);
+            let got = page.entries.len() as u64;
+            entries.extend(page.entries);
+            if got == 0 || after + got >= head {
+                return Ok(entries);
+            }
+        }
+    }
+
+    pub(super) async fn append(&mut self, entry: &SignedEntry) -> Result<(), Refused> {
+        let entry = entry.clone();
+        self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await.map(|_| ())
+    }
+
+    async fn call(&mut self, request: impl FnOnce(u64) -> ToBroker) -> Result<Log, Refused> {
+        let req = self.next;
+        self.next += 1;
+        let socket = &mut self.connection.socket;
+        dial::send(socket, &request(req)).await.map_err(Refused::Lost)?;
+        loop {
+            match dial::receive::<ToNode>(socket).await.map_err(Refused::Lost)? {
+                ToNode::Log(log) if log.req == Some(req) => return Ok(log),
+                ToNode::Error(error) if error.code == Code::LogConflict => return Err(Refused::Conflict),
+                ToNode::Error(error) => return Err(Refused::Denied(error)),
+                ToNode::GoAway(goaway) => return Err(Refused::Lost(DialError::GoAway(goaway))),
+                // Pushed to everybody: the pages asked for have it too.
+                ToNode::Log(_)
+                | ToNode::Sent(_)
+                | ToNode::Deliver(_)
+                | ToNode::Done(_)
+                | ToNode::Prekeys(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Founding a mesh, and joining one.
+//!
+//! Both work on a state folder that no node is running on. Everything is prepared in `entering/`, made durable, then
+//! announced to the broker, and renamed to `meshes/NAME` when it holds. A refusal leaves nothing behind. If the answer
+//! to the last step is lost, the folder stays, and the same command takes up where it was: the key that may already be
+//! in the log is the one it goes on with.
+
+mod entering;
+mod folder;
+mod joining;
+
+use waxwing_crypto::membership::{
+    Body, Genesis, InviteToken, RecoverySecret, Roster, Rule, SignedEntry, Standing,
+};
+use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
+use waxwing_crypto::{MeshId, Name, NodeId, SigningKey};
+use zeroize::Zeroizing;
+
+use self::entering::Entering;
+use self::folder::Folder;
+use self::joining::Joining;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::identity::Identity;
+use crate::link::dial::check_url;
+use crate::{clock, host};
+
+/// A mesh to be founded.
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Its name.
+    pub mesh: Name,
+    /// The broker's URL, `ws://127.0.0.1:7900`.
+    pub broker: String,
+    /// This node's name in it.
+    pub node: Name,
+}
+
+/// A mesh that was founded.
+#[derive(Debug)]
+pub struct Created {
+    /// The mesh.
+    pub mesh: Name,
+    /// This node's name in it.
+    pub node: Name,
+    /// This node's id in it.
+    pub node_id: NodeId,
+    /// What appoints an admin when every admin's host is lost. Kept nowhere.
+    pub recovery_words: RecoveryWords,
+}
+
+/// Twenty-four words that act as an admin. Shown once.
+pub struct RecoveryWords(Zeroizing<String>);
+
+impl RecoveryWords {
+    /// Reveals the words, to show them to the person who founded the mesh.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for RecoveryWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RecoveryWords(secret)")
+    }
+}
+
+/// A mesh that was joined.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The mesh.
+    pub mesh: Name,
+    /// This node's name in it.
+    pub node: Name,
+    /// This node's id in it.
+    pub node_id: NodeId,
+    /// The broker.
+    pub broker: String,
+}
+
+/// Founds a mesh with this node as its first admin.
+///
+/// # Errors
+/// `AlreadyRunning`, `Conflict` if the node is in a mesh of this name already, `Unreachable`, or the broker's refusal.
+pub async fn create(config: &Config, create: Create) -> Result<Created> {
+    let broker = check_url(&create.broker)?;
+    let home = Home::new(config.state.clone());
+    let _lock = home.lock()?;
+    check_free(&home, &create.mesh)?;
+    let identity = Identity::mint(MeshId::from_bytes([0; MeshId::SIZE]));
+    // A founding that was interrupted cannot be taken up: its mesh has one member, whose words nobody has seen.
+    let folder = Folder::fresh(home.entering(&format!("new-{}", create.mesh)))?;
+    let evidence = host::evidence(config.host_id.as_deref());
+    let member = folder.bind(&identity, create.node.clone(), &evidence)?;
+    let recovery = RecoverySecret::generate(&mut crate::rng());
+    let state_keys = StateKeys::found(&mut crate::rng()).seal_to(&member.sealing, &mut crate::rng())?;
+    let genesis = Genesis {
+        name: create.mesh.clone(),
+        founder: member,
+        recovery: recovery.signing_key().public(),
+        state_keys: state_keys.clone(),
+    };
+    let (mut link, entry, mesh) = Entering::found(&broker, genesis, &identity.signing).await?;
+    let identity = identity.in_mesh(mesh);
+    identity.save(&folder.path)?;
+    link.append(&entry).await.map_err(|refused| refused.into_error(&broker))?;
+    folder.finish(&home, &create.mesh, &broker, &[entry], &state_keys).await?;
+    let recovery_words = RecoveryWords(recovery.reveal_words());
+    Ok(Created { mesh: create.mesh, node: create.node, node_id: identity.node, recovery_words })
+}
+
+/// Joins a mesh by an invite. `node` is the name to take; by default the invite's, or this host's.
+///
+/// # Errors
+/// `AlreadyRunning`; `Conflict` if the name is taken or the node is in this mesh already; `NotAuthorised` for an invite
+/// that is expired, used up or revoked; `Incompatible` if the broker or its log is not the one meant; `Unreachable`.
+pub async fn join(config: &Config, token: &InviteToken, node: Option<Name>) -> Result<Joined> {
+    let broker = check_url(token.broker_url())?;
+    let home = Home::new(config.state.clone());
+    let _lock = home.lock()?;
+    for name in home.meshes()? {
+        if Identity::load(&home.mesh(&name))?.mesh == token.mesh() {
+            return Err(Error::Conflict(format!("this node is in that mesh already, as {name}")));
+        }
+    }
+    let key = token.seed().signing_key();
+    let mut link = Entering::dial(&broker, token.mesh(), &key).await?;
+    let mut entries = link.log(0).await.map_err(|refused| refused.into_error(&broker))?;
+    let mut roster = verify(&entries, token.mesh())?;
+    check_free(&home, roster.name())?;
+    let folder = Folder::resume(home.entering(&token.mesh().to_string()))?;
+    let evidence = host::evidence(config.host_id.as_deref());
+    let identity = folder.identity(token.mesh())?;
+    let joined_before = roster.standing(&identity.node) == Standing::Live;
+    if !joined_before {
+        let name = choose_name(&roster, &key, node)?;
+        let member = folder.bind(&identity, name, &evidence)?;
+        let mut link = Joining { link: &mut link, key: &key, identity: &identity, member };
+        link.append(&broker, &mut roster, &mut entries, &folder).await?;
+    }
+    let state_keys = own_state_keys(&entries, token, &identity)?;
+    let name = roster.member(&identity.node).map(|member| member.name.clone());
+    let node =
+        name.ok_or_else(|| Error::Incompatible("the log does not show this node as a member".into()))?;
+    let mesh = roster.name().clone();
+    folder.finish(&home, &mesh, &broker, &entries, &state_keys).await?;
+    Ok(Joined { mesh, node, node_id: identity.node, broker })
+}
+
+fn check_free(home: &Home, mesh: &Name) -> Result<()> {
+    if home.mesh(mesh).exists() {
+        return Err(Error::Conflict(format!("this node is in a mesh called {mesh} already")));
+    }
+    Ok(())
+}
+
+/// The roster of a log that begins with the genesis named in the token.
+fn verify(entries: &[SignedEntry], mesh: MeshId) -> Result<Roster> {
+    let roster =
+        Roster::replay(entries).map_err(|error| Error::Incompatible(format!("the broker's log: {error}")))?;
+    if roster.mesh() == mesh {
+        Ok(roster)
+    } else {
+        Err(Error::Incompatible("the broker shows the log of another mesh than the invite is for".into()))
+    }
+}
+
+/// The newcomer's name, if the invite and the roster admit it.
+fn choose_name(roster: &Roster, key: &SigningKey, wanted: Option<Name>) -> Result<Name> {
+    let invite = roster.invite(&key.public());
+    let invite =
+        invite.ok_or_else(|| Error::NotAuthorised("the mesh's log does not know this invite".into()))?;
+    let name = wanted.or_else(|| invite.name.clone());
+    let name = name.ok_or_else(|| Error::Usage("say under which name with --name".into()))?;
+    invite
+        .admits(clock::now())
+        .and_then(|()| invite.admits_name(&name))
+        .and_then(|()| roster.admits_name(&name))
+        .map_err(|rule| rule_error(rule, &name))?;
+    Ok(name)
+}
+
+fn rule_error(rule: Rule, name: &Name) -> Error {
+    if rule == Rule::NameTaken {
+        return Error::Conflict(format!("{name}: {rule}; choose another with --name"));
+    }
+    Error::NotAuthorised(if rule == Rule::NotInvitedName {
+        format!("{name}: {rule}")
+    } else {
+        rule.to_string()
+    })
+}
+
+/// The state keys that the invite's entry carries, sealed to this node.
+fn own_state_keys(
+    entries: &[SignedEntry],
+    token: &InviteToken,
+    identity: &Identity,
+) -> Result<SealedStateKeys> {
+    let key = token.seed().signing_key().public();
+    for entry in entries {
+        if let Body::Invite(invite) = entry.parse()?.body
+            && invite.key == key
+        {
+            let opened = invite.state_keys.open(&token.seed().sealing_key());
+            let keys =
+                opened.map_err(|_| Error::Incompatible("the invite's state keys do not open".into()))?;
+            return Ok(keys.seal_to(&identity.sealing.public()?, &mut crate::rng())?);
+        }
+    }
+    Err(Error::NotAuthorised("the mesh's log does not know this invite".into()))
+}

@@ -1,0 +1,58 @@
+//! How far one lane has come.
+
+use std::collections::BTreeSet;
+
+use tokio::time::Instant;
+
+use crate::link::backoff::Backoff;
+
+/// How far one lane has come on this link.
+#[derive(Debug)]
+pub(super) struct Lane {
+    /// The last row handed over.
+    pub(super) cursor: i64,
+    pub(super) flying: BTreeSet<i64>,
+    /// Nothing is pending after the cursor, as far as is known.
+    pub(super) dry: bool,
+    /// The oldest row refused for now. Nothing more is sent until it has been.
+    pub(super) refused: Option<i64>,
+    /// Not before.
+    pub(super) blocked: Option<Instant>,
+    pub(super) resend: Backoff,
+    pub(super) prekey: Backoff,
+}
+
+impl Lane {
+    pub(super) const fn new() -> Self {
+        Self {
+            cursor: 0,
+            flying: BTreeSet::new(),
+            dry: false,
+            refused: None,
+            blocked: None,
+            resend: Backoff::RESEND,
+            prekey: Backoff::PREKEY,
+        }
+    }
+
+    /// Goes back to a row that has to be sent again, after a while.
+    pub(super) fn back_to(&mut self, row: i64) {
+        self.refused = Some(self.refused.map_or(row, |refused| refused.min(row)));
+        self.settle();
+    }
+
+    /// Once nothing of the lane is in flight, what was refused decides where it goes on, and when.
+    pub(super) fn settle(&mut self) {
+        if self.flying.is_empty()
+            && let Some(refused) = self.refused.take()
+        {
+            self.cursor = self.cursor.min(refused - 1);
+            self.dry = false;
+            self.blocked = Some(Instant::now() + self.resend.next());
+        }
+    }
+
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        !self.dry && self.refused.is_none() && self.blocked.is_none_or(|until| until <= now)
+    }
+}

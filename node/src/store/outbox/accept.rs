@@ -1,0 +1,125 @@
+//! Storing a send, and looking up ids that may be taken.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection};
+use waxwing_crypto::{ClientMessageId, Fingerprint, Name, Timestamp, WireId};
+use waxwing_protocol::MessageId;
+
+use super::State;
+use crate::store::chunks::Chunks;
+use crate::store::columns::{client_id, fingerprint, message_id, moment};
+use crate::store::{OutLane, millis, number};
+
+/// A message about to be stored.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRow {
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) wire_id: WireId,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) lane: OutLane,
+    pub(crate) to_node: Name,
+    pub(crate) to_app: Option<Name>,
+    pub(crate) from_app: Option<Name>,
+    pub(crate) counter: u64,
+    pub(crate) expires: Timestamp,
+    pub(crate) queued_at: Timestamp,
+    pub(crate) content: Bytes,
+}
+
+/// Stores messages as pending, in this order.
+pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::Result<()> {
+    static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "INSERT INTO outbox (client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
+             counter, expires, queued_at, size, content) VALUES",
+            13,
+            "",
+        )
+    });
+    for (sql, share) in INSERT.of(rows) {
+        let mut query = sqlx::query(sql);
+        for row in share {
+            query = query
+                .bind(row.client_id.as_str())
+                .bind(&row.wire_id.as_bytes()[..])
+                .bind(&row.fingerprint.as_bytes()[..])
+                .bind(&row.lane.recipient.as_bytes()[..])
+                .bind(row.to_node.as_str())
+                .bind(row.to_app.as_ref().map_or("", Name::as_str))
+                .bind(row.from_app.as_ref().map_or("", Name::as_str))
+                .bind(i64::from(row.lane.priority.as_u8()))
+                .bind(number(row.counter))
+                .bind(millis(row.expires))
+                .bind(millis(row.queued_at))
+                .bind(number(row.content.len() as u64))
+                .bind(&row.content[..]);
+        }
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// What is known of an id that is taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) row: i64,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) state: State,
+    pub(crate) reason: Option<String>,
+    pub(crate) message_id: Option<MessageId>,
+    pub(crate) delivered_at: Option<Timestamp>,
+}
+
+impl Known {
+    /// One that is being stored in the same transaction.
+    pub(crate) const fn queued(fingerprint: Fingerprint) -> Self {
+        Self {
+            row: 0,
+            fingerprint,
+            state: State::Pending,
+            reason: None,
+            message_id: None,
+            delivered_at: None,
+        }
+    }
+}
+
+/// Looks up ids. Those that are free are not in the answer.
+pub(crate) async fn find(
+    db: &mut SqliteConnection,
+    ids: &[&ClientMessageId],
+) -> sqlx::Result<HashMap<ClientMessageId, Known>> {
+    static FIND: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "SELECT client_id, row, fingerprint, state, reason, message_id, delivered_at FROM outbox \
+             WHERE client_id IN (VALUES",
+            1,
+            ")",
+        )
+    });
+    let mut known = HashMap::new();
+    for (sql, share) in FIND.of(ids) {
+        let query = share.iter().fold(sqlx::query(sql), |query, id| query.bind(id.as_str()));
+        for row in query.fetch_all(&mut *db).await? {
+            known.insert(client_id(&row)?, Known::from_row(&row)?);
+        }
+    }
+    Ok(known)
+}
+
+impl FromRow<'_, SqliteRow> for Known {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            row: row.try_get("row")?,
+            fingerprint: fingerprint(row)?,
+            state: State::from_code(row.try_get("state")?)?,
+            reason: row.try_get("reason")?,
+            message_id: message_id(row)?,
+            delivered_at: moment(row, "delivered_at")?,
+        })
+    }
+}

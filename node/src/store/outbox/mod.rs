@@ -1,0 +1,67 @@
+//! Messages accepted from apps, until they are delivered and after. One file per moment of a message's life.
+
+mod accept;
+mod life;
+mod outcome;
+mod send;
+
+use sqlx::sqlite::SqliteRow;
+use waxwing_protocol::api::Voucher;
+
+use super::{OutLane, columns, damaged};
+
+pub(crate) use accept::{Known, NewRow, find, insert};
+pub(crate) use life::{Life, Load, life, load};
+pub(crate) use outcome::{Accepted, Sent, accept, any_expired, by_wire_id, deliver, expire, kill, reseal};
+pub(crate) use send::{Pending, pending, pending_lanes, told, untold};
+
+/// The stored state of a row. That it is in flight is the link's knowledge, not a state.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum State {
+    /// To be sent.
+    Pending,
+    /// At the broker.
+    Done,
+    /// Refused for good, or out of time.
+    Dead,
+    /// Given up by an operator.
+    Aborted,
+}
+
+impl State {
+    const fn code(self) -> i64 {
+        match self {
+            Self::Pending => 0,
+            Self::Done => 1,
+            Self::Dead => 2,
+            Self::Aborted => 3,
+        }
+    }
+
+    fn from_code(code: i64) -> sqlx::Result<Self> {
+        [Self::Pending, Self::Done, Self::Dead, Self::Aborted]
+            .into_iter()
+            .find(|state| state.code() == code)
+            .ok_or_else(|| damaged("outbox state"))
+    }
+}
+
+const fn voucher_code(by: Voucher) -> i64 {
+    match by {
+        Voucher::Node => 0,
+        Voucher::Broker => 1,
+        Voucher::Recipient => 2,
+    }
+}
+
+const fn voucher(code: Option<i64>) -> Voucher {
+    match code {
+        Some(1) => Voucher::Broker,
+        Some(2) => Voucher::Recipient,
+        _ => Voucher::Node,
+    }
+}
+
+fn lane(row: &SqliteRow) -> sqlx::Result<OutLane> {
+    Ok(OutLane { priority: columns::priority(row)?, recipient: columns::node(row, "recipient")? })
+}

@@ -1,0 +1,158 @@
+//! What became of messages that were sent.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::{ClientMessageId, Fingerprint, Timestamp, WireId};
+use waxwing_protocol::MessageId;
+use waxwing_protocol::api::Voucher;
+
+use super::{lane, voucher_code};
+use crate::store::chunks::Chunks;
+use crate::store::columns::{client_id, fingerprint, wire_id};
+use crate::store::{OutLane, millis, number};
+
+/// The broker has one seal of a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) row: i64,
+    pub(crate) seal: u32,
+    pub(crate) message_id: MessageId,
+}
+
+/// Marks rows done, where the seal is still the one the broker has.
+pub(crate) async fn accept(db: &mut SqliteConnection, rows: &[Accepted], at: Timestamp) -> sqlx::Result<()> {
+    static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "UPDATE outbox SET state = 1, message_id = v.column3, accepted_at = coalesce(accepted_at, v.column4) \
+             FROM (VALUES",
+            4,
+            ") AS v WHERE outbox.row = v.column1 AND outbox.seal = v.column2 AND outbox.state = 0",
+        )
+    });
+    for (sql, share) in UPDATE.of(rows) {
+        let query = share.iter().fold(sqlx::query(sql), |query, row| {
+            query.bind(row.row).bind(row.seal).bind(&row.message_id.as_bytes()[..]).bind(millis(at))
+        });
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Ends a row that is not delivered and, if a seal is given, still has it.
+pub(crate) async fn kill(
+    db: &mut SqliteConnection,
+    row: i64,
+    seal: Option<u32>,
+    reason: &str,
+    by: Voucher,
+    at: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE outbox SET state = 2, reason = ?, ended_by = ?, ended_at = ? \
+         WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal)",
+    )
+    .bind(reason)
+    .bind(voucher_code(by))
+    .bind(millis(at))
+    .bind(row)
+    .bind(seal)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Makes a row pending again under a higher seal, unless it is delivered or ended.
+pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE outbox SET state = 0, seal = ? WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL",
+    )
+    .bind(seal)
+    .bind(row)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Marks rows delivered, whatever state they were in; a dead one lives again.
+pub(crate) async fn deliver(db: &mut SqliteConnection, rows: &[i64], at: Timestamp) -> sqlx::Result<()> {
+    static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "UPDATE outbox SET delivered_at = v.column2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
+             accepted_at = coalesce(accepted_at, v.column2), reason = CASE state WHEN 3 THEN reason END, \
+             ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END \
+             FROM (VALUES",
+            2,
+            ") AS v WHERE outbox.row = v.column1 AND outbox.delivered_at IS NULL",
+        )
+    });
+    for (sql, share) in UPDATE.of(rows) {
+        let query = share.iter().fold(sqlx::query(sql), |query, row| query.bind(row).bind(millis(at)));
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Ends pending rows whose time has passed, at most `limit` of them. Says how many.
+pub(crate) async fn expire(db: &mut SqliteConnection, now: Timestamp, limit: usize) -> sqlx::Result<u64> {
+    let ended = sqlx::query(
+        "UPDATE outbox SET state = 2, reason = 'expired', ended_by = 0, ended_at = ?1 WHERE row IN \
+         (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2)",
+    )
+    .bind(millis(now))
+    .bind(number(limit as u64))
+    .execute(db)
+    .await?;
+    Ok(ended.rows_affected())
+}
+
+/// Whether any pending row's time has passed.
+pub(crate) async fn any_expired(db: impl SqliteExecutor<'_>, now: Timestamp) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 0 AND expires <= ?)")
+        .bind(millis(now))
+        .fetch_one(db)
+        .await
+}
+
+/// What a receipt or nack is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) row: i64,
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) wire_id: WireId,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) lane: OutLane,
+    pub(crate) seal: u32,
+}
+
+/// Looks up messages by what the broker calls them.
+pub(crate) async fn by_wire_id(
+    db: &mut SqliteConnection,
+    ids: &[WireId],
+) -> sqlx::Result<HashMap<WireId, Sent>> {
+    static FIND: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "SELECT row, client_id, wire_id, fingerprint, recipient, priority, seal FROM outbox \
+             WHERE wire_id IN (VALUES",
+            1,
+            ")",
+        )
+    });
+    let mut sent = HashMap::new();
+    for (sql, share) in FIND.of(ids) {
+        let query = share.iter().fold(sqlx::query(sql), |query, id| query.bind(&id.as_bytes()[..]));
+        for row in query.fetch_all(&mut *db).await? {
+            let found = Sent {
+                row: row.try_get("row")?,
+                client_id: client_id(&row)?,
+                wire_id: wire_id(&row)?,
+                fingerprint: fingerprint(&row)?,
+                lane: lane(&row)?,
+                seal: row.try_get("seal")?,
+            };
+            sent.insert(found.wire_id, found);
+        }
+    }
+    Ok(sent)
+}

@@ -1,0 +1,123 @@
+//! What a link drains: pending messages, lane by lane, and the counters that will never come.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::sealing::CounterRange;
+use waxwing_crypto::{ClientMessageId, Fingerprint, Name, Timestamp, WireId};
+
+use super::lane;
+use crate::store::columns::{app, client_id, fingerprint, wire_id};
+use crate::store::{OutLane, number, time, unsigned};
+
+/// A message to seal and send.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) row: i64,
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) wire_id: WireId,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) to_app: Option<Name>,
+    pub(crate) from_app: Option<Name>,
+    pub(crate) counter: u64,
+    pub(crate) seal: u32,
+    pub(crate) expires: Timestamp,
+    pub(crate) queued_at: Timestamp,
+    pub(crate) content: Vec<u8>,
+}
+
+/// The next pending messages of a lane after a row, in lane order.
+pub(crate) async fn pending(
+    db: impl SqliteExecutor<'_>,
+    lane: OutLane,
+    after: i64,
+    limit: usize,
+) -> sqlx::Result<Vec<Pending>> {
+    sqlx::query_as(
+        "SELECT row, client_id, wire_id, fingerprint, to_app, from_app, counter, seal, expires, queued_at, content \
+         FROM outbox WHERE state = 0 AND priority = ? AND recipient = ? AND row > ? ORDER BY row LIMIT ?",
+    )
+    .bind(i64::from(lane.priority.as_u8()))
+    .bind(&lane.recipient.as_bytes()[..])
+    .bind(after)
+    .bind(number(limit as u64))
+    .fetch_all(db)
+    .await
+}
+
+impl FromRow<'_, SqliteRow> for Pending {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            row: row.try_get("row")?,
+            client_id: client_id(row)?,
+            wire_id: wire_id(row)?,
+            fingerprint: fingerprint(row)?,
+            to_app: app(row, "to_app")?,
+            from_app: app(row, "from_app")?,
+            counter: unsigned(row.try_get("counter")?),
+            seal: row.try_get("seal")?,
+            expires: time(row.try_get("expires")?),
+            queued_at: time(row.try_get("queued_at")?),
+            content: row.try_get("content")?,
+        })
+    }
+}
+
+/// Every lane that has pending messages, most urgent first.
+pub(crate) async fn pending_lanes(db: &mut SqliteConnection) -> sqlx::Result<Vec<OutLane>> {
+    // A loose index scan: one step per lane, however many messages wait in each.
+    let mut lanes: Vec<OutLane> = Vec::new();
+    let next = "SELECT priority, recipient FROM outbox WHERE state = 0 AND (priority, recipient) > (?, ?) \
+                ORDER BY priority, recipient LIMIT 1";
+    loop {
+        let (priority, recipient) = match lanes.last() {
+            Some(lane) => (i64::from(lane.priority.as_u8()), &lane.recipient.as_bytes()[..]),
+            None => (-1, &[][..]),
+        };
+        let row = sqlx::query(next).bind(priority).bind(recipient).fetch_optional(&mut *db).await?;
+        match row {
+            Some(row) => lanes.push(lane(&row)?),
+            None => return Ok(lanes),
+        }
+    }
+}
+
+/// Counters of a lane below `below` that its recipient has to be told it will never see, nearest first.
+pub(crate) async fn untold(
+    db: impl SqliteExecutor<'_>,
+    lane: OutLane,
+    below: u64,
+    limit: usize,
+) -> sqlx::Result<Vec<u64>> {
+    let counters: Vec<i64> = sqlx::query_scalar(
+        "SELECT counter FROM outbox WHERE priority = ? AND recipient = ? AND counter < ? \
+         AND ended_at IS NOT NULL AND delivered_at IS NULL AND void_told = 0 ORDER BY counter DESC LIMIT ?",
+    )
+    .bind(i64::from(lane.priority.as_u8()))
+    .bind(&lane.recipient.as_bytes()[..])
+    .bind(number(below))
+    .bind(number(limit as u64))
+    .fetch_all(db)
+    .await?;
+    Ok(counters.into_iter().map(unsigned).collect())
+}
+
+/// Notes that the recipient has been told of these counters.
+pub(crate) async fn told(
+    db: &mut SqliteConnection,
+    lane: OutLane,
+    ranges: &[CounterRange],
+) -> sqlx::Result<()> {
+    for range in ranges {
+        sqlx::query(
+            "UPDATE outbox SET void_told = 1 WHERE priority = ? AND recipient = ? AND counter BETWEEN ? AND ? \
+             AND ended_at IS NOT NULL AND delivered_at IS NULL AND void_told = 0",
+        )
+        .bind(i64::from(lane.priority.as_u8()))
+        .bind(&lane.recipient.as_bytes()[..])
+        .bind(number(range.first()))
+        .bind(number(range.last()))
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
