@@ -10,6 +10,8 @@ mod accept;
 mod answers;
 mod handle;
 mod receive;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

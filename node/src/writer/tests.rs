@@ -1,0 +1,414 @@
+//! The delivery contract, on a real database.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sqlx::{Row as _, SqlitePool};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use waxwing_crypto::sealing::{CounterRange, NackReason};
+use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Timestamp, WireId};
+use waxwing_protocol::MessageId;
+use waxwing_protocol::api::Voucher;
+
+use super::*;
+use crate::store::inbox::{self, Filter, NewItem};
+use crate::store::lanes::InLane;
+use crate::store::outbox::{self, Accepted, Known, Life, State};
+
+/// A writer on a database of its own.
+struct Fixture {
+    writer: Writer,
+    db: SqlitePool,
+    signals: Arc<Signals>,
+    task: JoinHandle<Result<SqliteConnection, WriteError>>,
+    folder: tempfile::TempDir,
+}
+
+const CAPS: Caps = Caps { messages: 1_000_000, bytes: 1 << 40 };
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::with(CAPS, tempfile::tempdir().unwrap()).await
+    }
+
+    async fn with(caps: Caps, folder: tempfile::TempDir) -> Self {
+        let (connection, db) = crate::store::open(&folder.path().join("node.db")).await.unwrap();
+        let (writer, changes) = channel();
+        let signals = Arc::new(Signals::default());
+        let task = tokio::spawn(run(connection, changes, caps, Arc::clone(&signals)));
+        Self { writer, db, signals, task, folder }
+    }
+
+    /// Stops without closing anything, as a kill would, and starts again on the same files.
+    async fn killed_and_restarted(self) -> Self {
+        self.task.abort();
+        let _ = self.task.await;
+        Self::with(CAPS, self.folder).await
+    }
+
+    async fn accept(&self, row: NewRow) -> Acceptance {
+        self.writer.accept(vec![row]).await.unwrap().pop().unwrap()
+    }
+
+    async fn life(&self, id: &str) -> Life {
+        outbox::life(&self.db, &id.parse().unwrap()).await.unwrap().unwrap()
+    }
+
+    async fn row(&self, id: &str) -> i64 {
+        self.life(id).await.row
+    }
+
+    /// As an operator would.
+    async fn abort(&self, id: &str) {
+        let (mut db, _) = crate::store::open(&self.folder.path().join("node.db")).await.unwrap();
+        let abort = sqlx::query("UPDATE outbox SET state = 3, ended_at = 1 WHERE client_id = ?");
+        assert_eq!(abort.bind(id).execute(&mut db).await.unwrap().rows_affected(), 1);
+    }
+
+    async fn answered(&self, answered: Answered) {
+        self.writer.answered(vec![answered]).await.await.unwrap().unwrap();
+    }
+
+    async fn accepted_by_broker(&self, id: &str) {
+        let row = self.row(id).await;
+        self.answered(Answered::Accepted(Accepted { row, seal: 0, message_id: message(7) })).await;
+    }
+
+    async fn news(&self, news: News) {
+        let delivered = Delivered { news: vec![news], ..Delivered::default() };
+        assert!(self.writer.received(delivered).await.unwrap().is_empty());
+    }
+
+    async fn receive(&self, items: Vec<ReceivedItem>) -> Vec<Stored> {
+        self.writer.received(Delivered { items, ..Delivered::default() }).await.unwrap()
+    }
+
+    /// The ids shown, in order, with whether each is late.
+    async fn shown(&self) -> Vec<(String, bool)> {
+        let filter = Filter { after: 0, app: None, from: None, thread: None, unread: false, limit: 10_000 };
+        let items = inbox::list(&self.db, &filter).await.unwrap();
+        items.into_iter().map(|item| (item.client_id.to_string(), item.late)).collect()
+    }
+
+    async fn counters(&self) -> HashMap<String, i64> {
+        let rows = sqlx::query("SELECT client_id, counter FROM outbox").fetch_all(&self.db).await.unwrap();
+        rows.iter().map(|row| (row.get("client_id"), row.get("counter"))).collect()
+    }
+}
+
+fn message(n: u8) -> MessageId {
+    MessageId::from_bytes([n; 16])
+}
+
+fn lane(recipient: u8) -> OutLane {
+    OutLane { priority: Priority::Next, recipient: NodeId::from_bytes([recipient; 16]) }
+}
+
+/// A send to one recipient; `content` decides the fingerprint.
+fn send(id: &str, content: u8) -> NewRow {
+    let mut wire_id = [0; 16];
+    wire_id[..id.len().min(16)].copy_from_slice(&id.as_bytes()[..id.len().min(16)]);
+    NewRow {
+        client_id: id.parse().unwrap(),
+        wire_id: WireId::from_bytes(wire_id),
+        fingerprint: Fingerprint::from_bytes([content; 32]),
+        lane: lane(1),
+        to_node: "beta".parse().unwrap(),
+        to_app: None,
+        from_app: None,
+        counter: 0,
+        expires: Timestamp::from_millis(u64::from(u32::MAX) * 1_000),
+        queued_at: crate::clock::now(),
+        content: Bytes::from(vec![content; 100]),
+    }
+}
+
+fn item(id: &str, counter: u64) -> ReceivedItem {
+    let lane = InLane { sender: NodeId::from_bytes([9; 16]), signer: [8; 32], priority: Priority::Next };
+    ReceivedItem {
+        new: NewItem {
+            cursor: None,
+            lane,
+            counter,
+            client_id: id.parse().unwrap(),
+            from_app: None,
+            to_app: None,
+            thread: None,
+            sent_at: Timestamp::default(),
+            received_at: Timestamp::default(),
+            late: false,
+            receipt: Receipt::from_bytes([counter as u8; 16]),
+            content: vec![1, 2, 3],
+        },
+        void: Vec::new(),
+        expired: false,
+    }
+}
+
+fn name(acceptance: &Acceptance) -> &'static str {
+    match acceptance {
+        Acceptance::New => "new",
+        Acceptance::Same(_) => "same",
+        Acceptance::Different(_) => "different",
+        Acceptance::Full => "full",
+    }
+}
+
+fn known(acceptance: Acceptance) -> Known {
+    match acceptance {
+        Acceptance::Same(known) | Acceptance::Different(known) => known,
+        Acceptance::New | Acceptance::Full => panic!("the id was free"),
+    }
+}
+
+#[tokio::test]
+async fn every_row_of_the_accept_table() {
+    let f = Fixture::new().await;
+    for id in ["pending", "done", "dead", "aborted"] {
+        assert_eq!(name(&f.accept(send(id, 1)).await), "new");
+    }
+    f.accepted_by_broker("done").await;
+    let dead = Answered::Refused { row: f.row("dead").await, seal: 0, reason: "too_large" };
+    f.answered(dead).await;
+    f.abort("aborted").await;
+    let states = [
+        ("pending", State::Pending),
+        ("done", State::Done),
+        ("dead", State::Dead),
+        ("aborted", State::Aborted),
+    ];
+    for (id, state) in states {
+        let same = f.accept(send(id, 1)).await;
+        assert_eq!((name(&same), known(same).state), ("same", state), "{id}");
+        let different = f.accept(send(id, 2)).await;
+        assert_eq!((name(&different), known(different).state), ("different", state), "{id}");
+    }
+    let same = known(f.accept(send("done", 1)).await);
+    assert_eq!(same.message_id, Some(message(7)));
+    let dead = known(f.accept(send("dead", 1)).await);
+    assert_eq!(dead.reason.as_deref(), Some("too_large"));
+}
+
+#[tokio::test]
+async fn the_same_id_sent_concurrently_50_times_is_one_row() {
+    let f = Fixture::new().await;
+    let sends = (0..50).map(|_| {
+        let writer = f.writer.clone();
+        tokio::spawn(async move { writer.accept(vec![send("one", 1)]).await.unwrap().pop().unwrap() })
+    });
+    let mut new = 0;
+    for task in sends.collect::<Vec<_>>() {
+        new += usize::from(matches!(task.await.unwrap(), Acceptance::New));
+    }
+    assert_eq!(new, 1);
+    assert_eq!(outbox::load(&f.db).await.unwrap().pending, 1);
+}
+
+#[tokio::test]
+async fn duplicates_inside_a_batch_are_decided_first() {
+    let f = Fixture::new().await;
+    let batch = vec![send("a", 1), send("a", 1), send("a", 2), send("b", 1)];
+    let outcomes = f.writer.accept(batch).await.unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["new", "same", "different", "new"]);
+}
+
+#[tokio::test]
+async fn counters_rise_by_one_per_lane_in_the_order_accepted_and_survive_a_kill() {
+    let f = Fixture::new().await;
+    let mut other = send("other", 1);
+    other.lane = lane(2);
+    f.writer.accept(vec![send("a", 1), other, send("b", 1), send("a", 1)]).await.unwrap();
+    let f = f.killed_and_restarted().await;
+    f.accept(send("c", 1)).await;
+    let counters = f.counters().await;
+    assert_eq!([counters["a"], counters["b"], counters["c"], counters["other"]], [1, 2, 3, 1]);
+}
+
+#[tokio::test]
+async fn a_full_outbox_refuses_and_takes_more_once_something_is_delivered() {
+    let f = Fixture::with(Caps { messages: 2, bytes: 1 << 40 }, tempfile::tempdir().unwrap()).await;
+    let outcomes =
+        f.writer.accept(vec![send("a", 1), send("b", 1), send("c", 1), send("a", 1)]).await.unwrap();
+    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["new", "new", "full", "same"]);
+    f.news(News::Delivered { row: f.row("a").await }).await;
+    let deadline = Instant::now() + std::time::Duration::from_secs(10);
+    while !matches!(f.accept(send("c", 1)).await, Acceptance::New) {
+        assert!(Instant::now() < deadline, "a delivered message still counts");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_applies_only_to_the_seal_that_was_handed_over() {
+    let f = Fixture::new().await;
+    f.accept(send("a", 1)).await;
+    let row = f.row("a").await;
+    let nack = News::Refused { row, lane: lane(1), seal: 0, reason: NackReason::BadSeal, current: 0 };
+    f.news(nack).await;
+    f.accepted_by_broker("a").await;
+    assert_eq!((f.life("a").await.state, f.life("a").await.seal), (State::Pending, 1));
+    f.answered(Answered::Accepted(Accepted { row, seal: 1, message_id: message(1) })).await;
+    assert_eq!(f.life("a").await.state, State::Done);
+}
+
+#[tokio::test]
+async fn a_nack_to_be_resealed_makes_a_row_pending_again_and_wakes_its_lane() {
+    let f = Fixture::new().await;
+    f.accept(send("a", 1)).await;
+    f.accepted_by_broker("a").await;
+    f.signals.woken().await;
+    let row = f.row("a").await;
+    f.news(News::Refused { row, lane: lane(1), seal: 4, reason: NackReason::UnknownSession, current: 0 })
+        .await;
+    assert_eq!((f.life("a").await.state, f.life("a").await.seal), (State::Pending, 5));
+    assert_eq!(f.signals.woken().await[&lane(1)], Some(row));
+}
+
+#[tokio::test]
+async fn a_permanent_nack_is_the_recipients_word() {
+    let f = Fixture::new().await;
+    f.accept(send("a", 1)).await;
+    f.accepted_by_broker("a").await;
+    let row = f.row("a").await;
+    f.news(News::Refused { row, lane: lane(1), seal: 0, reason: NackReason::ExpiredHere, current: 0 }).await;
+    let life = f.life("a").await;
+    assert_eq!(
+        (life.state, life.ended_by, life.reason.as_deref()),
+        (State::Dead, Voucher::Recipient, Some("expired_here"))
+    );
+}
+
+#[tokio::test]
+async fn a_receipt_marks_a_row_delivered_in_whatever_state_it_is() {
+    let f = Fixture::new().await;
+    for id in ["pending", "done", "dead"] {
+        f.accept(send(id, 1)).await;
+    }
+    f.accepted_by_broker("done").await;
+    f.news(News::Ended { row: f.row("dead").await, reason: "expired" }).await;
+    for id in ["pending", "done", "dead"] {
+        f.news(News::Delivered { row: f.row(id).await }).await;
+        let life = f.life(id).await;
+        assert!(
+            life.delivered_at.is_some() && life.state == State::Done && life.ended_at.is_none(),
+            "{id}: {life:?}"
+        );
+    }
+    // Nothing that comes after can take it back.
+    let row = f.row("done").await;
+    f.news(News::Refused { row, lane: lane(1), seal: 9, reason: NackReason::BadSeal, current: 0 }).await;
+    f.news(News::Ended { row, reason: "expired" }).await;
+    assert_eq!(f.life("done").await.state, State::Done);
+}
+
+#[tokio::test]
+async fn only_pending_messages_expire_here_and_their_counters_are_told() {
+    let f = Fixture::new().await;
+    let mut gone = send("gone", 1);
+    gone.expires = Timestamp::from_millis(10);
+    f.writer.accept(vec![gone, send("stays", 1)]).await.unwrap();
+    assert_eq!(f.writer.expire(Timestamp::from_millis(10)).await.unwrap(), 1);
+    assert_eq!(f.life("gone").await.reason.as_deref(), Some("expired"));
+    assert_eq!(f.life("stays").await.state, State::Pending);
+    assert_eq!(outbox::untold(&f.db, lane(1), 2, 10).await.unwrap(), [1]);
+    let told = News::Told { lane: lane(1), ranges: vec![CounterRange::new(1, 1).unwrap()] };
+    f.news(told).await;
+    assert!(outbox::untold(&f.db, lane(1), 2, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn pending_lanes_are_found_again_after_a_kill() {
+    let f = Fixture::new().await;
+    let mut urgent = send("urgent", 1);
+    urgent.lane = OutLane { priority: Priority::Now, ..lane(3) };
+    let mut other = send("other", 1);
+    other.lane = lane(2);
+    f.writer.accept(vec![send("a", 1), send("b", 1), other, urgent]).await.unwrap();
+    f.accepted_by_broker("other").await;
+    let f = f.killed_and_restarted().await;
+    let mut db = f.db.acquire().await.unwrap();
+    let lanes = outbox::pending_lanes(&mut db).await.unwrap();
+    assert_eq!(lanes, [OutLane { priority: Priority::Now, ..lane(3) }, lane(1)], "most urgent first");
+    let rows = outbox::pending(&f.db, lane(1), 0, 10).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.client_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn a_redelivery_is_stored_once_and_answered_the_same_way() {
+    let f = Fixture::new().await;
+    let first = f.receive(vec![item("a", 1), item("a", 1)]).await;
+    // The same id with other content: its receipt must not be what the sender of that content expects.
+    let mut other = item("a", 1);
+    other.new.receipt = Receipt::from_bytes([99; 16]);
+    let again = f.receive(vec![other]).await;
+    let receipt = Stored::Received(Receipt::from_bytes([1; 16]));
+    assert_eq!((first, again), (vec![receipt, receipt], vec![receipt]));
+    assert_eq!(f.shown().await, [("a".to_owned(), false)]);
+    let f = f.killed_and_restarted().await;
+    assert_eq!(f.receive(vec![item("a", 1)]).await, [receipt]);
+    assert_eq!(f.shown().await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_expired_message_is_refused_unless_it_is_stored_already() {
+    let f = Fixture::new().await;
+    let expired = |id, counter| ReceivedItem { expired: true, ..item(id, counter) };
+    assert_eq!(f.receive(vec![expired("a", 1)]).await, [Stored::Expired]);
+    f.receive(vec![item("b", 1)]).await;
+    assert!(matches!(f.receive(vec![expired("b", 1)]).await[..], [Stored::Received(_)]));
+    assert_eq!(f.shown().await.len(), 1);
+}
+
+#[tokio::test]
+async fn messages_are_shown_in_lane_order_whatever_order_they_come_in_also_across_a_kill() {
+    let f = Fixture::new().await;
+    f.receive(vec![item("c", 3), item("b", 2)]).await;
+    assert!(f.shown().await.is_empty() && f.signals.is_gapped());
+    let f = f.killed_and_restarted().await;
+    f.receive(vec![item("d", 4), item("a", 1), item("e", 5)]).await;
+    let order: Vec<String> = f.shown().await.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(order, ["a", "b", "c", "d", "e"]);
+    assert!(!f.signals.is_gapped());
+}
+
+#[tokio::test]
+async fn an_overdue_message_is_passed_over_then_shown_late() {
+    let f = Fixture::new().await;
+    f.receive(vec![item("a", 1), item("c", 3)]).await;
+    f.writer.pass_over(Instant::now()).await.unwrap();
+    f.receive(vec![item("b", 2), item("d", 4)]).await;
+    let shown = f.shown().await;
+    let expected = [("a", false), ("c", false), ("b", true), ("d", false)];
+    assert_eq!(shown, expected.map(|(id, late)| (id.to_owned(), late)));
+}
+
+#[tokio::test]
+async fn a_counter_seen_under_another_id_is_mail_all_the_same() {
+    let f = Fixture::new().await;
+    f.receive(vec![item("a", 1), item("again", 1)]).await;
+    assert_eq!(f.shown().await, [("a".to_owned(), false), ("again".to_owned(), true)]);
+}
+
+#[tokio::test]
+async fn cursors_are_never_given_twice_and_reading_marks_once() {
+    let f = Fixture::new().await;
+    f.receive(vec![item("a", 1), item("b", 2)]).await;
+    assert_eq!(f.writer.read(vec![1, 1, 7]).await.unwrap(), 1);
+    assert_eq!(f.writer.read_through(2, Some(String::new())).await.unwrap(), 1);
+    assert_eq!(f.writer.read_through(2, None).await.unwrap(), 0);
+    let f = f.killed_and_restarted().await;
+    f.receive(vec![item("c", 3)]).await;
+    let filter =
+        Filter { after: 2, app: Some(String::new()), from: None, thread: None, unread: true, limit: 10 };
+    let items = inbox::list(&f.db, &filter).await.unwrap();
+    assert_eq!(items.iter().map(|item| item.cursor).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn counters_become_ranges() {
+    let shown: Vec<_> =
+        ranges(&[9, 8, 5, 3, 2, 1]).iter().map(|range| (range.first(), range.last())).collect();
+    assert_eq!(shown, [(8, 9), (5, 5), (1, 3)]);
+}
