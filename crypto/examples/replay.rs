@@ -17,10 +17,7 @@ use waxwing_crypto::{Digest, Result, SealingKey, SigningKey, Timestamp};
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 fn main() -> Result<()> {
-    let members = std::env::args()
-        .nth(1)
-        .and_then(|arg| arg.parse().ok())
-        .unwrap_or(10_000);
+    let members = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).unwrap_or(10_000);
     println!(
         "{:>8} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9}",
         "members", "invites", "entries", "log", "replay", "snapshot", "restore"
@@ -31,10 +28,7 @@ fn main() -> Result<()> {
 
 fn report(members: u32, uses: u32) -> Result<()> {
     let log = write(members, uses)?;
-    let bytes: usize = log
-        .iter()
-        .map(|entry| entry.bytes.len() + 64 * entry.signatures.len())
-        .sum();
+    let bytes: usize = log.iter().map(|entry| entry.bytes.len() + 64 * entry.signatures.len()).sum();
     let (roster, replay) = timed(|| Roster::replay(&log));
     let (snapshot, save) = timed(|| Ok(roster.as_ref().map(Roster::snapshot).unwrap_or_default()));
     let snapshot = snapshot?;
@@ -79,36 +73,18 @@ fn write(members: u32, uses: u32) -> Result<Vec<SignedEntry>> {
             let sealing = seed.sealing_key().public()?;
             let state_keys = keys.seal_to(&sealing, &mut rng)?;
             let (key, expires) = (seed.signing_key().public(), NOW.plus(Duration::from_hours(24)));
-            let invite = NewInvite {
-                key,
-                sealing,
-                role: Role::Member,
-                uses,
-                expires,
-                name: None,
-                state_keys,
-            };
+            let invite =
+                NewInvite { key, sealing, role: Role::Member, uses, expires, name: None, state_keys };
             append(Body::Invite(invite), &[&founder])?;
         }
         let key = SigningKey::generate(&mut rng);
         let (member, invite) = (newcomer(&format!("node-{n}"), &key)?, seed.signing_key());
-        append(
-            Body::Join(Join {
-                member,
-                invite: invite.public(),
-            }),
-            &[&invite, &key],
-        )?;
+        append(Body::Join(Join { member, invite: invite.public() }), &[&invite, &key])?;
     }
     Ok(log)
 }
 
 fn newcomer(name: &str, key: &SigningKey) -> Result<NewMember> {
     let sealing = SealingKey::from_seed(&key.reveal_seed()).public()?;
-    Ok(NewMember {
-        name: name.parse()?,
-        signing: key.public(),
-        sealing,
-        host: Digest::from_bytes([0; 32]),
-    })
+    Ok(NewMember { name: name.parse()?, signing: key.public(), sealing, host: Digest::from_bytes([0; 32]) })
 }

@@ -168,11 +168,7 @@ impl FromStr for Name {
         let ok = bytes.len() <= Self::MAX
             && bytes.first().is_some_and(|&b| plain(b))
             && bytes.iter().all(|&b| plain(b) || b == b'-');
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::Malformed("name"))
-        }
+        if ok { Ok(Self(text.to_owned())) } else { Err(Error::Malformed("name")) }
     }
 }
 
@@ -196,11 +192,7 @@ impl FromStr for ClientMessageId {
     fn from_str(text: &str) -> Result<Self> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
         let ok = (1..=Self::MAX).contains(&text.len()) && text.bytes().all(plain);
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::Malformed("client message id"))
-        }
+        if ok { Ok(Self(text.to_owned())) } else { Err(Error::Malformed("client message id")) }
     }
 }
 
@@ -249,10 +241,7 @@ impl Timestamp {
     /// This moment plus a duration; the end of time instead of an overflow.
     #[must_use]
     pub fn plus(self, duration: std::time::Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
     }
 
     /// How long ago `earlier` was; zero if it was not.
@@ -281,11 +270,7 @@ mod tests {
             assert_eq!(good.parse::<ClientMessageId>().unwrap().as_str(), good);
         }
         for bad in ["", "a b", "a/b", "ä", &"x".repeat(129)] {
-            assert_eq!(
-                bad.parse::<ClientMessageId>(),
-                Err(Error::Malformed("client message id")),
-                "{bad:?}"
-            );
+            assert_eq!(bad.parse::<ClientMessageId>(), Err(Error::Malformed("client message id")), "{bad:?}");
         }
     }
 
@@ -297,10 +282,7 @@ mod tests {
         let bin = rmp_serde::to_vec(&id).unwrap();
         assert_eq!(bin[..2], [0xc4, 16], "travels as bin 8");
         assert_eq!(rmp_serde::from_slice::<NodeId>(&bin).unwrap(), id);
-        assert_eq!(
-            serde_json::from_str::<NodeId>(&serde_json::to_string(&id).unwrap()).unwrap(),
-            id
-        );
+        assert_eq!(serde_json::from_str::<NodeId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
         assert!(
             rmp_serde::from_slice::<NodeId>(&rmp_serde::to_vec(&serde_bytes::Bytes::new(&[7; 15])).unwrap())
                 .is_err()

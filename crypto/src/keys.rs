@@ -115,11 +115,7 @@ impl VerifyingKey {
             ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| Error::Malformed("signing key"))?;
         // Decompression accepts non-canonical encodings of y; the round trip refuses them.
         let canonical = key.to_edwards().compress().as_bytes() == bytes;
-        if key.is_weak() || !canonical {
-            Err(Error::Malformed("signing key"))
-        } else {
-            Ok(Self(key))
-        }
+        if key.is_weak() || !canonical { Err(Error::Malformed("signing key")) } else { Ok(Self(key)) }
     }
 
     /// The key as it travels.
@@ -141,10 +137,8 @@ impl VerifyingKey {
 
     /// The id of the node whose *first* signing key this is.
     pub fn node_id(&self) -> NodeId {
-        let digest = Sha256::new()
-            .chain_update(b"waxwing node id v1\0")
-            .chain_update(self.as_bytes())
-            .finalize();
+        let digest =
+            Sha256::new().chain_update(b"waxwing node id v1\0").chain_update(self.as_bytes()).finalize();
         let mut id = [0; NodeId::SIZE];
         id.copy_from_slice(&digest[..NodeId::SIZE]);
         NodeId::from_bytes(id)
@@ -153,11 +147,7 @@ impl VerifyingKey {
 
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "VerifyingKey({})",
-            data_encoding::HEXLOWER.encode(self.as_bytes())
-        )
+        write!(f, "VerifyingKey({})", data_encoding::HEXLOWER.encode(self.as_bytes()))
     }
 }
 
@@ -179,10 +169,7 @@ impl Signature {
     /// # Errors
     /// `Malformed` for any other length.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        bytes
-            .try_into()
-            .map(Self)
-            .map_err(|_| Error::Malformed("signature"))
+        bytes.try_into().map(Self).map_err(|_| Error::Malformed("signature"))
     }
 }
 
@@ -303,10 +290,7 @@ pub struct Signed {
 impl Signed {
     /// Signs `bytes` for one purpose.
     pub fn new(key: &SigningKey, purpose: Purpose, bytes: Vec<u8>) -> Self {
-        Self {
-            signature: key.sign(purpose, &bytes),
-            bytes: bytes.into(),
-        }
+        Self { signature: key.sign(purpose, &bytes), bytes: bytes.into() }
     }
 
     /// The bytes, if the signature holds.

@@ -87,10 +87,7 @@ mod tests {
         let a = Transcript::new(b"t").field(b"ab").field(b"c");
         let b = Transcript::new(b"t").field(b"a").field(b"bc");
         assert_ne!(a.as_bytes(), b.as_bytes());
-        let (none, empty) = (
-            Transcript::new(b"t").optional(None),
-            Transcript::new(b"t").optional(Some(b"")),
-        );
+        let (none, empty) = (Transcript::new(b"t").optional(None), Transcript::new(b"t").optional(Some(b"")));
         assert_ne!(none.as_bytes(), empty.as_bytes());
     }
 }

@@ -47,10 +47,7 @@ impl TryFrom<u8> for Priority {
     type Error = Error;
 
     fn try_from(number: u8) -> Result<Self> {
-        Self::ALL
-            .get(usize::from(number))
-            .copied()
-            .ok_or(Error::Malformed("priority"))
+        Self::ALL.get(usize::from(number)).copied().ok_or(Error::Malformed("priority"))
     }
 }
 
@@ -58,10 +55,7 @@ impl FromStr for Priority {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|p| p.as_str() == text)
-            .ok_or(Error::Malformed("priority"))
+        Self::ALL.into_iter().find(|p| p.as_str() == text).ok_or(Error::Malformed("priority"))
     }
 }
 
@@ -85,8 +79,7 @@ impl<'de> Deserialize<'de> for Priority {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
             let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-            text.parse()
-                .map_err(|_| de::Error::unknown_variant(&text, &["now", "next", "low"]))
+            text.parse().map_err(|_| de::Error::unknown_variant(&text, &["now", "next", "low"]))
         } else {
             Self::try_from(u8::deserialize(deserializer)?).map_err(de::Error::custom)
         }

@@ -146,11 +146,7 @@ impl StateKeys {
             }
             keys.push((epoch, StateKey::from_bytes(key)));
         }
-        if keys.is_empty() {
-            Err(MALFORMED)
-        } else {
-            Ok(Self(keys))
-        }
+        if keys.is_empty() { Err(MALFORMED) } else { Ok(Self(keys)) }
     }
 }
 
@@ -230,9 +226,7 @@ mod tests {
     use super::*;
 
     fn keys(epochs: &[u64]) -> StateKeys {
-        let list = epochs
-            .iter()
-            .map(|&epoch| (epoch, StateKey::from_bytes(&[epoch as u8; 32])));
+        let list = epochs.iter().map(|&epoch| (epoch, StateKey::from_bytes(&[epoch as u8; 32])));
         StateKeys(list.collect())
     }
 
@@ -241,8 +235,7 @@ mod tests {
     }
 
     fn sealed(keys: &StateKeys) -> SealedStateKeys {
-        keys.seal_to(&recipient().public().unwrap(), &mut UnwrapErr(SysRng))
-            .unwrap()
+        keys.seal_to(&recipient().public().unwrap(), &mut UnwrapErr(SysRng)).unwrap()
     }
 
     fn epochs(keys: &StateKeys) -> Vec<u64> {
@@ -263,10 +256,7 @@ mod tests {
     #[test]
     fn nobody_else_opens_them() {
         let sealed = sealed(&keys(&[1]));
-        assert_eq!(
-            sealed.open(&SealingKey::from_seed(&[2; 32])).map(|_| ()),
-            Err(Error::DoesNotOpen)
-        );
+        assert_eq!(sealed.open(&SealingKey::from_seed(&[2; 32])).map(|_| ()), Err(Error::DoesNotOpen));
     }
 
     #[test]
@@ -277,11 +267,7 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at] ^= 1 << (at % 8);
             let changed = SealedStateKeys::from_bytes(changed.into()).unwrap();
-            assert_eq!(
-                changed.open(&recipient()).map(|_| ()),
-                Err(Error::DoesNotOpen),
-                "byte {at}"
-            );
+            assert_eq!(changed.open(&recipient()).map(|_| ()), Err(Error::DoesNotOpen), "byte {at}");
         }
     }
 
@@ -303,10 +289,7 @@ mod tests {
     #[test]
     fn epochs_that_do_not_rise_are_refused_even_from_an_admin() {
         for wrong in [&[2, 1][..], &[1, 1], &[1, 3, 2]] {
-            assert_eq!(
-                sealed(&keys(wrong)).open(&recipient()).map(|_| ()),
-                Err(MALFORMED)
-            );
+            assert_eq!(sealed(&keys(wrong)).open(&recipient()).map(|_| ()), Err(MALFORMED));
         }
     }
 
@@ -327,10 +310,7 @@ mod tests {
             keys.add(epoch, StateKey::from_bytes(&[0; 32])).unwrap();
         }
         let kept = epochs(&keys);
-        assert_eq!(
-            (kept.len(), kept[0], kept[1], keys.newest().0),
-            (StateKeys::MAX, 1, 7, 1_029)
-        );
+        assert_eq!((kept.len(), kept[0], kept[1], keys.newest().0), (StateKeys::MAX, 1, 7, 1_029));
         assert_eq!(epochs(&sealed(&keys).open(&recipient()).unwrap()), kept);
     }
 

@@ -58,15 +58,10 @@ impl StorageKey {
         }
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "HKDF-SHA256 gives up to 8,160 bytes (RFC 5869, 2.3)"
-    )]
+    #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8,160 bytes (RFC 5869, 2.3)")]
     fn child(&self, label: &[u8]) -> Secret {
         let mut child = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(None, &*self.0)
-            .expand(label, &mut *child)
-            .expect("32 bytes");
+        Hkdf::<Sha256>::new(None, &*self.0).expand(label, &mut *child).expect("32 bytes");
         child
     }
 }
@@ -101,10 +96,7 @@ impl StorageKeys {
         out
     }
 
-    #[expect(
-        clippy::expect_used,
-        reason = "values are bounded far below the cipher's 256 GiB"
-    )]
+    #[expect(clippy::expect_used, reason = "values are bounded far below the cipher's 256 GiB")]
     fn seal_in_place(&self, nonce: &[u8], place: &Place<'_>, text: &mut [u8]) -> [u8; 16] {
         let nonce = XNonce::try_from(nonce).expect("24 bytes");
         self.cipher()

@@ -24,10 +24,7 @@ use waxwing_crypto::{Digest, SealingKey, Signature, SigningKey, Timestamp, Verif
 fn the_log_is_as_it_was() {
     let (log, roster) = write_log();
     let entries: Vec<_> = log.iter().map(|(name, entry)| show(name, entry)).collect();
-    let kept = golden(
-        "membership.json",
-        &json!({ "mesh": roster.mesh(), "entries": entries }),
-    );
+    let kept = golden("membership.json", &json!({ "mesh": roster.mesh(), "entries": entries }));
     let read: Vec<_> = kept["entries"].as_array().unwrap().iter().map(read).collect();
     assert_eq!(Roster::replay(&read).unwrap(), roster);
     for (entry, kept) in read.iter().zip(kept["entries"].as_array().unwrap()) {
@@ -40,23 +37,15 @@ fn state_keys_are_as_they_were() {
     let mut keys = StateKeys::found(&mut Seeded::new(1));
     keys.add(2, StateKey::generate(&mut Seeded::new(2))).unwrap();
     let recipient = SealingKey::from_seed(&[3; 32]);
-    let sealed = keys
-        .seal_to(&recipient.public().unwrap(), &mut Seeded::new(4))
-        .unwrap();
-    let shown: Vec<_> = keys
-        .iter()
-        .map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) }))
-        .collect();
+    let sealed = keys.seal_to(&recipient.public().unwrap(), &mut Seeded::new(4)).unwrap();
+    let shown: Vec<_> =
+        keys.iter().map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) })).collect();
     let vector = json!({ "keys": shown, "recipient_seed": hex(&[3; 32]), "sealed": hex(sealed.as_bytes()) });
     let kept = golden("state_keys.json", &vector);
-    let opened = SealedStateKeys::from_bytes(bytes(&kept["sealed"]).into())
-        .unwrap()
-        .open(&recipient)
-        .unwrap();
-    let opened: Vec<_> = opened
-        .iter()
-        .map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) }))
-        .collect();
+    let opened =
+        SealedStateKeys::from_bytes(bytes(&kept["sealed"]).into()).unwrap().open(&recipient).unwrap();
+    let opened: Vec<_> =
+        opened.iter().map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) })).collect();
     assert_eq!(kept["keys"], json!(opened));
 }
 
@@ -65,12 +54,7 @@ fn a_token_is_as_it_was() {
     let mesh = write_log().1.mesh();
     let seed = InviteSeed::from_bytes(&[5; 32]);
     let (signing, sealing) = (seed.signing_key().public(), seed.sealing_key().public().unwrap());
-    let make = |url, pin| {
-        InviteToken::new(url, mesh, seed.clone(), pin)
-            .unwrap()
-            .reveal()
-            .to_string()
-    };
+    let make = |url, pin| InviteToken::new(url, mesh, seed.clone(), pin).unwrap().reveal().to_string();
     let vector = json!({
         "mesh": mesh,
         "seed": hex(&[5; 32]),
@@ -80,10 +64,9 @@ fn a_token_is_as_it_was() {
         "pinned": make("wss://192.0.2.7:7400", Some([6; 32])),
     });
     let kept = golden("token.json", &vector);
-    for (name, url, pin) in [
-        ("public", "wss://broker.example", None),
-        ("pinned", "wss://192.0.2.7:7400", Some(&[6; 32])),
-    ] {
+    for (name, url, pin) in
+        [("public", "wss://broker.example", None), ("pinned", "wss://192.0.2.7:7400", Some(&[6; 32]))]
+    {
         let token: InviteToken = kept[name].as_str().unwrap().parse().unwrap();
         assert_eq!((token.broker_url(), token.mesh(), token.pin()), (url, mesh, pin));
         assert_eq!(token.seed().signing_key().public(), signing);
@@ -94,10 +77,8 @@ fn a_token_is_as_it_was() {
 fn recovery_words_are_as_they_were() {
     let secret = RecoverySecret::generate(&mut Seeded::new(7));
     let key = secret.signing_key().public();
-    let kept = golden(
-        "recovery.json",
-        &json!({ "words": *secret.reveal_words(), "signing": hex(key.as_bytes()) }),
-    );
+    let kept =
+        golden("recovery.json", &json!({ "words": *secret.reveal_words(), "signing": hex(key.as_bytes()) }));
     let read: RecoverySecret = kept["words"].as_str().unwrap().parse().unwrap();
     assert_eq!(read.signing_key().public(), key);
 }
@@ -105,16 +86,10 @@ fn recovery_words_are_as_they_were() {
 #[test]
 fn host_records_are_as_they_were() {
     let key = HostKey::from_bytes([8; 32]);
-    let macs = [
-        ("eth0", [0, 1, 2, 3, 4, 5]),
-        ("docker0", [0x02, 0x42, 0, 0, 0, 1]),
-        ("wlan0", [0, 1, 2, 3, 4, 6]),
-    ];
+    let macs =
+        [("eth0", [0, 1, 2, 3, 4, 5]), ("docker0", [0x02, 0x42, 0, 0, 0, 1]), ("wlan0", [0, 1, 2, 3, 4, 6])];
     let seen = [
-        (
-            "configured",
-            Evidence::new(Some("rack-7"), Some("feedbeef"), macs),
-        ),
+        ("configured", Evidence::new(Some("rack-7"), Some("feedbeef"), macs)),
         ("machine_id", Evidence::new(None, Some("feedbeef"), macs)),
         ("macs", Evidence::new(None, None, macs)),
         ("random", Evidence::new::<&str>(None, None, [])),
@@ -123,20 +98,14 @@ fn host_records_are_as_they_were() {
         let record = HostRecord::observe(evidence, &key, &mut Seeded::new(9));
         json!({ "source": source, "record": record.to_json(), "commitment": record.commitment() })
     });
-    let kept = golden(
-        "host.json",
-        &json!({ "host_key": hex(&[8; 32]), "records": vectors }),
-    );
+    let kept = golden("host.json", &json!({ "host_key": hex(&[8; 32]), "records": vectors }));
     for (kept, (source, evidence)) in kept["records"].as_array().unwrap().iter().zip(&seen) {
         let record = HostRecord::from_json(kept["record"].as_str().unwrap()).unwrap();
         assert_eq!(
             (record.source().as_str(), record.commitment().to_string().into()),
             (*source, kept["commitment"].clone())
         );
-        assert!(matches!(
-            record.judge(evidence, &key),
-            Verdict::Run { updated: None, .. }
-        ));
+        assert!(matches!(record.judge(evidence, &key), Verdict::Run { updated: None, .. }));
     }
 }
 
@@ -165,10 +134,7 @@ impl Log {
         };
         let at = Timestamp::from_millis(1_800_000_000_000);
         let (first, roster) = Roster::found(at, genesis, &key(1)).unwrap();
-        Self {
-            entries: vec![("genesis", first)],
-            roster,
-        }
+        Self { entries: vec![("genesis", first)], roster }
     }
 
     fn append(&mut self, name: &'static str, body: Body, keys: &[&SigningKey]) {
@@ -180,17 +146,8 @@ impl Log {
 
     fn admit(&mut self) {
         let invite = InviteSeed::from_bytes(&[5; 32]).signing_key();
-        let join = |n, name| {
-            Body::Join(Join {
-                member: newcomer(n, name),
-                invite: invite.public(),
-            })
-        };
-        self.append(
-            "invite",
-            Body::Invite(new_invite(invite.public(), None)),
-            &[&key(1)],
-        );
+        let join = |n, name| Body::Join(Join { member: newcomer(n, name), invite: invite.public() });
+        self.append("invite", Body::Invite(new_invite(invite.public(), None)), &[&key(1)]);
         let named = new_invite(key(7).public(), Some("printer"));
         self.append("invite for a name", Body::Invite(named), &[&key(1)]);
         self.append("join", join(2, "alpha"), &[&invite, &key(2)]);
@@ -200,56 +157,25 @@ impl Log {
     fn update(&mut self) {
         let node = key(2).public().node_id();
         let host = |n| Some(Digest::from_bytes([n; 32]));
-        let all = Update {
-            node,
-            signing: Some(key(3).public()),
-            sealing: Some(sealing(3)),
-            host: host(33),
-        };
+        let all = Update { node, signing: Some(key(3).public()), sealing: Some(sealing(3)), host: host(33) };
         self.append("update", Body::Update(all), &[&key(2), &key(3)]);
-        let one = Update {
-            node,
-            signing: None,
-            sealing: None,
-            host: host(34),
-        };
+        let one = Update { node, signing: None, sealing: None, host: host(34) };
         self.append("update of the host", Body::Update(one), &[&key(3)]);
-        self.append(
-            "grant",
-            Body::Grant(Grant {
-                node,
-                role: Role::Admin,
-            }),
-            &[&key(1)],
-        );
-        let epoch = NewEpoch {
-            n: 2,
-            keys: Digest::from_bytes([44; 32]),
-        };
+        self.append("grant", Body::Grant(Grant { node, role: Role::Admin }), &[&key(1)]);
+        let epoch = NewEpoch { n: 2, keys: Digest::from_bytes([44; 32]) };
         self.append("epoch", Body::Epoch(epoch), &[&key(3)]);
     }
 
     fn end(&mut self) {
         let (founder, guest) = (key(1).public().node_id(), key(4).public().node_id());
         self.append("leave", Body::Leave(Leave { node: guest }), &[&key(4)]);
-        let epoch = Some(NewEpoch {
-            n: 3,
-            keys: Digest::from_bytes([45; 32]),
-        });
-        let revoke = Revoke {
-            target: Target::Node(founder),
-            reason: "lost laptop".parse().unwrap(),
-            epoch,
-        };
+        let epoch = Some(NewEpoch { n: 3, keys: Digest::from_bytes([45; 32]) });
+        let revoke = Revoke { target: Target::Node(founder), reason: "lost laptop".parse().unwrap(), epoch };
         self.append("revoke", Body::Revoke(revoke), &[&key(3)]);
         let late = new_invite(key(8).public(), None);
         self.append("late invite", Body::Invite(late), &[&key(3)]);
         let target = Target::Invite(key(8).public());
-        let revoke = Revoke {
-            target,
-            reason: "".parse().unwrap(),
-            epoch: None,
-        };
+        let revoke = Revoke { target, reason: "".parse().unwrap(), epoch: None };
         self.append("revoke of an invite", Body::Revoke(revoke), &[&recovery()]);
         let head = self.roster.head();
         self.append("resume", Body::Resume(Resume { head }), &[&recovery()]);
@@ -270,12 +196,7 @@ fn sealing(n: u8) -> waxwing_crypto::SealingPublicKey {
 
 fn newcomer(n: u8, name: &str) -> NewMember {
     let (name, signing) = (name.parse().unwrap(), key(n).public());
-    NewMember {
-        name,
-        signing,
-        sealing: sealing(n),
-        host: Digest::from_bytes([n; 32]),
-    }
+    NewMember { name, signing, sealing: sealing(n), host: Digest::from_bytes([n; 32]) }
 }
 
 fn state_keys(seed: u8) -> SealedStateKeys {
@@ -296,24 +217,15 @@ fn new_invite(key: VerifyingKey, name: Option<&str>) -> NewInvite {
 }
 
 fn show(name: &str, entry: &SignedEntry) -> Value {
-    let signatures: Vec<_> = entry
-        .signatures
-        .iter()
-        .map(|signature| hex(signature.as_bytes()))
-        .collect();
+    let signatures: Vec<_> = entry.signatures.iter().map(|signature| hex(signature.as_bytes())).collect();
     json!({ "name": name, "bytes": hex(&entry.bytes), "signatures": signatures, "hash": entry.hash() })
 }
 
 fn read(vector: &Value) -> SignedEntry {
     let signatures = vector["signatures"].as_array().unwrap();
-    let signatures = signatures
-        .iter()
-        .map(|signature| Signature::from_bytes(&bytes(signature)).unwrap())
-        .collect();
-    SignedEntry {
-        bytes: bytes(&vector["bytes"]).into(),
-        signatures,
-    }
+    let signatures =
+        signatures.iter().map(|signature| Signature::from_bytes(&bytes(signature)).unwrap()).collect();
+    SignedEntry { bytes: bytes(&vector["bytes"]).into(), signatures }
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -327,17 +239,12 @@ fn bytes(hex: &Value) -> Vec<u8> {
 /// Compares with the file, or writes it; either way, what is in the file now. Every vector in it is text, so equal
 /// values mean equal bytes, whatever order the keys are in.
 fn golden(file: &str, vector: &Value) -> Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(file);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(file);
     if std::env::var_os("WAXWING_BLESS").is_some() {
         std::fs::write(&path, serde_json::to_string_pretty(vector).unwrap() + "\n").unwrap();
     }
     let kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    assert!(
-        kept == *vector,
-        "{file} differs from what is made now:\n{vector:#}"
-    );
+    assert!(kept == *vector, "{file} differs from what is made now:\n{vector:#}");
     kept
 }
 
@@ -371,10 +278,8 @@ impl TryRng for Seeded {
     fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
         for chunk in dst.chunks_mut(32) {
             self.count += 1;
-            let block = Sha256::new()
-                .chain_update([self.seed])
-                .chain_update(self.count.to_be_bytes())
-                .finalize();
+            let block =
+                Sha256::new().chain_update([self.seed]).chain_update(self.count.to_be_bytes()).finalize();
             chunk.copy_from_slice(&block[..chunk.len()]);
         }
         Ok(())

@@ -37,18 +37,11 @@ impl Evidence {
         machine_id: Option<&str>,
         interfaces: impl IntoIterator<Item = (N, [u8; 6])>,
     ) -> Self {
-        let hardware = interfaces
-            .into_iter()
-            .filter(|(name, mac)| is_hardware(name.as_ref(), *mac));
+        let hardware = interfaces.into_iter().filter(|(name, mac)| is_hardware(name.as_ref(), *mac));
         let macs: BTreeSet<_> = hardware.map(|(_, mac)| mac).collect();
         Self {
-            configured: configured
-                .map(str::trim)
-                .filter(|id| !id.is_empty())
-                .map(str::to_owned),
-            machine_id: machine_id
-                .map(|id| id.trim().to_ascii_lowercase())
-                .filter(|id| is_machine_id(id)),
+            configured: configured.map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned),
+            machine_id: machine_id.map(|id| id.trim().to_ascii_lowercase()).filter(|id| is_machine_id(id)),
             macs: macs.into_iter().take(MAX_MACS).collect(),
         }
     }
@@ -56,11 +49,8 @@ impl Evidence {
     pub(super) fn digests(&self, key: &HostKey) -> Digests {
         let configured = self.configured.as_ref();
         let machine_id = self.machine_id.as_ref();
-        let mut macs: Vec<_> = self
-            .macs
-            .iter()
-            .map(|mac| key.digest(b"waxwing host mac v1\0", mac))
-            .collect();
+        let mut macs: Vec<_> =
+            self.macs.iter().map(|mac| key.digest(b"waxwing host mac v1\0", mac)).collect();
         macs.sort_unstable();
         Digests {
             configured: configured.map(|id| key.digest(b"waxwing host configured v1\0", id.as_bytes())),
@@ -73,11 +63,7 @@ impl Evidence {
 impl fmt::Debug for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (configured, machine_id) = (self.configured.is_some(), self.machine_id.is_some());
-        write!(
-            f,
-            "Evidence(configured: {configured}, machine id: {machine_id}, MACs: {})",
-            self.macs.len()
-        )
+        write!(f, "Evidence(configured: {configured}, machine id: {machine_id}, MACs: {})", self.macs.len())
     }
 }
 
@@ -95,9 +81,7 @@ pub fn is_hardware(interface_name: &str, mac: [u8; 6]) -> bool {
     const GROUP: u8 = 0b01;
     const LOCALLY_ADMINISTERED: u8 = 0b10;
     let name = interface_name.trim().to_ascii_lowercase();
-    let loopback = name
-        .strip_prefix("lo")
-        .is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
+    let loopback = name.strip_prefix("lo").is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_digit()))
         || name.starts_with("loopback");
     let assigned = mac != [0; 6] && mac[0] & (GROUP | LOCALLY_ADMINISTERED) == 0;
     let mut prefixes = VIRTUAL.iter().flat_map(|kind| kind.split(' '));
@@ -118,16 +102,7 @@ mod tests {
 
     #[test]
     fn only_interfaces_with_an_assigned_address_are_hardware() {
-        for name in [
-            "eth0",
-            "enp3s0",
-            "wlan0",
-            "en0",
-            "Ethernet 2",
-            "lan0",
-            "local",
-            "bond0",
-        ] {
+        for name in ["eth0", "enp3s0", "wlan0", "en0", "Ethernet 2", "lan0", "local", "bond0"] {
             assert!(is_hardware(name, MAC), "{name}");
         }
         for name in [
@@ -188,11 +163,7 @@ mod tests {
     #[test]
     fn space_and_case_of_a_machine_id_do_not_count() {
         let key = HostKey::from_bytes([1; 32]);
-        let of = |id| {
-            Evidence::new(None, Some(id), std::iter::empty::<(&str, _)>())
-                .digests(&key)
-                .machine_id
-        };
+        let of = |id| Evidence::new(None, Some(id), std::iter::empty::<(&str, _)>()).digests(&key).machine_id;
         assert_eq!(of("4c4c4544-0044"), of(" 4C4C4544-0044\n"));
         assert_ne!(of("4c4c4544-0044"), of("4c4c4544-0045"));
     }
@@ -207,19 +178,13 @@ mod tests {
     #[test]
     fn evidence_prints_no_raw_value() {
         let evidence = Evidence::new(Some("rack-7"), Some("feedbeef"), [("eth0", MAC)]);
-        assert_eq!(
-            format!("{evidence:?}"),
-            "Evidence(configured: true, machine id: true, MACs: 1)"
-        );
+        assert_eq!(format!("{evidence:?}"), "Evidence(configured: true, machine id: true, MACs: 1)");
     }
 
     #[test]
     fn no_more_than_the_lowest_64_addresses_count() {
         let macs = (0..100u8).rev().map(|n| ("eth", [0, 1, 2, 3, 4, n]));
         let evidence = Evidence::new(None, None, macs);
-        assert_eq!(
-            (evidence.macs.len(), evidence.macs.last()),
-            (MAX_MACS, Some(&[0, 1, 2, 3, 4, 63]))
-        );
+        assert_eq!((evidence.macs.len(), evidence.macs.last()), (MAX_MACS, Some(&[0, 1, 2, 3, 4, 63])));
     }
 }

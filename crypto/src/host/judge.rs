@@ -50,21 +50,11 @@ impl HostRecord {
     pub fn judge(&self, evidence: &Evidence, key: &HostKey) -> Verdict {
         let found = evidence.digests(key);
         match self.compare(&found) {
-            Err(cause) => Verdict::Refuse {
-                cause,
-                stored: self.shown(),
-                found: found.shown(),
-            },
+            Err(cause) => Verdict::Refuse { cause, stored: self.shown(), found: found.shown() },
             Ok(_) if found.configured.is_some() && !matches!(self.0, Binding::Configured(_)) => {
-                Verdict::Run {
-                    warning: None,
-                    updated: Self::of(found),
-                }
+                Verdict::Run { warning: None, updated: Self::of(found) }
             }
-            Ok(warning) => Verdict::Run {
-                warning,
-                updated: self.learn(found),
-            },
+            Ok(warning) => Verdict::Run { warning, updated: self.learn(found) },
         }
     }
 
@@ -118,11 +108,7 @@ impl Digests {
 fn show(configured: Option<&Digest>, machine_id: Option<&Digest>, macs: &[Digest]) -> Vec<Shown> {
     let configured = configured.map(|id| Shown::new("configured host id", id));
     let machine_id = machine_id.map(|id| Shown::new("machine id", id));
-    configured
-        .into_iter()
-        .chain(machine_id)
-        .chain(macs.iter().map(|mac| Shown::new("MAC", mac)))
-        .collect()
+    configured.into_iter().chain(machine_id).chain(macs.iter().map(|mac| Shown::new("MAC", mac))).collect()
 }
 
 fn equal(a: &Digest, b: &Digest) -> bool {
@@ -131,9 +117,7 @@ fn equal(a: &Digest, b: &Digest) -> bool {
 
 /// Compares all with all, so that the time does not tell which one matched.
 fn share_one(a: &[Digest], b: &[Digest]) -> bool {
-    a.iter()
-        .flat_map(|a| b.iter().map(move |b| equal(a, b)))
-        .fold(false, |any, equal| any | equal)
+    a.iter().flat_map(|a| b.iter().map(move |b| equal(a, b))).fold(false, |any, equal| any | equal)
 }
 
 /// What an operator is to know though the node runs.

@@ -43,13 +43,7 @@ impl HostRecord {
         })
     }
 
-    pub(super) fn of(
-        Digests {
-            configured,
-            machine_id,
-            macs,
-        }: Digests,
-    ) -> Option<Self> {
+    pub(super) fn of(Digests { configured, machine_id, macs }: Digests) -> Option<Self> {
         match (configured, machine_id) {
             (Some(id), _) => Some(Binding::Configured(id)),
             (None, Some(id)) => Some(Binding::MachineId(id, macs)),
@@ -76,9 +70,8 @@ impl HostRecord {
     /// What stands in the membership log, for people to see when a node moved: SHA-256 over a domain string, the
     /// source and its digests. Other evidence that the record holds beside it does not count.
     pub fn commitment(&self) -> Digest {
-        let hash = Sha256::new()
-            .chain_update(b"waxwing host commitment v1\0")
-            .chain_update(self.source().as_str());
+        let hash =
+            Sha256::new().chain_update(b"waxwing host commitment v1\0").chain_update(self.source().as_str());
         let hash = hash.chain_update(b"\0");
         let digests = match &self.0 {
             Binding::Configured(id) | Binding::MachineId(id, _) | Binding::Random(id) => {
@@ -86,17 +79,12 @@ impl HostRecord {
             }
             Binding::Macs(macs) => macs,
         };
-        let hash = digests
-            .iter()
-            .fold(hash, |hash, digest| hash.chain_update(digest.as_bytes()));
+        let hash = digests.iter().fold(hash, |hash, digest| hash.chain_update(digest.as_bytes()));
         Digest::from_bytes(hash.finalize().into())
     }
 
     /// The record as JSON, to be written to the state folder.
-    #[expect(
-        clippy::expect_used,
-        reason = "a plain struct of text and numbers into memory"
-    )]
+    #[expect(clippy::expect_used, reason = "a plain struct of text and numbers into memory")]
     pub fn to_json(&self) -> String {
         let mut json = Json {
             schema: SCHEMA,
@@ -199,14 +187,7 @@ struct Json {
 
 impl Json {
     fn binding(self) -> Option<Binding> {
-        let Self {
-            schema: _,
-            source,
-            configured,
-            machine_id,
-            mut macs,
-            random,
-        } = self;
+        let Self { schema: _, source, configured, machine_id, mut macs, random } = self;
         macs.sort_unstable();
         macs.dedup();
         if macs.len() > MAX_MACS {

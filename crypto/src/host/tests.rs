@@ -28,24 +28,15 @@ fn judge(stored: &Evidence, now: &Evidence) -> Verdict {
 }
 
 fn run() -> Verdict {
-    Verdict::Run {
-        warning: None,
-        updated: None,
-    }
+    Verdict::Run { warning: None, updated: None }
 }
 
 fn run_as(now: &Evidence) -> Verdict {
-    Verdict::Run {
-        warning: None,
-        updated: Some(record(now)),
-    }
+    Verdict::Run { warning: None, updated: Some(record(now)) }
 }
 
 fn warned(warning: Warning) -> Verdict {
-    Verdict::Run {
-        warning: Some(warning),
-        updated: None,
-    }
+    Verdict::Run { warning: Some(warning), updated: None }
 }
 
 fn cause(verdict: &Verdict) -> Cause {
@@ -66,26 +57,14 @@ fn the_best_evidence_there_is_becomes_the_source() {
     ];
     for (evidence, source) in sources {
         let record = record(&evidence);
-        assert_eq!(
-            (record.source(), record.progress_only()),
-            (source, source == Source::Random)
-        );
+        assert_eq!((record.source(), record.progress_only()), (source, source == Source::Random));
     }
 }
 
 #[test]
 fn machine_id_equal_runs() {
-    assert_eq!(
-        judge(
-            &seen(None, Some("id"), &[A, B]),
-            &seen(None, Some("ID\n"), &[B, A])
-        ),
-        run()
-    );
-    assert_eq!(
-        judge(&seen(None, Some("id"), &[]), &seen(None, Some("id"), &[])),
-        run()
-    );
+    assert_eq!(judge(&seen(None, Some("id"), &[A, B]), &seen(None, Some("ID\n"), &[B, A])), run());
+    assert_eq!(judge(&seen(None, Some("id"), &[]), &seen(None, Some("id"), &[])), run());
 }
 
 #[test]
@@ -95,11 +74,7 @@ fn machine_id_equal_records_changed_macs() {
         assert_eq!(judge(&seen(None, Some("id"), &[A]), &now), run_as(&now));
     }
     let none_now = seen(None, Some("id"), &[]);
-    assert_eq!(
-        judge(&seen(None, Some("id"), &[A]), &none_now),
-        run(),
-        "unseen addresses are not forgotten"
-    );
+    assert_eq!(judge(&seen(None, Some("id"), &[A]), &none_now), run(), "unseen addresses are not forgotten");
 }
 
 #[test]
@@ -111,10 +86,7 @@ fn machine_id_different_refuses_even_with_the_same_macs() {
 #[test]
 fn machine_id_unreadable_runs_with_a_warning_if_a_mac_matches() {
     let now = seen(None, Some("uninitialized"), &[B, C]);
-    assert_eq!(
-        judge(&seen(None, Some("id"), &[A, B]), &now),
-        warned(Warning::MachineIdUnreadable)
-    );
+    assert_eq!(judge(&seen(None, Some("id"), &[A, B]), &now), warned(Warning::MachineIdUnreadable));
 }
 
 #[test]
@@ -142,44 +114,28 @@ fn macs_of_which_one_matches_adopt_a_machine_id() {
 
 #[test]
 fn macs_of_which_none_matches_refuse_whatever_else_there_is() {
-    for now in [
-        seen(None, None, &[C]),
-        seen(None, None, &[]),
-        seen(None, Some("id"), &[C]),
-    ] {
-        assert_eq!(
-            cause(&judge(&seen(None, None, &[A, B]), &now)),
-            Cause::NoMacMatches
-        );
+    for now in [seen(None, None, &[C]), seen(None, None, &[]), seen(None, Some("id"), &[C])] {
+        assert_eq!(cause(&judge(&seen(None, None, &[A, B]), &now)), Cause::NoMacMatches);
     }
 }
 
 #[test]
 fn configured_equal_runs_on_any_machine() {
     let stored = seen(Some("rack-7"), Some("id"), &[A]);
-    for now in [
-        seen(Some(" rack-7\n"), Some("other"), &[B]),
-        seen(Some("rack-7"), None, &[]),
-    ] {
+    for now in [seen(Some(" rack-7\n"), Some("other"), &[B]), seen(Some("rack-7"), None, &[])] {
         assert_eq!(judge(&stored, &now), run());
     }
 }
 
 #[test]
 fn configured_different_refuses_on_the_same_machine() {
-    let verdict = judge(
-        &seen(Some("rack-7"), Some("id"), &[A]),
-        &seen(Some("rack-8"), Some("id"), &[A]),
-    );
+    let verdict = judge(&seen(Some("rack-7"), Some("id"), &[A]), &seen(Some("rack-8"), Some("id"), &[A]));
     assert_eq!(cause(&verdict), Cause::ConfiguredDiffers);
 }
 
 #[test]
 fn configured_missing_refuses_on_the_same_machine() {
-    let verdict = judge(
-        &seen(Some("rack-7"), Some("id"), &[A]),
-        &seen(None, Some("id"), &[A]),
-    );
+    let verdict = judge(&seen(Some("rack-7"), Some("id"), &[A]), &seen(None, Some("id"), &[A]));
     assert_eq!(cause(&verdict), Cause::ConfiguredMissing);
 }
 
@@ -193,27 +149,17 @@ fn random_runs_and_says_that_progress_alone_protects() {
 #[test]
 fn a_configured_id_that_is_new_is_adopted_where_the_node_may_run() {
     let now = seen(Some("rack-7"), Some("id"), &[A]);
-    for stored in [
-        seen(None, Some("id"), &[]),
-        seen(None, None, &[A]),
-        seen(None, None, &[]),
-    ] {
+    for stored in [seen(None, Some("id"), &[]), seen(None, None, &[A]), seen(None, None, &[])] {
         assert_eq!(judge(&stored, &now), run_as(&now));
     }
     let unreadable = seen(Some("rack-7"), None, &[A]);
-    assert_eq!(
-        judge(&seen(None, Some("id"), &[A]), &unreadable),
-        run_as(&unreadable)
-    );
+    assert_eq!(judge(&seen(None, Some("id"), &[A]), &unreadable), run_as(&unreadable));
 }
 
 #[test]
 fn a_configured_id_that_is_new_turns_no_refusal_into_a_run() {
     let now = seen(Some("rack-7"), Some("other"), &[B]);
-    assert_eq!(
-        cause(&judge(&seen(None, Some("id"), &[A]), &now)),
-        Cause::MachineIdDiffers
-    );
+    assert_eq!(cause(&judge(&seen(None, Some("id"), &[A]), &now)), Cause::MachineIdDiffers);
     assert_eq!(cause(&judge(&seen(None, None, &[A]), &now)), Cause::NoMacMatches);
 }
 
@@ -226,27 +172,14 @@ fn another_key_recognises_nothing() {
 
 #[test]
 fn a_refusal_shows_eight_digits_of_both_sides() {
-    let verdict = judge(
-        &seen(None, Some("id"), &[A]),
-        &seen(Some("rack"), Some("other"), &[]),
-    );
-    let Verdict::Refuse { stored, found, .. } = verdict else {
-        panic!("ran")
-    };
+    let verdict = judge(&seen(None, Some("id"), &[A]), &seen(Some("rack"), Some("other"), &[]));
+    let Verdict::Refuse { stored, found, .. } = verdict else { panic!("ran") };
     let shown: Vec<_> = stored.iter().chain(&found).map(ToString::to_string).collect();
     let (kinds, digits): (Vec<_>, Vec<_>) = shown.iter().map(|shown| shown.rsplit_once(' ').unwrap()).unzip();
     assert_eq!(kinds, ["machine id", "MAC", "configured host id", "machine id"]);
-    assert!(
-        digits
-            .iter()
-            .all(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit()))
-    );
+    assert!(digits.iter().all(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit())));
     assert_ne!(digits[0], digits[3]);
-    assert!(
-        serde_json::to_string(&found)
-            .unwrap()
-            .starts_with("[\"configured host id ")
-    );
+    assert!(serde_json::to_string(&found).unwrap().starts_with("[\"configured host id "));
     let verdict = judge(&seen(Some("rack"), None, &[]), &seen(None, None, &[]));
     assert!(matches!(verdict, Verdict::Refuse { found, .. } if found.is_empty()));
 }
@@ -268,10 +201,7 @@ fn a_record_survives_its_json_and_holds_no_raw_value() {
             assert!(!json.contains(raw), "{json}");
         }
         for cut in 0..json.trim_end().len() {
-            assert_eq!(
-                HostRecord::from_json(&json[..cut]),
-                Err(HostRecordError::Malformed)
-            );
+            assert_eq!(HostRecord::from_json(&json[..cut]), Err(HostRecordError::Malformed));
         }
     }
 }
@@ -290,10 +220,7 @@ fn a_record_that_is_not_exactly_one_is_malformed() {
         r#"{"schema":1,"source":"macs","macs":[]}"#.into(),
         r#"{"schema":1,"source":"machine_id"}"#.into(),
         r#"{"schema":1,"source":"other"}"#.into(),
-        format!(
-            r#"{{"schema":1,"source":"machine_id","machine_id":"{}"}}"#,
-            &digest[2..]
-        ),
+        format!(r#"{{"schema":1,"source":"machine_id","machine_id":"{}"}}"#, &digest[2..]),
         format!(r#"{{"schema":1,"source":"machine_id","machine_id":"{digest}","random":"{digest}"}}"#),
         format!(r#"{{"schema":1,"source":"machine_id","machine_id":"{digest}","extra":1}}"#),
         format!(r#"{{"schema":1,"source":"configured","machine_id":"{digest}"}}"#),
@@ -302,11 +229,7 @@ fn a_record_that_is_not_exactly_one_is_malformed() {
         " ".repeat(20_000),
     ];
     for case in cases {
-        assert_eq!(
-            HostRecord::from_json(&case),
-            Err(HostRecordError::Malformed),
-            "{case}"
-        );
+        assert_eq!(HostRecord::from_json(&case), Err(HostRecordError::Malformed), "{case}");
     }
 }
 
@@ -314,10 +237,7 @@ fn a_record_that_is_not_exactly_one_is_malformed() {
 fn a_later_schema_is_told_from_a_broken_file() {
     for schema in [0, 2, u64::MAX] {
         let json = format!(r#"{{"schema":{schema},"source":"tpm","quote":"x"}}"#);
-        assert_eq!(
-            HostRecord::from_json(&json),
-            Err(HostRecordError::UnknownSchema(schema))
-        );
+        assert_eq!(HostRecord::from_json(&json), Err(HostRecordError::UnknownSchema(schema)));
     }
 }
 

@@ -222,11 +222,7 @@ impl FromStr for Reason {
 
     fn from_str(text: &str) -> Result<Self> {
         let ok = text.len() <= Self::MAX && !text.chars().any(char::is_control);
-        if ok {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::Malformed("reason"))
-        }
+        if ok { Ok(Self(text.to_owned())) } else { Err(Error::Malformed("reason")) }
     }
 }
 
@@ -238,8 +234,6 @@ impl fmt::Display for Reason {
 
 impl<'de> Deserialize<'de> for Reason {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }

@@ -5,36 +5,14 @@ use crate::membership::roster::Owner;
 use crate::membership::{Invite, Member, NewEpoch, Role, Roster, Standing, Update};
 
 /// The effect of one entry. Numbers are places in the roster's lists.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "moved once; a box would cost an allocation per join"
-)]
+#[expect(clippy::large_enum_variant, reason = "moved once; a box would cost an allocation per join")]
 pub(super) enum Change {
     Invite(Invite),
-    Join {
-        member: Member,
-        invite: usize,
-    },
-    Update {
-        node: usize,
-        update: Update,
-        at: Timestamp,
-        seq: u64,
-    },
-    Grant {
-        node: usize,
-        role: Role,
-    },
-    End {
-        node: usize,
-        standing: Standing,
-        epoch: Option<NewEpoch>,
-        seq: u64,
-    },
-    RevokeInvite {
-        invite: usize,
-        epoch: Option<NewEpoch>,
-    },
+    Join { member: Member, invite: usize },
+    Update { node: usize, update: Update, at: Timestamp, seq: u64 },
+    Grant { node: usize, role: Role },
+    End { node: usize, standing: Standing, epoch: Option<NewEpoch>, seq: u64 },
+    RevokeInvite { invite: usize, epoch: Option<NewEpoch> },
     Epoch(NewEpoch),
     Resume,
 }
@@ -43,9 +21,7 @@ impl Roster {
     pub(super) fn change(&mut self, change: Change) {
         match change {
             Change::Invite(invite) => {
-                self.index
-                    .keys
-                    .insert(*invite.key.as_bytes(), Owner::Invite(self.invites.len()));
+                self.index.keys.insert(*invite.key.as_bytes(), Owner::Invite(self.invites.len()));
                 self.invites.push(invite);
             }
             Change::Join { member, invite } => {
@@ -53,19 +29,9 @@ impl Roster {
                 self.index.add(self.nodes.len(), &member);
                 self.nodes.push(member);
             }
-            Change::Update {
-                node,
-                update,
-                at,
-                seq,
-            } => self.update(node, update, at, seq),
+            Change::Update { node, update, at, seq } => self.update(node, update, at, seq),
             Change::Grant { node, role } => self.grant(node, role),
-            Change::End {
-                node,
-                standing,
-                epoch,
-                seq,
-            } => {
+            Change::End { node, standing, epoch, seq } => {
                 self.end(node, standing, seq);
                 self.begin_epoch(epoch);
             }

@@ -19,21 +19,8 @@ enum Author {
 impl Roster {
     /// The roster after a genesis with this hash.
     pub(super) fn begin(hash: Digest, entry: Entry) -> Result<Self, Rule> {
-        let Entry {
-            mesh,
-            seq,
-            prev,
-            at,
-            signers,
-            body,
-        } = entry;
-        let Body::Genesis(Genesis {
-            name,
-            founder,
-            recovery,
-            state_keys: _,
-        }) = body
-        else {
+        let Entry { mesh, seq, prev, at, signers, body } = entry;
+        let Body::Genesis(Genesis { name, founder, recovery, state_keys: _ }) = body else {
             return Err(Rule::NotGenesis);
         };
         let begins =
@@ -64,20 +51,9 @@ impl Roster {
 
     /// What an entry does, if every rule allows it: its time, and the change to the state.
     pub(super) fn check(&self, entry: Entry) -> Result<(Timestamp, Change), Rule> {
-        let Entry {
-            mesh,
-            seq,
-            prev,
-            at,
-            signers,
-            body,
-        } = entry;
+        let Entry { mesh, seq, prev, at, signers, body } = entry;
         if mesh != self.mesh {
-            return Err(if seq == 1 {
-                Rule::GenesisAgain
-            } else {
-                Rule::OtherMesh
-            });
+            return Err(if seq == 1 { Rule::GenesisAgain } else { Rule::OtherMesh });
         }
         let head = self.head();
         if (seq, prev) != (head.seq + 1, head.hash) {
@@ -122,10 +98,7 @@ impl Roster {
         at: Timestamp,
         seq: u64,
     ) -> Result<Change, Rule> {
-        let Join {
-            member: new,
-            invite: key,
-        } = join;
+        let Join { member: new, invite: key } = join;
         signed_by(signers, &[&key, &new.signing])?;
         let (invite, standing) = self.invite_index(&key)?;
         standing.admits(at)?;
@@ -159,12 +132,7 @@ impl Roster {
         if update.signing.is_none() && update.sealing.is_none() && update.host.is_none() {
             return Err(Rule::NothingChanges);
         }
-        Ok(Change::Update {
-            node,
-            update,
-            at,
-            seq,
-        })
+        Ok(Change::Update { node, update, at, seq })
     }
 
     fn check_grant(&self, grant: Grant, author: Author) -> Result<Change, Rule> {
@@ -173,10 +141,7 @@ impl Roster {
             return Err(Rule::NothingChanges);
         }
         self.admin_remains(node, Some(author))?;
-        Ok(Change::Grant {
-            node,
-            role: grant.role,
-        })
+        Ok(Change::Grant { node, role: grant.role })
     }
 
     fn check_revoke(&self, revoke: &Revoke, author: Author, seq: u64) -> Result<Change, Rule> {
@@ -188,12 +153,7 @@ impl Roster {
             Target::Node(id) => {
                 let node = self.live(id)?;
                 self.admin_remains(node, Some(author))?;
-                Ok(Change::End {
-                    node,
-                    standing: Standing::Revoked,
-                    epoch,
-                    seq,
-                })
+                Ok(Change::End { node, standing: Standing::Revoked, epoch, seq })
             }
             Target::Invite(key) => {
                 let (invite, standing) = self.invite_index(key)?;
@@ -210,12 +170,7 @@ impl Roster {
         self.own(node, signers)?;
         signed_by(signers, &[&self.nodes[node].signing])?;
         self.admin_remains(node, None)?;
-        Ok(Change::End {
-            node,
-            standing: Standing::Left,
-            epoch: None,
-            seq,
-        })
+        Ok(Change::End { node, standing: Standing::Left, epoch: None, seq })
     }
 
     fn check_epoch(&self, epoch: NewEpoch) -> Result<Change, Rule> {
@@ -225,11 +180,7 @@ impl Roster {
 
     /// On one log the head that an admin chose can only be the one it was signed on.
     fn check_resume(&self, resume: Resume) -> Result<Change, Rule> {
-        if resume.head == self.head() {
-            Ok(Change::Resume)
-        } else {
-            Err(Rule::OtherHead)
-        }
+        if resume.head == self.head() { Ok(Change::Resume) } else { Err(Rule::OtherHead) }
     }
 
     /// The admin whose current key, and no other, signed: or the recovery key.
@@ -255,19 +206,13 @@ impl Roster {
 
     /// Tells a node whose keys were replaced, by a copy of it, from a stranger.
     fn own(&self, node: usize, signers: &[VerifyingKey]) -> Result<(), Rule> {
-        let replaced = signers
-            .first()
-            .is_some_and(|key| self.nodes[node].is_former_key(key));
+        let replaced = signers.first().is_some_and(|key| self.nodes[node].is_former_key(key));
         if replaced { Err(Rule::Superseded) } else { Ok(()) }
     }
 
     fn live(&self, id: &NodeId) -> Result<usize, Rule> {
         let node = *self.index.ids.get(id).ok_or(Rule::UnknownNode)?;
-        if self.nodes[node].standing == Standing::Live {
-            Ok(node)
-        } else {
-            Err(Rule::NotLive)
-        }
+        if self.nodes[node].standing == Standing::Live { Ok(node) } else { Err(Rule::NotLive) }
     }
 
     fn invite_index(&self, key: &VerifyingKey) -> Result<(usize, &Invite), Rule> {
@@ -278,47 +223,26 @@ impl Roster {
     }
 
     fn fresh(&self, key: &VerifyingKey) -> Result<(), Rule> {
-        if self.index.keys.contains_key(key.as_bytes()) {
-            Err(Rule::KeyUsed)
-        } else {
-            Ok(())
-        }
+        if self.index.keys.contains_key(key.as_bytes()) { Err(Rule::KeyUsed) } else { Ok(()) }
     }
 
     fn next_epoch(&self, epoch: NewEpoch) -> Result<(), Rule> {
-        if Some(epoch.n) == self.epoch.checked_add(1) {
-            Ok(())
-        } else {
-            Err(Rule::EpochNotNext)
-        }
+        if Some(epoch.n) == self.epoch.checked_add(1) { Ok(()) } else { Err(Rule::EpochNotNext) }
     }
 
     /// Whether the mesh keeps an admin when this member stops being one. Only the recovery key may take the last.
     fn admin_remains(&self, node: usize, author: Option<Author>) -> Result<(), Rule> {
         let last = self.nodes[node].role == Role::Admin && self.index.admins == 1;
-        if last && author != Some(Author::Recovery) {
-            Err(Rule::LastAdmin)
-        } else {
-            Ok(())
-        }
+        if last && author != Some(Author::Recovery) { Err(Rule::LastAdmin) } else { Ok(()) }
     }
 }
 
 fn signed_by(signers: &[VerifyingKey], expected: &[&VerifyingKey]) -> Result<(), Rule> {
-    if signers.iter().eq(expected.iter().copied()) {
-        Ok(())
-    } else {
-        Err(Rule::WrongSigners)
-    }
+    if signers.iter().eq(expected.iter().copied()) { Ok(()) } else { Err(Rule::WrongSigners) }
 }
 
 fn member(new: NewMember, role: Role, invite: Option<VerifyingKey>, at: Timestamp, seq: u64) -> Member {
-    let NewMember {
-        name,
-        signing,
-        sealing,
-        host,
-    } = new;
+    let NewMember { name, signing, sealing, host } = new;
     Member {
         id: signing.node_id(),
         name,

@@ -42,10 +42,7 @@ impl SignedEntry {
     /// since the bytes name the keys that made them: equal hashes mean equal effects, and one key cannot make two
     /// entries of one.
     pub fn hash(&self) -> Digest {
-        let digest = Sha256::new()
-            .chain_update(b"waxwing entry v1\0")
-            .chain_update(&self.bytes)
-            .finalize();
+        let digest = Sha256::new().chain_update(b"waxwing entry v1\0").chain_update(&self.bytes).finalize();
         Digest::from_bytes(digest.into())
     }
 
@@ -59,11 +56,7 @@ impl SignedEntry {
         }
         let mut rest = &self.bytes[..];
         let entry = rmp_serde::from_read(&mut rest).map_err(|_| Error::Malformed("entry"))?;
-        if rest.is_empty() {
-            Ok(entry)
-        } else {
-            Err(Error::Malformed("entry"))
-        }
+        if rest.is_empty() { Ok(entry) } else { Err(Error::Malformed("entry")) }
     }
 
     /// Reads the bytes and checks that each key they name has signed them. Whether those are the right keys is for
@@ -80,10 +73,7 @@ impl SignedEntry {
         for (key, signature) in entry.signers.iter().zip(&self.signatures) {
             key.verify(Purpose::Membership, &self.bytes, signature)?;
         }
-        Ok(Verified {
-            hash: self.hash(),
-            entry,
-        })
+        Ok(Verified { hash: self.hash(), entry })
     }
 }
 
@@ -128,19 +118,9 @@ impl Entry {
     )]
     pub fn sign(&self, keys: &[&SigningKey]) -> SignedEntry {
         let signers = keys.iter().map(|key| key.public()).collect();
-        let bytes = rmp_serde::to_vec_named(&Self {
-            signers,
-            ..self.clone()
-        })
-        .expect("encodes");
-        let signatures = keys
-            .iter()
-            .map(|key| key.sign(Purpose::Membership, &bytes))
-            .collect();
-        SignedEntry {
-            bytes: bytes.into(),
-            signatures,
-        }
+        let bytes = rmp_serde::to_vec_named(&Self { signers, ..self.clone() }).expect("encodes");
+        let signatures = keys.iter().map(|key| key.sign(Purpose::Membership, &bytes)).collect();
+        SignedEntry { bytes: bytes.into(), signatures }
     }
 }
 
@@ -163,11 +143,7 @@ fn one_or_two<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Verifyin
                     return Err(de::Error::invalid_length(keys.len(), &self));
                 }
             }
-            if keys.is_empty() {
-                Err(de::Error::invalid_length(0, &self))
-            } else {
-                Ok(keys)
-            }
+            if keys.is_empty() { Err(de::Error::invalid_length(0, &self)) } else { Ok(keys) }
         }
     }
 

@@ -43,28 +43,8 @@ pub struct Invite {
 
 impl Invite {
     pub(crate) fn new(new: NewInvite, maker: Option<NodeId>, made_at: Timestamp, seq: u64) -> Self {
-        let NewInvite {
-            key,
-            sealing,
-            role,
-            uses,
-            expires,
-            name,
-            state_keys: _,
-        } = new;
-        Self {
-            key,
-            sealing,
-            role,
-            uses,
-            used: 0,
-            expires,
-            name,
-            maker,
-            made_at,
-            seq,
-            revoked: false,
-        }
+        let NewInvite { key, sealing, role, uses, expires, name, state_keys: _ } = new;
+        Self { key, sealing, role, uses, used: 0, expires, name, maker, made_at, seq, revoked: false }
     }
 
     /// Whether somebody may still join by it at this moment, on the broker's clock.
@@ -89,11 +69,7 @@ impl Invite {
     /// # Errors
     /// `NotInvitedName` if it is for another name.
     pub fn admits_name(&self, name: &Name) -> Result<(), Rule> {
-        if self.name.as_ref().is_none_or(|only| only == name) {
-            Ok(())
-        } else {
-            Err(Rule::NotInvitedName)
-        }
+        if self.name.as_ref().is_none_or(|only| only == name) { Ok(()) } else { Err(Rule::NotInvitedName) }
     }
 }
 
@@ -140,15 +116,10 @@ impl fmt::Debug for InviteSeed {
 }
 
 /// A key for one job out of a secret: HKDF-SHA256 (RFC 5869) without salt, the label as `info`.
-#[expect(
-    clippy::expect_used,
-    reason = "HKDF-SHA256 gives up to 8,160 bytes (RFC 5869, 2.3)"
-)]
+#[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8,160 bytes (RFC 5869, 2.3)")]
 pub(super) fn derive(secret: &Secret, label: &[u8]) -> Secret {
     let mut key = Zeroizing::new([0; 32]);
-    Hkdf::<Sha256>::new(None, &**secret)
-        .expand(label, &mut *key)
-        .expect("32 bytes");
+    Hkdf::<Sha256>::new(None, &**secret).expand(label, &mut *key).expect("32 bytes");
     key
 }
 
@@ -162,21 +133,12 @@ mod tests {
         let (signing, sealing) = (seed.signing_key().reveal_seed(), seed.sealing_key().reveal_seed());
         assert_ne!(signing, sealing);
         assert!(*signing != [5; 32] && *sealing != [5; 32]);
-        assert_eq!(
-            InviteSeed::from_bytes(&[5; 32]).signing_key().public(),
-            seed.signing_key().public()
-        );
-        assert_ne!(
-            InviteSeed::from_bytes(&[6; 32]).signing_key().public(),
-            seed.signing_key().public()
-        );
+        assert_eq!(InviteSeed::from_bytes(&[5; 32]).signing_key().public(), seed.signing_key().public());
+        assert_ne!(InviteSeed::from_bytes(&[6; 32]).signing_key().public(), seed.signing_key().public());
     }
 
     #[test]
     fn a_seed_prints_as_its_type() {
-        assert_eq!(
-            format!("{:?}", InviteSeed::from_bytes(&[5; 32])),
-            "InviteSeed(secret)"
-        );
+        assert_eq!(format!("{:?}", InviteSeed::from_bytes(&[5; 32])), "InviteSeed(secret)");
     }
 }

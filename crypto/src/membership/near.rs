@@ -18,19 +18,13 @@ pub(super) fn names_like<'a>(wanted: &str, names: impl Iterator<Item = &'a Name>
             let most = wanted.len().max(name.as_str().len()).div_ceil(3);
             let apart = wanted.len().abs_diff(name.as_str().len());
             // The difference in length is a lower bound, and spares most of the work.
-            let distance = if apart > most {
-                apart
-            } else {
-                distance(wanted.as_bytes(), name.as_str().as_bytes())
-            };
+            let distance =
+                if apart > most { apart } else { distance(wanted.as_bytes(), name.as_str().as_bytes()) };
             (distance <= most).then_some((distance, name))
         })
         .collect();
     near.sort_unstable();
-    near.into_iter()
-        .take(MOST)
-        .map(|(_, name)| name.clone())
-        .collect()
+    near.into_iter().take(MOST).map(|(_, name)| name.clone()).collect()
 }
 
 /// Levenshtein distance in bytes: the fewest insertions, removals and replacements that turn one into the other.
@@ -54,21 +48,14 @@ mod tests {
 
     fn like(wanted: &str, names: &[&str]) -> Vec<String> {
         let names: Vec<Name> = names.iter().map(|name| name.parse().unwrap()).collect();
-        names_like(wanted, names.iter())
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        names_like(wanted, names.iter()).iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn the_distance_counts_insertions_removals_and_replacements() {
-        for (a, b, expected) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("kitten", "sitting", 3),
-            ("alpha", "alhpa", 2),
-        ] {
+        for (a, b, expected) in
+            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("kitten", "sitting", 3), ("alpha", "alhpa", 2)]
+        {
             assert_eq!(distance(a.as_bytes(), b.as_bytes()), expected, "{a} {b}");
         }
     }

@@ -148,18 +148,9 @@ mod tests {
         assert_eq!(error(words.rsplit_once(' ').unwrap().0), RecoveryError::Count);
         assert_eq!(error(&format!("{words} art")), RecoveryError::Count);
         assert_eq!(error(&"a ".repeat(2_000)), RecoveryError::Count);
-        assert_eq!(
-            error(&words.replace("private dutch", "privates dutch")),
-            RecoveryError::UnknownWord(3)
-        );
-        assert_eq!(
-            error(&words.replace("length", "lengths")),
-            RecoveryError::UnknownWord(24)
-        );
-        assert_eq!(
-            error(&words.replace("hamster diagram", "diagram hamster")),
-            RecoveryError::Checksum
-        );
+        assert_eq!(error(&words.replace("private dutch", "privates dutch")), RecoveryError::UnknownWord(3));
+        assert_eq!(error(&words.replace("length", "lengths")), RecoveryError::UnknownWord(24));
+        assert_eq!(error(&words.replace("hamster diagram", "diagram hamster")), RecoveryError::Checksum);
     }
 
     #[test]

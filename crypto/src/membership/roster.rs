@@ -94,14 +94,7 @@ impl Roster {
     /// later, since the log's time never goes back.
     pub fn entry(&self, at: Timestamp, body: Body) -> Entry {
         let LogHead { seq, hash: prev } = self.head();
-        Entry {
-            mesh: self.mesh,
-            seq: seq + 1,
-            prev,
-            at: at.max(self.at),
-            signers: Vec::new(),
-            body,
-        }
+        Entry { mesh: self.mesh, seq: seq + 1, prev, at: at.max(self.at), signers: Vec::new(), body }
     }
 
     /// The mesh: the first 16 bytes of the genesis entry's hash.
@@ -121,10 +114,7 @@ impl Roster {
 
     /// The newest entry's place.
     pub fn head(&self) -> LogHead {
-        LogHead {
-            seq: self.hashes.len() as u64,
-            hash: self.hashes[self.hashes.len() - 1],
-        }
+        LogHead { seq: self.hashes.len() as u64, hash: self.hashes[self.hashes.len() - 1] }
     }
 
     /// The newest entry's time.
@@ -166,9 +156,7 @@ impl Roster {
 
     /// The live members, in the order in which they joined.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
-        self.nodes
-            .iter()
-            .filter(|member| member.standing == Standing::Live)
+        self.nodes.iter().filter(|member| member.standing == Standing::Live)
     }
 
     /// The live member of this name.
@@ -178,10 +166,7 @@ impl Roster {
 
     /// The last node that had this name and is no member any more: to tell a sender what became of it.
     pub fn former_by_name(&self, name: &Name) -> Option<&Member> {
-        self.nodes
-            .iter()
-            .rev()
-            .find(|member| member.name == *name && member.standing != Standing::Live)
+        self.nodes.iter().rev().find(|member| member.name == *name && member.standing != Standing::Live)
     }
 
     /// The node whose signing key this is, or was before a rotation.
@@ -202,17 +187,12 @@ impl Roster {
     /// # Errors
     /// `NameTaken` if a live member has it.
     pub fn admits_name(&self, name: &Name) -> Result<(), Rule> {
-        if self.index.names.contains_key(name) {
-            Err(Rule::NameTaken)
-        } else {
-            Ok(())
-        }
+        if self.index.names.contains_key(name) { Err(Rule::NameTaken) } else { Ok(()) }
     }
 
     /// What a node is to this mesh.
     pub fn standing(&self, id: &NodeId) -> Standing {
-        self.former(id)
-            .map_or(Standing::Unknown, |member| member.standing)
+        self.former(id).map_or(Standing::Unknown, |member| member.standing)
     }
 
     /// An invite, whether it still admits or not.
@@ -226,9 +206,7 @@ impl Roster {
     /// The invites that admit at this moment, in the order of making: with the members, those who get a slot in a new
     /// epoch's list.
     pub fn open_invites(&self, at: Timestamp) -> impl Iterator<Item = &Invite> {
-        self.invites
-            .iter()
-            .filter(move |invite| invite.admits(at).is_ok())
+        self.invites.iter().filter(move |invite| invite.admits(at).is_ok())
     }
 
     /// The state for safe keeping, so that a start need not replay the log. About 1.5 KiB per member and invite.

@@ -51,12 +51,7 @@ impl InviteToken {
         if !is_plain_url(broker_url.as_bytes()) {
             return Err(Error::Malformed("broker URL"));
         }
-        Ok(Self {
-            broker_url: broker_url.to_owned(),
-            mesh,
-            seed,
-            pin,
-        })
+        Ok(Self { broker_url: broker_url.to_owned(), mesh, seed, pin })
     }
 
     /// Where to dial. Not checked further than that it can be shown.
@@ -110,9 +105,7 @@ impl FromStr for InviteToken {
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let bytes = decode_text(text.trim())?;
         // The checksum is looked at before the layout, which only this version's tokens have.
-        let (body, sum) = bytes
-            .split_last_chunk::<CHECKSUM>()
-            .ok_or(TokenError::Truncated)?;
+        let (body, sum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(TokenError::Truncated)?;
         let whole = checksum(body) == *sum;
         if whole && body.first().is_some_and(|&version| version != VERSION) {
             return Err(TokenError::UnsupportedVersion);
@@ -123,11 +116,7 @@ impl FromStr for InviteToken {
             return Ok(token);
         }
         // Nothing is missing up to the checksum, but part of that may be.
-        Err(if !whole && reader.0.len() < CHECKSUM {
-            TokenError::Truncated
-        } else {
-            TokenError::Damaged
-        })
+        Err(if !whole && reader.0.len() < CHECKSUM { TokenError::Truncated } else { TokenError::Damaged })
     }
 }
 
@@ -150,11 +139,7 @@ pub enum TokenError {
 
 fn decode_text(text: &str) -> Result<Zeroizing<Vec<u8>>, TokenError> {
     let Some(encoded) = text.strip_prefix(PREFIX) else {
-        return Err(if is_later(text) {
-            TokenError::UnsupportedVersion
-        } else {
-            TokenError::NotAToken
-        });
+        return Err(if is_later(text) { TokenError::UnsupportedVersion } else { TokenError::NotAToken });
     };
     if text.len() > InviteToken::MAX_TEXT {
         return Err(TokenError::Damaged);
@@ -169,10 +154,8 @@ fn decode_text(text: &str) -> Result<Zeroizing<Vec<u8>>, TokenError> {
 
 /// Whether this looks like a token of another version: `ww`, digits, `_`.
 fn is_later(text: &str) -> bool {
-    let version = text
-        .strip_prefix("ww")
-        .and_then(|rest| rest.split_once('_'))
-        .map_or("", |(version, _)| version);
+    let version =
+        text.strip_prefix("ww").and_then(|rest| rest.split_once('_')).map_or("", |(version, _)| version);
     (1..=4).contains(&version.len()) && version.bytes().all(|b| b.is_ascii_digit())
 }
 
@@ -181,10 +164,7 @@ fn is_plain_url(url: &[u8]) -> bool {
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM] {
-    let digest = Sha256::new()
-        .chain_update(b"waxwing token v1\0")
-        .chain_update(bytes)
-        .finalize();
+    let digest = Sha256::new().chain_update(b"waxwing token v1\0").chain_update(bytes).finalize();
     [digest[0], digest[1], digest[2], digest[3]]
 }
 
@@ -204,12 +184,7 @@ impl Reader<'_> {
             [1] => Some(*self.array()?),
             [_] => return Err(TokenError::Damaged),
         };
-        Ok(InviteToken {
-            broker_url: broker_url.ok_or(TokenError::Damaged)?,
-            mesh,
-            seed,
-            pin,
-        })
+        Ok(InviteToken { broker_url: broker_url.ok_or(TokenError::Damaged)?, mesh, seed, pin })
     }
 
     fn slice(&mut self, length: usize) -> Result<&[u8], TokenError> {
@@ -265,19 +240,9 @@ mod tests {
 
     #[test]
     fn a_url_is_short_printable_and_there() {
-        for bad in [
-            "",
-            "wss://a b",
-            "wss://ä",
-            "a\n",
-            &"w".repeat(InviteToken::MAX_URL + 1),
-        ] {
-            let made = InviteToken::new(
-                bad,
-                MeshId::from_bytes([7; 16]),
-                InviteSeed::from_bytes(&[5; 32]),
-                None,
-            );
+        for bad in ["", "wss://a b", "wss://ä", "a\n", &"w".repeat(InviteToken::MAX_URL + 1)] {
+            let made =
+                InviteToken::new(bad, MeshId::from_bytes([7; 16]), InviteSeed::from_bytes(&[5; 32]), None);
             assert_eq!(made.map(|_| ()), Err(Error::Malformed("broker URL")));
         }
     }
@@ -287,11 +252,7 @@ mod tests {
         for pin in [None, Some([9; 32])] {
             let text = token("wss://broker.example", pin).reveal();
             for cut in 0..text.len() {
-                let expected = if cut < PREFIX.len() {
-                    TokenError::NotAToken
-                } else {
-                    TokenError::Truncated
-                };
+                let expected = if cut < PREFIX.len() { TokenError::NotAToken } else { TokenError::Truncated };
                 assert_eq!(error(&text[..cut]), expected, "{cut}");
             }
         }
@@ -321,15 +282,7 @@ mod tests {
 
     #[test]
     fn what_does_not_begin_as_a_token_is_none() {
-        for text in [
-            "",
-            "hello",
-            "ww_",
-            "wwx_AAAA",
-            "WW1_AAAA",
-            "https://broker",
-            "ww12345_A",
-        ] {
+        for text in ["", "hello", "ww_", "wwx_AAAA", "WW1_AAAA", "https://broker", "ww12345_A"] {
             assert_eq!(error(text), TokenError::NotAToken, "{text}");
         }
     }
@@ -340,10 +293,7 @@ mod tests {
         assert_eq!(error(&text_of(&[2, 1, 2, 3])), TokenError::UnsupportedVersion);
         let mut later = token("wss://broker.example", None).encode().to_vec();
         later[0] = 2;
-        assert_eq!(
-            error(&(PREFIX.to_owned() + &BASE64URL_NOPAD.encode(&later))),
-            TokenError::Damaged
-        );
+        assert_eq!(error(&(PREFIX.to_owned() + &BASE64URL_NOPAD.encode(&later))), TokenError::Damaged);
     }
 
     #[test]
@@ -355,11 +305,7 @@ mod tests {
             changed[at] = byte;
             error(&text_of(&changed))
         };
-        assert_eq!(
-            with(body.len() - 1, 2),
-            TokenError::Damaged,
-            "neither pinned nor not"
-        );
+        assert_eq!(with(body.len() - 1, 2), TokenError::Damaged, "neither pinned nor not");
         assert_eq!(with(body.len() - 1, 1), TokenError::Truncated, "no pin");
         assert_eq!(with(5, b' '), TokenError::Damaged, "a space in the URL");
         assert_eq!(error(&text_of(&[body, &[0]].concat())), TokenError::Damaged);
@@ -369,9 +315,6 @@ mod tests {
     #[test]
     fn a_token_prints_without_its_seed() {
         let shown = format!("{:?}", token("wss://broker.example", None));
-        assert!(
-            shown.contains("InviteSeed(secret)") && !shown.contains('5'),
-            "{shown}"
-        );
+        assert!(shown.contains("InviteSeed(secret)") && !shown.contains('5'), "{shown}");
     }
 }

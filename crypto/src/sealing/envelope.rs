@@ -35,9 +35,7 @@ impl Envelope {
     /// # Errors
     /// `Malformed` only if encoding fails.
     pub fn encode(&self) -> Result<Bytes> {
-        rmp_serde::to_vec_named(self)
-            .map(Bytes::from)
-            .map_err(|_| Error::Malformed("envelope"))
+        rmp_serde::to_vec_named(self).map(Bytes::from).map_err(|_| Error::Malformed("envelope"))
     }
 
     /// Reads bytes from outside, which their carrier has bounded.
@@ -47,11 +45,7 @@ impl Envelope {
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(bytes));
         let envelope = Self::deserialize(&mut reader).map_err(|_| Error::Malformed("envelope"))?;
-        if reader.position() == bytes.len() as u64 {
-            Ok(envelope)
-        } else {
-            Err(Error::Malformed("envelope"))
-        }
+        if reader.position() == bytes.len() as u64 { Ok(envelope) } else { Err(Error::Malformed("envelope")) }
     }
 }
 

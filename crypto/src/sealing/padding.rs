@@ -70,10 +70,7 @@ mod tests {
     fn padding_costs_12_percent_at_most_and_never_shrinks() {
         for length in 0..70_000 {
             let padded = padme(length);
-            assert!(
-                padded >= length && padded as f64 <= length as f64 * 1.12 + 1.0,
-                "{length} -> {padded}"
-            );
+            assert!(padded >= length && padded as f64 <= length as f64 * 1.12 + 1.0, "{length} -> {padded}");
             assert_eq!(padme(padded), padded, "a class is its own class");
         }
     }

@@ -17,10 +17,7 @@ pub struct PrekeyId(u64);
 impl PrekeyId {
     /// The number after `last` at this time.
     pub fn next(last: Option<Self>, now: Timestamp) -> Self {
-        Self(
-            last.map_or(0, |last| last.0.saturating_add(1))
-                .max(now.as_millis()),
-        )
+        Self(last.map_or(0, |last| last.0.saturating_add(1)).max(now.as_millis()))
     }
 
     /// Takes a number.
@@ -63,17 +60,9 @@ impl Prekey {
         now: Timestamp,
     ) -> Result<(Signed, PrekeySecret)> {
         let secret = SealingKey::generate(rng);
-        let prekey = Self {
-            node,
-            id: PrekeyId::next(last, now),
-            key: secret.public()?,
-            created: now,
-        };
+        let prekey = Self { node, id: PrekeyId::next(last, now), key: secret.public()?, created: now };
         let bytes = rmp_serde::to_vec_named(&prekey).map_err(|_| Error::Malformed("prekey"))?;
-        let secret = PrekeySecret {
-            id: prekey.id,
-            key: secret,
-        };
+        let secret = PrekeySecret { id: prekey.id, key: secret };
         Ok((Signed::new(signing, Purpose::Prekey, bytes), secret))
     }
 
@@ -87,11 +76,7 @@ impl Prekey {
         }
         let bytes = signed.verified(key, Purpose::Prekey)?;
         let prekey: Self = rmp_serde::from_slice(bytes).map_err(|_| Error::Malformed("prekey"))?;
-        if prekey.node == node {
-            Ok(prekey)
-        } else {
-            Err(Error::Malformed("prekey"))
-        }
+        if prekey.node == node { Ok(prekey) } else { Err(Error::Malformed("prekey")) }
     }
 }
 
@@ -118,10 +103,7 @@ impl PrekeySecret {
     /// `Malformed` if it does not have 32 bytes.
     pub fn from_seed(id: PrekeyId, seed: &[u8]) -> Result<Self> {
         let seed = seed.try_into().map_err(|_| Error::Malformed("prekey secret"))?;
-        Ok(Self {
-            id,
-            key: SealingKey::from_seed(seed),
-        })
+        Ok(Self { id, key: SealingKey::from_seed(seed) })
     }
 }
 

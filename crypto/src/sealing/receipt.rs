@@ -139,10 +139,6 @@ impl Nack {
         }
         let bytes = signed.verified(key, Purpose::Nack)?;
         let nack: Self = rmp_serde::from_slice(bytes).map_err(|_| Error::Malformed("nack"))?;
-        if nack.to == to && nack.id == id {
-            Ok(nack)
-        } else {
-            Err(Error::Malformed("nack"))
-        }
+        if nack.to == to && nack.id == id { Ok(nack) } else { Err(Error::Malformed("nack")) }
     }
 }

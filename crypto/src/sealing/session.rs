@@ -99,13 +99,9 @@ impl Opening {
             return Err(Error::Malformed("opening"));
         }
         let enc = <XWing as Kem>::EncappedKey::from_bytes(&opening.enc).map_err(|_| Error::DoesNotOpen)?;
-        let context: AeadCtxR<ChaCha20Poly1305, HkdfSha256, XWing> = hpke::setup_receiver(
-            &OpModeR::Base,
-            &prekey.key.expand()?,
-            &enc,
-            opening.info().as_bytes(),
-        )
-        .map_err(|_| Error::DoesNotOpen)?;
+        let context: AeadCtxR<ChaCha20Poly1305, HkdfSha256, XWing> =
+            hpke::setup_receiver(&OpModeR::Base, &prekey.key.expand()?, &enc, opening.info().as_bytes())
+                .map_err(|_| Error::DoesNotOpen)?;
         let keys = SessionKeys::export(|label, out| context.export(label, out))?;
         Ok(ReceivingSession {
             id: Self::session_id(signed),
@@ -116,11 +112,7 @@ impl Opening {
     }
 
     fn parties(&self) -> Parties {
-        Parties {
-            mesh: self.mesh,
-            from: self.from,
-            to: self.to,
-        }
+        Parties { mesh: self.mesh, from: self.from, to: self.to }
     }
 
     /// HPKE's `info`: a label, and every field but the encapsulation.
@@ -256,12 +248,7 @@ impl SendingSession {
             .encrypt_in_place(&XNonce::from(nonce), aad.as_bytes(), &mut *text)
             .map_err(|_| Error::TooLarge("message"))?;
         let sealed = std::mem::take(&mut *text).into();
-        Ok(Envelope {
-            session: self.id,
-            opening: with_opening.then(|| self.opening.clone()),
-            nonce,
-            sealed,
-        })
+        Ok(Envelope { session: self.id, opening: with_opening.then(|| self.opening.clone()), nonce, sealed })
     }
 }
 
@@ -320,11 +307,7 @@ impl ReceivingSession {
         let mut text = Zeroizing::new(envelope.sealed.to_vec());
         self.keys
             .cipher()
-            .decrypt_in_place(
-                &XNonce::from(envelope.nonce),
-                header.aad(&self.id).as_bytes(),
-                &mut *text,
-            )
+            .decrypt_in_place(&XNonce::from(envelope.nonce), header.aad(&self.id).as_bytes(), &mut *text)
             .map_err(|_| Error::DoesNotOpen)?;
         Plaintext::decode(&text)
     }
@@ -340,9 +323,7 @@ impl ReceivingSession {
             message: *self.keys.message,
             nonce: *self.keys.nonce,
         };
-        rmp_serde::to_vec_named(&stored)
-            .map(Zeroizing::new)
-            .map_err(|_| Error::Malformed("session"))
+        rmp_serde::to_vec_named(&stored).map(Zeroizing::new).map_err(|_| Error::Malformed("session"))
     }
 
     /// Takes a stored session.
@@ -351,16 +332,9 @@ impl ReceivingSession {
     /// `Malformed` if it is none.
     pub fn restore(id: SessionId, bytes: &[u8]) -> Result<Self> {
         let stored: StoredSession = rmp_serde::from_slice(bytes).map_err(|_| Error::Malformed("session"))?;
-        let keys = SessionKeys {
-            message: Zeroizing::new(stored.message),
-            nonce: Zeroizing::new(stored.nonce),
-        };
-        Ok(Self {
-            id,
-            signer: stored.signer,
-            not_after: stored.not_after,
-            keys,
-        })
+        let keys =
+            SessionKeys { message: Zeroizing::new(stored.message), nonce: Zeroizing::new(stored.nonce) };
+        Ok(Self { id, signer: stored.signer, not_after: stored.not_after, keys })
     }
 }
 
@@ -383,10 +357,7 @@ impl SessionKeys {
             export(label, &mut *key).map_err(|_| Error::DoesNotOpen)?;
             Ok(key)
         };
-        Ok(Self {
-            message: key(b"waxwing message key v1")?,
-            nonce: key(b"waxwing nonce key v1")?,
-        })
+        Ok(Self { message: key(b"waxwing message key v1")?, nonce: key(b"waxwing nonce key v1")? })
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
@@ -412,10 +383,7 @@ impl HedgedRng {
     fn new(rng: &mut impl CryptoRng, hedge: &[u8; 32], info: &[u8]) -> Self {
         let mut random = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *random);
-        Self {
-            seed: Zeroizing::new(hmac(hedge, &[&*random, info])),
-            block: 0,
-        }
+        Self { seed: Zeroizing::new(hmac(hedge, &[&*random, info])), block: 0 }
     }
 }
 

@@ -26,19 +26,14 @@ type Tally = BTreeMap<&'static str, [u32; 2]>;
 
 #[test]
 fn the_machine_agrees_with_the_model() {
-    let mut runner = TestRunner::new(ProptestConfig {
-        cases: 96,
-        ..ProptestConfig::default()
-    });
+    let mut runner = TestRunner::new(ProptestConfig { cases: 96, ..ProptestConfig::default() });
     let tally = RefCell::new(Tally::new());
     let steps = proptest::collection::vec(step(), 1..MOST_STEPS);
     if let Err(failure) = runner.run(&steps, |steps| run(&steps, &mut tally.borrow_mut())) {
         panic!("{failure}");
     }
     let tally = tally.into_inner();
-    for kind in [
-        "invite", "join", "update", "grant", "revoke", "leave", "epoch", "resume",
-    ] {
+    for kind in ["invite", "join", "update", "grant", "revoke", "leave", "epoch", "resume"] {
         let [accepted, refused] = tally.get(kind).copied().unwrap_or_default();
         assert!(accepted > 2 && refused > 2, "{kind}: {tally:?}");
     }
@@ -74,11 +69,7 @@ fn run(steps: &[Step], tally: &mut Tally) -> Result<(), TestCaseError> {
         let before = roster.clone();
         let result = roster.apply(&signed);
         prop_assert_eq!(result.is_ok(), expected, "{:?}: {:?}", step, result);
-        let kind = if step.tamper.is_some() {
-            "tampered"
-        } else {
-            step.op.kind()
-        };
+        let kind = if step.tamper.is_some() { "tampered" } else { step.op.kind() };
         tally.entry(kind).or_default()[usize::from(!expected)] += 1;
         if expected {
             model.apply(step);
@@ -98,13 +89,8 @@ fn agree(roster: &Roster, model: &Model, log: &[SignedEntry]) -> Result<(), Test
     prop_assert_eq!(roster.head().seq, log.len() as u64);
     prop_assert_eq!(roster.head().hash, log[log.len() - 1].hash());
     prop_assert_eq!(roster.at().as_millis(), model.at);
-    prop_assert_eq!(
-        (roster.epoch(), roster.wants_epoch()),
-        (model.epoch, model.wants_epoch)
-    );
-    let seen = roster
-        .members()
-        .map(|m| (m.id, m.name.to_string(), m.signing, m.role == Role::Admin));
+    prop_assert_eq!((roster.epoch(), roster.wants_epoch()), (model.epoch, model.wants_epoch));
+    let seen = roster.members().map(|m| (m.id, m.name.to_string(), m.signing, m.role == Role::Admin));
     let told = model.nodes.iter().filter(|node| node.live).map(|node| {
         let (id, signing) = (key(node.first).public().node_id(), key(node.current).public());
         (id, format!("n{}", node.name), signing, node.admin)
@@ -112,12 +98,7 @@ fn agree(roster: &Roster, model: &Model, log: &[SignedEntry]) -> Result<(), Test
     prop_assert_eq!(seen.collect::<Vec<_>>(), told.collect::<Vec<_>>());
     for invite in &model.invites {
         let seen = roster.invite(&key(invite.key).public()).unwrap();
-        prop_assert_eq!(
-            seen.admits(roster.at()).is_ok(),
-            invite.open(model.at),
-            "{:?}",
-            invite
-        );
+        prop_assert_eq!(seen.admits(roster.at()).is_ok(), invite.open(model.at), "{:?}", invite);
     }
     Ok(())
 }

@@ -37,15 +37,7 @@ pub(crate) struct Invite {
 
 impl Invite {
     fn new(key: u8, admin: bool, left: u32, expires: u64, name: Option<u8>) -> Self {
-        Self {
-            key,
-            admin,
-            left,
-            expires,
-            name,
-            maker: None,
-            closed: false,
-        }
+        Self { key, admin, left, expires, name, maker: None, closed: false }
     }
 
     pub(crate) fn open(&self, at: u64) -> bool {
@@ -55,14 +47,7 @@ impl Invite {
 
 impl Model {
     pub(crate) fn found(at: u64) -> Self {
-        let founder = Node {
-            first: 0,
-            current: 0,
-            name: 0,
-            admin: true,
-            live: true,
-            invite: None,
-        };
+        let founder = Node { first: 0, current: 0, name: 0, admin: true, live: true, invite: None };
         Self {
             at,
             epoch: 1,
@@ -82,9 +67,9 @@ impl Model {
         let at = self.at + step.later;
         let by_admin = signers.len() == 1 && self.is_admin(signers[0]);
         match step.op {
-            Op::Invite {
-                key, uses, lifetime, ..
-            } => by_admin && !self.used.contains(&key) && uses > 0 && lifetime > 0,
+            Op::Invite { key, uses, lifetime, .. } => {
+                by_admin && !self.used.contains(&key) && uses > 0 && lifetime > 0
+            }
             Op::Join { key, name, invite } => {
                 let invited = self.invites.iter().find(|i| i.key == invite && i.open(at));
                 signers == [invite, key]
@@ -120,13 +105,7 @@ impl Model {
         let signer = step.signers(self)[0];
         self.at += step.later;
         match step.op {
-            Op::Invite {
-                key,
-                admin,
-                uses,
-                lifetime,
-                name,
-            } => {
+            Op::Invite { key, admin, uses, lifetime, name } => {
                 self.invite(signer, Invite::new(key, admin, uses, self.at + lifetime, name));
             }
             Op::Join { key, name, invite } => self.join(key, name, invite),
@@ -142,10 +121,7 @@ impl Model {
                 self.begin(epoch.is_some());
             }
             Op::RevokeInvite { key, epoch } => {
-                self.invites
-                    .iter_mut()
-                    .filter(|i| i.key == key)
-                    .for_each(|i| i.closed = true);
+                self.invites.iter_mut().filter(|i| i.key == key).for_each(|i| i.closed = true);
                 self.begin(epoch.is_some());
             }
             Op::Leave { node } => {
@@ -158,11 +134,7 @@ impl Model {
     }
 
     fn invite(&mut self, signer: u8, mut invite: Invite) {
-        invite.maker = self
-            .nodes
-            .iter()
-            .find(|node| node.current == signer)
-            .map(|node| node.first);
+        invite.maker = self.nodes.iter().find(|node| node.current == signer).map(|node| node.first);
         self.used.insert(invite.key);
         self.invites.push(invite);
     }
@@ -171,30 +143,16 @@ impl Model {
         let invited = self.invites.iter_mut().find(|i| i.key == invite).unwrap();
         invited.left -= 1;
         let (admin, invite) = (invited.admin, Some(invite));
-        self.nodes.push(Node {
-            first: key,
-            current: key,
-            name,
-            admin,
-            live: true,
-            invite,
-        });
+        self.nodes.push(Node { first: key, current: key, name, admin, live: true, invite });
         self.used.insert(key);
     }
 
     fn is_admin(&self, key: u8) -> bool {
-        key == RECOVERY
-            || self
-                .nodes
-                .iter()
-                .any(|node| node.live && node.admin && node.current == key)
+        key == RECOVERY || self.nodes.iter().any(|node| node.live && node.admin && node.current == key)
     }
 
     fn may_lose(&self, first: u8, signer: u8) -> bool {
-        let others = self
-            .nodes
-            .iter()
-            .any(|node| node.live && node.admin && node.first != first);
+        let others = self.nodes.iter().any(|node| node.live && node.admin && node.first != first);
         others || signer == RECOVERY || self.live(first).is_some_and(|node| !node.admin)
     }
 

@@ -41,44 +41,15 @@ pub(crate) struct Step {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
-    Invite {
-        key: u8,
-        admin: bool,
-        uses: u32,
-        lifetime: u64,
-        name: Option<u8>,
-    },
-    Join {
-        key: u8,
-        name: u8,
-        invite: u8,
-    },
-    Update {
-        node: u8,
-        rotate: Option<u8>,
-        host: bool,
-    },
-    Grant {
-        node: u8,
-        admin: bool,
-    },
-    Revoke {
-        node: u8,
-        epoch: Option<u64>,
-    },
-    RevokeInvite {
-        key: u8,
-        epoch: Option<u64>,
-    },
-    Leave {
-        node: u8,
-    },
-    Epoch {
-        step: u64,
-    },
-    Resume {
-        back: u64,
-    },
+    Invite { key: u8, admin: bool, uses: u32, lifetime: u64, name: Option<u8> },
+    Join { key: u8, name: u8, invite: u8 },
+    Update { node: u8, rotate: Option<u8>, host: bool },
+    Grant { node: u8, admin: bool },
+    Revoke { node: u8, epoch: Option<u64> },
+    RevokeInvite { key: u8, epoch: Option<u64> },
+    Leave { node: u8 },
+    Epoch { step: u64 },
+    Resume { back: u64 },
 }
 
 /// None of these is ever accepted.
@@ -121,14 +92,10 @@ impl Step {
         let node = |n: &mut u8| pick(n, 0..NODES.end, |n| model.live(n).is_some());
         let unused = |n: &mut u8, among| pick(n, among, |n| !model.used.contains(&n));
         let open = |n: &mut u8| {
-            pick(n, INVITES, |n| {
-                model.invites.iter().any(|i| i.key == n && i.open(model.at))
-            });
+            pick(n, INVITES, |n| model.invites.iter().any(|i| i.key == n && i.open(model.at)));
         };
         let unnamed = |n: &mut u8| {
-            pick(n, NAMES, |n| {
-                !model.nodes.iter().any(|node| node.live && node.name == n)
-            });
+            pick(n, NAMES, |n| !model.nodes.iter().any(|node| node.live && node.name == n));
         };
         pick(&mut self.author, 0..NODES.end, |n| {
             n == RECOVERY || model.live(n).is_some_and(|node| node.admin)
@@ -199,42 +166,25 @@ impl Step {
 
     fn body(&self, roster: &Roster, at: Timestamp) -> Body {
         let id = |node: u8| key(node).public().node_id();
-        let epoch = |step: u64| NewEpoch {
-            n: roster.epoch() + step,
-            keys: Digest::from_bytes([4; 32]),
-        };
+        let epoch = |step: u64| NewEpoch { n: roster.epoch() + step, keys: Digest::from_bytes([4; 32]) };
         let revoke = |target, step: Option<u64>| {
-            Body::Revoke(Revoke {
-                target,
-                reason: "test".parse().unwrap(),
-                epoch: step.map(epoch),
-            })
+            Body::Revoke(Revoke { target, reason: "test".parse().unwrap(), epoch: step.map(epoch) })
         };
         match self.op {
-            Op::Invite {
-                key,
-                admin,
-                uses,
-                lifetime,
-                name,
-            } => {
+            Op::Invite { key, admin, uses, lifetime, name } => {
                 let expires = Timestamp::from_millis(at.as_millis() + lifetime);
                 Body::Invite(new_invite(key, admin, uses, expires, name))
             }
-            Op::Join { key: k, name, invite } => Body::Join(Join {
-                member: newcomer(k, name),
-                invite: key(invite).public(),
-            }),
+            Op::Join { key: k, name, invite } => {
+                Body::Join(Join { member: newcomer(k, name), invite: key(invite).public() })
+            }
             Op::Update { node, rotate, host } => Body::Update(Update {
                 node: id(node),
                 signing: rotate.map(|new| key(new).public()),
                 sealing: None,
                 host: host.then(|| Digest::from_bytes([9; 32])),
             }),
-            Op::Grant { node, admin } => Body::Grant(Grant {
-                node: id(node),
-                role: role(admin),
-            }),
+            Op::Grant { node, admin } => Body::Grant(Grant { node: id(node), role: role(admin) }),
             Op::Revoke { node, epoch } => revoke(Target::Node(id(node)), epoch),
             Op::RevokeInvite { key: k, epoch } => revoke(Target::Invite(key(k).public()), epoch),
             Op::Leave { node } => Body::Leave(Leave { node: id(node) }),
@@ -242,9 +192,7 @@ impl Step {
             Op::Resume { back } => {
                 let seq = roster.head().seq.saturating_sub(back);
                 let hash = roster.hash_at(seq).unwrap_or(Digest::from_bytes([0; 32]));
-                Body::Resume(Resume {
-                    head: LogHead { seq, hash },
-                })
+                Body::Resume(Resume { head: LogHead { seq, hash } })
             }
         }
     }
@@ -256,14 +204,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     let tamper = prop_oneof![6 => Just(None), 1 => tamper().prop_map(Some)];
     let sensible = proptest::bool::weighted(0.75);
     (op(), sensible, author, others, 0..4u64, tamper).prop_map(
-        |(op, sensible, author, others, later, tamper)| Step {
-            op,
-            sensible,
-            author,
-            others,
-            later,
-            tamper,
-        },
+        |(op, sensible, author, others, later, tamper)| Step { op, sensible, author, others, later, tamper },
     )
 }
 
@@ -292,11 +233,7 @@ fn op() -> impl Strategy<Value = Op> {
 fn pick(n: &mut u8, among: std::ops::Range<u8>, fits: impl Fn(u8) -> bool) {
     let all = among.clone().chain(among.clone());
     let from = n.saturating_sub(among.start) % (among.end - among.start);
-    *n = all
-        .skip(from.into())
-        .take(among.len())
-        .find(|n| fits(*n))
-        .unwrap_or(*n);
+    *n = all.skip(from.into()).take(among.len()).find(|n| fits(*n)).unwrap_or(*n);
 }
 
 fn tamper() -> impl Strategy<Value = Tamper> {
@@ -319,36 +256,18 @@ pub(crate) fn key(n: u8) -> SigningKey {
 
 pub(crate) fn genesis() -> Genesis {
     let (name, recovery) = ("mesh".parse().unwrap(), key(RECOVERY).public());
-    Genesis {
-        name,
-        founder: newcomer(0, 0),
-        recovery,
-        state_keys: state_keys(),
-    }
+    Genesis { name, founder: newcomer(0, 0), recovery, state_keys: state_keys() }
 }
 
 fn new_invite(k: u8, admin: bool, uses: u32, expires: Timestamp, name: Option<u8>) -> NewInvite {
     let name = name.map(|n| format!("n{n}").parse().unwrap());
     let (key, sealing, state_keys) = (key(k).public(), sealing(), state_keys());
-    NewInvite {
-        key,
-        sealing,
-        role: role(admin),
-        uses,
-        expires,
-        name,
-        state_keys,
-    }
+    NewInvite { key, sealing, role: role(admin), uses, expires, name, state_keys }
 }
 
 fn newcomer(k: u8, name: u8) -> NewMember {
     let (name, signing) = (format!("n{name}").parse().unwrap(), key(k).public());
-    NewMember {
-        name,
-        signing,
-        sealing: sealing(),
-        host: Digest::from_bytes([8; 32]),
-    }
+    NewMember { name, signing, sealing: sealing(), host: Digest::from_bytes([8; 32]) }
 }
 
 fn role(admin: bool) -> Role {
@@ -362,16 +281,9 @@ fn sign(entry: &Entry, signers: &[u8]) -> SignedEntry {
 
 /// A signature by this key, or, if the entry names it, over other bytes.
 fn forge(by: u8, entry: &Entry, signed: &SignedEntry) -> waxwing_crypto::Signature {
-    let other = Entry {
-        seq: entry.seq + 1,
-        ..entry.clone()
-    };
+    let other = Entry { seq: entry.seq + 1, ..entry.clone() };
     let names_it = signed.parse().unwrap().signers[0] == key(by).public();
-    let bytes = if names_it {
-        sign(&other, &[by]).bytes
-    } else {
-        signed.bytes.clone()
-    };
+    let bytes = if names_it { sign(&other, &[by]).bytes } else { signed.bytes.clone() };
     key(by).sign(Purpose::Membership, &bytes)
 }
 

@@ -9,10 +9,7 @@ fn example() -> (Mesh, SignedEntry) {
     let revoke = Revoke {
         target: Target::Node(id(11)),
         reason: "stolen".parse().unwrap(),
-        epoch: Some(NewEpoch {
-            n: 2,
-            keys: digest(5),
-        }),
+        epoch: Some(NewEpoch { n: 2, keys: digest(5) }),
     };
     let signed = sign(&mesh.entry(Body::Revoke(revoke)), &[FOUNDER]);
     mesh.apply(signed.clone()).unwrap();
@@ -22,10 +19,7 @@ fn example() -> (Mesh, SignedEntry) {
 }
 
 fn with_bytes(signed: &SignedEntry, bytes: Vec<u8>) -> SignedEntry {
-    SignedEntry {
-        bytes: bytes.into(),
-        signatures: signed.signatures.clone(),
-    }
+    SignedEntry { bytes: bytes.into(), signatures: signed.signatures.clone() }
 }
 
 #[test]
@@ -37,10 +31,7 @@ fn every_truncation_is_refused() {
     }
     let join = mesh.log[2].clone();
     for cut in (0..join.bytes.len()).step_by(7) {
-        assert_eq!(
-            with_bytes(&join, join.bytes[..cut].to_vec()).parse(),
-            Err(Error::Malformed("entry"))
-        );
+        assert_eq!(with_bytes(&join, join.bytes[..cut].to_vec()).parse(), Err(Error::Malformed("entry")));
     }
 }
 
@@ -79,8 +70,7 @@ fn the_largest_invite_fits_into_an_entry() {
     let mut rng = UnwrapErr(SysRng);
     let mut keys = StateKeys::found(&mut rng);
     for epoch in 2..=StateKeys::MAX as u64 {
-        keys.add(epoch, crate::state_key::StateKey::generate(&mut rng))
-            .unwrap();
+        keys.add(epoch, crate::state_key::StateKey::generate(&mut rng)).unwrap();
     }
     let state_keys = keys.seal_to(&sealing(), &mut rng).unwrap();
     let mut mesh = Mesh::found();
@@ -93,21 +83,13 @@ fn an_unknown_field_or_body_is_refused() {
     let (_, signed) = example();
     let renamed = |from: &str, to: &str| {
         let (from, to) = (from.as_bytes(), to.as_bytes());
-        let found = signed
-            .bytes
-            .windows(from.len())
-            .position(|window| window == from)
-            .unwrap();
+        let found = signed.bytes.windows(from.len()).position(|window| window == from).unwrap();
         let mut bytes = signed.bytes.to_vec();
         bytes[found..found + from.len()].copy_from_slice(to);
         with_bytes(&signed, bytes).parse()
     };
-    for (from, to) in [
-        ("revoke", "invoke"),
-        ("reason", "season"),
-        ("signers", "singers"),
-        ("epoch", "epics"),
-    ] {
+    for (from, to) in [("revoke", "invoke"), ("reason", "season"), ("signers", "singers"), ("epoch", "epics")]
+    {
         assert_eq!(renamed(from, to), Err(Error::Malformed("entry")), "{from}");
     }
 }
@@ -119,18 +101,12 @@ fn an_entry_names_one_or_two_signers() {
     for signers in [&[][..], &[11, 12, 13], &[11, 12, 13, 14]] {
         assert_eq!(sign(&entry, signers).parse(), Err(Error::Malformed("entry")));
     }
-    assert_eq!(
-        sign(&entry, &[11, 12]).parse().unwrap().signers,
-        [public(11), public(12)]
-    );
+    assert_eq!(sign(&entry, &[11, 12]).parse().unwrap().signers, [public(11), public(12)]);
 }
 
 #[test]
 fn a_reason_is_short_and_can_be_shown() {
-    assert_eq!(
-        "ü".repeat(128).parse::<Reason>().unwrap().as_str().len(),
-        Reason::MAX
-    );
+    assert_eq!("ü".repeat(128).parse::<Reason>().unwrap().as_str().len(), Reason::MAX);
     for bad in [&"ü".repeat(129), "a\nb", "\u{1b}[31m", "a\0"] {
         assert_eq!(bad.parse::<Reason>(), Err(Error::Malformed("reason")));
     }
@@ -142,9 +118,6 @@ fn an_entry_survives_its_own_encoding() {
     for signed in mesh.log.iter().chain([&signed]) {
         let wire = rmp_serde::to_vec_named(signed).unwrap();
         assert_eq!(&rmp_serde::from_slice::<SignedEntry>(&wire).unwrap(), signed);
-        assert_eq!(
-            rmp_serde::to_vec_named(&signed.parse().unwrap()).unwrap(),
-            signed.bytes
-        );
+        assert_eq!(rmp_serde::to_vec_named(&signed.parse().unwrap()).unwrap(), signed.bytes);
     }
 }

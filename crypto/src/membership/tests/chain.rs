@@ -8,49 +8,25 @@ use crate::{MeshId, Purpose};
 fn a_genesis_founds_a_mesh_named_by_its_hash() {
     let Mesh { roster, log, .. } = Mesh::found();
     assert_eq!(roster.mesh().as_bytes(), &log[0].hash().as_bytes()[..16]);
-    assert_eq!(
-        (roster.name().as_str(), roster.recovery()),
-        ("mesh", &public(RECOVERY))
-    );
-    assert_eq!(
-        roster.head(),
-        LogHead {
-            seq: 1,
-            hash: log[0].hash()
-        }
-    );
+    assert_eq!((roster.name().as_str(), roster.recovery()), ("mesh", &public(RECOVERY)));
+    assert_eq!(roster.head(), LogHead { seq: 1, hash: log[0].hash() });
     let founder = roster.member(&id(FOUNDER)).unwrap();
-    assert_eq!(
-        (founder.role, founder.name.as_str(), founder.invite),
-        (Role::Admin, "founder", None)
-    );
-    assert_eq!(
-        (roster.epoch(), roster.epoch_keys(), roster.wants_epoch()),
-        (1, None, false)
-    );
+    assert_eq!((founder.role, founder.name.as_str(), founder.invite), (Role::Admin, "founder", None));
+    assert_eq!((roster.epoch(), roster.epoch_keys(), roster.wants_epoch()), (1, None, false));
 }
 
 #[test]
 fn a_genesis_is_signed_by_the_founder_alone() {
     let wrong = Err(Error::NotAllowed(Rule::WrongSigners));
     assert_eq!(Roster::found(at(START), genesis(), &key(3)).map(|_| ()), wrong);
-    assert_eq!(
-        Roster::found(at(START), genesis(), &key(RECOVERY)).map(|_| ()),
-        wrong
-    );
+    assert_eq!(Roster::found(at(START), genesis(), &key(RECOVERY)).map(|_| ()), wrong);
     let entry = Mesh::found().log[0].parse().unwrap();
-    assert_eq!(
-        Roster::genesis(&sign(&entry, &[FOUNDER, RECOVERY])).map(|_| ()),
-        wrong
-    );
+    assert_eq!(Roster::genesis(&sign(&entry, &[FOUNDER, RECOVERY])).map(|_| ()), wrong);
 }
 
 #[test]
 fn the_recovery_key_is_not_the_founders() {
-    let genesis = Genesis {
-        recovery: public(FOUNDER),
-        ..genesis()
-    };
+    let genesis = Genesis { recovery: public(FOUNDER), ..genesis() };
     assert_eq!(
         Roster::found(at(START), genesis, &key(FOUNDER)).map(|_| ()),
         Err(Error::NotAllowed(Rule::KeyUsed))
@@ -71,10 +47,7 @@ fn only_a_genesis_that_is_the_first_and_follows_nothing_begins_a_log() {
     for change in changes {
         let mut entry = first.clone();
         change(&mut entry);
-        assert_eq!(
-            Roster::genesis(&sign(&entry, &[FOUNDER])).map(|_| ()),
-            not_genesis
-        );
+        assert_eq!(Roster::genesis(&sign(&entry, &[FOUNDER])).map(|_| ()), not_genesis);
     }
 }
 
@@ -100,24 +73,13 @@ fn an_entry_continues_the_head_and_nothing_else() {
     for change in changes {
         let mut entry = mesh.entry(body());
         change(&mut entry);
-        assert_eq!(
-            mesh.apply(sign(&entry, &[FOUNDER])),
-            Err(Error::NotAllowed(Rule::NotAtHead))
-        );
+        assert_eq!(mesh.apply(sign(&entry, &[FOUNDER])), Err(Error::NotAllowed(Rule::NotAtHead)));
     }
     for entry in mesh.log.clone().into_iter().skip(1) {
-        assert_eq!(
-            mesh.apply(entry),
-            Err(Error::NotAllowed(Rule::NotAtHead)),
-            "replayed"
-        );
+        assert_eq!(mesh.apply(entry), Err(Error::NotAllowed(Rule::NotAtHead)), "replayed");
     }
     mesh.append(invite(51, |_| ()), &[FOUNDER]);
-    assert_eq!(
-        mesh.apply(late),
-        Err(Error::NotAllowed(Rule::NotAtHead)),
-        "somebody was faster"
-    );
+    assert_eq!(mesh.apply(late), Err(Error::NotAllowed(Rule::NotAtHead)), "somebody was faster");
 }
 
 #[test]
@@ -125,10 +87,7 @@ fn an_entry_of_another_mesh_is_refused() {
     let mut mesh = Mesh::found();
     let mut entry = mesh.entry(invite(50, |_| ()));
     entry.mesh = MeshId::from_bytes([7; 16]);
-    assert_eq!(
-        mesh.apply(sign(&entry, &[FOUNDER])),
-        Err(Error::NotAllowed(Rule::OtherMesh))
-    );
+    assert_eq!(mesh.apply(sign(&entry, &[FOUNDER])), Err(Error::NotAllowed(Rule::OtherMesh)));
 }
 
 #[test]
@@ -137,10 +96,7 @@ fn time_may_stand_still_but_not_go_back() {
     mesh.append(invite(50, |_| ()), &[FOUNDER]);
     let mut entry = mesh.entry(invite(51, |_| ()));
     entry.at = at(START - 1);
-    assert_eq!(
-        mesh.apply(sign(&entry, &[FOUNDER])),
-        Err(Error::NotAllowed(Rule::BackInTime))
-    );
+    assert_eq!(mesh.apply(sign(&entry, &[FOUNDER])), Err(Error::NotAllowed(Rule::BackInTime)));
     // A writer whose clock is behind dates its entry as the head.
     mesh.now = START - 1;
     assert_eq!(mesh.entry(leave(FOUNDER)).at, at(START));
@@ -176,13 +132,7 @@ fn a_signature_that_does_not_hold_is_refused() {
     let mut more = good.clone();
     more.signatures.push(good.signatures[0]);
     assert_eq!(mesh.apply(more), malformed);
-    assert_eq!(
-        mesh.apply(SignedEntry {
-            signatures: vec![],
-            ..good.clone()
-        }),
-        malformed
-    );
+    assert_eq!(mesh.apply(SignedEntry { signatures: vec![], ..good.clone() }), malformed);
     assert_eq!(mesh.apply(good), Ok(()));
 }
 

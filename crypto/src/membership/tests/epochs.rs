@@ -4,18 +4,11 @@ use super::*;
 use crate::membership::{LogHead, NewEpoch, Resume};
 
 fn epoch(n: u64) -> NewEpoch {
-    NewEpoch {
-        n,
-        keys: digest(n as u8),
-    }
+    NewEpoch { n, keys: digest(n as u8) }
 }
 
 fn revoke_with(target: Target, n: u64) -> Body {
-    Body::Revoke(Revoke {
-        target,
-        reason: "lost".parse().unwrap(),
-        epoch: Some(epoch(n)),
-    })
+    Body::Revoke(Revoke { target, reason: "lost".parse().unwrap(), epoch: Some(epoch(n)) })
 }
 
 #[test]
@@ -23,36 +16,21 @@ fn epochs_are_numbered_without_gaps() {
     let mut mesh = Mesh::with_members(11..=11);
     for n in [0, 1, 3, u64::MAX] {
         mesh.refuses(Body::Epoch(epoch(n)), &[FOUNDER], Rule::EpochNotNext);
-        mesh.refuses(
-            revoke_with(Target::Node(id(11)), n),
-            &[FOUNDER],
-            Rule::EpochNotNext,
-        );
+        mesh.refuses(revoke_with(Target::Node(id(11)), n), &[FOUNDER], Rule::EpochNotNext);
     }
     mesh.refuses(Body::Epoch(epoch(2)), &[11], Rule::NotAnAdmin);
     mesh.append(Body::Epoch(epoch(2)), &[FOUNDER]);
-    assert_eq!(
-        (mesh.roster.epoch(), mesh.roster.epoch_keys()),
-        (2, Some(digest(2)))
-    );
+    assert_eq!((mesh.roster.epoch(), mesh.roster.epoch_keys()), (2, Some(digest(2))));
     mesh.append(Body::Epoch(epoch(3)), &[RECOVERY]);
     mesh.append(revoke_with(Target::Node(id(11)), 4), &[FOUNDER]);
-    assert_eq!(
-        (mesh.roster.epoch(), mesh.roster.epoch_keys()),
-        (4, Some(digest(4)))
-    );
+    assert_eq!((mesh.roster.epoch(), mesh.roster.epoch_keys()), (4, Some(digest(4))));
 }
 
 #[test]
 fn an_epoch_is_wanted_after_a_leave_a_resume_and_a_revoke_without_one() {
     let head = Mesh::with_members(11..=11).roster.head();
     let resume = Body::Resume(Resume { head });
-    let ends = [
-        (leave(11), 11),
-        (revoke(11), FOUNDER),
-        (revoke_invite(111), FOUNDER),
-        (resume, FOUNDER),
-    ];
+    let ends = [(leave(11), 11), (revoke(11), FOUNDER), (revoke_invite(111), FOUNDER), (resume, FOUNDER)];
     for (end, signer) in ends {
         let mut mesh = Mesh::with_members(11..=11);
         mesh.append(end, &[signer]);
@@ -70,10 +48,7 @@ fn a_revoke_with_an_epoch_wants_no_other() {
     let mut mesh = Mesh::with_members(11..=13);
     mesh.append(leave(12), &[12]);
     mesh.append(revoke_with(Target::Node(id(11)), 2), &[FOUNDER]);
-    assert!(
-        !mesh.roster.wants_epoch(),
-        "its list leaves out whoever went before, too"
-    );
+    assert!(!mesh.roster.wants_epoch(), "its list leaves out whoever went before, too");
     mesh.append(revoke_with(Target::Invite(public(113)), 3), &[FOUNDER]);
     assert!(!mesh.roster.wants_epoch());
 }
@@ -82,20 +57,11 @@ fn a_revoke_with_an_epoch_wants_no_other() {
 fn a_resume_names_the_head_it_follows() {
     let mut mesh = Mesh::with_members(11..=11);
     let head = mesh.roster.head();
-    let before = LogHead {
-        seq: head.seq - 1,
-        hash: mesh.roster.hash_at(head.seq - 1).unwrap(),
-    };
+    let before = LogHead { seq: head.seq - 1, hash: mesh.roster.hash_at(head.seq - 1).unwrap() };
     let wrong = [
         before,
-        LogHead {
-            seq: head.seq + 1,
-            ..head
-        },
-        LogHead {
-            hash: digest(1),
-            ..head
-        },
+        LogHead { seq: head.seq + 1, ..head },
+        LogHead { hash: digest(1), ..head },
         LogHead { seq: 0, ..head },
     ];
     for head in wrong {

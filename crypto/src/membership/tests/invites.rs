@@ -13,10 +13,7 @@ fn an_invite_admits_as_many_as_it_is_for() {
     let invite = mesh.roster.invite(&public(50)).unwrap();
     assert_eq!((invite.used, invite.maker, invite.seq), (2, Some(id(FOUNDER)), 2));
     let member = mesh.roster.member(&id(12)).unwrap();
-    assert_eq!(
-        (member.role, member.joined_seq, member.invite),
-        (Role::Member, 4, Some(public(50)))
-    );
+    assert_eq!((member.role, member.joined_seq, member.invite), (Role::Member, 4, Some(public(50))));
 }
 
 #[test]
@@ -34,16 +31,8 @@ fn an_invite_admits_until_the_moment_it_expires() {
 #[test]
 fn an_invite_is_born_alive() {
     let mut mesh = Mesh::found();
-    mesh.refuses(
-        invite(50, |invite| invite.expires = at(START)),
-        &[FOUNDER],
-        Rule::InviteExpired,
-    );
-    mesh.refuses(
-        invite(50, |invite| invite.uses = 0),
-        &[FOUNDER],
-        Rule::InviteWithoutUses,
-    );
+    mesh.refuses(invite(50, |invite| invite.expires = at(START)), &[FOUNDER], Rule::InviteExpired);
+    mesh.refuses(invite(50, |invite| invite.uses = 0), &[FOUNDER], Rule::InviteWithoutUses);
 }
 
 #[test]
@@ -145,31 +134,18 @@ fn closes_invites(end: impl FnOnce(&mut Mesh)) {
     mesh.append(invite(54, many), &[RECOVERY]);
     end(&mut mesh);
     for (invite, revoked) in [(50, true), (51, false), (52, true), (53, false), (54, false)] {
-        assert_eq!(
-            mesh.roster.invite(&public(invite)).unwrap().revoked,
-            revoked,
-            "invite {invite}"
-        );
+        assert_eq!(mesh.roster.invite(&public(invite)).unwrap().revoked, revoked, "invite {invite}");
     }
     mesh.refuses(join(13, "n13", 50), &[50, 13], Rule::InviteRevoked);
     mesh.refuses(join(13, "n13", 52), &[52, 13], Rule::InviteRevoked);
     mesh.append(join(13, "n13", 51), &[51, 13]);
-    assert_eq!(
-        mesh.roster.standing(&id(12)),
-        Standing::Live,
-        "whom it let in stays"
-    );
+    assert_eq!(mesh.roster.standing(&id(12)), Standing::Live, "whom it let in stays");
 }
 
 #[test]
 fn of_several_reasons_the_most_final_is_told() {
     let mut mesh = Mesh::with_members(11..=11);
-    let invite = |mesh: &Mesh| {
-        mesh.roster
-            .invite(&public(111))
-            .unwrap()
-            .admits(at(START + LIFETIME))
-    };
+    let invite = |mesh: &Mesh| mesh.roster.invite(&public(111)).unwrap().admits(at(START + LIFETIME));
     assert_eq!(invite(&mesh), Err(Rule::InviteUsedUp));
     mesh.append(revoke_invite(111), &[FOUNDER]);
     assert_eq!(invite(&mesh), Err(Rule::InviteRevoked));

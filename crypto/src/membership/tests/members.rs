@@ -37,15 +37,7 @@ fn standing_tells_live_revoked_left_and_unknown() {
     mesh.append(revoke(11), &[FOUNDER]);
     mesh.append(leave(12), &[12]);
     let standings = [11, 12, 13, 14].map(|n| mesh.roster.standing(&id(n)));
-    assert_eq!(
-        standings,
-        [
-            Standing::Revoked,
-            Standing::Left,
-            Standing::Live,
-            Standing::Unknown
-        ]
-    );
+    assert_eq!(standings, [Standing::Revoked, Standing::Left, Standing::Live, Standing::Unknown]);
     assert!(mesh.roster.member(&id(11)).is_none() && mesh.roster.by_name(&name("n11")).is_none());
     assert_eq!(mesh.roster.former(&id(11)).unwrap().name, name("n11"));
     let names: Vec<_> = mesh.roster.members().map(|member| member.name.as_str()).collect();
@@ -56,14 +48,7 @@ fn standing_tells_live_revoked_left_and_unknown() {
 #[test]
 fn a_rotation_is_signed_by_the_old_key_and_the_new() {
     let mut mesh = Mesh::with_members(11..=12);
-    for signers in [
-        &[11][..],
-        &[61],
-        &[61, 11],
-        &[FOUNDER, 61],
-        &[12, 61],
-        &[RECOVERY, 61],
-    ] {
+    for signers in [&[11][..], &[61], &[61, 11], &[FOUNDER, 61], &[12, 61], &[RECOVERY, 61]] {
         mesh.refuses(rotate(11, 61), signers, Rule::WrongSigners);
     }
     mesh.append(rotate(11, 61), &[11, 61]);
@@ -82,11 +67,7 @@ fn a_replaced_key_speaks_for_nobody() {
     mesh.append(grant(11, Role::Admin), &[FOUNDER]);
     mesh.append(rotate(11, 61), &[11, 61]);
     mesh.refuses(rotate(11, 62), &[11, 62], Rule::Superseded);
-    mesh.refuses(
-        update(11, |update| update.host = Some(digest(1))),
-        &[11],
-        Rule::Superseded,
-    );
+    mesh.refuses(update(11, |update| update.host = Some(digest(1))), &[11], Rule::Superseded);
     mesh.refuses(leave(11), &[11], Rule::Superseded);
     mesh.refuses(invite(50, |_| ()), &[11], Rule::Superseded);
     mesh.append(invite(50, |_| ()), &[61]);
@@ -102,11 +83,7 @@ fn an_update_changes_what_it_names_and_is_signed_by_its_node() {
     for signers in [&[FOUNDER][..], &[RECOVERY], &[11, 61], &[99]] {
         mesh.refuses(move_host(), signers, Rule::WrongSigners);
     }
-    mesh.refuses(
-        update(14, |update| update.host = Some(digest(1))),
-        &[14],
-        Rule::UnknownNode,
-    );
+    mesh.refuses(update(14, |update| update.host = Some(digest(1))), &[14], Rule::UnknownNode);
     mesh.now += 7;
     mesh.append(move_host(), &[11]);
     let member = mesh.roster.member(&id(11)).unwrap();
@@ -133,10 +110,7 @@ fn the_past_remembers_which_key_spoke() {
     let member = mesh.roster.former(&id(11)).unwrap();
     let spoke: Vec<_> = (0..9).map(|seq| member.signing_at(seq).copied()).collect();
     let key = |n| Some(public(n));
-    assert_eq!(
-        spoke,
-        [None, None, None, key(11), key(61), key(61), key(62), None, None]
-    );
+    assert_eq!(spoke, [None, None, None, key(11), key(61), key(61), key(62), None, None]);
 }
 
 #[test]

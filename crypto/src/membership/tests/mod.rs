@@ -36,11 +36,7 @@ struct Mesh {
 impl Mesh {
     fn found() -> Self {
         let (first, roster) = Roster::found(at(START), genesis(), &key(FOUNDER)).unwrap();
-        Self {
-            roster,
-            log: vec![first],
-            now: START,
-        }
+        Self { roster, log: vec![first], now: START }
     }
 
     /// A mesh with members of key 11, 12, ... and names n11, n12, ..., each by an invite of its own: 111, 112, ...
@@ -134,22 +130,12 @@ fn state_keys() -> SealedStateKeys {
 }
 
 fn newcomer(n: u8, name_: &str) -> NewMember {
-    NewMember {
-        name: name(name_),
-        signing: public(n),
-        sealing: sealing(),
-        host: digest(n),
-    }
+    NewMember { name: name(name_), signing: public(n), sealing: sealing(), host: digest(n) }
 }
 
 fn genesis() -> Genesis {
     let (founder, recovery) = (newcomer(FOUNDER, "founder"), public(RECOVERY));
-    Genesis {
-        name: name("mesh"),
-        founder,
-        recovery,
-        state_keys: state_keys(),
-    }
+    Genesis { name: name("mesh"), founder, recovery, state_keys: state_keys() }
 }
 
 /// An invite of key `n` for one member, good for [`LIFETIME`], changed by `change`.
@@ -168,19 +154,11 @@ fn invite(n: u8, change: impl FnOnce(&mut NewInvite)) -> Body {
 }
 
 fn join(n: u8, name: &str, invite: u8) -> Body {
-    Body::Join(Join {
-        member: newcomer(n, name),
-        invite: public(invite),
-    })
+    Body::Join(Join { member: newcomer(n, name), invite: public(invite) })
 }
 
 fn update(n: u8, change: impl FnOnce(&mut Update)) -> Body {
-    let mut update = Update {
-        node: id(n),
-        signing: None,
-        sealing: None,
-        host: None,
-    };
+    let mut update = Update { node: id(n), signing: None, sealing: None, host: None };
     change(&mut update);
     Body::Update(update)
 }
@@ -194,19 +172,11 @@ fn grant(n: u8, role: Role) -> Body {
 }
 
 fn revoke(n: u8) -> Body {
-    Body::Revoke(Revoke {
-        target: Target::Node(id(n)),
-        reason: "lost".parse().unwrap(),
-        epoch: None,
-    })
+    Body::Revoke(Revoke { target: Target::Node(id(n)), reason: "lost".parse().unwrap(), epoch: None })
 }
 
 fn revoke_invite(n: u8) -> Body {
-    Body::Revoke(Revoke {
-        target: Target::Invite(public(n)),
-        reason: "".parse().unwrap(),
-        epoch: None,
-    })
+    Body::Revoke(Revoke { target: Target::Invite(public(n)), reason: "".parse().unwrap(), epoch: None })
 }
 
 fn leave(n: u8) -> Body {
