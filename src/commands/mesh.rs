@@ -1,0 +1,56 @@
+//! `waxwing mesh create`.
+
+use serde::Serialize;
+use waxwing_client::{Name, NodeId};
+use waxwing_node::enroll;
+
+use super::{Context, host_name};
+use crate::cli::MeshCreate;
+use crate::failure::Result;
+use crate::logs;
+
+/// Words of the recovery secret on one line.
+const WORDS_PER_LINE: usize = 6;
+
+#[derive(Serialize)]
+struct Created<'a> {
+    mesh: Name,
+    node: Name,
+    node_id: NodeId,
+    recovery_words: &'a str,
+}
+
+pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<()> {
+    logs::passing(context.verbose);
+    let node = arguments.node.map_or_else(host_name, Ok)?;
+    let create = enroll::Create { mesh: arguments.name, broker: arguments.broker, node };
+    let created = enroll::create(&context.config()?, create).await?;
+    let words = created.recovery_words.reveal();
+    let document = Created {
+        mesh: created.mesh.clone(),
+        node: created.node.clone(),
+        node_id: created.node_id,
+        recovery_words: words,
+    };
+    context.output.print(&document, || {
+        format!(
+            "mesh {} is founded, and this node is {} ({}), its admin",
+            created.mesh, created.node, created.node_id
+        )
+    })?;
+    context.output.note(&recovery(words));
+    context.output.note("next: waxwing node up --foreground");
+    Ok(())
+}
+
+/// The words as they are written down.
+fn recovery(words: &str) -> String {
+    let words: Vec<&str> = words.split(' ').collect();
+    let lines: Vec<String> =
+        words.chunks(WORDS_PER_LINE).map(|line| format!("    {}", line.join(" "))).collect();
+    format!(
+        "\nWrite these {} words down. They can act for the mesh when every admin is lost, and are not shown again:\n\n{}\n",
+        words.len(),
+        lines.join("\n")
+    )
+}

@@ -1,0 +1,163 @@
+//! How a command fails: what happened, why, the next command, and the exit code.
+
+use serde::Serialize;
+use waxwing_client::Error as ClientError;
+use waxwing_client::api::{Problem, ProblemCode};
+
+/// A command's failure, as a person or a program sees it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    /// Stable and machine-readable.
+    code: &'static str,
+    /// The process's exit code.
+    exit: u8,
+    /// What happened, and why.
+    message: String,
+    /// The command or step that mends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    /// The node's own answer, if it refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Box<Problem>>,
+}
+
+/// What a command gives.
+pub(crate) type Result<T, E = Failure> = std::result::Result<T, E>;
+
+impl Failure {
+    /// A wrong argument or configuration.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new("usage", 2, message)
+    }
+
+    /// Something this machine would not do.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new("failed", 1, message)
+    }
+
+    /// What is on the other side, or on this disk, is of another version.
+    pub(crate) fn incompatible(message: impl Into<String>) -> Self {
+        Self::new("incompatible", 5, message)
+    }
+
+    /// Nothing answers.
+    pub(crate) fn unreachable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(code, 6, message)
+    }
+
+    /// Somebody else has what this needs.
+    pub(crate) fn conflict(message: impl Into<String>) -> Self {
+        Self::new("conflict", 8, message)
+    }
+
+    fn new(code: &'static str, exit: u8, message: impl Into<String>) -> Self {
+        Self { code, exit, message: message.into(), hint: None, problem: None }
+    }
+
+    /// The same with the next step.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) const fn exit(&self) -> u8 {
+        self.exit
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    pub(crate) fn next(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClientError::Unreachable { .. } => Self::unreachable("not_running", message)
+                .hint("start the node with `waxwing node up --foreground`"),
+            ClientError::Lost(_) => Self::unreachable("lost", message)
+                .hint("repeat the command; with the same --id a send stays one message"),
+            ClientError::Incompatible(_) => {
+                Self::incompatible(message).hint("use the `waxwing` that started the node")
+            }
+            ClientError::Problem(problem) => Self {
+                code: problem.code.as_str(),
+                exit: exit_code(problem.code),
+                hint: hint(&problem),
+                message,
+                problem: Some(problem),
+            },
+        }
+    }
+}
+
+impl From<waxwing_node::Error> for Failure {
+    fn from(error: waxwing_node::Error) -> Self {
+        Self {
+            code: error.code(),
+            exit: error.exit_code(),
+            message: error.to_string(),
+            hint: error.hint(),
+            problem: None,
+        }
+    }
+}
+
+impl From<waxwing_lab::Error> for Failure {
+    fn from(error: waxwing_lab::Error) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// The exit code of a refusal.
+const fn exit_code(code: ProblemCode) -> u8 {
+    match code {
+        ProblemCode::Malformed
+        | ProblemCode::TtlTooLong
+        | ProblemCode::MeshRequired
+        | ProblemCode::TooLarge
+        | ProblemCode::UnsupportedMediaType => 2,
+        ProblemCode::Forbidden
+        | ProblemCode::NotAdmin
+        | ProblemCode::RevokedRecipient
+        | ProblemCode::MeshStopped => 3,
+        ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => 5,
+        ProblemCode::Offline => 6,
+        ProblemCode::UnknownMesh | ProblemCode::UnknownMessage | ProblemCode::UnknownRecipient => 7,
+        ProblemCode::IdempotencyKeyReused => 8,
+        ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
+    }
+}
+
+/// The next step after a refusal, where there is one.
+fn hint(problem: &Problem) -> Option<String> {
+    let hint = match problem.code {
+        ProblemCode::UnknownRecipient if !problem.near.is_empty() => {
+            return Some(format!("did you mean {}? `waxwing peers` lists all", problem.near.join(", ")));
+        }
+        ProblemCode::UnknownRecipient => "`waxwing peers` lists the members",
+        ProblemCode::MeshRequired => "say which with --mesh; `waxwing node status` lists them",
+        ProblemCode::UnknownMesh | ProblemCode::MeshStopped | ProblemCode::Offline => {
+            "see `waxwing node status`"
+        }
+        ProblemCode::IdempotencyKeyReused => "leave --id out, or take another one",
+        ProblemCode::NotAdmin => "ask an admin; `waxwing peers` shows who is one",
+        ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => "use the `waxwing` that started the node",
+        ProblemCode::Malformed
+        | ProblemCode::TtlTooLong
+        | ProblemCode::Forbidden
+        | ProblemCode::UnknownMessage
+        | ProblemCode::TooLarge
+        | ProblemCode::UnsupportedMediaType
+        | ProblemCode::RevokedRecipient
+        | ProblemCode::Busy
+        | ProblemCode::Internal
+        | ProblemCode::OutboxFull
+        | ProblemCode::DiskFull => return None,
+    };
+    Some(hint.to_owned())
+}

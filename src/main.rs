@@ -1,0 +1,45 @@
+//! The `waxwing` command: parse, dispatch, exit code.
+
+mod cli;
+mod commands;
+mod failure;
+mod logs;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Broker, Cli, Command, Mesh, Node};
+use commands::Context;
+use failure::Result;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let context = Context::new(cli.global);
+    match run(cli.command, &context).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            context.output.failure(&failure);
+            ExitCode::from(failure.exit())
+        }
+    }
+}
+
+async fn run(command: Command, context: &Context) -> Result<()> {
+    match command {
+        Command::Demo => commands::demo::run(context).await,
+        Command::Broker(Broker::Run(arguments)) => commands::broker::run(context, arguments).await,
+        Command::Mesh(Mesh::Create(arguments)) => commands::mesh::create(context, arguments).await,
+        Command::Invite(arguments) => commands::invite::run(context, arguments).await,
+        Command::Join(arguments) => commands::join::run(context, arguments).await,
+        Command::Send(arguments) => commands::send::run(context, arguments).await,
+        Command::Inbox(arguments) => commands::inbox::run(context, arguments).await,
+        Command::Ack(arguments) => commands::ack::run(context, arguments).await,
+        Command::Peers => commands::peers::run(context).await,
+        Command::Node(Node::Up(_)) => commands::node::up(context).await,
+        Command::Node(Node::Status) => commands::node::status(context).await,
+        Command::Node(Node::Version) => commands::node::version(context).await,
+    }
+}

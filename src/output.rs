@@ -1,0 +1,166 @@
+//! Printing: for people, or with `--json` one document with a `schema` number. Data goes to stdout, the rest to stderr.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::Serialize;
+use waxwing_client::Timestamp;
+
+use crate::failure::{Failure, Result};
+
+/// Version of every document that `--json` prints. Fields are only added under the same number.
+const SCHEMA: u32 = 1;
+
+/// Where and how a command prints.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a, T> {
+    schema: u32,
+    #[serde(flatten)]
+    data: &'a T,
+}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    error: &'a Failure,
+}
+
+impl Output {
+    pub(crate) const fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// The command's result: the document, or what people read instead.
+    pub(crate) fn print(self, data: &impl Serialize, people: impl FnOnce() -> String) -> Result<()> {
+        if self.json { self.document(data) } else { write(io::stdout(), &people()) }
+    }
+
+    /// Something beside the data, for people only.
+    pub(crate) fn note(self, text: &str) {
+        if !self.json {
+            // A note that cannot be shown must not fail the command.
+            let _ = write(io::stderr(), text);
+        }
+    }
+
+    /// How the command failed.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let text = if self.json {
+            let document = Document { schema: SCHEMA, data: &Failed { error: failure } };
+            serde_json::to_string(&document).unwrap_or_default()
+        } else {
+            let hint = failure.next().map(|hint| format!("\n{}: {hint}", bold("next")));
+            format!("{}: {}{}", bold("error"), escape(failure.message()), hint.unwrap_or_default())
+        };
+        let _ = write(io::stderr(), &text);
+    }
+
+    fn document(self, data: &impl Serialize) -> Result<()> {
+        let document = Document { schema: SCHEMA, data };
+        let text = serde_json::to_string(&document).map_err(|err| Failure::failed(err.to_string()))?;
+        write(io::stdout(), &text)
+    }
+}
+
+/// Writes a line. A reader that has gone away has read enough.
+fn write(mut to: impl io::Write, text: &str) -> Result<()> {
+    match writeln!(to, "{}", text.trim_end_matches('\n')).and_then(|()| to.flush()) {
+        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(format!("cannot print: {err}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Emphasis on a terminal that wants it.
+fn bold(text: &str) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    if plain || dumb || !io::stderr().is_terminal() {
+        text.to_owned()
+    } else {
+        format!("\x1b[1m{text}\x1b[0m")
+    }
+}
+
+/// A peer's text with everything escaped that could move the cursor, change what stands beside it, or hide: control
+/// characters other than newline and tab, and the marks that turn the direction of writing.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let hides = matches!(c, '\u{200b}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
+        if (c.is_control() && c != '\n' && c != '\t') || turns || hides {
+            // Writing to a string cannot fail.
+            let _ = write!(escaped, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+/// A peer's text that must stay on its line.
+pub(crate) fn inline(text: &str) -> String {
+    escape(text).replace('\n', "\\u{a}").replace('\t', "\\u{9}")
+}
+
+/// A moment as people read it, in UTC.
+pub(crate) fn time(at: Timestamp) -> String {
+    match UNIX_EPOCH.checked_add(Duration::from_millis(at.as_millis())) {
+        // The formatter panics beyond the year 9999.
+        Some(at) if at < UNIX_EPOCH + Duration::from_secs(253_402_300_800) => {
+            humantime::format_rfc3339_seconds(at).to_string()
+        }
+        _ => "the end of time".to_owned(),
+    }
+}
+
+/// Rows in columns, each as wide as its widest cell.
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peers_text_cannot_move_the_cursor_or_turn_the_line() {
+        assert_eq!(escape("a\x1b[2Jb\r\n\tc\u{202e}d\u{7f}"), "a\\u{1b}[2Jb\\u{d}\n\tc\\u{202e}d\\u{7f}");
+        assert_eq!(escape("plain: äöü 漢字 🙂"), "plain: äöü 漢字 🙂");
+    }
+
+    #[test]
+    fn times_are_utc_and_no_time_is_too_late() {
+        assert_eq!(time(Timestamp::from_millis(1_764_547_200_123)), "2025-12-01T00:00:00Z");
+        assert_eq!(time(Timestamp::from_millis(u64::MAX)), "the end of time");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = [vec!["a".into(), "bb".into()], vec!["aaa".into(), "b".into()]];
+        assert_eq!(table(&rows), "a    bb\naaa  b");
+    }
+
+    #[test]
+    fn a_document_carries_its_schema() {
+        let data = serde_json::json!({"x": 1});
+        let document = Document { schema: SCHEMA, data: &data };
+        assert_eq!(serde_json::to_string(&document).unwrap(), r#"{"schema":1,"x":1}"#);
+    }
+}

@@ -1,0 +1,17 @@
+//! Whole-system tests: real processes, a real wire, real disks, and every promise attacked where it could break.
+//!
+//! Each test has a mesh of its own in a temporary folder, on ports the system gives. None sleeps: they wait for
+//! conditions, with deadlines. What apps saw is written down and judged by the one checker of histories.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing where it is")]
+
+mod absence; // Messages wait for a node that is not there, all of them and in order.
+mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
+mod demo; // `waxwing demo` does what the README says.
+mod host; // A node runs on its own host and refuses another, touching nothing.
+mod identity; // One id is one message, however often and by however many it is sent.
+mod kills; // Sender, broker and recipient killed at each step of a message's way.
+mod order; // Nothing overtakes what was refused for the moment.
+mod privacy; // What a broker and a disk can be searched for, and do not have.
+mod receipts; // A receipt counts whenever it comes, and only if it verifies.
+mod support; // What all of these share.
+mod tampering; // A changed, replayed or moved box never reaches an app.

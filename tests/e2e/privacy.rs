@@ -1,0 +1,97 @@
+//! What a broker and a disk can be searched for, and do not have.
+
+use serde_json::json;
+use waxwing_client::api::SendRequest;
+use waxwing_lab::{Lab, Scan};
+
+use crate::support::{Pair, WITHIN};
+
+/// What a message carries that the broker must not learn. Each is long enough not to occur by chance.
+const BODY: &str = "the lamp stays where it is until the tide has turned";
+const META: &str = "metadata-of-the-evening-watch";
+const THREAD: &str = "thread-of-the-evening-watch";
+const APPS: [&str; 2] = ["kingfisher", "nightjar"];
+
+/// A mesh in which enough has happened: messages both ways, kills, restarts, refusals, and everything read.
+async fn busy_mesh() -> (Pair, Vec<String>) {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    let mut ids = Vec::new();
+    for victim in ["alpha", "beta", Lab::BROKER] {
+        for n in 0..5 {
+            let id = format!("watch-{victim}-{n}");
+            pair.sender.client.send(&message(&id)).await.unwrap();
+            ids.push(id);
+        }
+        pair.lab.kill(victim).await.unwrap();
+        pair.lab.restart(victim).await.unwrap();
+        pair.lab.linked("alpha").await.unwrap();
+        pair.lab.linked("beta").await.unwrap();
+    }
+    let unknown = SendRequest { to: "nobody".to_owned(), ..message("refused") };
+    pair.sender.client.send(&unknown).await.unwrap_err();
+    pair.read(ids.len()).await;
+    for id in &ids {
+        pair.sender.settled(id, WITHIN).await.unwrap();
+    }
+    (pair, ids)
+}
+
+fn message(id: &str) -> SendRequest {
+    SendRequest {
+        to: format!("{}@beta", APPS[1]),
+        from_app: Some(APPS[0].parse().unwrap()),
+        body: Some(BODY.to_owned()),
+        thread: Some(THREAD.to_owned()),
+        meta: json!({ "note": META }).as_object().cloned(),
+        client_message_id: Some(id.parse().unwrap()),
+        ..SendRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn plaintext_apps_and_ids_are_in_no_file_of_the_broker_and_bodies_in_no_file_of_a_node() {
+    let (mut pair, ids) = busy_mesh().await;
+    let mut needles = vec![BODY, META, THREAD, APPS[0], APPS[1], "the body of m-1"];
+    needles.extend(ids.iter().map(String::as_str));
+
+    let lab = &mut pair.lab;
+    let mut broker = Scan::default();
+    broker.path(&lab.state(Lab::BROKER), &needles).unwrap();
+    broker.path(lab.process(Lab::BROKER).log_path(), &needles).unwrap();
+    for frame in lab.proxy().captured() {
+        broker.content("the wire".as_ref(), &frame.bytes, &needles);
+    }
+    assert_eq!(broker.found, []);
+    assert!(broker.files > 1 && broker.bytes > 10_000, "the search went through something: {broker:?}");
+
+    for node in ["alpha", "beta"] {
+        let mut disk = Scan::default();
+        disk.path(&lab.state(node), &[BODY, META, "the body of m-1"]).unwrap();
+        assert_eq!(disk.found, [], "{node}");
+        assert!(disk.files > 1 && disk.bytes > 10_000, "the search went through something: {disk:?}");
+        let mut log = Scan::default();
+        log.path(lab.process(node).log_path(), &needles).unwrap();
+        assert_eq!(log.found, [], "{node}'s log");
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_on_the_machine_can_read_a_state_folder() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let pair = Pair::start().await;
+    for name in ["alpha", "beta", Lab::BROKER] {
+        let folder = pair.lab.state(name);
+        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", folder.display());
+    }
+    for socket in ["alpha", "beta"].map(|node| pair.lab.state(node).join("node.sock")) {
+        assert_eq!(
+            std::fs::metadata(&socket).unwrap().permissions().mode() & 0o077,
+            0,
+            "{}",
+            socket.display()
+        );
+    }
+}
