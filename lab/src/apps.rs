@@ -26,15 +26,13 @@ impl Sender {
     /// A refusal, or `Timeout` if the node does not come back.
     pub async fn send(&self, to: &str, id: &str, within: Duration) -> Result<api::SendAnswer> {
         let request = request(to, id)?;
-        let answer = eventually(
-            within,
-            &format!("{id} is accepted by {}", self.node),
-            async || match self.client.send(&request).await {
+        let answer = eventually(within, &format!("{id} is accepted by {}", self.node), async || {
+            match self.client.send(&request).await {
                 Ok(answer) => Some(Ok(answer)),
                 Err(ClientError::Unreachable { .. } | ClientError::Lost(_)) => None,
                 Err(error @ (ClientError::Problem(_) | ClientError::Incompatible(_))) => Some(Err(error)),
-            },
-        )
+            }
+        })
         .await??;
         self.record.push(accepted(&self.node, to, id));
         Ok(answer)
@@ -53,15 +51,8 @@ impl Sender {
         })
         .await?;
         self.record.push(
-            match status
-                .history
-                .iter()
-                .find(|change| change.state == api::MessageState::Delivered)
-            {
-                Some(change) => Event::Delivered {
-                    key,
-                    at: change.at.as_millis(),
-                },
+            match status.history.iter().find(|change| change.state == api::MessageState::Delivered) {
+                Some(change) => Event::Delivered { key, at: change.at.as_millis() },
                 None => Event::Ended {
                     key,
                     state: status.state,
@@ -95,7 +86,9 @@ impl Reader {
         let mut read = Vec::new();
         let what = format!("{count} messages at {}", self.node);
         let done = eventually(within, &what, async || {
-            read.extend(self.page().await?);
+            if read.len() < count {
+                read.extend(self.page().await?);
+            }
             (read.len() >= count).then_some(())
         })
         .await;
@@ -131,18 +124,12 @@ impl Reader {
             });
         }
         self.cursor = page.items.last()?.id;
-        let through = api::AckRequest {
-            through: Some(self.cursor),
-            app: Some("*".to_owned()),
-            ..Default::default()
-        };
+        let through =
+            api::AckRequest { through: Some(self.cursor), app: Some("*".to_owned()), ..Default::default() };
         if self.client.ack(&through).await.is_ok() {
             for item in &page.items {
                 let key = Key::new(item.from.as_str(), item.client_message_id.as_str());
-                self.record.push(Event::Acknowledged {
-                    key,
-                    to: self.node.clone(),
-                });
+                self.record.push(Event::Acknowledged { key, to: self.node.clone() });
             }
         }
         Some(page.items)
@@ -153,11 +140,7 @@ impl Reader {
 pub fn accepted(from: &str, to: &str, id: &str) -> Event {
     // Lanes are between nodes: the app in an address has no part in them.
     let to = to.rsplit('@').next().unwrap_or(to).to_owned();
-    Event::Accepted {
-        key: Key::new(from, id),
-        to,
-        priority: Priority::default().as_str().to_owned(),
-    }
+    Event::Accepted { key: Key::new(from, id), to, priority: Priority::default().as_str().to_owned() }
 }
 
 /// A small message under this id.
@@ -174,17 +157,11 @@ pub fn request(to: &str, id: &str) -> Result<api::SendRequest> {
 }
 
 fn parse(id: &str) -> Result<waxwing_client::ClientMessageId> {
-    id.parse()
-        .map_err(|err| Error::Unreadable(format!("{id}: {err}")))
+    id.parse().map_err(|err| Error::Unreadable(format!("{id}: {err}")))
 }
 
 fn query(after: Option<u64>) -> api::InboxQuery {
-    api::InboxQuery {
-        after,
-        app: Some("*".to_owned()),
-        limit: Some(1_000),
-        ..Default::default()
-    }
+    api::InboxQuery { after, app: Some("*".to_owned()), limit: Some(1_000), ..Default::default() }
 }
 
 const fn is_final(state: api::MessageState) -> bool {

@@ -36,10 +36,7 @@ pub struct Key {
 impl Key {
     /// A key.
     pub fn new(from: impl Into<String>, id: impl Into<String>) -> Self {
-        Self {
-            from: from.into(),
-            id: id.into(),
-        }
+        Self { from: from.into(), id: id.into() }
     }
 }
 

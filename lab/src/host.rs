@@ -40,10 +40,7 @@ impl Host {
         std::fs::write(&path, format!("{machine_id}\n")).map_err(Error::io("writing a machine id"))?;
         let mut said = String::new();
         for unshare in [vec!["unshare", "-m"], vec!["unshare", "-r", "-m"]] {
-            let host = Self {
-                unshare,
-                machine_id: path.clone(),
-            };
+            let host = Self { unshare, machine_id: path.clone() };
             match host.works(machine_id) {
                 Ok(()) => return Ok(host),
                 Err(error) => said.push_str(&error),
@@ -66,10 +63,7 @@ impl Host {
     fn works(&self, machine_id: &str) -> Result<(), String> {
         let look = "cat /var/lib/dbus/machine-id 2>/dev/null || cat /etc/machine-id";
         let words = self.wrap(["sh", "-c", look].map(OsString::from).to_vec());
-        let output = Command::new(&words[0])
-            .args(&words[1..])
-            .output()
-            .map_err(|err| err.to_string())?;
+        let output = Command::new(&words[0]).args(&words[1..]).output().map_err(|err| err.to_string())?;
         if output.status.success() && String::from_utf8_lossy(&output.stdout).trim() == machine_id {
             Ok(())
         } else {

@@ -106,23 +106,33 @@ impl Lab {
             Some(host) => drop(self.hosts.insert(node.to_owned(), host)),
             None => drop(self.hosts.remove(node)),
         }
-        if let Some(process) = self
-            .processes
-            .get(node)
-            .map(|_| self.words(node, &["node", "up", "--foreground", "--json"]))
+        if let Some(process) =
+            self.processes.get(node).map(|_| self.words(node, &["node", "up", "--foreground", "--json"]))
         {
             self.process(node).set_command(process);
         }
     }
 
-    /// Makes a node a member, the first one by founding the mesh, starts it, and waits for its link.
+    /// Makes a node a member, the first one by founding the mesh, starts it, and waits until it is linked and every node
+    /// that runs knows it.
     ///
     /// # Errors
-    /// If a command fails, or the node does not get linked.
+    /// If a command fails, or the node does not get linked or known.
     pub async fn add(&mut self, node: &str) -> Result<()> {
         self.enrol(node).await?;
         self.restart(node).await?;
-        self.linked(node).await
+        self.linked(node).await?;
+        let id = self.id(node);
+        for other in self.ids.keys().filter(|name| self.processes.get(*name).is_some_and(Process::is_running))
+        {
+            let client = self.client(other);
+            let knows = async || {
+                let peers = client.peers(&api::MeshQuery::default()).await.ok()?;
+                peers.peers.iter().any(|peer| peer.id == id).then_some(())
+            };
+            eventually(LINKED_WITHIN, &format!("{other} knows {node}"), knows).await?;
+        }
+        Ok(())
     }
 
     /// Makes a node a member and does not start it.
@@ -133,21 +143,13 @@ impl Lab {
         let made = match &self.founder {
             None => {
                 let url = self.proxy.url();
-                self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node])
-                    .await?
+                self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node]).await?
             }
             Some(founder) => {
-                let invite = self
-                    .client(founder)
-                    .invite(&api::InviteRequest::default())
-                    .await?;
-                self.run(
-                    node,
-                    &["--json", "join", "-", "--name", node],
-                    invite.token.as_bytes(),
-                )
-                .await?
-                .json()?
+                let invite = self.client(founder).invite(&api::InviteRequest::default()).await?;
+                self.run(node, &["--json", "join", "-", "--name", node], invite.token.as_bytes())
+                    .await?
+                    .json()?
             }
         };
         let id = made["node_id"].as_str().and_then(|id| id.parse().ok());
@@ -178,9 +180,7 @@ impl Lab {
     pub async fn restart(&mut self, name: &str) -> Result<()> {
         let ready = self.process(name).start().await?;
         if name == Self::BROKER {
-            let address = ready["url"]
-                .as_str()
-                .and_then(|url| url.strip_prefix("ws://")?.parse().ok());
+            let address = ready["url"].as_str().and_then(|url| url.strip_prefix("ws://")?.parse().ok());
             let address = address.ok_or_else(|| Error::Unreadable(format!("no address in {ready}")))?;
             self.proxy.set_broker(Some(address));
         }
@@ -203,11 +203,7 @@ impl Lab {
         let client = self.client(node);
         eventually(LINKED_WITHIN, &format!("{node} is linked"), async || {
             let health = client.health().await.ok()?;
-            health
-                .meshes
-                .iter()
-                .all(|mesh| mesh.link.state == api::LinkState::Up)
-                .then_some(())
+            health.meshes.iter().all(|mesh| mesh.link.state == api::LinkState::Up).then_some(())
         })
         .await
     }
@@ -218,9 +214,7 @@ impl Lab {
     /// If there is none of this name: the test is wrong.
     #[expect(clippy::panic, reason = "a misspelt name is a mistake in the test")]
     pub fn process(&mut self, name: &str) -> &mut Process {
-        self.processes
-            .get_mut(name)
-            .unwrap_or_else(|| panic!("no process is called {name}"))
+        self.processes.get_mut(name).unwrap_or_else(|| panic!("no process is called {name}"))
     }
 
     /// An app's handle on a node.
@@ -230,21 +224,12 @@ impl Lab {
 
     /// An app that sends from a node.
     pub fn sender(&self, node: &str, record: &Recorder) -> Sender {
-        Sender {
-            node: node.to_owned(),
-            client: self.client(node),
-            record: record.clone(),
-        }
+        Sender { node: node.to_owned(), client: self.client(node), record: record.clone() }
     }
 
     /// An app that reads every mailbox of a node, from the beginning.
     pub fn reader(&self, node: &str, record: &Recorder) -> Reader {
-        Reader {
-            node: node.to_owned(),
-            client: self.client(node),
-            record: record.clone(),
-            cursor: 0,
-        }
+        Reader { node: node.to_owned(), client: self.client(node), record: record.clone(), cursor: 0 }
     }
 
     /// A node's id.
@@ -253,10 +238,7 @@ impl Lab {
     /// If there is none of this name: the test is wrong.
     #[expect(clippy::panic, reason = "a misspelt name is a mistake in the test")]
     pub fn id(&self, node: &str) -> NodeId {
-        *self
-            .ids
-            .get(node)
-            .unwrap_or_else(|| panic!("no node is called {node}"))
+        *self.ids.get(node).unwrap_or_else(|| panic!("no node is called {node}"))
     }
 
     /// The wire between nodes and broker.
@@ -290,10 +272,8 @@ impl Lab {
             let _ = pipe.write_all(stdin).await;
         }
         let output = timeout(COMMAND_WITHIN, child.wait_with_output()).await;
-        let output = output.map_err(|_| Error::Timeout {
-            what: arguments.join(" "),
-            within: COMMAND_WITHIN,
-        })?;
+        let output =
+            output.map_err(|_| Error::Timeout { what: arguments.join(" "), within: COMMAND_WITHIN })?;
         let output = output.map_err(Error::io("running a command"))?;
         Ok(Output {
             code: output.status.code(),
@@ -317,17 +297,8 @@ impl Lab {
         let data = self.path(Self::BROKER).into_os_string();
         let mut words: Vec<OsString> = vec![self.program.clone().into()];
         words.extend(
-            [
-                "--json",
-                "broker",
-                "run",
-                "--listen",
-                "127.0.0.1:0",
-                "--advertise",
-                &url,
-                "--data",
-            ]
-            .map(OsString::from),
+            ["--json", "broker", "run", "--listen", "127.0.0.1:0", "--advertise", &url, "--data"]
+                .map(OsString::from),
         );
         words.push(data);
         let process = Process::new(Self::BROKER, words, self.path("broker.log"));
@@ -336,11 +307,8 @@ impl Lab {
 
     /// The command line of a node's command, on its host.
     fn words(&self, node: &str, arguments: &[&str]) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec![
-            self.program.clone().into(),
-            "--state".into(),
-            self.state(node).into(),
-        ];
+        let mut words: Vec<OsString> =
+            vec![self.program.clone().into(), "--state".into(), self.state(node).into()];
         words.extend(arguments.iter().map(OsString::from));
         match self.hosts.get(node) {
             Some(host) => host.wrap(words),

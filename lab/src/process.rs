@@ -39,12 +39,7 @@ struct Running {
 impl Process {
     /// A process not started yet: its name in messages, what to run, and where its stderr goes.
     pub fn new(name: impl Into<String>, command: Vec<OsString>, log: impl Into<PathBuf>) -> Self {
-        Self {
-            name: name.into(),
-            command,
-            log: log.into(),
-            running: None,
-        }
+        Self { name: name.into(), command, log: log.into(), running: None }
     }
 
     /// Starts it and waits for its ready line, one JSON object on stdout, which is returned.
@@ -64,10 +59,7 @@ impl Process {
             }
             Err(_) => return Err(self.failed("did not get ready in time")),
         };
-        self.running = Some(Running {
-            child,
-            _stdout: lines,
-        });
+        self.running = Some(Running { child, _stdout: lines });
         serde_json::from_str(&line)
             .map_err(|_| self.failed(&format!("is ready with {line:?}, which is not JSON")))
     }
@@ -118,9 +110,7 @@ impl Process {
 
     /// All it has logged, over every start.
     pub fn log(&self) -> String {
-        std::fs::read(&self.log)
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-            .unwrap_or_default()
+        std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// Where its log is.
@@ -152,19 +142,14 @@ impl Process {
     }
 
     fn failed(&self, what: &str) -> Error {
-        Error::Process {
-            process: self.name.clone(),
-            what: what.to_owned(),
-            log: self.log_end(),
-        }
+        Error::Process { process: self.name.clone(), what: what.to_owned(), log: self.log_end() }
     }
 }
 
 /// A command that nothing in this process's environment changes, and that does not outlive it.
 pub(crate) fn command(words: &[OsString]) -> Command {
-    let (program, arguments) = words
-        .split_first()
-        .map_or((OsString::new(), &[][..]), |(p, a)| (p.clone(), a));
+    let (program, arguments) =
+        words.split_first().map_or((OsString::new(), &[][..]), |(p, a)| (p.clone(), a));
     let mut command = Command::new(program);
     command.args(arguments).kill_on_drop(true);
     for variable in ["WAXWING_STATE", "WAXWING_HOST_ID", "RUST_LOG", "NO_COLOR"] {
@@ -174,11 +159,7 @@ pub(crate) fn command(words: &[OsString]) -> Command {
 }
 
 fn open_log(path: &Path) -> Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(Error::io("opening a log"))
+    OpenOptions::new().create(true).append(true).open(path).map_err(Error::io("opening a log"))
 }
 
 #[cfg(test)]
@@ -186,11 +167,7 @@ mod tests {
     use super::*;
 
     fn shell(folder: &Path, script: &str) -> Process {
-        Process::new(
-            "sh",
-            ["sh", "-c", script].map(OsString::from).to_vec(),
-            folder.join("log"),
-        )
+        Process::new("sh", ["sh", "-c", script].map(OsString::from).to_vec(), folder.join("log"))
     }
 
     #[tokio::test]

@@ -29,10 +29,7 @@ impl Scan {
         };
         if kind.is_dir() {
             for entry in fs::read_dir(path).map_err(Error::io("reading a folder to search it"))? {
-                self.path(
-                    &entry.map_err(Error::io("reading a folder to search it"))?.path(),
-                    needles,
-                )?;
+                self.path(&entry.map_err(Error::io("reading a folder to search it"))?.path(), needles)?;
             }
         } else if kind.is_file() {
             match fs::read(path) {
@@ -75,10 +72,7 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
         let mut scan = Scan::default();
         scan.path(folder.path(), &["kingfisher", "nightjar"]).unwrap();
-        assert_eq!(
-            scan.found,
-            [("kingfisher".to_owned(), folder.path().join("a/b/c"))]
-        );
+        assert_eq!(scan.found, [("kingfisher".to_owned(), folder.path().join("a/b/c"))]);
         assert_eq!((scan.files, scan.bytes), (2, 24));
     }
 }

@@ -24,10 +24,7 @@ pub async fn eventually<T>(
             return Ok(value);
         }
         if Instant::now() >= deadline {
-            return Err(Error::Timeout {
-                what: what.to_owned(),
-                within,
-            });
+            return Err(Error::Timeout { what: what.to_owned(), within });
         }
         sleep(LOOK_AGAIN).await;
     }
@@ -45,9 +42,7 @@ mod tests {
             (looks == 3).then_some(looks)
         });
         assert_eq!(third.await.unwrap(), 3);
-        let never = eventually(Duration::from_secs(1), "never", async || None::<()>)
-            .await
-            .unwrap_err();
+        let never = eventually(Duration::from_secs(1), "never", async || None::<()>).await.unwrap_err();
         assert_eq!(never.to_string(), "not within 1s: never");
     }
 }

@@ -33,10 +33,7 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(socket: PathBuf) -> Self {
-        Self {
-            socket,
-            idle: Mutex::default(),
-        }
+        Self { socket, idle: Mutex::default() }
     }
 
     pub(crate) fn socket(&self) -> &Path {
@@ -68,22 +65,15 @@ impl Pool {
             }
         }
         let mut connection = self.dial().await?;
-        let response = connection
-            .send_request(request)
-            .await
-            .map_err(|err| Error::Lost(err.to_string()))?;
+        let response = connection.send_request(request).await.map_err(|err| Error::Lost(err.to_string()))?;
         Ok((connection, response))
     }
 
     async fn dial(&self) -> Result<SendRequest<Body>> {
-        let unreachable = |source| Error::Unreachable {
-            socket: self.socket.clone(),
-            source,
-        };
+        let unreachable = |source| Error::Unreachable { socket: self.socket.clone(), source };
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|err| Error::Lost(err.to_string()))?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|err| Error::Lost(err.to_string()))?;
         // Ends with the connection, which ends when its sender is dropped; how it ended shows in the request.
         tokio::spawn(async move { drop(connection.await) });
         Ok(sender)

@@ -75,11 +75,7 @@ pub struct Client {
 impl Client {
     /// A client of the node that listens on this socket. Nothing is dialled yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self {
-            pool: Arc::new(Pool::new(socket.into())),
-            app: None,
-            timeout: TIMEOUT,
-        }
+        Self { pool: Arc::new(Pool::new(socket.into())), app: None, timeout: TIMEOUT }
     }
 
     /// The same client speaking for this app: messages are sent from it, and its mailbox is the one read.
@@ -184,8 +180,7 @@ impl Client {
     }
 
     async fn get<A: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<A> {
-        self.call(Method::GET, &query::with_query(path, query)?, Bytes::new())
-            .await
+        self.call(Method::GET, &query::with_query(path, query)?, Bytes::new()).await
     }
 
     async fn post<A: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<A> {
@@ -194,19 +189,14 @@ impl Client {
     }
 
     async fn call<A: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<A> {
-        let mut request = Request::builder()
-            .method(&method)
-            .uri(path)
-            .header(HOST, "localhost");
+        let mut request = Request::builder().method(&method).uri(path).header(HOST, "localhost");
         if method != Method::GET {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         if let Some(app) = &self.app {
             request = request.header(api::APP_HEADER, app.as_str());
         }
-        let request = request
-            .body(body.into())
-            .map_err(|err| Error::Incompatible(err.to_string()))?;
+        let request = request.body(body.into()).map_err(|err| Error::Incompatible(err.to_string()))?;
         let answered = tokio::time::timeout(self.timeout, self.pool.request(request)).await;
         let (status, body) = answered.unwrap_or(Err(Error::Lost("no answer in time".to_owned())))?;
         read(status, &body)

@@ -42,10 +42,7 @@ mod tests {
 
     #[test]
     fn only_what_is_set_is_asked_and_nothing_breaks_out() {
-        assert_eq!(
-            with_query("/v1/peers", &MeshQuery::default()).unwrap(),
-            "/v1/peers"
-        );
+        assert_eq!(with_query("/v1/peers", &MeshQuery::default()).unwrap(), "/v1/peers");
         assert_eq!(with_query("/v1/health", &()).unwrap(), "/v1/health");
         let query = InboxQuery {
             after: Some(7),

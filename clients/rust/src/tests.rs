@@ -21,19 +21,14 @@ async fn request(stream: &mut UnixStream) -> String {
         head.push(stream.read_u8().await.unwrap());
     }
     let head = String::from_utf8(head).unwrap().to_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "));
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     stream.read_exact(&mut body).await.unwrap();
     head
 }
 
 async fn answer(stream: &mut UnixStream, status: &str, body: &str) {
-    let text = format!(
-        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let text = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     stream.write_all(text.as_bytes()).await.unwrap();
 }
 
@@ -77,11 +72,9 @@ async fn a_refusal_is_a_problem_with_its_code() {
 #[tokio::test]
 async fn something_else_on_the_socket_is_incompatible() {
     let (_folder, listener, client) = listen();
-    for (status, body) in [
-        ("200 OK", "<html>"),
-        ("500 Oops", "<html>"),
-        ("200 OK", r#"{"version":"9.0.0","api":9}"#),
-    ] {
+    for (status, body) in
+        [("200 OK", "<html>"), ("500 Oops", "<html>"), ("200 OK", r#"{"version":"9.0.0","api":9}"#)]
+    {
         let node = async {
             let (mut stream, _) = listener.accept().await.unwrap();
             request(&mut stream).await;

@@ -109,20 +109,13 @@ pub(super) fn check(events: &[Event]) -> Result<Summary, Broken> {
     for (key, life) in &lives {
         found.extend(judge(life).into_iter().map(|violation| (violation, *key)));
     }
-    found.extend(
-        reordered(&lives)
-            .into_iter()
-            .map(|key| (Violation::Reordered, key)),
-    );
+    found.extend(reordered(&lives).into_iter().map(|key| (Violation::Reordered, key)));
     if found.is_empty() {
         return Ok(summary(&lives));
     }
     let story = |key: &Key| lives[key].events.iter().map(|&at| events[at].clone()).collect();
     Err(Broken {
-        found: found
-            .into_iter()
-            .map(|(violation, key)| (violation, key.clone(), story(key)))
-            .collect(),
+        found: found.into_iter().map(|(violation, key)| (violation, key.clone(), story(key))).collect(),
     })
 }
 
@@ -136,20 +129,8 @@ fn lives(events: &[Event]) -> BTreeMap<&Key, Life<'_>> {
             Event::Accepted { key, to, priority } => {
                 life.accepted.get_or_insert((position, (&key.from, to, priority)));
             }
-            Event::Shown {
-                to,
-                place,
-                stored_at,
-                late,
-                ..
-            } => {
-                life.shown.push(Showing {
-                    position,
-                    to,
-                    place: *place,
-                    stored_at: *stored_at,
-                    late: *late,
-                });
+            Event::Shown { to, place, stored_at, late, .. } => {
+                life.shown.push(Showing { position, to, place: *place, stored_at: *stored_at, late: *late });
             }
             Event::Acknowledged { .. } => {
                 life.acknowledged.get_or_insert(position);
@@ -171,21 +152,14 @@ fn judge(life: &Life<'_>) -> Vec<Violation> {
     if life.accepted.is_none() && first.is_some() {
         found.push(Violation::Unsent);
     }
-    if life
-        .accepted
-        .is_some_and(|(_, lane)| life.shown.iter().any(|shown| shown.to != lane.1))
-    {
+    if life.accepted.is_some_and(|(_, lane)| life.shown.iter().any(|shown| shown.to != lane.1)) {
         found.push(Violation::Misdelivered);
     }
     if life.shown.len() > 1 {
         found.push(Violation::Repeated);
     }
     let stored = life.shown.iter().map(|shown| shown.stored_at).min();
-    if life
-        .delivered
-        .iter()
-        .any(|&at| stored.is_none_or(|stored| at < stored))
-    {
+    if life.delivered.iter().any(|&at| stored.is_none_or(|stored| at < stored)) {
         found.push(Violation::DeliveredEarly);
     }
     let seen = |acknowledged| first.is_some_and(|shown| shown.position < acknowledged);

@@ -3,11 +3,7 @@
 use super::*;
 
 fn accepted(id: &str) -> Event {
-    Event::Accepted {
-        key: Key::new("alpha", id),
-        to: "beta".to_owned(),
-        priority: "next".to_owned(),
-    }
+    Event::Accepted { key: Key::new("alpha", id), to: "beta".to_owned(), priority: "next".to_owned() }
 }
 
 fn shown(id: &str, place: u64) -> Event {
@@ -31,17 +27,11 @@ fn late(id: &str, place: u64) -> Event {
 }
 
 fn delivered(id: &str, at: u64) -> Event {
-    Event::Delivered {
-        key: Key::new("alpha", id),
-        at,
-    }
+    Event::Delivered { key: Key::new("alpha", id), at }
 }
 
 fn acknowledged(id: &str) -> Event {
-    Event::Acknowledged {
-        key: Key::new("alpha", id),
-        to: "beta".to_owned(),
-    }
+    Event::Acknowledged { key: Key::new("alpha", id), to: "beta".to_owned() }
 }
 
 fn dead(id: &str) -> Event {
@@ -53,18 +43,13 @@ fn dead(id: &str) -> Event {
 }
 
 fn history(events: impl IntoIterator<Item = Event>) -> History {
-    History {
-        events: events.into_iter().collect(),
-    }
+    History { events: events.into_iter().collect() }
 }
 
 /// The violations of a history, and which message each is about.
 fn broken(events: impl IntoIterator<Item = Event>) -> Vec<(Violation, String)> {
     let broken = history(events).check().unwrap_err();
-    broken
-        .violations()
-        .map(|(violation, key)| (violation, key.id.clone()))
-        .collect()
+    broken.violations().map(|(violation, key)| (violation, key.id.clone())).collect()
 }
 
 #[test]
@@ -83,23 +68,12 @@ fn a_whole_history_passes() {
     ])
     .check()
     .unwrap();
-    assert_eq!(
-        summary,
-        Summary {
-            accepted: 3,
-            shown: 2,
-            delivered: 2,
-            ended: 1
-        }
-    );
+    assert_eq!(summary, Summary { accepted: 3, shown: 2, delivered: 2, ended: 1 });
 }
 
 #[test]
 fn a_lost_message_is_caught() {
-    assert_eq!(
-        broken([accepted("a"), accepted("b"), shown("b", 1)]),
-        [(Violation::Lost, "a".to_owned())]
-    );
+    assert_eq!(broken([accepted("a"), accepted("b"), shown("b", 1)]), [(Violation::Lost, "a".to_owned())]);
 }
 
 #[test]
@@ -122,10 +96,7 @@ fn a_misdelivered_message_is_caught() {
         stored_at: 1,
         late: false,
     };
-    assert_eq!(
-        broken([accepted("a"), astray]),
-        [(Violation::Misdelivered, "a".to_owned())]
-    );
+    assert_eq!(broken([accepted("a"), astray]), [(Violation::Misdelivered, "a".to_owned())]);
 }
 
 #[test]
@@ -140,12 +111,8 @@ fn order_is_a_lanes_own_and_does_not_bind_what_was_passed_over() {
     if let Event::Accepted { priority, .. } = &mut other {
         "now".clone_into(priority);
     }
-    history([other, accepted("b"), shown("b", 1), shown("a", 2)])
-        .check()
-        .unwrap();
-    history([accepted("a"), accepted("b"), shown("b", 1), late("a", 2)])
-        .check()
-        .unwrap();
+    history([other, accepted("b"), shown("b", 1), shown("a", 2)]).check().unwrap();
+    history([accepted("a"), accepted("b"), shown("b", 1), late("a", 2)]).check().unwrap();
 }
 
 #[test]
@@ -164,29 +131,14 @@ fn an_acknowledgement_of_what_was_not_shown_is_caught() {
 
 #[test]
 fn a_broken_history_tells_the_message_story() {
-    let error = history([accepted("a"), accepted("b"), shown("b", 1)])
-        .check()
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("a from alpha was accepted, and neither shown nor reported dead"),
-        "{error}"
-    );
-    assert!(
-        error.contains("Accepted {") && !error.contains("\"b\""),
-        "{error}"
-    );
+    let error = history([accepted("a"), accepted("b"), shown("b", 1)]).check().unwrap_err().to_string();
+    assert!(error.contains("a from alpha was accepted, and neither shown nor reported dead"), "{error}");
+    assert!(error.contains("Accepted {") && !error.contains("\"b\""), "{error}");
 }
 
 #[test]
 fn a_history_survives_its_file() {
-    let before = history([
-        accepted("a"),
-        late("a", 1),
-        delivered("a", 9),
-        acknowledged("a"),
-        dead("b"),
-    ]);
+    let before = history([accepted("a"), late("a", 1), delivered("a", 9), acknowledged("a"), dead("b")]);
     let mut file = Vec::new();
     before.write(&mut file).unwrap();
     assert_eq!(file.iter().filter(|&&byte| byte == b'\n').count(), 5);

@@ -136,10 +136,7 @@ impl When {
 
     /// Frames of this node's link that pass a test.
     pub fn matches(node: NodeId, test: impl Fn(&Frame) -> bool + Send + Sync + 'static) -> Self {
-        Self {
-            node,
-            test: Arc::new(test),
-        }
+        Self { node, test: Arc::new(test) }
     }
 
     fn delivery(node: NodeId, test: fn(&Delivery) -> bool) -> Self {

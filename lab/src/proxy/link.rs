@@ -42,19 +42,14 @@ pub(super) async fn upgrade(
 /// Opens a WebSocket as a node does.
 pub(super) async fn dial(stream: TcpStream, address: SocketAddr) -> Option<Socket> {
     let mut request = format!("ws://{address}{PATH}").into_client_request().ok()?;
-    request
-        .headers_mut()
-        .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     client_async(request, stream).await.ok().map(|(socket, _)| socket)
 }
 
 /// Answers one as a broker does.
 pub(super) async fn answer(stream: TcpStream) -> Option<Socket> {
-    #[expect(clippy::result_large_err, reason = "the type is tungstenite's")]
     let protocol = |_: &Request, mut response: Response| {
-        response
-            .headers_mut()
-            .insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
     };
     accept_hdr_async(stream, protocol).await.ok()
@@ -65,11 +60,7 @@ pub(super) async fn run(node: Socket, broker: Socket, shared: &Arc<Shared>) {
     let member = Arc::new(Mutex::new(None));
     let (to_node, from_node) = node.split();
     let (to_broker, from_broker) = broker.split();
-    let lane = |direction| Lane {
-        direction,
-        member: Arc::clone(&member),
-        shared: Arc::clone(shared),
-    };
+    let lane = |direction| Lane { direction, member: Arc::clone(&member), shared: Arc::clone(shared) };
     tokio::select! {
         () = lane(Direction::ToBroker).run(from_node, to_broker) => {}
         () = lane(Direction::ToNode).run(from_broker, to_node) => {}
@@ -140,11 +131,9 @@ impl Lane {
             },
             Some(Action::Drop) => Ok(Vec::new()),
             Some(Action::Cut) => Err(Ended),
-            Some(Action::Rewrite(rewrite)) => Ok(rewrite(frame)
-                .iter()
-                .filter_map(Frame::write)
-                .map(Message::Binary)
-                .collect()),
+            Some(Action::Rewrite(rewrite)) => {
+                Ok(rewrite(frame).iter().filter_map(Frame::write).map(Message::Binary).collect())
+            }
         }
     }
 }

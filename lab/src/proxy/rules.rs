@@ -75,10 +75,9 @@ impl Happened {
     pub async fn happened(self) -> Result<()> {
         match timeout(MET_WITHIN, self.0).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Error::Timeout {
-                what: "a frame that the test waits for".to_owned(),
-                within: MET_WITHIN,
-            }),
+            Ok(Err(_)) | Err(_) => {
+                Err(Error::Timeout { what: "a frame that the test waits for".to_owned(), within: MET_WITHIN })
+            }
         }
     }
 }
@@ -94,10 +93,7 @@ pub struct Hold {
 impl Hold {
     pub(super) fn new(when: When, rules: &mut Rules) -> Self {
         let (release, released) = oneshot::channel();
-        Self {
-            happened: rules.add(when, Action::Hold(released)),
-            release,
-        }
+        Self { happened: rules.add(when, Action::Hold(released)), release }
     }
 
     /// Waits until the frame is held.

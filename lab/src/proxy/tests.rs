@@ -34,15 +34,9 @@ fn hello() -> Bytes {
         url: "ws://127.0.0.1".to_owned(),
         mesh: MeshId::from_bytes([1; 16]),
         node: NODE,
-        head: LogHead {
-            seq: 1,
-            hash: Digest::from_bytes([2; 32]),
-        },
+        head: LogHead { seq: 1, hash: Digest::from_bytes([2; 32]) },
     });
-    encode(&ToBrokerLogin::Hello(
-        hello.sign(&SigningKey::from_seed(&[3; 32])).unwrap(),
-    ))
-    .unwrap()
+    encode(&ToBrokerLogin::Hello(hello.sign(&SigningKey::from_seed(&[3; 32])).unwrap())).unwrap()
 }
 
 fn ask(req: u64) -> Bytes {
@@ -74,15 +68,8 @@ async fn frames_pass_verbatim_both_ways_and_are_known_by_name_and_node() {
     assert_eq!(receive(&mut node).await, Some(done(1)));
     send(&mut node, Bytes::from_static(b"not a frame")).await;
     assert_eq!(receive(&mut broker).await.unwrap(), "not a frame");
-    let seen: Vec<_> = proxy
-        .captured()
-        .iter()
-        .map(|frame| (frame.node, frame.frame.name()))
-        .collect();
-    assert_eq!(
-        seen,
-        ["hello", "log.get", "done", "unreadable"].map(|name| (Some(NODE), name))
-    );
+    let seen: Vec<_> = proxy.captured().iter().map(|frame| (frame.node, frame.frame.name())).collect();
+    assert_eq!(seen, ["hello", "log.get", "done", "unreadable"].map(|name| (Some(NODE), name)));
 }
 
 #[tokio::test]
@@ -121,18 +108,12 @@ async fn frames_are_dropped_rewritten_and_cut_once() {
 
     let rewritten = proxy.rewrite_next(When::named(NODE, "done"), |frame| vec![frame.clone(), frame]);
     send(&mut broker, done(2)).await;
-    assert_eq!(
-        (receive(&mut node).await, receive(&mut node).await),
-        (Some(done(2)), Some(done(2)))
-    );
+    assert_eq!((receive(&mut node).await, receive(&mut node).await), (Some(done(2)), Some(done(2))));
     rewritten.happened().await.unwrap();
 
     let cut = proxy.cut_at(When::named(NODE, "log.get"));
     send(&mut node, ask(3)).await;
-    assert_eq!(
-        (receive(&mut node).await, receive(&mut broker).await),
-        (None, None)
-    );
+    assert_eq!((receive(&mut node).await, receive(&mut broker).await), (None, None));
     cut.happened().await.unwrap();
 }
 
