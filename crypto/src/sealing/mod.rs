@@ -13,6 +13,7 @@
 //! suite is a new version number.
 
 mod envelope;
+mod hedge;
 mod padding;
 mod plaintext;
 mod prekey;

@@ -1,6 +1,5 @@
 //! Sessions: one KEM and one signature, shared by up to 2^20 messages in one direction between two nodes.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::time::Duration;
 
@@ -10,12 +9,13 @@ use hpke::aead::{AeadCtxR, AeadCtxS, ChaCha20Poly1305};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
 use hpke::{Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _};
-use rand_core::{CryptoRng, TryCryptoRng, TryRng};
+use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::envelope::{Envelope, Header, NONCE};
+use super::hedge::HedgedRng;
 use super::plaintext::Plaintext;
 use super::prekey::{Prekey, PrekeyId, PrekeySecret};
 use crate::error::{Error, Result};
@@ -373,43 +373,5 @@ impl SessionKeys {
     }
 }
 
-/// A random source whose output is HMAC-SHA256(hedge key, OS random ‖ info ‖ block number).
-struct HedgedRng {
-    seed: Secret,
-    block: u64,
-}
-
-impl HedgedRng {
-    fn new(rng: &mut impl CryptoRng, hedge: &[u8; 32], info: &[u8]) -> Self {
-        let mut random = Zeroizing::new([0; 32]);
-        rng.fill_bytes(&mut *random);
-        Self { seed: Zeroizing::new(hmac(hedge, &[&*random, info])), block: 0 }
-    }
-}
-
-impl TryRng for HedgedRng {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
-        for chunk in out.chunks_mut(32) {
-            let block = Zeroizing::new(hmac(&*self.seed, &[&self.block.to_be_bytes()]));
-            chunk.copy_from_slice(&block[..chunk.len()]);
-            self.block += 1;
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for HedgedRng {}
+#[cfg(test)]
+mod tests;
