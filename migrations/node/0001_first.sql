@@ -4,7 +4,7 @@
 -- Facts there is one of.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,      -- what it is: broker (URL), state_keys (sealed to this node), cursor (last place
-                                 -- given in the inbox)
+                                 -- given to a message or event)
     value BLOB NOT NULL          -- text, bytes, or a number in 8 bytes, big endian
 ) WITHOUT ROWID;
 
@@ -19,6 +19,9 @@ CREATE TABLE log (
 CREATE TABLE outbox (
     row          INTEGER PRIMARY KEY AUTOINCREMENT, -- rises, never given twice; the order of a lane
     client_id    TEXT NOT NULL UNIQUE,  -- the app's idempotency key
+    kind         INTEGER NOT NULL,      -- 0 a message of an app, 1 a read receipt of this node
+    wants_read   INTEGER NOT NULL,      -- 1 if the app asked to be told when it is read
+    reply_to     TEXT,                  -- the message that this one answers
     wire_id      BLOB NOT NULL UNIQUE,  -- what the broker sees of it, 16 bytes
     fingerprint  BLOB NOT NULL,         -- keyed digest of the request, 32 bytes
     recipient    BLOB NOT NULL,         -- node id, 16 bytes
@@ -33,10 +36,13 @@ CREATE TABLE outbox (
     queued_at    INTEGER NOT NULL,      -- when it was accepted from the app
     accepted_at  INTEGER,               -- when the broker's acceptance was recorded
     delivered_at INTEGER,               -- when a verified receipt was recorded
+    read_at      INTEGER,               -- when the recipient's read receipt was recorded
     ended_at     INTEGER,               -- when it became dead or aborted
     reason       TEXT,                  -- why it ended
     ended_by     INTEGER,               -- whose word that is: 0 this node, 1 the broker, 2 the recipient
     message_id   BLOB,                  -- what the broker calls it, 16 bytes
+    nacks        INTEGER NOT NULL DEFAULT 0, -- how often its recipient asked for another seal
+    superseded_by TEXT,                 -- of an aborted one: the id it was sent under again
     void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come
     size         INTEGER NOT NULL,      -- bytes of content, for the cap
     content      BLOB NOT NULL          -- body, metadata and headers, encrypted under the storage key
@@ -62,7 +68,8 @@ CREATE TABLE lane_out (
 -- Messages received.
 CREATE TABLE inbox (
     row         INTEGER PRIMARY KEY,    -- order of arrival
-    cursor      INTEGER UNIQUE,         -- place in the order shown to apps; null while earlier ones of its lane are missing
+    cursor      INTEGER UNIQUE,         -- place in the order shown to apps, among messages and events alike; null while
+                                        -- earlier ones of its lane are missing
     sender      BLOB NOT NULL,          -- node id, 16 bytes
     signer      BLOB NOT NULL,          -- the sender's signing key, 32 bytes: counters belong to it
     priority    INTEGER NOT NULL,
@@ -74,6 +81,7 @@ CREATE TABLE inbox (
     sent_at     INTEGER NOT NULL,       -- on the sender's clock
     received_at INTEGER NOT NULL,
     read_at     INTEGER,                -- when an app acknowledged it
+    wants_read  INTEGER NOT NULL,       -- 1 if the sender asked to be told of that
     late        INTEGER NOT NULL,       -- 1 if its lane had gone on without it
     content     BLOB NOT NULL           -- body, metadata and headers, encrypted under the storage key
 );
@@ -83,6 +91,14 @@ CREATE INDEX inbox_app ON inbox (to_app, cursor) WHERE cursor IS NOT NULL;
 CREATE INDEX inbox_held ON inbox (sender, signer, priority, counter) WHERE cursor IS NULL;
 -- What is unread.
 CREATE INDEX inbox_unread ON inbox (cursor) WHERE read_at IS NULL;
+
+-- What happened beside messages. Shares its numbers with inbox.cursor, so that both make one stream.
+CREATE TABLE event (
+    seq  INTEGER PRIMARY KEY,
+    app  TEXT,                          -- whom it is for; null for everybody
+    at   INTEGER NOT NULL,
+    body TEXT NOT NULL                  -- JSON, as apps see it
+);
 
 -- What was ever received: outlives the message, so that a redelivery is recognised and answered the same way.
 CREATE TABLE dedupe (

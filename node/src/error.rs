@@ -102,7 +102,8 @@ impl Error {
         match self {
             Self::AlreadyRunning(_) => Some("stop it first, or use another --state".into()),
             Self::WrongHost { .. } => Some(
-                "start it on its own host; if this folder is a copy, delete it and join the mesh anew with `waxwing join`"
+                "if this is the node's own host from now on, say `waxwing node accept-host`; if this folder is a copy, delete \
+                 it and join the mesh anew with `waxwing join`"
                     .into(),
             ),
             Self::Unreachable { .. } => Some("start it with `waxwing broker run`, or check the address".into()),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mac_address::{MacAddressIterator, name_by_mac_address};
 use tracing::debug;
-use waxwing_crypto::host::{Evidence, HostKey, HostRecord, Shown, Verdict};
+use waxwing_crypto::host::{Evidence, HostKey, HostRecord, HostRecordError, Shown, Verdict};
 
 use crate::error::{Error, Result};
 use crate::home;
@@ -37,6 +37,11 @@ pub(crate) fn bind(folder: &Path, key: &HostKey, evidence: &Evidence) -> Result<
     Ok(record)
 }
 
+/// The record beside an identity, if there is one.
+pub(crate) fn record(folder: &Path) -> Result<Option<Result<HostRecord, HostRecordError>>> {
+    Ok(read(&folder.join(FILE))?.map(|text| HostRecord::from_json(&text)))
+}
+
 /// Checks that this is the host an identity belongs to. Touches nothing if it is not. The answer is what should be known
 /// about how well it is protected.
 pub(crate) fn check(mesh: &str, folder: &Path, key: &HostKey, evidence: &Evidence) -> Result<Option<String>> {
@@ -46,16 +51,15 @@ pub(crate) fn check(mesh: &str, folder: &Path, key: &HostKey, evidence: &Evidenc
         stored: list(stored),
         found: list(found),
     };
-    let path = folder.join(FILE);
-    let record = match read(&path)? {
-        Some(text) => HostRecord::from_json(&text).map_err(|error| refuse(error.to_string(), &[], &[]))?,
+    let record = match record(folder)? {
+        Some(record) => record.map_err(|error| refuse(error.to_string(), &[], &[]))?,
         None => return Err(refuse("its host record is missing".into(), &[], &[])),
     };
     match record.judge(evidence, key) {
         Verdict::Refuse { cause, stored, found } => Err(refuse(cause.to_string(), &stored, &found)),
         Verdict::Run { warning, updated } => {
             if let Some(updated) = updated {
-                home::write_private(&path, updated.to_json().as_bytes())?;
+                home::write_private(&folder.join(FILE), updated.to_json().as_bytes())?;
             }
             Ok(warning.map(|warning| warning.to_string()))
         }

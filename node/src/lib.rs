@@ -17,10 +17,12 @@
 //! | `writer` | the one task that writes it |
 //! | `outbox`, `lane` | the delivery contract: accepting a send; order at the recipient |
 //! | `link` | the connection to the broker |
-//! | `ipc` | the local API |
-//! | `enroll` | founding and joining a mesh |
+//! | `ipc`, `apps` | the local API; who has registered with it |
+//! | `enroll`, `accept_host` | founding and joining a mesh; saying that a host is the right one |
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
 
+pub mod accept_host;
+mod apps;
 mod clock;
 mod config;
 mod content;
@@ -29,6 +31,7 @@ mod error;
 mod home;
 mod host;
 mod identity;
+mod ids;
 mod ipc;
 mod lane;
 mod link;

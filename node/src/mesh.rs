@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, error, info_span, warn};
+use tracing::{Instrument as _, debug, error, info_span, warn};
 use waxwing_crypto::host::Evidence;
 use waxwing_crypto::membership::{Body, LogHead, Roster, SignedEntry};
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_crypto::{Name, Timestamp};
-use waxwing_protocol::api::{Link, LinkState};
+use waxwing_protocol::api::{EventBody, Link, LinkState};
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -56,7 +56,7 @@ impl Admitted {
 pub(crate) struct Mesh {
     pub(crate) name: Name,
     pub(crate) identity: Identity,
-    pub(crate) keys: StorageKeys,
+    pub(crate) keys: Arc<StorageKeys>,
     pub(crate) broker: String,
     pub(crate) host_warning: Option<String>,
     /// Reads. Everything is written by `writer`.
@@ -74,6 +74,10 @@ pub(crate) struct Mesh {
     calls: Mutex<Option<Calls>>,
     /// Since when everything the broker had for this node is settled.
     caught_up: Mutex<Option<Instant>>,
+}
+
+fn write_error(error: &WriteError) -> Error {
+    Error::Database(sqlx::Error::Protocol(error.to_string()))
 }
 
 /// Why entries were not taken into the roster.
@@ -104,13 +108,15 @@ impl Mesh {
         let state_keys = meta::bytes(&db, meta::STATE_KEYS).await?.unwrap_or_default();
         let state_keys = SealedStateKeys::from_bytes(state_keys.into())?;
         let signals = Arc::new(Signals::default());
+        signals.show(meta::number(&db, meta::CURSOR).await?);
         let caps = Caps { messages: config.outbox_messages, bytes: config.outbox_bytes };
         let (handle, changes) = writer::channel();
         let (pool, shared) = (db.clone(), Arc::clone(&signals));
+        let keys = Arc::new(admitted.keys);
         let mesh = Arc::new(Self {
             name: admitted.name,
             identity: admitted.identity,
-            keys: admitted.keys,
+            keys: Arc::clone(&keys),
             broker,
             host_warning: admitted.warning,
             db,
@@ -125,7 +131,7 @@ impl Mesh {
             caught_up: Mutex::default(),
         });
         tasks.spawn(async move {
-            match writer::run(connection, changes, caps, shared).await {
+            match writer::run(connection, changes, keys, caps, shared).await {
                 Ok(connection) => {
                     if let Err(error) = store::close(connection, pool).await {
                         warn!(%error, "the database did not close cleanly");
@@ -141,12 +147,16 @@ impl Mesh {
     pub(crate) async fn run(self: &Arc<Self>, stop: &CancellationToken) -> Result<()> {
         let span = info_span!("node", mesh = %self.name);
         async {
+            self.writer
+                .tell_all(EventBody::System { what: "started".into() })
+                .await
+                .map_err(|error| write_error(&error))?;
             let ended = tokio::select! {
                 ended = link::run(self, stop) => ended,
                 ended = upkeep::run(self, stop) => ended,
             };
             if let Err(refused) = &ended {
-                self.set_link(LinkState::Stopped, Some(refused.to_string()));
+                self.set_link(LinkState::Stopped, Some(refused.to_string())).await;
                 error!(%refused, "this mesh has stopped");
             }
             ended
@@ -227,16 +237,20 @@ impl Mesh {
         self.link.borrow().clone()
     }
 
-    pub(crate) fn set_link(&self, state: LinkState, reason: Option<String>) {
-        self.link.send_if_modified(|link| {
+    /// Notes what the link is now, and tells apps when that has changed.
+    pub(crate) async fn set_link(&self, state: LinkState, reason: Option<String>) {
+        let changed = self.link.send_if_modified(|link| {
             let changed = link.state != state;
             if changed {
                 link.since = clock::now();
             }
             link.state = state;
-            link.reason = reason;
+            link.reason.clone_from(&reason);
             changed
         });
+        if changed && let Err(error) = self.writer.tell_all(EventBody::BrokerStatus { state, reason }).await {
+            debug!(%error, "apps are not told of the link");
+        }
     }
 
     /// Requests to the broker, if the link is up.

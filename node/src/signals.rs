@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::store::OutLane;
 
@@ -20,6 +20,10 @@ pub(crate) struct Signals {
     inflight: Mutex<HashSet<i64>>,
     /// Whether any incoming lane holds messages back.
     gapped: AtomicBool,
+    /// The last place given to a message or event.
+    shown: watch::Sender<u64>,
+    /// Rises whenever a message of this node may have come to another state.
+    moved: watch::Sender<u64>,
 }
 
 impl Signals {
@@ -54,6 +58,7 @@ impl Signals {
     /// Notes rows that the link has handed over.
     pub(crate) fn launched(&self, rows: impl Iterator<Item = i64>) {
         lock(&self.inflight).extend(rows);
+        self.moved();
     }
 
     /// Notes rows that the broker has answered, once that is on disk.
@@ -72,6 +77,26 @@ impl Signals {
     /// Whether the link holds this row.
     pub(crate) fn is_inflight(&self, row: i64) -> bool {
         lock(&self.inflight).contains(&row)
+    }
+
+    /// Notes how far the stream of messages and events goes.
+    pub(crate) fn show(&self, cursor: u64) {
+        self.shown.send_if_modified(|shown| std::mem::replace(shown, cursor) != cursor);
+    }
+
+    /// How far the stream of messages and events goes, as it grows.
+    pub(crate) fn shown(&self) -> watch::Receiver<u64> {
+        self.shown.subscribe()
+    }
+
+    /// Notes that messages of this node may have come to other states.
+    pub(crate) fn moved(&self) {
+        self.moved.send_modify(|moves| *moves += 1);
+    }
+
+    /// Changes when a message of this node may have come to another state.
+    pub(crate) fn moves(&self) -> watch::Receiver<u64> {
+        self.moved.subscribe()
     }
 
     pub(crate) fn set_gapped(&self, gapped: bool) {

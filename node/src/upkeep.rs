@@ -13,6 +13,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::lane;
 use crate::mesh::Mesh;
+use crate::store::events;
 use crate::store::outbox;
 use crate::store::prekeys::{self, OwnPrekey};
 use crate::writer::{Forget, WriteError};
@@ -27,6 +28,8 @@ const PREKEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 const PREKEY_OVERLAP: Duration = Duration::from_secs(60 * 60);
 /// A session's secret goes this long after its sender stopped using it.
 const SESSION_OVERLAP: Duration = Duration::from_secs(15 * 60);
+/// Events are kept this long. Messages are not events: they stay in the inbox.
+const EVENT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The hard end of both.
 const SECRET_LIFETIME: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
@@ -130,8 +133,9 @@ async fn forget_secrets(mesh: &Mesh) -> Result<(), KeepError> {
         sessions_ended: served(SESSION_OVERLAP),
         prekeys_published: served(PREKEY_OVERLAP),
         made: Mesh::ago(SECRET_LIFETIME),
+        events: Mesh::ago(EVENT_LIFETIME),
     };
-    if prekeys::any_served(&mesh.db, &forget).await? {
+    if prekeys::any_served(&mesh.db, &forget).await? || events::any_before(&mesh.db, forget.events).await? {
         mesh.writer.forget(forget).await?;
     }
     Ok(())

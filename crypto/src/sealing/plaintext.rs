@@ -64,6 +64,8 @@ impl From<CounterRange> for (u64, u64) {
 pub enum Kind {
     /// From an app, for an app.
     Message,
+    /// Says that the message it answers has been read. From a node, for a node: shown to nobody.
+    Read,
 }
 
 impl Kind {
@@ -71,6 +73,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Message => "message",
+            Self::Read => "read",
         }
     }
 }
@@ -102,6 +105,8 @@ pub struct Plaintext {
     pub reply_to: Option<ClientMessageId>,
     /// Thread.
     pub thread: Option<String>,
+    /// The sender asks to be told when it is read.
+    pub wants_read: bool,
     /// When the sender's node accepted it, on its clock.
     pub sent_at: Timestamp,
 }
@@ -129,6 +134,8 @@ struct Encoded<'a> {
     re: Option<ClientMessageId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     th: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rr: bool,
     at: Timestamp,
 }
 
@@ -148,6 +155,7 @@ impl Plaintext {
             meta: &self.meta,
             re: self.reply_to.clone(),
             th: self.thread.clone(),
+            rr: self.wants_read,
             at: self.sent_at,
         };
         let bytes =
@@ -182,6 +190,7 @@ impl Plaintext {
             meta: Bytes::copy_from_slice(encoded.meta),
             reply_to: encoded.re,
             thread: encoded.th,
+            wants_read: encoded.rr,
             sent_at: encoded.at,
         })
     }

@@ -125,6 +125,7 @@ impl Entering {
                 | ToNode::Sent(_)
                 | ToNode::Deliver(_)
                 | ToNode::Done(_)
+                | ToNode::QueueShown(_)
                 | ToNode::Prekeys(_) => {}
             }
         }

@@ -10,6 +10,7 @@ use waxwing_protocol::limits;
 use super::Api;
 use super::problem::Refused;
 use super::request::{From, Json, Query};
+use super::wait::Wait;
 use crate::content::Content;
 use crate::mesh::Mesh;
 use crate::outbox::write_problem;
@@ -38,17 +39,28 @@ pub(super) async fn list(
     let after = query.after.unwrap_or(0);
     let app = mailbox(query.app.as_deref(), caller.app.as_ref())?;
     let filter = Filter { after, app, from, thread: query.thread, unread: query.unread, limit };
+    let mut wait = Wait::new(&api, query.wait.as_deref(), mesh.signals.shown())?;
+    loop {
+        let page = page(mesh, &filter).await?;
+        if !page.items.is_empty() || !wait.again().await {
+            return Ok(Answer(page));
+        }
+    }
+}
+
+/// One page, as long as asked for, or as large as an answer may be.
+async fn page(mesh: &Mesh, filter: &Filter) -> Result<InboxPage, Refused> {
     let mut items = Vec::new();
     let mut bytes = 0;
-    for item in inbox::list(&mesh.db, &filter).await? {
+    for item in inbox::list(&mesh.db, filter).await? {
         bytes += item.content.len();
         if bytes > limits::INBOX_PAGE_BYTES && !items.is_empty() {
             break;
         }
         items.push(show(mesh, item)?);
     }
-    let next = items.last().map_or(after, |item| item.id);
-    Ok(Answer(InboxPage { items, next }))
+    let next = items.last().map_or(filter.after, |item| item.id);
+    Ok(InboxPage { items, next })
 }
 
 /// `POST /v1/inbox/ack`
@@ -76,7 +88,7 @@ pub(super) async fn acknowledge(
 }
 
 /// The mailbox meant: the one asked for, the caller's own, or the default one. None for all.
-fn mailbox(asked: Option<&str>, caller: Option<&Name>) -> Result<Option<String>, Refused> {
+pub(super) fn mailbox(asked: Option<&str>, caller: Option<&Name>) -> Result<Option<String>, Refused> {
     match asked {
         Some(ALL) => Ok(None),
         Some("") => Ok(Some(String::new())),
@@ -100,7 +112,8 @@ fn sender(mesh: &Mesh, name: &Name) -> Result<waxwing_crypto::NodeId, Refused> {
     })
 }
 
-fn show(mesh: &Mesh, item: Item) -> Result<InboxItem, Refused> {
+/// A stored message as apps see it.
+pub(super) fn show(mesh: &Mesh, item: Item) -> Result<InboxItem, Refused> {
     let content = Content::open_incoming(&mesh.keys, &item.sender, &item.client_id, &item.content)?;
     let from = mesh.roster(|roster| roster.former(&item.sender).map(|member| member.name.clone()));
     let from = from.ok_or_else(|| Problem::new(ProblemCode::Internal).detail("a sender is in no log"))?;

@@ -57,7 +57,7 @@ pub(crate) fn unbind(path: &Path) {
 
 /// Serves until told to stop; then lets every request under way finish.
 pub(crate) async fn serve(listener: UnixListener, meshes: Arc<[Arc<Mesh>]>, stop: CancellationToken) {
-    let router = router(Api::new(meshes));
+    let router = router(Api::new(meshes, stop.clone()));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let tasks = TaskTracker::new();
     loop {

@@ -20,6 +20,8 @@ use crate::mesh::Mesh;
 const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest life of an invite.
 const EXPIRES_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Why inviting needs the broker.
+const INVITE: &str = "an invite is an entry in the mesh's log";
 /// Most uses of an invite.
 const USES_MAX: u32 = 10_000;
 
@@ -56,7 +58,7 @@ pub(super) async fn invite(
             .detail("ask an admin of the mesh for an invite")
             .into());
     }
-    let calls = mesh.calls().ok_or_else(|| offline(mesh))?;
+    let calls = mesh.calls().ok_or_else(|| offline(mesh, INVITE))?;
     let seed = InviteSeed::generate(&mut crate::rng());
     let new = new_invite(mesh, &request, &seed)?;
     let expires_at = new.expires;
@@ -91,11 +93,12 @@ fn new_invite(mesh: &Mesh, request: &InviteRequest, seed: &InviteSeed) -> Result
     })
 }
 
-fn offline(mesh: &Mesh) -> Problem {
+/// What needs the broker, and why it cannot be had.
+pub(super) fn offline(mesh: &Mesh, why: &str) -> Problem {
     let link = mesh.link();
     let code = if link.state == LinkState::Stopped { ProblemCode::MeshStopped } else { ProblemCode::Offline };
     let reason = link.reason.unwrap_or_else(|| "not connected yet".into());
-    Problem::new(code).detail(format!("an invite is an entry in the mesh's log: {reason}"))
+    Problem::new(code).detail(format!("{why}: {reason}"))
 }
 
 fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
@@ -106,6 +109,6 @@ fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
         CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
             Problem::new(ProblemCode::Internal).detail(error.to_string())
         }
-        CallError::Lost => offline(mesh),
+        CallError::Lost => offline(mesh, INVITE),
     }
 }

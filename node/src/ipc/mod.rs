@@ -3,24 +3,30 @@
 //! One file per route group. A handler gets a valid request or the caller has been answered already; what it returns is
 //! the answer or a [`Problem`].
 
+mod apps;
+mod events;
 mod health;
 mod inbox;
 mod listen;
 mod mesh;
+mod outbox;
 mod problem;
 mod request;
 mod send;
+mod wait;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{Problem, ProblemCode};
 use waxwing_protocol::limits;
 
+use crate::apps::Apps;
 use crate::mesh::Mesh;
 
 pub(crate) use listen::{bind, serve, unbind};
@@ -28,16 +34,28 @@ pub(crate) use listen::{bind, serve, unbind};
 /// Requests worked on at once; one more is told that the node is busy.
 const AT_ONCE: usize = 256;
 
+/// Event streams at once.
+const STREAMS: usize = 100;
+
 /// What handlers work with.
 #[derive(Clone, Debug)]
 struct Api {
     meshes: Arc<[Arc<Mesh>]>,
     room: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    apps: Apps,
+    stop: CancellationToken,
 }
 
 impl Api {
-    fn new(meshes: Arc<[Arc<Mesh>]>) -> Self {
-        Self { meshes, room: Arc::new(Semaphore::new(AT_ONCE)) }
+    fn new(meshes: Arc<[Arc<Mesh>]>, stop: CancellationToken) -> Self {
+        Self {
+            meshes,
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            apps: Apps::default(),
+            stop,
+        }
     }
 
     /// The mesh that a request names, or the only one.
@@ -66,6 +84,14 @@ fn router(api: Api) -> Router {
         .route("/v1/send", post(send::send))
         .route("/v1/send/batch", post(send::batch).layer(DefaultBodyLimit::max(limits::API_BATCH_BODY)))
         .route("/v1/send/{id}", get(send::status))
+        .route("/v1/send/{id}/broker", get(outbox::broker_view))
+        .route("/v1/events", get(events::stream))
+        .route("/v1/apps", get(apps::list))
+        .route("/v1/apps/{name}", put(apps::register).delete(apps::remove))
+        .route("/v1/outbox", get(outbox::list))
+        .route("/v1/outbox/{row}", get(outbox::detail))
+        .route("/v1/outbox/requeue", post(outbox::requeue))
+        .route("/v1/outbox/abort", post(outbox::abort))
         .route("/v1/inbox", get(inbox::list))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/peers", get(mesh::peers))

@@ -5,15 +5,17 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use waxwing_crypto::ClientMessageId;
 use waxwing_protocol::api::{
-    BatchAnswer, BatchOutcome, BatchRequest, MeshQuery, MessageState, Problem, ProblemCode, SendAnswer,
-    SendRequest, SendStatus,
+    BatchAnswer, BatchOutcome, BatchRequest, MessageState, Problem, ProblemCode, SendAnswer, SendRequest,
+    SendStatus, StatusQuery,
 };
 use waxwing_protocol::limits;
 
 use super::Api;
 use super::problem::Refused;
 use super::request::{From, Json, Query};
+use super::wait::Wait;
 use crate::outbox::{self, Caller};
+use crate::store::outbox::Which;
 
 /// `POST /v1/send`
 pub(super) async fn send(
@@ -30,7 +32,7 @@ pub(super) async fn send(
 /// 202: stored here. 200: it was at the broker already.
 const fn status_of(answer: &SendAnswer) -> StatusCode {
     match answer.state {
-        MessageState::Accepted | MessageState::Delivered => StatusCode::OK,
+        MessageState::Accepted | MessageState::Delivered | MessageState::Read => StatusCode::OK,
         MessageState::Queued
         | MessageState::Inflight
         | MessageState::Dead
@@ -70,11 +72,18 @@ pub(super) async fn batch(
 pub(super) async fn status(
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(query): Query<MeshQuery>,
+    Query(query): Query<StatusQuery>,
 ) -> Result<Answer<SendStatus>, Refused> {
     let mesh = api.mesh(query.mesh.as_ref())?;
-    let unknown = || Problem::new(ProblemCode::UnknownMessage);
+    let unknown = || Refused::from(Problem::new(ProblemCode::UnknownMessage));
     let id: ClientMessageId = id.parse().map_err(|_| unknown())?;
-    let status = outbox::status(mesh, &id).await?;
-    status.map(Answer).ok_or_else(|| unknown().into())
+    let mut wait = Wait::new(&api, query.wait.as_deref(), mesh.signals.moves())?;
+    let mut asked = None;
+    loop {
+        let status = outbox::status(mesh, Which::Id(&id)).await?.ok_or_else(unknown)?;
+        let changed = *asked.get_or_insert(status.state) != status.state;
+        if changed || status.state.is_end() || !wait.again().await {
+            return Ok(Answer(status));
+        }
+    }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
-use waxwing_crypto::NodeId;
 use waxwing_crypto::membership::{Body, SignedEntry};
+use waxwing_crypto::{NodeId, WireId};
 use waxwing_protocol::link::{
-    Code, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, ToBroker, ToNode,
+    Code, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown, ToBroker, ToNode,
 };
 
 use crate::mesh::{GrowError, Mesh};
@@ -121,6 +121,13 @@ impl Calls {
         Ok(answer.prekeys.into_iter().find(|prekey| prekey.node == node))
     }
 
+    /// What the broker holds of a message this node sent.
+    pub(crate) async fn show(&self, id: WireId) -> Result<Option<Shown>, CallError> {
+        let answer = self.call(|req| ToBroker::QueueShow(QueueShow { req, id })).await?;
+        let ToNode::QueueShown(answer) = answer else { return Err(unexpected(&answer)) };
+        Ok(answer.shown)
+    }
+
     async fn log(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<Log, CallError> {
         let answer = self.call(request).await?;
         let ToNode::Log(log) = answer else { return Err(unexpected(&answer)) };
@@ -162,6 +169,7 @@ fn unexpected(frame: &ToNode) -> CallError {
         ToNode::Done(_) => "done",
         ToNode::Prekeys(_) => "prekey",
         ToNode::Log(_) => "log",
+        ToNode::QueueShown(_) => "queue.shown",
         ToNode::Error(_) => "error",
         ToNode::GoAway(_) => "goaway",
     };

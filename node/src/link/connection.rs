@@ -47,7 +47,6 @@ impl<'a> Up<'a> {
     fn new(context: &'a Context, login: Option<u64>) -> Self {
         let mesh = &context.mesh;
         mesh.set_calls(Some(context.calls.clone()));
-        mesh.set_link(LinkState::Up, None);
         info!(broker = %mesh.broker, login, "link up");
         Self(context)
     }
@@ -59,7 +58,6 @@ impl Drop for Up<'_> {
         mesh.set_calls(None);
         mesh.set_caught_up(false);
         mesh.signals.link_lost();
-        mesh.set_link(LinkState::Down, None);
         self.0.calls.close();
     }
 }
@@ -79,6 +77,7 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
     };
     let (sink, stream) = connection.socket.split();
     let _up = Up::new(&context, connection.welcome.login);
+    mesh.set_link(LinkState::Up, None).await;
     tokio::select! {
         ended = read(stream, &context, sent_tx, deliver_tx) => ended,
         ended = write(sink, frames) => ended,
@@ -170,6 +169,10 @@ async fn dispatch(
         }
         ToNode::Prekeys(prekeys) => {
             context.calls.answer(prekeys.req, ToNode::Prekeys(prekeys));
+            Ok(())
+        }
+        ToNode::QueueShown(shown) => {
+            context.calls.answer(shown.req, ToNode::QueueShown(shown));
             Ok(())
         }
         ToNode::Log(log) => match log.req {

@@ -72,7 +72,7 @@ pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()
         }
         let wait = after(&ended, &mut backoff)?;
         debug!(%ended, ?wait, "no link");
-        mesh.set_link(LinkState::Down, Some(ended.to_string()));
+        mesh.set_link(LinkState::Down, Some(ended.to_string())).await;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = sleep(wait) => {}

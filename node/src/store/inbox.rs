@@ -26,23 +26,16 @@ pub(crate) struct NewItem {
     pub(crate) sent_at: Timestamp,
     pub(crate) received_at: Timestamp,
     pub(crate) late: bool,
+    pub(crate) wants_read: bool,
     pub(crate) receipt: Receipt,
     /// Encrypted under the storage key.
     pub(crate) content: Vec<u8>,
 }
 
-/// Stores messages with their dedupe records.
-pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx::Result<()> {
+/// Notes that messages were received, so that a redelivery is recognised.
+pub(crate) async fn remember(db: &mut SqliteConnection, items: &[&NewItem]) -> sqlx::Result<()> {
     static DEDUPE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new("INSERT INTO dedupe (sender, client_id, receipt, received_at) VALUES", 4, "")
-    });
-    static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO inbox (cursor, sender, signer, priority, counter, client_id, from_app, to_app, thread, \
-             sent_at, received_at, late, content) VALUES",
-            13,
-            "",
-        )
     });
     for (sql, share) in DEDUPE.of(items) {
         let query = share.iter().fold(sqlx::query(sql), |query, item| {
@@ -54,6 +47,19 @@ pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx
         });
         query.execute(&mut *db).await?;
     }
+    Ok(())
+}
+
+/// Stores messages for apps.
+pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx::Result<()> {
+    static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "INSERT INTO inbox (cursor, sender, signer, priority, counter, client_id, from_app, to_app, thread, \
+             sent_at, received_at, late, content, wants_read) VALUES",
+            14,
+            "",
+        )
+    });
     for (sql, share) in INSERT.of(items) {
         let query = share.iter().fold(sqlx::query(sql), |query, item| {
             query
@@ -70,6 +76,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx
                 .bind(millis(item.received_at))
                 .bind(item.late)
                 .bind(&item.content[..])
+                .bind(item.wants_read)
         });
         query.execute(&mut *db).await?;
     }
@@ -196,40 +203,60 @@ impl FromRow<'_, SqliteRow> for Item {
     }
 }
 
-/// Marks messages read. Says how many were not before.
-pub(crate) async fn read(db: &mut SqliteConnection, cursors: &[u64], at: Timestamp) -> sqlx::Result<u64> {
+/// A message that has just been read, whose sender asked to be told.
+#[derive(Clone, Debug)]
+pub(crate) struct Read {
+    pub(crate) sender: NodeId,
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) wants_read: bool,
+}
+
+impl FromRow<'_, SqliteRow> for Read {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let wants_read = row.try_get("wants_read")?;
+        Ok(Self { sender: node(row, "sender")?, client_id: client_id(row)?, wants_read })
+    }
+}
+
+/// Marks messages read. Says which were not before.
+pub(crate) async fn read(
+    db: &mut SqliteConnection,
+    cursors: &[u64],
+    at: Timestamp,
+) -> sqlx::Result<Vec<Read>> {
     static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "UPDATE inbox SET read_at = v.column2 FROM (VALUES",
             2,
-            ") AS v WHERE inbox.cursor = v.column1 AND inbox.read_at IS NULL",
+            ") AS v WHERE inbox.cursor = v.column1 AND inbox.read_at IS NULL RETURNING sender, client_id, wants_read",
         )
     });
-    let mut marked = 0;
+    let mut marked = Vec::new();
     for (sql, share) in UPDATE.of(cursors) {
-        let query =
-            share.iter().fold(sqlx::query(sql), |query, cursor| query.bind(number(*cursor)).bind(millis(at)));
-        marked += query.execute(&mut *db).await?.rows_affected();
+        let query = share
+            .iter()
+            .fold(sqlx::query_as(sql), |query, cursor| query.bind(number(*cursor)).bind(millis(at)));
+        marked.extend(query.fetch_all(&mut *db).await?);
     }
     Ok(marked)
 }
 
-/// Marks every message of a mailbox (or of all) up to a place read. Says how many were not before.
+/// Marks every message of a mailbox (or of all) up to a place read. Says which were not before.
 pub(crate) async fn read_through(
     db: &mut SqliteConnection,
     cursor: u64,
     app: Option<&str>,
     at: Timestamp,
-) -> sqlx::Result<u64> {
-    let marked = sqlx::query(
-        "UPDATE inbox SET read_at = ?1 WHERE read_at IS NULL AND cursor <= ?2 AND (?3 IS NULL OR to_app = ?3)",
+) -> sqlx::Result<Vec<Read>> {
+    sqlx::query_as(
+        "UPDATE inbox SET read_at = ?1 WHERE read_at IS NULL AND cursor <= ?2 AND (?3 IS NULL OR to_app = ?3) \
+         RETURNING sender, client_id, wants_read",
     )
     .bind(millis(at))
     .bind(number(cursor))
     .bind(app)
-    .execute(db)
-    .await?;
-    Ok(marked.rows_affected())
+    .fetch_all(db)
+    .await
 }
 
 /// Messages that have their place and are not read; messages that wait for a place.

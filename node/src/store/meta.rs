@@ -8,7 +8,9 @@ use super::{damaged, unsigned};
 pub(crate) const BROKER: &str = "broker";
 /// The mesh's state keys, sealed to this node.
 pub(crate) const STATE_KEYS: &str = "state_keys";
-/// The last place given in the inbox.
+/// The last event that is no longer kept.
+pub(crate) const FORGOTTEN: &str = "forgotten";
+/// The last place given to a message or event.
 pub(crate) const CURSOR: &str = "cursor";
 
 pub(crate) async fn set_text(db: impl SqliteExecutor<'_>, name: &str, value: &str) -> sqlx::Result<()> {

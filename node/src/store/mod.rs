@@ -5,6 +5,7 @@
 
 mod chunks;
 mod columns;
+pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod lanes;
 pub(crate) mod log;

@@ -132,3 +132,8 @@ fn unpack(bytes: &[u8]) -> sqlx::Result<Signed> {
     let signature = Signature::from_bytes(signature).map_err(|_| damaged("prekey"))?;
     Ok(Signed { bytes: Bytes::copy_from_slice(bytes), signature })
 }
+
+/// Destroys every prekey of this node.
+pub(crate) async fn drop_all(db: impl SqliteExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM prekey").execute(db).await.map(|_| ())
+}

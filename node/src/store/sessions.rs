@@ -68,3 +68,8 @@ pub(crate) async fn forget(
         .await?;
     Ok(())
 }
+
+/// Forgets every session.
+pub(crate) async fn drop_all(db: impl SqliteExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM session").execute(db).await.map(|_| ())
+}

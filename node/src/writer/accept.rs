@@ -8,7 +8,7 @@ use sqlx::SqliteConnection;
 use tokio::time::Instant;
 use waxwing_crypto::{ClientMessageId, Fingerprint};
 
-use super::{Caps, Copy, Effects};
+use super::{Caps, Copy, Effects, Sends};
 use crate::store::outbox::{self, Known, Load, NewRow};
 use crate::store::{OutLane, lanes};
 
@@ -69,10 +69,11 @@ pub(super) async fn apply(
     db: &mut SqliteConnection,
     copy: &mut Copy,
     caps: Caps,
-    requests: Vec<Vec<NewRow>>,
+    sends: &mut Sends,
     effects: &mut Effects,
 ) -> sqlx::Result<Vec<Vec<Acceptance>>> {
-    if requests.is_empty() {
+    let (requests, own) = (std::mem::take(&mut sends.rows), std::mem::take(&mut sends.own));
+    if requests.is_empty() && own.is_empty() {
         return Ok(Vec::new());
     }
     if copy.load.is_full(caps) && copy.load.counted.elapsed() > RECOUNT {
@@ -96,6 +97,11 @@ pub(super) async fn apply(
             decided.push(acceptance);
         }
         answers.push(decided);
+    }
+    for mut row in own {
+        row.counter = next_counter(db, copy, row.lane).await?;
+        given.insert(row.lane, row.counter);
+        new.push(row);
     }
     outbox::insert(db, &new).await?;
     let given: Vec<(OutLane, u64)> = given.into_iter().collect();

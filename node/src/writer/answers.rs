@@ -4,11 +4,14 @@ use sqlx::SqliteConnection;
 use tracing::info;
 use waxwing_crypto::Timestamp;
 use waxwing_crypto::sealing::{CounterRange, NackReason};
-use waxwing_protocol::api::Voucher;
+use waxwing_protocol::api::{MessageState, Voucher};
 
 use super::Effects;
 use crate::store::OutLane;
-use crate::store::outbox::{self, Accepted};
+use crate::store::outbox::{self, Accepted, Affected};
+
+/// Apps are told once a recipient has refused so many seals of one message.
+const MANY_NACKS: i64 = 5;
 
 /// The broker's answer to one item that a link handed over.
 #[derive(Clone, Debug)]
@@ -85,7 +88,8 @@ pub(super) async fn apply(
             Answered::Refused { row, seal, reason } => {
                 info!(row, reason, "the broker refused a message");
                 effects.landed.push(*row);
-                outbox::kill(db, *row, Some(*seal), reason, Voucher::Broker, now).await?;
+                let killed = outbox::kill(db, *row, Some(*seal), reason, Voucher::Broker, now).await?;
+                effects.tell_end(killed, reason);
             }
             Answered::Later { row } => effects.landed.push(*row),
         }
@@ -106,16 +110,43 @@ pub(super) async fn note(
             News::Delivered { row } => delivered.push(*row),
             News::Told { lane, ranges } => outbox::told(db, *lane, ranges).await?,
             News::Refused { row, lane, seal, reason, current } if reason.is_resealable() => {
-                outbox::reseal(db, *row, (*seal).max(*current) + 1).await?;
+                let resealed = outbox::reseal(db, *row, (*seal).max(*current) + 1).await?;
                 effects.wake.push((*lane, Some(*row)));
+                if let Some(message) = resealed.filter(|message| message.nacks == MANY_NACKS) {
+                    effects.tell_sender(message, MessageState::Queued, Some(reason.as_str()));
+                }
             }
             News::Refused { row, reason, .. } => {
-                outbox::kill(db, *row, None, reason.as_str(), Voucher::Recipient, now).await?;
+                let killed = outbox::kill(db, *row, None, reason.as_str(), Voucher::Recipient, now).await?;
+                effects.tell_end(killed, reason.as_str());
             }
             News::Ended { row, reason } => {
-                outbox::kill(db, *row, None, reason, Voucher::Broker, now).await?;
+                let killed = outbox::kill(db, *row, None, reason, Voucher::Broker, now).await?;
+                effects.tell_end(killed, reason);
             }
         }
     }
-    outbox::deliver(db, &delivered, now).await
+    for message in outbox::deliver(db, &delivered, now).await? {
+        effects.tell_sender(message, MessageState::Delivered, None);
+    }
+    Ok(())
+}
+
+/// Tells of messages that ran out of time here; says how many.
+pub(super) fn note_expired(expired: Vec<Affected>, effects: &mut Effects) -> u64 {
+    let count = expired.len() as u64;
+    for message in expired {
+        effects.tell_sender(message, MessageState::Expired, None);
+    }
+    count
+}
+
+impl Effects {
+    /// Tells the app that sent it that a message has ended.
+    fn tell_end(&mut self, killed: Option<Affected>, reason: &str) {
+        let state = if reason == "expired" { MessageState::Expired } else { MessageState::Dead };
+        if let Some(message) = killed {
+            self.tell_sender(message, state, Some(reason));
+        }
+    }
 }

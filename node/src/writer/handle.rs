@@ -7,8 +7,10 @@ use tokio::time::Instant;
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::sealing::PrekeyId;
 use waxwing_crypto::{NodeId, Signed, Timestamp, VerifyingKey};
+use waxwing_protocol::api::EventBody;
 
-use super::{Acceptance, Answered, Delivered, Stored};
+use super::{Acceptance, Answered, Delivered, GivenUp, Stored};
+use crate::store::events::NewEvent;
 use crate::store::outbox::NewRow;
 use crate::store::prekeys::OwnPrekey;
 
@@ -39,6 +41,8 @@ pub(super) enum Change {
     Received { delivered: Delivered, answer: Answer<Vec<Stored>> },
     Read { cursors: Vec<u64>, answer: Answer<u64> },
     ReadThrough { cursor: u64, app: Option<String>, answer: Answer<u64> },
+    GiveUp { row: i64, successor: Option<Box<NewRow>>, answer: Answer<GivenUp> },
+    Event { event: NewEvent, answer: Answer<()> },
     Log { seq: u64, entries: Vec<SignedEntry>, answer: Answer<()> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
     Published { id: PrekeyId, answer: Answer<()> },
@@ -55,7 +59,9 @@ pub(crate) struct Forget {
     pub(crate) sessions_ended: Timestamp,
     /// Prekeys before the newest one that was published before this.
     pub(crate) prekeys_published: Timestamp,
-    /// Everything made before this, whatever else holds.
+    /// Events before this.
+    pub(crate) events: Timestamp,
+    /// Everything secret made before this, whatever else holds.
     pub(crate) made: Timestamp,
 }
 
@@ -113,6 +119,20 @@ impl Writer {
     /// Marks every message of a mailbox, or of all, up to a place read; says how many were not.
     pub(crate) async fn read_through(&self, cursor: u64, app: Option<String>) -> Result<u64, WriteError> {
         self.change(|answer| Change::ReadThrough { cursor, app, answer }).await
+    }
+
+    /// Gives a message up, and sends its successor in its place if there is one.
+    pub(crate) async fn give_up(
+        &self,
+        row: i64,
+        successor: Option<Box<NewRow>>,
+    ) -> Result<GivenUp, WriteError> {
+        self.change(|answer| Change::GiveUp { row, successor, answer }).await
+    }
+
+    /// Tells every app.
+    pub(crate) async fn tell_all(&self, body: EventBody) -> Result<(), WriteError> {
+        self.change(|answer| Change::Event { event: NewEvent { app: None, body }, answer }).await
     }
 
     /// Stores verified entries of the log from `seq` on.
@@ -173,6 +193,8 @@ impl Change {
             Self::Answered { .. }
             | Self::Read { .. }
             | Self::ReadThrough { .. }
+            | Self::GiveUp { .. }
+            | Self::Event { .. }
             | Self::Log { .. }
             | Self::Prekey { .. }
             | Self::Published { .. }

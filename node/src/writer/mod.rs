@@ -8,7 +8,9 @@
 
 mod accept;
 mod answers;
+mod give_up;
 mod handle;
+mod reading;
 mod receive;
 #[cfg(test)]
 mod tests;
@@ -18,17 +20,22 @@ use std::sync::Arc;
 use sqlx::error::DatabaseError;
 use sqlx::{Connection as _, SqliteConnection};
 use tracing::{error, warn};
-use waxwing_crypto::sealing::CounterRange;
+use waxwing_crypto::ClientMessageId;
+use waxwing_crypto::sealing::{CounterRange, Kind};
+use waxwing_crypto::storage::StorageKeys;
+use waxwing_protocol::api::{EventBody, MessageState};
 
 pub(crate) use accept::Acceptance;
 pub(crate) use answers::{Answered, News};
+pub(crate) use give_up::GivenUp;
 pub(crate) use handle::{Caps, Changes, Forget, WriteError, Writer, channel};
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
 use self::handle::{Answer, Change};
 use crate::signals::Signals;
-use crate::store::outbox::NewRow;
-use crate::store::{OutLane, inbox, log, outbox, prekeys, sessions};
+use crate::store::events::{self, NewEvent};
+use crate::store::outbox::{self, Affected, NewRow};
+use crate::store::{OutLane, inbox, log, meta, prekeys, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -41,10 +48,11 @@ const SWEEP: usize = 500;
 pub(crate) async fn run(
     db: SqliteConnection,
     mut changes: Changes,
+    keys: Arc<StorageKeys>,
     caps: Caps,
     signals: Arc<Signals>,
 ) -> Result<SqliteConnection, WriteError> {
-    let mut task = Task { db, caps, signals, copy: None };
+    let mut task = Task { db, keys, caps, signals, copy: None };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         batch.clear();
@@ -64,6 +72,7 @@ pub(crate) async fn run(
 
 struct Task {
     db: SqliteConnection,
+    keys: Arc<StorageKeys>,
     caps: Caps,
     signals: Arc<Signals>,
     copy: Option<Copy>,
@@ -75,6 +84,8 @@ struct Copy {
     counters: accept::Counters,
     lanes: receive::Lanes,
     load: accept::Estimate,
+    /// The last place given to a message or event.
+    cursor: u64,
 }
 
 /// What to tell once a transaction has ended: given its outcome.
@@ -88,9 +99,29 @@ struct Effects {
     wake: Vec<(OutLane, Option<i64>)>,
     /// Rows that the link no longer holds.
     landed: Vec<i64>,
+    /// What to tell apps, as part of the transaction.
+    events: Vec<NewEvent>,
 }
 
 impl Effects {
+    /// Tells everybody.
+    fn tell_all(&mut self, body: EventBody) {
+        self.events.push(NewEvent { app: None, body });
+    }
+
+    /// Tells the app that sent a message what became of it. Read receipts are nobody's business but this node's.
+    fn tell_sender(&mut self, message: Affected, state: MessageState, reason: Option<&str>) {
+        if message.kind == Kind::Message {
+            let (client_message_id, reason) = (message.client_id, reason.map(str::to_owned));
+            let body = if matches!(state, MessageState::Delivered | MessageState::Read) {
+                EventBody::Receipt { client_message_id, state }
+            } else {
+                EventBody::Outbox { client_message_id, state, reason }
+            };
+            self.events.push(NewEvent { app: Some(message.from_app), body });
+        }
+    }
+
     /// Answers with this once the transaction has committed, or with the reason why it has not.
     fn answer<T: Send + 'static>(&mut self, answer: Answer<T>, result: sqlx::Result<T>) -> sqlx::Result<()> {
         // Whoever asked may have gone; what was committed stands.
@@ -129,6 +160,7 @@ impl Task {
                     reply(Ok(()));
                 }
                 self.signals.landed(&effects.landed);
+                self.signals.moved();
                 self.signals.wake(effects.wake);
                 Ok(())
             }
@@ -157,21 +189,29 @@ impl Task {
             Some(copy) => self.copy.insert(copy),
             None => self.copy.insert(Copy::read(&mut self.db).await?),
         };
+        let before = copy.cursor;
         let mut tx = self.db.begin_with("BEGIN IMMEDIATE").await?;
         let mut sends = Sends::default();
         let mut result = Ok(());
         // Every change gets its reply registered, also behind one that fails: all fail alike.
         for change in batch.drain(..) {
-            let applied = apply(&mut tx, copy, change, &mut sends, effects).await;
+            let applied = apply(&mut tx, copy, &self.keys, change, &mut sends, effects).await;
             result = result.and(applied);
         }
         let accepted = match result {
-            Ok(()) => accept::apply(&mut tx, copy, self.caps, std::mem::take(&mut sends.rows), effects).await,
+            Ok(()) => accept::apply(&mut tx, copy, self.caps, &mut sends, effects).await,
             Err(error) => Err(error),
         };
         sends.answer(accepted, effects)?;
+        let events = std::mem::take(&mut effects.events);
+        events::insert(&mut tx, copy.cursor + 1, &events, crate::clock::now()).await?;
+        copy.cursor += events.len() as u64;
+        if copy.cursor != before {
+            meta::set_number(&mut *tx, meta::CURSOR, copy.cursor).await?;
+        }
         tx.commit().await?;
         self.signals.set_gapped(copy.lanes.gapped());
+        self.signals.show(copy.cursor);
         Ok(())
     }
 }
@@ -181,7 +221,8 @@ impl Copy {
         Ok(Self {
             counters: accept::Counters::default(),
             lanes: receive::Lanes::read(&mut *db).await?,
-            load: accept::Estimate::read(db).await?,
+            load: accept::Estimate::read(&mut *db).await?,
+            cursor: meta::number(db, meta::CURSOR).await?,
         })
     }
 }
@@ -191,9 +232,16 @@ impl Copy {
 struct Sends {
     rows: Vec<Vec<NewRow>>,
     answers: Vec<Answer<Vec<Acceptance>>>,
+    /// What this node sends by itself: read receipts, and messages sent again. Not subject to the caps.
+    own: Vec<NewRow>,
 }
 
 impl Sends {
+    /// Whether a send of this transaction has this id.
+    fn takes(&self, id: &ClientMessageId) -> bool {
+        self.rows.iter().flatten().chain(&self.own).any(|row| row.client_id == *id)
+    }
+
     fn answer(self, accepted: sqlx::Result<Vec<Vec<Acceptance>>>, effects: &mut Effects) -> sqlx::Result<()> {
         match accepted {
             Ok(accepted) => {
@@ -210,6 +258,7 @@ impl Sends {
 async fn apply(
     db: &mut SqliteConnection,
     copy: &mut Copy,
+    keys: &StorageKeys,
     change: Change,
     sends: &mut Sends,
     effects: &mut Effects,
@@ -226,12 +275,24 @@ async fn apply(
             effects.answer(answer, applied)
         }
         Change::Received { delivered, answer } => {
-            let stored = receive::apply(db, &mut copy.lanes, delivered, now, effects).await;
+            let stored = receive::apply(db, copy, delivered, now, effects).await;
             effects.answer(answer, stored)
         }
-        Change::Read { cursors, answer } => effects.answer(answer, inbox::read(db, &cursors, now).await),
+        Change::Read { cursors, answer } => {
+            let read = inbox::read(db, &cursors, now).await;
+            effects.answer(answer, read.map(|read| reading::note(keys, &read, now, sends)))
+        }
         Change::ReadThrough { cursor, app, answer } => {
-            effects.answer(answer, inbox::read_through(db, cursor, app.as_deref(), now).await)
+            let read = inbox::read_through(db, cursor, app.as_deref(), now).await;
+            effects.answer(answer, read.map(|read| reading::note(keys, &read, now, sends)))
+        }
+        Change::GiveUp { row, successor, answer } => {
+            let given_up = give_up::apply(db, row, successor.map(|row| *row), now, sends, effects).await;
+            effects.answer(answer, given_up)
+        }
+        Change::Event { event, answer } => {
+            effects.events.push(event);
+            effects.answer(answer, Ok(()))
         }
         Change::Log { seq, entries, answer } => effects.answer(answer, log::append(db, seq, &entries).await),
         Change::Prekey { prekey, answer } => effects.answer(answer, prekeys::insert(db, &prekey).await),
@@ -240,14 +301,22 @@ async fn apply(
             effects.answer(answer, prekeys::keep(db, node, &signer, id, &signed).await)
         }
         Change::Forget { forget, answer } => effects.answer(answer, destroy(db, forget).await),
-        Change::Expire { now, answer } => effects.answer(answer, outbox::expire(db, now, SWEEP).await),
+        Change::Expire { now, answer } => {
+            let expired = outbox::expire(db, now, SWEEP).await;
+            let count = expired.map(|expired| answers::note_expired(expired, effects));
+            effects.answer(answer, count)
+        }
         Change::PassOver { noticed_before, answer } => {
-            effects.answer(answer, receive::pass_over(db, &mut copy.lanes, noticed_before).await)
+            let passed = receive::pass_over(db, copy, noticed_before, effects).await;
+            effects.answer(answer, passed)
         }
     }
 }
 
 async fn destroy(db: &mut SqliteConnection, forget: Forget) -> sqlx::Result<()> {
+    if let Some(last) = events::forget(db, forget.events, SWEEP).await? {
+        meta::set_number(&mut *db, meta::FORGOTTEN, last).await?;
+    }
     sessions::forget(&mut *db, forget.sessions_ended, forget.made).await?;
     prekeys::destroy(db, forget.prekeys_published, forget.made).await
 }

@@ -7,13 +7,14 @@ use tokio::time::Instant;
 use tracing::warn;
 use waxwing_crypto::sealing::CounterRange;
 use waxwing_crypto::{ClientMessageId, NodeId, Receipt, Timestamp};
+use waxwing_protocol::api::{EventBody, MessageState};
 
-use super::Effects;
 use super::answers::{self, News};
+use super::{Copy, Effects};
 use crate::lane::{Arrival, Lane};
 use crate::store::inbox::{self, NewItem};
 use crate::store::lanes::{self, InLane};
-use crate::store::meta;
+use crate::store::outbox;
 use crate::store::quarantine::{self, Quarantined};
 use crate::store::sessions::{self, NewSession};
 
@@ -45,6 +46,8 @@ pub(crate) struct ReceivedItem {
     pub(crate) void: Vec<CounterRange>,
     /// Its time has passed: it is refused, unless it is stored already.
     pub(crate) expired: bool,
+    /// Of a read receipt: the message that was read.
+    pub(crate) reads: Option<ClientMessageId>,
 }
 
 /// What to answer the sender.
@@ -56,33 +59,24 @@ pub(crate) enum Stored {
     Expired,
 }
 
-/// Every incoming lane, and the last place given in the inbox.
+/// Every incoming lane.
 #[derive(Debug)]
-pub(super) struct Lanes {
-    lanes: HashMap<InLane, Lane>,
-    cursor: u64,
-}
+pub(super) struct Lanes(HashMap<InLane, Lane>);
 
 impl Lanes {
     pub(super) async fn read(db: &mut SqliteConnection) -> sqlx::Result<Self> {
-        let lanes = lanes::seen(&mut *db, Instant::now()).await?.into_iter().collect();
-        Ok(Self { lanes, cursor: meta::number(db, meta::CURSOR).await? })
+        Ok(Self(lanes::seen(db, Instant::now()).await?.into_iter().collect()))
     }
 
     /// Whether any lane holds messages back.
     pub(super) fn gapped(&self) -> bool {
-        self.lanes.values().any(Lane::holds)
-    }
-
-    fn next_cursor(&mut self) -> u64 {
-        self.cursor += 1;
-        self.cursor
+        self.0.values().any(Lane::holds)
     }
 }
 
 pub(super) async fn apply(
     db: &mut SqliteConnection,
-    lanes: &mut Lanes,
+    copy: &mut Copy,
     delivered: Delivered,
     now: Timestamp,
     effects: &mut Effects,
@@ -91,15 +85,25 @@ pub(super) async fn apply(
         sessions::insert(&mut *db, session).await?;
     }
     quarantine::insert(&mut *db, &delivered.quarantined, now).await?;
+    for quarantined in &delivered.quarantined {
+        let detail = format!("a box that does not open, {} bytes", quarantined.size);
+        effects.tell_all(security("bad_seal", quarantined.sender, detail));
+    }
     answers::note(db, &delivered.news, now, effects).await?;
-    store(db, lanes, delivered.items).await
+    store(db, copy, delivered.items, now, effects).await
+}
+
+fn security(what: &str, node: NodeId, detail: String) -> EventBody {
+    EventBody::Security { what: what.to_owned(), node: Some(node), detail }
 }
 
 /// Authenticated first, duplicate second: only what has opened gets here.
 async fn store(
     db: &mut SqliteConnection,
-    lanes: &mut Lanes,
+    copy: &mut Copy,
     items: Vec<ReceivedItem>,
+    now: Timestamp,
+    effects: &mut Effects,
 ) -> sqlx::Result<Vec<Stored>> {
     if items.is_empty() {
         return Ok(Vec::new());
@@ -108,77 +112,87 @@ async fn store(
         items.iter().map(|item| (item.new.lane.sender, item.new.client_id.clone())).collect();
     let mut receipts = inbox::receipts(db, &ids).await?;
     let mut touched = HashSet::new();
-    let mut new = Vec::with_capacity(items.len());
+    let (mut messages, mut reads) = (Vec::with_capacity(items.len()), Vec::new());
     let mut stored = Vec::with_capacity(items.len());
     for (mut item, id) in items.into_iter().zip(ids) {
         stored.push(match receipts.get(&id) {
             Some(receipt) => Stored::Received(*receipt),
             None if item.expired => Stored::Expired,
             None => {
-                lanes.admit(&mut item);
+                admit(copy, &mut item, effects);
                 touched.insert(item.new.lane);
                 receipts.insert(id, item.new.receipt);
                 let receipt = item.new.receipt;
-                new.push(item.new);
+                match item.reads {
+                    None => messages.push(item.new),
+                    Some(read) => reads.push((read, item.new)),
+                }
                 Stored::Received(receipt)
             }
         });
     }
-    inbox::insert(db, &new).await?;
-    release(db, lanes, &touched).await?;
+    let new: Vec<&NewItem> = messages.iter().chain(reads.iter().map(|(_, item)| item)).collect();
+    inbox::remember(db, &new).await?;
+    inbox::insert(db, &messages).await?;
+    release(db, copy, &touched).await?;
+    for (read, item) in reads {
+        if let Some(message) = outbox::mark_read(db, &read, item.lane.sender, now).await? {
+            effects.tell_sender(message, MessageState::Read, None);
+        }
+    }
     Ok(stored)
 }
 
-impl Lanes {
-    /// Gives a message its place, if it may have one now.
-    fn admit(&mut self, item: &mut ReceivedItem) {
-        let lane = self.lanes.entry(item.new.lane).or_default();
-        let arrival = lane.arrive(item.new.counter, &item.void, Instant::now());
-        match arrival {
-            Arrival::Held => return,
-            Arrival::Next => {}
-            Arrival::Late => item.new.late = true,
-            Arrival::Repeated => {
-                warn!(sender = %item.new.lane.sender, counter = item.new.counter, "sequence_replay");
-                item.new.late = true;
-            }
-        }
-        item.new.cursor = Some(self.next_cursor());
+/// Gives a message its place, if it may have one now. A read receipt has its place in the lane, and none in the inbox.
+fn admit(copy: &mut Copy, item: &mut ReceivedItem, effects: &mut Effects) {
+    let lane = copy.lanes.0.entry(item.new.lane).or_default();
+    let arrival = lane.arrive(item.new.counter, &item.void, Instant::now());
+    if arrival == Arrival::Repeated {
+        let (sender, counter) = (item.new.lane.sender, item.new.counter);
+        warn!(%sender, counter, "sequence_replay");
+        let detail = format!("its message {counter} came again under another id");
+        effects.tell_all(security("sequence_replay", sender, detail));
+    }
+    match arrival {
+        Arrival::Held if item.reads.is_some() => return lane.placed(1),
+        Arrival::Held => return,
+        Arrival::Next => {}
+        Arrival::Late | Arrival::Repeated => item.new.late = true,
+    }
+    if item.reads.is_none() {
+        copy.cursor += 1;
+        item.new.cursor = Some(copy.cursor);
     }
 }
 
 /// Gives places to what no longer waits, and keeps the lanes' state.
-async fn release(
-    db: &mut SqliteConnection,
-    lanes: &mut Lanes,
-    touched: &HashSet<InLane>,
-) -> sqlx::Result<()> {
+async fn release(db: &mut SqliteConnection, copy: &mut Copy, touched: &HashSet<InLane>) -> sqlx::Result<()> {
     for key in touched {
-        let Some(lane) = lanes.lanes.get_mut(key).filter(|lane| lane.holds()) else {
-            continue;
-        };
-        let placed = inbox::place(db, key, lane.ready_below(), lanes.cursor + 1).await?;
+        let Some(lane) = copy.lanes.0.get_mut(key).filter(|lane| lane.holds()) else { continue };
+        let placed = inbox::place(db, key, lane.ready_below(), copy.cursor + 1).await?;
         lane.placed(placed);
-        lanes.cursor += placed;
+        copy.cursor += placed;
     }
     let states: Vec<(InLane, &Lane)> =
-        touched.iter().filter_map(|key| lanes.lanes.get(key).map(|lane| (*key, lane))).collect();
-    lanes::see(db, &states).await?;
-    meta::set_number(db, meta::CURSOR, lanes.cursor).await
+        touched.iter().filter_map(|key| copy.lanes.0.get(key).map(|lane| (*key, lane))).collect();
+    lanes::see(db, &states).await
 }
 
 /// Shows what waits for messages that are overdue.
 pub(super) async fn pass_over(
     db: &mut SqliteConnection,
-    lanes: &mut Lanes,
+    copy: &mut Copy,
     noticed_before: Instant,
+    effects: &mut Effects,
 ) -> sqlx::Result<()> {
     let mut touched = HashSet::new();
-    for (key, lane) in &mut lanes.lanes {
+    for (key, lane) in &mut copy.lanes.0 {
         for (first, last) in lane.pass_over(noticed_before) {
             warn!(sender = %key.sender, priority = %key.priority, first, last, "sequence_gap");
+            let detail = format!("its messages {first} to {last} ({}) are overdue", key.priority);
+            effects.tell_all(security("sequence_gap", key.sender, detail));
             touched.insert(*key);
         }
     }
-    if touched.is_empty() { Ok(()) } else { release(db, lanes, &touched).await }
+    if touched.is_empty() { Ok(()) } else { release(db, copy, &touched).await }
 }

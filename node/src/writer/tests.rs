@@ -7,15 +7,15 @@ use bytes::Bytes;
 use sqlx::{Row as _, SqlitePool};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use waxwing_crypto::sealing::{CounterRange, NackReason};
+use waxwing_crypto::sealing::{CounterRange, Kind, NackReason};
 use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Timestamp, WireId};
 use waxwing_protocol::MessageId;
-use waxwing_protocol::api::Voucher;
+use waxwing_protocol::api::{EventBody, Voucher};
 
 use super::*;
 use crate::store::inbox::{self, Filter, NewItem};
 use crate::store::lanes::InLane;
-use crate::store::outbox::{self, Accepted, Known, Life, State};
+use crate::store::outbox::{self, Accepted, Known, Life, State, Which};
 
 /// A writer on a database of its own.
 struct Fixture {
@@ -37,7 +37,7 @@ impl Fixture {
         let (connection, db) = crate::store::open(&folder.path().join("node.db")).await.unwrap();
         let (writer, changes) = channel();
         let signals = Arc::new(Signals::default());
-        let task = tokio::spawn(run(connection, changes, caps, Arc::clone(&signals)));
+        let task = tokio::spawn(run(connection, changes, keys(), caps, Arc::clone(&signals)));
         Self { writer, db, signals, task, folder }
     }
 
@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     async fn life(&self, id: &str) -> Life {
-        outbox::life(&self.db, &id.parse().unwrap()).await.unwrap().unwrap()
+        outbox::life(&self.db, Which::Id(&id.parse().unwrap())).await.unwrap().unwrap()
     }
 
     async fn row(&self, id: &str) -> i64 {
@@ -98,6 +98,10 @@ impl Fixture {
     }
 }
 
+fn keys() -> Arc<StorageKeys> {
+    Arc::new(waxwing_crypto::storage::StorageKey::from_bytes(&[5; 32]).keys())
+}
+
 fn message(n: u8) -> MessageId {
     MessageId::from_bytes([n; 16])
 }
@@ -112,10 +116,13 @@ fn send(id: &str, content: u8) -> NewRow {
     wire_id[..id.len().min(16)].copy_from_slice(&id.as_bytes()[..id.len().min(16)]);
     NewRow {
         client_id: id.parse().unwrap(),
+        kind: Kind::Message,
+        wants_read: false,
+        reply_to: None,
         wire_id: WireId::from_bytes(wire_id),
         fingerprint: Fingerprint::from_bytes([content; 32]),
         lane: lane(1),
-        to_node: "beta".parse().unwrap(),
+        to_node: Some("beta".parse().unwrap()),
         to_app: None,
         from_app: None,
         counter: 0,
@@ -139,11 +146,13 @@ fn item(id: &str, counter: u64) -> ReceivedItem {
             sent_at: Timestamp::default(),
             received_at: Timestamp::default(),
             late: false,
+            wants_read: false,
             receipt: Receipt::from_bytes([counter as u8; 16]),
             content: vec![1, 2, 3],
         },
         void: Vec::new(),
         expired: false,
+        reads: None,
     }
 }
 
@@ -404,6 +413,93 @@ async fn cursors_are_never_given_twice_and_reading_marks_once() {
         Filter { after: 2, app: Some(String::new()), from: None, thread: None, unread: true, limit: 10 };
     let items = inbox::list(&f.db, &filter).await.unwrap();
     assert_eq!(items.iter().map(|item| item.cursor).collect::<Vec<_>>(), [3]);
+}
+
+/// What a stream of every app would show beside messages.
+async fn told(f: &Fixture) -> Vec<(u64, EventBody)> {
+    let events = events::list(&f.db, 0, None, 1_000).await.unwrap();
+    events.into_iter().map(|event| (event.seq, event.body)).collect()
+}
+
+#[tokio::test]
+async fn messages_and_events_share_one_row_of_numbers_across_a_kill() {
+    let f = Fixture::new().await;
+    f.accept(send("a", 1)).await;
+    f.receive(vec![item("x", 1)]).await;
+    f.news(News::Delivered { row: f.row("a").await }).await;
+    let f = f.killed_and_restarted().await;
+    f.receive(vec![item("y", 2)]).await;
+    let told = told(&f).await;
+    assert!(matches!(told[..], [(2, EventBody::Receipt { state: MessageState::Delivered, .. })]), "{told:?}");
+    let filter = Filter { after: 0, app: None, from: None, thread: None, unread: false, limit: 10 };
+    let items = inbox::list(&f.db, &filter).await.unwrap();
+    assert_eq!(items.iter().map(|item| item.cursor).collect::<Vec<_>>(), [1, 3]);
+}
+
+#[tokio::test]
+async fn a_receipt_is_told_once_however_often_it_comes() {
+    let f = Fixture::new().await;
+    f.accept(send("a", 1)).await;
+    let row = f.row("a").await;
+    f.news(News::Delivered { row }).await;
+    f.news(News::Delivered { row }).await;
+    assert_eq!(told(&f).await.len(), 1);
+}
+
+#[tokio::test]
+async fn acknowledging_sends_a_read_receipt_once_and_only_if_asked() {
+    let f = Fixture::new().await;
+    let mut asked = item("asked", 1);
+    asked.new.wants_read = true;
+    f.receive(vec![asked, item("not-asked", 2)]).await;
+    f.writer.read_through(2, None).await.unwrap();
+    f.writer.read(vec![1, 2]).await.unwrap();
+    let lane = OutLane { priority: Priority::Next, recipient: NodeId::from_bytes([9; 16]) };
+    let sent = outbox::pending(&f.db, lane, 0, 10).await.unwrap();
+    assert_eq!(sent.iter().map(|row| (row.kind, row.counter)).collect::<Vec<_>>(), [(Kind::Read, 1)]);
+    assert!(outbox::list(&f.db, 0, None, 10).await.unwrap().is_empty(), "it is nobody's message");
+}
+
+#[tokio::test]
+async fn a_read_receipt_marks_the_message_read_and_is_not_shown() {
+    let f = Fixture::new().await;
+    let mut row = send("mine", 1);
+    row.lane.recipient = NodeId::from_bytes([9; 16]);
+    f.accept(row).await;
+    let read = ReceivedItem { reads: Some("mine".parse().unwrap()), ..item("r", 2) };
+    // It comes before the message with counter 1: it is not held back, and holds nothing back that is stored.
+    f.receive(vec![read]).await;
+    f.receive(vec![item("first", 1), item("third", 3)]).await;
+    assert_eq!(f.shown().await.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["first", "third"]);
+    let life = f.life("mine").await;
+    assert!(life.read_at.is_some() && life.delivered_at.is_some(), "{life:?}");
+    assert!(!f.signals.is_gapped());
+}
+
+#[tokio::test]
+async fn a_read_receipt_from_another_node_is_worth_nothing() {
+    let f = Fixture::new().await;
+    f.accept(send("mine", 1)).await;
+    f.receive(vec![ReceivedItem { reads: Some("mine".parse().unwrap()), ..item("r", 1) }]).await;
+    assert!(f.life("mine").await.read_at.is_none());
+}
+
+#[tokio::test]
+async fn a_message_sent_again_takes_the_place_of_the_one_given_up_in_one_step() {
+    let f = Fixture::new().await;
+    f.accept(send("old", 1)).await;
+    f.accept(send("other", 1)).await;
+    let row = f.row("old").await;
+    let again = |id| Some(Box::new(send(id, 1)));
+    assert_eq!(f.writer.give_up(row, again("other")).await.unwrap(), GivenUp::IdTaken);
+    assert_eq!(f.life("old").await.state, State::Pending, "nothing was done");
+    assert_eq!(f.writer.give_up(row, again("new")).await.unwrap(), GivenUp::Done);
+    assert_eq!(f.writer.give_up(row, again("newer")).await.unwrap(), GivenUp::WrongState);
+    let (old, new) = (f.life("old").await, f.life("new").await);
+    assert_eq!((old.state, old.superseded_by.unwrap().as_str()), (State::Aborted, "new"));
+    assert_eq!((new.state, f.counters().await["new"]), (State::Pending, 3));
+    f.news(News::Delivered { row: f.row("other").await }).await;
+    assert_eq!(f.writer.give_up(f.row("other").await, None).await.unwrap(), GivenUp::WrongState);
 }
 
 #[test]

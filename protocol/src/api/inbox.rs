@@ -25,6 +25,9 @@ pub struct InboxQuery {
     /// Most messages in the answer, 1 to 1,000 (default 100). A page may end earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
+    /// If there is nothing, answer only when there is something, or after this long, as `30s` (at most 60s).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
     /// The mesh; needed when the node is in more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Name>,
@@ -40,7 +43,7 @@ pub struct InboxPage {
 }
 
 /// A message in the inbox.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct InboxItem {
     /// Its place in this inbox: rises with the order shown, and is what an acknowledgement names.
     pub id: u64,

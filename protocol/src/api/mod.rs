@@ -6,27 +6,44 @@
 //! | `GET /v1/health` | | [`Health`] |
 //! | `POST /v1/send` | [`SendRequest`] | [`SendAnswer`] |
 //! | `POST /v1/send/batch` | [`BatchRequest`] | [`BatchAnswer`] |
-//! | `GET /v1/send/{id}` | [`MeshQuery`] | [`SendStatus`] |
+//! | `GET /v1/send/{id}` | [`StatusQuery`] | [`SendStatus`] |
+//! | `GET /v1/send/{id}/broker` | [`MeshQuery`] | [`BrokerView`] |
 //! | `GET /v1/inbox` | [`InboxQuery`] | [`InboxPage`] |
 //! | `POST /v1/inbox/ack` | [`AckRequest`] | [`AckAnswer`] |
+//! | `GET /v1/events` | [`EventQuery`] | a stream of [`Event`] |
+//! | `GET /v1/apps` | | [`Apps`] |
+//! | `PUT /v1/apps/{name}` | [`Registration`] | [`App`] |
+//! | `DELETE /v1/apps/{name}` | | |
+//! | `GET /v1/outbox` | [`OutboxQuery`] | [`OutboxPage`] |
+//! | `GET /v1/outbox/{row}` | [`MeshQuery`] | [`OutboxDetail`] |
+//! | `POST /v1/outbox/requeue` | [`RequeueRequest`] | [`OutboxAnswer`] |
+//! | `POST /v1/outbox/abort` | [`AbortRequest`] | [`OutboxAnswer`] |
 //! | `GET /v1/peers` | [`MeshQuery`] | [`Peers`] |
 //! | `POST /v1/mesh/invite` | [`InviteRequest`] | [`InviteAnswer`] |
 //!
 //! Every error is a [`Problem`]. Unknown fields of a request are refused: a misspelt option must not be ignored.
 
+mod apps;
+mod events;
 mod health;
 mod inbox;
 mod mesh;
+mod outbox;
 mod problem;
 mod send;
 
+pub use apps::{App, Apps, Registration};
+pub use events::{Event, EventBody, EventKind, EventQuery};
 pub use health::{Health, Link, LinkState, MeshHealth, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use mesh::{InviteAnswer, InviteRequest, MeshQuery, Peer, Peers};
+pub use outbox::{
+    AbortRequest, BrokerView, OutboxAnswer, OutboxDetail, OutboxItem, OutboxPage, OutboxQuery, RequeueRequest,
+};
 pub use problem::{Problem, ProblemCode};
 pub use send::{
-    BatchAnswer, BatchOutcome, BatchRequest, Change, MessageState, SendAnswer, SendRequest, SendStatus,
-    Voucher,
+    BatchAnswer, BatchOutcome, BatchRequest, Change, MessageState, ReceiptWanted, SendAnswer, SendRequest,
+    SendStatus, StatusQuery, Voucher,
 };
 
 /// Header in which an app names itself.

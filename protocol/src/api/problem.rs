@@ -104,10 +104,16 @@ codes! {
     UnknownMesh = "unknown_mesh", 404, "this node is not in that mesh";
     /// No message with this id.
     UnknownMessage = "unknown_message", 404, "no message has this id";
+    /// No app is registered under this name.
+    UnknownApp = "unknown_app", 404, "no app is registered under this name";
     /// No member of this name.
     UnknownRecipient = "unknown_recipient", 404, "no member has this name";
     /// The route exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "the method is not allowed here";
+    /// An app of this name is registered already.
+    AppRegistered = "app_registered", 409, "an app of this name is registered already";
+    /// What was asked of the message cannot be done in the state it is in.
+    WrongState = "wrong_state", 409, "the message is not in a state for this";
     /// The id is bound to another request, or to one that ended.
     IdempotencyKeyReused = "idempotency_key_reused", 409, "this message id is taken";
     /// The request is larger than allowed.

@@ -42,9 +42,23 @@ pub struct SendRequest {
     /// The app's idempotency key. A ULID when absent here and in the `Idempotency-Key` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_message_id: Option<ClientMessageId>,
+    /// What to be told of: its arrival only (default), or also that it is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<ReceiptWanted>,
     /// The mesh; needed when the node is in more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Name>,
+}
+
+/// What a sender wants to be told of.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptWanted {
+    /// That it is in the recipient node's inbox.
+    #[default]
+    Delivered,
+    /// Also that an app there has acknowledged it.
+    Read,
 }
 
 /// What a message is, in the same words everywhere. None is shown before it is true.
@@ -59,6 +73,8 @@ pub enum MessageState {
     Accepted,
     /// In the recipient node's inbox, by its receipt.
     Delivered,
+    /// Acknowledged by an app at the recipient, by its node's word.
+    Read,
     /// Refused for good; the reason says why.
     Dead,
     /// Its lifetime ended before it was delivered.
@@ -68,6 +84,22 @@ pub enum MessageState {
 }
 
 impl MessageState {
+    /// Whether nothing more is to be expected of the message than what it is: a delivered one may still be read.
+    pub const fn is_end(self) -> bool {
+        matches!(self, Self::Read | Self::Dead | Self::Expired | Self::Aborted)
+    }
+
+    /// How far on the way from `queued` to `read` it is; none for the other ends.
+    pub const fn rung(self) -> Option<u8> {
+        match self {
+            Self::Queued | Self::Inflight => Some(0),
+            Self::Accepted => Some(1),
+            Self::Delivered => Some(2),
+            Self::Read => Some(3),
+            Self::Dead | Self::Expired | Self::Aborted => None,
+        }
+    }
+
     /// The word people see.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -75,6 +107,7 @@ impl MessageState {
             Self::Inflight => "inflight",
             Self::Accepted => "accepted",
             Self::Delivered => "delivered",
+            Self::Read => "read",
             Self::Dead => "dead",
             Self::Expired => "expired",
             Self::Aborted => "aborted",
@@ -112,6 +145,9 @@ pub struct SendAnswer {
     /// When the recipient's receipt came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<Timestamp>,
+    /// When the recipient's read receipt came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<Timestamp>,
 }
 
 /// `POST /v1/send/batch`: up to 1,000 sends, stored in one commit.
@@ -137,6 +173,18 @@ pub enum BatchOutcome {
     Sent(SendAnswer),
     /// Refused; nothing was written for it.
     Refused(Problem),
+}
+
+/// `GET /v1/send/{id}`: which mesh, and whether to wait.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct StatusQuery {
+    /// Answer only when the state is another than now, or after this long, as `30s` (at most 60s).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<String>,
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
 }
 
 /// `GET /v1/send/{id}`: one message's life.
@@ -165,6 +213,9 @@ pub struct SendStatus {
     pub broker_message_id: Option<MessageId>,
     /// How often it had to be sealed anew.
     pub seal: u32,
+    /// Of an aborted one: the id it was sent under again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<ClientMessageId>,
     /// Every change of state, oldest first.
     pub history: Vec<Change>,
 }

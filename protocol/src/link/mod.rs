@@ -26,10 +26,12 @@ pub use codec::{DecodeError, Frame, decode, encode};
 pub use handshake::{
     Challenge, EnteringHello, Hello, Limits, MemberHello, ToBrokerLogin, ToNodeLogin, Welcome,
 };
-pub use to_broker::{LogAppend, LogGet, PrekeyGet, PrekeyPut, Send, SendItem, Settle, Settlement, ToBroker};
+pub use to_broker::{
+    LogAppend, LogGet, PrekeyGet, PrekeyPut, QueueShow, Send, SendItem, Settle, Settlement, ToBroker,
+};
 pub use to_node::{
     Code, Deliver, Delivery, Done, Envelope, ErrorFrame, GoAway, Log, Notice, NoticeKind, Outcome,
-    PeerPrekey, Prekeys, Reason, Sent, ToNode,
+    PeerPrekey, Prekeys, QueueShown, Reason, Sent, Shown, ToNode,
 };
 
 /// WebSocket subprotocol of this version.

@@ -31,17 +31,14 @@ pub enum ToBroker {
     /// `prev` is not the head: read on, sign again), `not_allowed` or `clock_skew`.
     #[serde(rename = "log.append")]
     LogAppend(LogAppend),
+    /// Asks what the broker holds of a message this node sent. Answered by [`super::QueueShown`].
+    #[serde(rename = "queue.show")]
+    QueueShow(QueueShow),
 }
 
 impl Frame for ToBroker {
-    const NAMES: &'static [&'static str] = &[
-        "send",
-        "settle",
-        "prekey.put",
-        "prekey.get",
-        "log.get",
-        "log.append",
-    ];
+    const NAMES: &'static [&'static str] =
+        &["send", "settle", "prekey.put", "prekey.get", "log.get", "log.append", "queue.show"];
 }
 
 /// See [`ToBroker::Send`].
@@ -129,4 +126,13 @@ pub struct LogAppend {
     pub req: u64,
     /// The entry.
     pub entry: SignedEntry,
+}
+
+/// See [`ToBroker::QueueShow`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct QueueShow {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// The message.
+    pub id: WireId,
 }

@@ -28,6 +28,9 @@ pub enum ToNode {
     /// Answers [`super::LogGet`] and [`super::LogAppend`], and is pushed when the log grows.
     #[serde(rename = "log")]
     Log(Log),
+    /// Answers [`super::QueueShow`].
+    #[serde(rename = "queue.shown")]
+    QueueShown(QueueShown),
     /// A request cannot be served. The link goes on.
     #[serde(rename = "error")]
     Error(ErrorFrame),
@@ -37,7 +40,8 @@ pub enum ToNode {
 }
 
 impl Frame for ToNode {
-    const NAMES: &'static [&'static str] = &["sent", "deliver", "done", "prekey", "log", "error", "goaway"];
+    const NAMES: &'static [&'static str] =
+        &["sent", "deliver", "done", "prekey", "log", "queue.shown", "error", "goaway"];
 }
 
 /// See [`ToNode::Sent`].
@@ -209,6 +213,34 @@ pub struct Log {
     pub entries: Vec<SignedEntry>,
     /// The end of the broker's log; none if it holds no such mesh.
     pub head: Option<LogHead>,
+}
+
+/// See [`ToNode::QueueShown`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct QueueShown {
+    /// Of the request answered.
+    pub req: u64,
+    /// What the broker holds; none if it knows nothing of such a message from this node.
+    pub shown: Option<Shown>,
+}
+
+/// Everything that a broker holds of one message.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Shown {
+    /// What it calls it.
+    pub message: MessageId,
+    /// Recipient node.
+    pub to: NodeId,
+    /// Priority.
+    pub pri: Priority,
+    /// The highest seal accepted.
+    pub seal: u32,
+    /// When it was first accepted.
+    pub first_seen: Timestamp,
+    /// Bytes of the envelope, while it is queued.
+    pub queued: Option<u64>,
+    /// When the queued envelope ends.
+    pub exp: Option<Timestamp>,
 }
 
 /// See [`ToNode::Error`].

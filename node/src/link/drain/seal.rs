@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use waxwing_crypto::WireId;
-use waxwing_crypto::sealing::{CounterRange, Header, Kind, MAX_VOID_RANGES, Plaintext};
+use waxwing_crypto::sealing::{CounterRange, Header, MAX_VOID_RANGES, Plaintext};
 use waxwing_protocol::link::SendItem;
 
 use crate::content::Content;
@@ -43,12 +43,13 @@ pub(super) fn seal_row(
         void,
         from_app: row.from_app,
         to_app: row.to_app,
-        kind: Kind::Message,
+        kind: row.kind,
         content_type: content.content_type,
         body: content.body,
         meta: content.meta,
         reply_to: content.reply_to,
         thread: content.thread,
+        wants_read: row.wants_read,
         sent_at: row.queued_at,
     };
     let sealed = context.peers.seal(&header, &plaintext);

@@ -3,10 +3,11 @@
 
 use tracing::{debug, warn};
 use waxwing_crypto::sealing::{
-    self, Header, NackReason, Opening, Parties, Plaintext, PrekeySecret, ReceivingSession,
+    self, Header, Kind, NackReason, Opening, Parties, Plaintext, PrekeySecret, ReceivingSession,
 };
 use waxwing_crypto::storage::Place;
 use waxwing_crypto::{Error as CryptoError, NodeId, SessionId};
+use waxwing_protocol::api::EventBody;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::Envelope;
 
@@ -61,12 +62,19 @@ impl Receiver<'_> {
         if plaintext.body.len() > limits::BODY || plaintext.meta.len() > limits::META {
             return Err(Refusal::Nack(NackReason::TooLarge));
         }
+        if plaintext.kind == Kind::Read && plaintext.reply_to.is_none() {
+            return Err(Refusal::Nack(NackReason::UnsupportedVersion));
+        }
         let signer = *session.signer().as_bytes();
         Ok(self.item(delivered, signer, plaintext))
     }
 
     fn item(&self, delivered: &Envelope, signer: [u8; 32], plaintext: Plaintext) -> ReceivedItem {
         let mesh = &self.context.mesh;
+        let reads = match plaintext.kind {
+            Kind::Message => None,
+            Kind::Read => plaintext.reply_to.clone(),
+        };
         let content = Content {
             content_type: plaintext.content_type,
             body: plaintext.body,
@@ -88,10 +96,12 @@ impl Receiver<'_> {
                 sent_at: plaintext.sent_at,
                 received_at: clock::now(),
                 late: false,
+                wants_read: plaintext.wants_read,
                 receipt: plaintext.receipt_secret.receipt(&delivered.id),
             },
             void: plaintext.void,
             expired,
+            reads,
         }
     }
 
@@ -154,6 +164,14 @@ impl Receiver<'_> {
             Some(hash) if hash == opening.log.hash => Ok(()),
             Some(_) => {
                 warn!(peer = %opening.from, seq = opening.log.seq, "log_mismatch: a peer holds another membership log");
+                let detail =
+                    format!("its membership log differs from this node's at entry {}", opening.log.seq);
+                let what = "log_mismatch".to_owned();
+                let told = mesh
+                    .writer
+                    .tell_all(EventBody::Security { what, node: Some(opening.from), detail })
+                    .await;
+                told.map_err(|error| Refusal::Ended(Ended::Lost(error.to_string())))?;
                 Err(Refusal::Nack(NackReason::LogMismatch))
             }
         }

@@ -6,10 +6,11 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _, SqliteConnection};
+use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::{ClientMessageId, Fingerprint, Name, Timestamp, WireId};
 use waxwing_protocol::MessageId;
 
-use super::State;
+use super::{State, kind_code};
 use crate::store::chunks::Chunks;
 use crate::store::columns::{client_id, fingerprint, message_id, moment};
 use crate::store::{OutLane, millis, number};
@@ -18,10 +19,14 @@ use crate::store::{OutLane, millis, number};
 #[derive(Clone, Debug)]
 pub(crate) struct NewRow {
     pub(crate) client_id: ClientMessageId,
+    pub(crate) kind: Kind,
+    pub(crate) wants_read: bool,
+    pub(crate) reply_to: Option<ClientMessageId>,
     pub(crate) wire_id: WireId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) lane: OutLane,
-    pub(crate) to_node: Name,
+    /// None for a read receipt.
+    pub(crate) to_node: Option<Name>,
     pub(crate) to_app: Option<Name>,
     pub(crate) from_app: Option<Name>,
     pub(crate) counter: u64,
@@ -35,8 +40,8 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::
     static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO outbox (client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
-             counter, expires, queued_at, size, content) VALUES",
-            13,
+             counter, expires, queued_at, size, content, kind, wants_read, reply_to) VALUES",
+            16,
             "",
         )
     });
@@ -48,7 +53,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::
                 .bind(&row.wire_id.as_bytes()[..])
                 .bind(&row.fingerprint.as_bytes()[..])
                 .bind(&row.lane.recipient.as_bytes()[..])
-                .bind(row.to_node.as_str())
+                .bind(row.to_node.as_ref().map_or("", Name::as_str))
                 .bind(row.to_app.as_ref().map_or("", Name::as_str))
                 .bind(row.from_app.as_ref().map_or("", Name::as_str))
                 .bind(i64::from(row.lane.priority.as_u8()))
@@ -56,7 +61,10 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::
                 .bind(millis(row.expires))
                 .bind(millis(row.queued_at))
                 .bind(number(row.content.len() as u64))
-                .bind(&row.content[..]);
+                .bind(&row.content[..])
+                .bind(kind_code(row.kind))
+                .bind(row.wants_read)
+                .bind(row.reply_to.as_ref().map(ClientMessageId::as_str));
         }
         query.execute(&mut *db).await?;
     }
@@ -72,6 +80,7 @@ pub(crate) struct Known {
     pub(crate) reason: Option<String>,
     pub(crate) message_id: Option<MessageId>,
     pub(crate) delivered_at: Option<Timestamp>,
+    pub(crate) read_at: Option<Timestamp>,
 }
 
 impl Known {
@@ -84,6 +93,7 @@ impl Known {
             reason: None,
             message_id: None,
             delivered_at: None,
+            read_at: None,
         }
     }
 }
@@ -95,7 +105,7 @@ pub(crate) async fn find(
 ) -> sqlx::Result<HashMap<ClientMessageId, Known>> {
     static FIND: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
-            "SELECT client_id, row, fingerprint, state, reason, message_id, delivered_at FROM outbox \
+            "SELECT client_id, row, fingerprint, state, reason, message_id, delivered_at, read_at FROM outbox \
              WHERE client_id IN (VALUES",
             1,
             ")",
@@ -120,6 +130,7 @@ impl FromRow<'_, SqliteRow> for Known {
             reason: row.try_get("reason")?,
             message_id: message_id(row)?,
             delivered_at: moment(row, "delivered_at")?,
+            read_at: moment(row, "read_at")?,
         })
     }
 }

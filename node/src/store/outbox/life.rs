@@ -6,14 +6,16 @@ use waxwing_crypto::{ClientMessageId, Name, Priority, Timestamp};
 use waxwing_protocol::MessageId;
 use waxwing_protocol::api::Voucher;
 
-use super::{State, voucher};
-use crate::store::columns::{app, message_id, moment, priority};
-use crate::store::{damaged, time, unsigned};
+use super::{State, lane, voucher};
+use crate::store::columns::{app, client_id, message_id, moment, priority};
+use crate::store::{OutLane, damaged, number, time, unsigned};
 
 /// Everything about one message but its content.
 #[derive(Clone, Debug)]
 pub(crate) struct Life {
     pub(crate) row: i64,
+    pub(crate) client_id: ClientMessageId,
+    pub(crate) size: u64,
     pub(crate) to_node: Name,
     pub(crate) to_app: Option<Name>,
     pub(crate) from_app: Option<Name>,
@@ -24,27 +26,72 @@ pub(crate) struct Life {
     pub(crate) queued_at: Timestamp,
     pub(crate) accepted_at: Option<Timestamp>,
     pub(crate) delivered_at: Option<Timestamp>,
+    pub(crate) read_at: Option<Timestamp>,
     pub(crate) ended_at: Option<Timestamp>,
     pub(crate) ended_by: Voucher,
     pub(crate) reason: Option<String>,
     pub(crate) message_id: Option<MessageId>,
+    pub(crate) superseded_by: Option<ClientMessageId>,
+}
+
+/// What an operator asks for, by the name an app gave it or by its row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which<'a> {
+    Id(&'a ClientMessageId),
+    Row(i64),
 }
 
 /// One message's life.
-pub(crate) async fn life(db: impl SqliteExecutor<'_>, id: &ClientMessageId) -> sqlx::Result<Option<Life>> {
-    sqlx::query_as(
-        "SELECT row, to_node, to_app, from_app, priority, seal, state, expires, queued_at, accepted_at, \
-         delivered_at, ended_at, ended_by, reason, message_id FROM outbox WHERE client_id = ?",
-    )
-    .bind(id.as_str())
+pub(crate) async fn life(db: impl SqliteExecutor<'_>, which: Which<'_>) -> sqlx::Result<Option<Life>> {
+    // Read receipts have rows too; they are this node's own business.
+    match which {
+        Which::Id(id) => {
+            sqlx::query_as("SELECT * FROM outbox WHERE client_id = ? AND kind = 0").bind(id.as_str())
+        }
+        Which::Row(row) => sqlx::query_as("SELECT * FROM outbox WHERE row = ? AND kind = 0").bind(row),
+    }
     .fetch_optional(db)
     .await
+}
+
+/// Messages after a row, in the order accepted. `state` is the word that people see.
+pub(crate) async fn list(
+    db: impl SqliteExecutor<'_>,
+    after: u64,
+    state: Option<&str>,
+    limit: usize,
+) -> sqlx::Result<Vec<Life>> {
+    sqlx::query_as(
+        "SELECT * FROM outbox WHERE row > ?1 AND kind = 0 AND (?2 IS NULL OR ?2 = CASE WHEN state = 3 THEN 'aborted' \
+         WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered' \
+         WHEN state = 0 THEN 'queued' WHEN state = 1 THEN 'accepted' WHEN reason = 'expired' THEN 'expired' \
+         ELSE 'dead' END) ORDER BY row LIMIT ?3",
+    )
+    .bind(number(after))
+    .bind(state)
+    .bind(number(limit as u64))
+    .fetch_all(db)
+    .await
+}
+
+/// The encrypted content of a row.
+pub(crate) async fn content(db: impl SqliteExecutor<'_>, row: i64) -> sqlx::Result<Vec<u8>> {
+    sqlx::query_scalar("SELECT content FROM outbox WHERE row = ?").bind(row).fetch_one(db).await
+}
+
+/// Where a row goes, to send it again: its lane, and whether a read receipt was asked for.
+pub(crate) async fn routing(db: impl SqliteExecutor<'_>, row: i64) -> sqlx::Result<(OutLane, bool)> {
+    let row = sqlx::query("SELECT recipient, priority, wants_read FROM outbox WHERE row = ?").bind(row);
+    let row = row.fetch_one(db).await?;
+    Ok((lane(&row)?, row.try_get("wants_read")?))
 }
 
 impl FromRow<'_, SqliteRow> for Life {
     fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
         Ok(Self {
             row: row.try_get("row")?,
+            client_id: client_id(row)?,
+            size: unsigned(row.try_get("size")?),
             to_node: row.try_get::<&str, _>("to_node")?.parse().map_err(|_| damaged("name"))?,
             to_app: app(row, "to_app")?,
             from_app: app(row, "from_app")?,
@@ -55,10 +102,15 @@ impl FromRow<'_, SqliteRow> for Life {
             queued_at: time(row.try_get("queued_at")?),
             accepted_at: moment(row, "accepted_at")?,
             delivered_at: moment(row, "delivered_at")?,
+            read_at: moment(row, "read_at")?,
             ended_at: moment(row, "ended_at")?,
             ended_by: voucher(row.try_get::<Option<i64>, _>("ended_by")?),
             reason: row.try_get("reason")?,
             message_id: message_id(row)?,
+            superseded_by: row
+                .try_get::<Option<&str>, _>("superseded_by")?
+                .map(|id| id.parse().map_err(|_| damaged("client id")))
+                .transpose()?,
         })
     }
 }

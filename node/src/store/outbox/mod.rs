@@ -6,13 +6,17 @@ mod outcome;
 mod send;
 
 use sqlx::sqlite::SqliteRow;
+use waxwing_crypto::sealing::Kind;
 use waxwing_protocol::api::Voucher;
 
 use super::{OutLane, columns, damaged};
 
 pub(crate) use accept::{Known, NewRow, find, insert};
-pub(crate) use life::{Life, Load, life, load};
-pub(crate) use outcome::{Accepted, Sent, accept, any_expired, by_wire_id, deliver, expire, kill, reseal};
+pub(crate) use life::{Life, Load, Which, content, life, list, load, routing};
+pub(crate) use outcome::{
+    Accepted, Affected, Sent, abort, accept, any_expired, by_wire_id, deliver, expire, kill, mark_read,
+    reseal,
+};
 pub(crate) use send::{Pending, pending, pending_lanes, told, untold};
 
 /// The stored state of a row. That it is in flight is the link's knowledge, not a state.
@@ -44,6 +48,20 @@ impl State {
             .find(|state| state.code() == code)
             .ok_or_else(|| damaged("outbox state"))
     }
+}
+
+const fn kind_code(kind: Kind) -> i64 {
+    match kind {
+        Kind::Message => 0,
+        Kind::Read => 1,
+    }
+}
+
+fn kind(code: i64) -> sqlx::Result<Kind> {
+    [Kind::Message, Kind::Read]
+        .into_iter()
+        .find(|kind| kind_code(*kind) == code)
+        .ok_or_else(|| damaged("kind"))
 }
 
 const fn voucher_code(by: Voucher) -> i64 {

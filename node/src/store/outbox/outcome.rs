@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
-use waxwing_crypto::{ClientMessageId, Fingerprint, Timestamp, WireId};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::sealing::Kind;
+use waxwing_crypto::{ClientMessageId, Fingerprint, NodeId, Timestamp, WireId};
 use waxwing_protocol::MessageId;
 use waxwing_protocol::api::Voucher;
 
-use super::{lane, voucher_code};
+use super::{kind, lane, voucher_code};
 use crate::store::chunks::Chunks;
 use crate::store::columns::{client_id, fingerprint, wire_id};
 use crate::store::{OutLane, millis, number};
@@ -40,6 +42,28 @@ pub(crate) async fn accept(db: &mut SqliteConnection, rows: &[Accepted], at: Tim
     Ok(())
 }
 
+/// A message that has come to another state: what to tell of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Affected {
+    pub(crate) client_id: ClientMessageId,
+    /// The app that sent it; empty if it did not name itself.
+    pub(crate) from_app: String,
+    pub(crate) kind: Kind,
+    /// How often its recipient has asked for another seal.
+    pub(crate) nacks: i64,
+}
+
+impl FromRow<'_, SqliteRow> for Affected {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            client_id: client_id(row)?,
+            from_app: row.try_get("from_app")?,
+            kind: kind(row.try_get("kind")?)?,
+            nacks: row.try_get("nacks")?,
+        })
+    }
+}
+
 /// Ends a row that is not delivered and, if a seal is given, still has it.
 pub(crate) async fn kill(
     db: &mut SqliteConnection,
@@ -48,35 +72,39 @@ pub(crate) async fn kill(
     reason: &str,
     by: Voucher,
     at: Timestamp,
-) -> sqlx::Result<()> {
-    sqlx::query(
+) -> sqlx::Result<Option<Affected>> {
+    sqlx::query_as(
         "UPDATE outbox SET state = 2, reason = ?, ended_by = ?, ended_at = ? \
-         WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal)",
+         WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal) \
+         RETURNING client_id, from_app, kind, nacks",
     )
     .bind(reason)
     .bind(voucher_code(by))
     .bind(millis(at))
     .bind(row)
     .bind(seal)
-    .execute(db)
-    .await?;
-    Ok(())
+    .fetch_optional(db)
+    .await
 }
 
 /// Makes a row pending again under a higher seal, unless it is delivered or ended.
-pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<()> {
-    sqlx::query(
-        "UPDATE outbox SET state = 0, seal = ? WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL",
+pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<Option<Affected>> {
+    sqlx::query_as(
+        "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1 \
+         WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
     )
     .bind(seal)
     .bind(row)
-    .execute(db)
-    .await?;
-    Ok(())
+    .fetch_optional(db)
+    .await
 }
 
 /// Marks rows delivered, whatever state they were in; a dead one lives again.
-pub(crate) async fn deliver(db: &mut SqliteConnection, rows: &[i64], at: Timestamp) -> sqlx::Result<()> {
+pub(crate) async fn deliver(
+    db: &mut SqliteConnection,
+    rows: &[i64],
+    at: Timestamp,
+) -> sqlx::Result<Vec<Affected>> {
     static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "UPDATE outbox SET delivered_at = v.column2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
@@ -84,27 +112,74 @@ pub(crate) async fn deliver(db: &mut SqliteConnection, rows: &[i64], at: Timesta
              ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END \
              FROM (VALUES",
             2,
-            ") AS v WHERE outbox.row = v.column1 AND outbox.delivered_at IS NULL",
+            ") AS v WHERE outbox.row = v.column1 AND outbox.delivered_at IS NULL \
+             RETURNING client_id, from_app, kind, nacks",
         )
     });
+    let mut affected = Vec::with_capacity(rows.len());
     for (sql, share) in UPDATE.of(rows) {
-        let query = share.iter().fold(sqlx::query(sql), |query, row| query.bind(row).bind(millis(at)));
-        query.execute(&mut *db).await?;
+        let query = share.iter().fold(sqlx::query_as(sql), |query, row| query.bind(row).bind(millis(at)));
+        affected.extend(query.fetch_all(&mut *db).await?);
     }
-    Ok(())
+    Ok(affected)
 }
 
-/// Ends pending rows whose time has passed, at most `limit` of them. Says how many.
-pub(crate) async fn expire(db: &mut SqliteConnection, now: Timestamp, limit: usize) -> sqlx::Result<u64> {
-    let ended = sqlx::query(
+/// Marks a message read, on the word of the node it was sent to. It is delivered then, whatever became of its receipt.
+pub(crate) async fn mark_read(
+    db: &mut SqliteConnection,
+    id: &ClientMessageId,
+    recipient: NodeId,
+    at: Timestamp,
+) -> sqlx::Result<Option<Affected>> {
+    sqlx::query_as(
+        "UPDATE outbox SET read_at = ?1, delivered_at = coalesce(delivered_at, ?1), \
+         accepted_at = coalesce(accepted_at, ?1), state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
+         reason = CASE state WHEN 3 THEN reason END, ended_by = CASE state WHEN 3 THEN ended_by END, \
+         ended_at = CASE state WHEN 3 THEN ended_at END \
+         WHERE client_id = ?2 AND recipient = ?3 AND kind = 0 AND read_at IS NULL \
+         RETURNING client_id, from_app, kind, nacks",
+    )
+    .bind(millis(at))
+    .bind(id.as_str())
+    .bind(&recipient.as_bytes()[..])
+    .fetch_optional(db)
+    .await
+}
+
+/// Gives a message up that is not delivered. False if it is, or was given up before.
+pub(crate) async fn abort(
+    db: &mut SqliteConnection,
+    row: i64,
+    superseded_by: Option<&ClientMessageId>,
+    at: Timestamp,
+) -> sqlx::Result<Option<Affected>> {
+    sqlx::query_as(
+        "UPDATE outbox SET state = 3, ended_at = ?1, ended_by = 0, superseded_by = ?2, \
+         reason = CASE WHEN ?2 IS NULL THEN 'given up' ELSE 'sent again' END \
+         WHERE row = ?3 AND state <> 3 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
+    )
+    .bind(millis(at))
+    .bind(superseded_by.map(ClientMessageId::as_str))
+    .bind(row)
+    .fetch_optional(db)
+    .await
+}
+
+/// Ends pending rows whose time has passed, at most `limit` of them.
+pub(crate) async fn expire(
+    db: &mut SqliteConnection,
+    now: Timestamp,
+    limit: usize,
+) -> sqlx::Result<Vec<Affected>> {
+    sqlx::query_as(
         "UPDATE outbox SET state = 2, reason = 'expired', ended_by = 0, ended_at = ?1 WHERE row IN \
-         (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2)",
+         (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2) \
+         RETURNING client_id, from_app, kind, nacks",
     )
     .bind(millis(now))
     .bind(number(limit as u64))
-    .execute(db)
-    .await?;
-    Ok(ended.rows_affected())
+    .fetch_all(db)
+    .await
 }
 
 /// Whether any pending row's time has passed.

@@ -2,10 +2,10 @@
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
-use waxwing_crypto::sealing::CounterRange;
+use waxwing_crypto::sealing::{CounterRange, Kind};
 use waxwing_crypto::{ClientMessageId, Fingerprint, Name, Timestamp, WireId};
 
-use super::lane;
+use super::{kind, lane};
 use crate::store::columns::{app, client_id, fingerprint, wire_id};
 use crate::store::{OutLane, number, time, unsigned};
 
@@ -14,6 +14,8 @@ use crate::store::{OutLane, number, time, unsigned};
 pub(crate) struct Pending {
     pub(crate) row: i64,
     pub(crate) client_id: ClientMessageId,
+    pub(crate) kind: Kind,
+    pub(crate) wants_read: bool,
     pub(crate) wire_id: WireId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) to_app: Option<Name>,
@@ -33,7 +35,7 @@ pub(crate) async fn pending(
     limit: usize,
 ) -> sqlx::Result<Vec<Pending>> {
     sqlx::query_as(
-        "SELECT row, client_id, wire_id, fingerprint, to_app, from_app, counter, seal, expires, queued_at, content \
+        "SELECT row, client_id, kind, wants_read, wire_id, fingerprint, to_app, from_app, counter, seal, expires, queued_at, content \
          FROM outbox WHERE state = 0 AND priority = ? AND recipient = ? AND row > ? ORDER BY row LIMIT ?",
     )
     .bind(i64::from(lane.priority.as_u8()))
@@ -49,6 +51,8 @@ impl FromRow<'_, SqliteRow> for Pending {
         Ok(Self {
             row: row.try_get("row")?,
             client_id: client_id(row)?,
+            kind: kind(row.try_get("kind")?)?,
+            wants_read: row.try_get("wants_read")?,
             wire_id: wire_id(row)?,
             fingerprint: fingerprint(row)?,
             to_app: app(row, "to_app")?,

@@ -2,29 +2,28 @@
 //!
 //! A refusal writes nothing and does not consume the id.
 
+mod give_up;
+mod status;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use rand_core::Rng as _;
-use ulid::Ulid;
 use waxwing_crypto::membership::Standing;
+use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::storage::{Request, canonical_json};
 use waxwing_crypto::{ClientMessageId, Fingerprint, Name, NodeId};
-use waxwing_protocol::api::{
-    Change, MessageState, Problem, ProblemCode, SendAnswer, SendRequest, SendStatus, Voucher,
-};
+use waxwing_protocol::api::{MessageState, Problem, ProblemCode, ReceiptWanted, SendAnswer, SendRequest};
 use waxwing_protocol::{Address, limits};
 
-use crate::clock;
+pub(crate) use self::give_up::{abort, requeue};
+pub(crate) use self::status::{show, state, status};
 use crate::content::Content;
 use crate::mesh::Mesh;
 use crate::store::OutLane;
-use crate::store::outbox::{self, Known, Life, NewRow, State};
+use crate::store::outbox::{Known, NewRow, State};
 use crate::writer::{Acceptance, WriteError};
-
-/// What kind of mail an app's message is, in fingerprints.
-const KIND: &str = "message";
+use crate::{clock, ids};
 
 /// What a request's headers add to it.
 #[derive(Clone, Debug, Default)]
@@ -90,7 +89,7 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
         return Err(malformed("thread must be 1 to 128 bytes"));
     }
     let fingerprint = mesh.keys.fingerprint(&Request {
-        kind: KIND,
+        kind: Kind::Message.as_str(),
         from_app: from_app.as_ref(),
         to: recipient,
         to_app: address.app.as_ref(),
@@ -113,12 +112,15 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
         wire_id: mesh.keys.wire_id(&client_id),
         fingerprint,
         lane: OutLane { priority, recipient },
-        to_node: address.node,
+        to_node: Some(address.node),
         to_app: address.app,
         from_app,
         counter: 0,
         expires: queued_at.plus(ttl),
         queued_at,
+        kind: Kind::Message,
+        wants_read: request.receipt == Some(ReceiptWanted::Read),
+        reply_to: content.reply_to.clone(),
         content: Bytes::from(content.seal_outgoing(&mesh.keys, &client_id)),
         client_id,
     })
@@ -134,16 +136,8 @@ fn client_id(
             Err(malformed("the Idempotency-Key header and client_message_id are different"))
         }
         (Some(id), _) | (None, Some(id)) => Ok(id),
-        (None, None) => fresh_id(),
+        (None, None) => Ok(ids::fresh()),
     }
-}
-
-/// An id for a message whose app gave none: a ULID.
-fn fresh_id() -> Result<ClientMessageId, Box<Problem>> {
-    let mut rng = crate::rng();
-    let random = u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64());
-    let id = Ulid::from_parts(clock::now().as_millis(), random).to_string();
-    id.parse().map_err(|_| Box::new(Problem::new(ProblemCode::Internal)))
 }
 
 /// The node that an address names, by the verified roster.
@@ -251,6 +245,7 @@ fn answer(mesh: &Mesh, id: &ClientMessageId, acceptance: Acceptance) -> Result<S
         duplicate,
         broker_message_id: known.and_then(|known| known.message_id),
         delivered_at: known.and_then(|known| known.delivered_at),
+        read_at: known.and_then(|known| known.read_at),
     };
     match acceptance {
         Acceptance::New => Ok(answer(MessageState::Queued, false, None)),
@@ -259,6 +254,7 @@ fn answer(mesh: &Mesh, id: &ClientMessageId, acceptance: Acceptance) -> Result<S
                 Ok(answer(MessageState::Inflight, true, Some(&known)))
             }
             State::Pending => Ok(answer(MessageState::Queued, true, Some(&known))),
+            State::Done if known.read_at.is_some() => Ok(answer(MessageState::Read, true, Some(&known))),
             State::Done if known.delivered_at.is_some() => {
                 Ok(answer(MessageState::Delivered, true, Some(&known)))
             }
@@ -300,55 +296,4 @@ fn shown(fingerprint: &Fingerprint) -> String {
     let mut digits = fingerprint.to_string();
     digits.truncate(16);
     digits
-}
-
-/// One message's life, or none if the id was never used.
-pub(crate) async fn status(mesh: &Mesh, id: &ClientMessageId) -> sqlx::Result<Option<SendStatus>> {
-    let Some(life) = outbox::life(&mesh.db, id).await? else {
-        return Ok(None);
-    };
-    let state = state(mesh, &life);
-    Ok(Some(SendStatus {
-        client_message_id: id.clone(),
-        mesh: mesh.name.clone(),
-        history: history(&life),
-        to: Address { app: life.to_app, node: life.to_node },
-        from_app: life.from_app,
-        state,
-        reason: life.reason,
-        priority: life.priority,
-        expires_at: life.expires,
-        broker_message_id: life.message_id,
-        seal: life.seal,
-    }))
-}
-
-fn state(mesh: &Mesh, life: &Life) -> MessageState {
-    match life.state {
-        _ if life.delivered_at.is_some() => MessageState::Delivered,
-        State::Pending if mesh.signals.is_inflight(life.row) => MessageState::Inflight,
-        State::Pending => MessageState::Queued,
-        State::Done => MessageState::Accepted,
-        State::Dead => end(life),
-        State::Aborted => MessageState::Aborted,
-    }
-}
-
-fn end(life: &Life) -> MessageState {
-    if life.reason.as_deref() == Some("expired") { MessageState::Expired } else { MessageState::Dead }
-}
-
-/// Every change of state, oldest first.
-fn history(life: &Life) -> Vec<Change> {
-    let ended = if life.state == State::Aborted { MessageState::Aborted } else { end(life) };
-    let changes = [
-        (MessageState::Queued, Some(life.queued_at), Voucher::Node),
-        (MessageState::Accepted, life.accepted_at, Voucher::Broker),
-        (MessageState::Delivered, life.delivered_at, Voucher::Recipient),
-        (ended, life.ended_at, life.ended_by),
-    ];
-    let mut history: Vec<Change> =
-        changes.into_iter().filter_map(|(state, at, by)| at.map(|at| Change { state, at, by })).collect();
-    history.sort_by_key(|change| change.at);
-    history
 }

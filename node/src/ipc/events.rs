@@ -1,0 +1,195 @@
+//! The stream of what happens. It is read from the tables at the pace of its reader: a slow one hurts nobody, and one
+//! that comes back goes on exactly where it was.
+
+use std::collections::{HashSet, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{self, KeepAlive, Sse};
+use futures_util::{Stream, stream};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tracing::error;
+use waxwing_crypto::Name;
+use waxwing_protocol::api::{Event, EventBody, EventKind, EventQuery, Problem, ProblemCode};
+
+use super::Api;
+use super::inbox::{self, mailbox};
+use super::problem::Refused;
+use super::request::{From, Query};
+use crate::apps::Registration;
+use crate::clock;
+use crate::mesh::Mesh;
+use crate::store::inbox::Filter;
+use crate::store::{self, meta};
+
+/// A comment goes out when nothing else has for this long, so that both ends notice a dead connection.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Messages, and events, read at once.
+const PAGE: usize = 100;
+/// Where a stream was left.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// `GET /v1/events`
+pub(super) async fn stream(
+    State(api): State<Api>,
+    From(caller): From,
+    headers: HeaderMap,
+    Query(query): Query<EventQuery>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refused> {
+    let mesh = Arc::clone(api.mesh(query.mesh.as_ref())?);
+    let room = Arc::clone(&api.streams).try_acquire_owned();
+    let room = room.map_err(|_| Problem::new(ProblemCode::Busy).detail("100 streams are open already"))?;
+    let registration = register(&api, &query, caller.app.as_ref())?;
+    let shown = mesh.signals.shown();
+    let after = match query.after.or(last_event_id(&headers)?) {
+        Some(after) => after,
+        None => *shown.borrow(),
+    };
+    let reader = Reader {
+        app: mailbox(query.app.as_deref(), caller.app.as_ref())?,
+        kinds: kinds(query.kind.as_deref())?,
+        mesh,
+        shown,
+        after,
+        ready: VecDeque::new(),
+        _room: room,
+        _registration: registration,
+        stop: api.stop.clone(),
+    };
+    let events = stream::unfold(reader, |mut reader| async {
+        let event = reader.next().await?;
+        Some((Ok(encode(&event)), reader))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEPALIVE)))
+}
+
+/// The caller's app, registered while the stream is open, if it asked for that.
+fn register(api: &Api, query: &EventQuery, caller: Option<&Name>) -> Result<Option<Registration>, Refused> {
+    match query.register {
+        None | Some(0) => return Ok(None),
+        Some(1) => {}
+        Some(_) => return Err(Problem::new(ProblemCode::Malformed).detail("register is 0 or 1").into()),
+    }
+    let asked = query.app.as_deref().and_then(|app| app.parse().ok());
+    let name = caller.cloned().or(asked);
+    let name =
+        name.ok_or_else(|| Problem::new(ProblemCode::Malformed).detail("register needs an app's name"))?;
+    let kept = api.apps.keep(&name);
+    kept.map(Some).map_err(|_| Problem::new(ProblemCode::AppRegistered).into())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.parse().ok());
+    let malformed =
+        || Problem::new(ProblemCode::Malformed).detail("Last-Event-ID is not a cursor of this stream");
+    number.map(Some).ok_or_else(|| malformed().into())
+}
+
+/// The kinds asked for; none for all.
+fn kinds(text: Option<&str>) -> Result<Option<HashSet<EventKind>>, Refused> {
+    let Some(text) = text else { return Ok(None) };
+    let kind = |word: &str| EventKind::ALL.into_iter().find(|kind| kind.as_str() == word.trim());
+    let kinds: Option<HashSet<EventKind>> = text.split(',').map(kind).collect();
+    let words = || EventKind::ALL.map(EventKind::as_str).join(", ");
+    let malformed = || Problem::new(ProblemCode::Malformed).detail(format!("kind is some of {}", words()));
+    kinds.map(Some).ok_or_else(|| malformed().into())
+}
+
+/// One stream's way through what happened.
+struct Reader {
+    mesh: Arc<Mesh>,
+    /// None for every mailbox.
+    app: Option<String>,
+    kinds: Option<HashSet<EventKind>>,
+    shown: watch::Receiver<u64>,
+    after: u64,
+    ready: VecDeque<Event>,
+    _room: OwnedSemaphorePermit,
+    _registration: Option<Registration>,
+    stop: tokio_util::sync::CancellationToken,
+}
+
+impl Reader {
+    /// The next event. None when the node stops, or cannot read.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            self.shown.mark_unchanged();
+            let before = self.after;
+            match self.read().await {
+                Ok(()) => {}
+                Err(Refused(problem)) => {
+                    error!(code = problem.code.as_str(), "a stream cannot be read");
+                    return None;
+                }
+            }
+            if self.after == before && self.ready.is_empty() {
+                tokio::select! {
+                    changed = self.shown.changed() => changed.ok()?,
+                    () = self.stop.cancelled() => return None,
+                }
+            }
+        }
+    }
+
+    /// Reads the next page: messages and events, in the order of their numbers.
+    async fn read(&mut self) -> Result<(), Refused> {
+        let mesh = Arc::clone(&self.mesh);
+        let db = &mesh.db;
+        let forgotten = meta::number(db, meta::FORGOTTEN).await?;
+        if self.after < forgotten && self.after > 0 {
+            self.push(Event { cursor: forgotten, at: clock::now(), body: EventBody::Lagged });
+        }
+        // Before the page is read: what is committed later has a higher number.
+        let shown = *self.shown.borrow();
+        let filter = Filter {
+            after: self.after,
+            app: self.app.clone(),
+            from: None,
+            thread: None,
+            unread: false,
+            limit: PAGE,
+        };
+        let messages = store::inbox::list(db, &filter).await?;
+        let events = store::events::list(db, self.after, self.app.as_deref(), PAGE).await?;
+        // A full page says nothing of what comes after its end.
+        let full = |count: usize, last: Option<u64>| last.filter(|_| count == PAGE);
+        let end = [
+            full(messages.len(), messages.last().map(|item| item.cursor)),
+            full(events.len(), events.last().map(|event| event.seq)),
+        ];
+        let end = end.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let mut page = Vec::with_capacity(messages.len() + events.len());
+        for item in messages.into_iter().filter(|item| item.cursor <= end) {
+            let (cursor, at) = (item.cursor, item.received_at);
+            let message = Box::new(inbox::show(&mesh, item)?);
+            page.push(Event { cursor, at, body: EventBody::Message { message } });
+        }
+        let events = events.into_iter().filter(|event| event.seq <= end);
+        page.extend(events.map(|event| Event { cursor: event.seq, at: event.at, body: event.body }));
+        page.sort_by_key(|event| event.cursor);
+        // What is not for this stream is passed over, up to where both pages are complete.
+        let read_to = if end == u64::MAX { shown } else { end };
+        self.after = page.last().map_or(read_to, |event| event.cursor.max(read_to)).max(self.after);
+        page.into_iter().for_each(|event| self.push(event));
+        Ok(())
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&event.body.kind())) {
+            self.ready.push_back(event);
+        }
+    }
+}
+
+fn encode(event: &Event) -> sse::Event {
+    let kind = event.body.kind().as_str();
+    let encoded = sse::Event::default().id(event.cursor.to_string()).event(kind).json_data(event);
+    encoded.unwrap_or_else(|_| sse::Event::default().comment("an event that cannot be encoded"))
+}

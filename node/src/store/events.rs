@@ -1,0 +1,98 @@
+//! What happened beside messages. Shares its numbers with the inbox, so that both make one stream.
+
+use std::sync::LazyLock;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::Timestamp;
+use waxwing_protocol::api::EventBody;
+
+use super::chunks::Chunks;
+use super::{damaged, millis, number, time, unsigned};
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub(crate) struct NewEvent {
+    /// Whom it is for: an app, or the empty name's mailbox; none for everybody.
+    pub(crate) app: Option<String>,
+    pub(crate) body: EventBody,
+}
+
+/// Stores events under the numbers from `first` on.
+pub(crate) async fn insert(
+    db: &mut SqliteConnection,
+    first: u64,
+    events: &[NewEvent],
+    at: Timestamp,
+) -> sqlx::Result<()> {
+    static INSERT: LazyLock<Chunks> =
+        LazyLock::new(|| Chunks::new("INSERT INTO event (seq, app, at, body) VALUES", 4, ""));
+    let rows: Vec<(u64, &NewEvent)> = (first..).zip(events).collect();
+    for (sql, share) in INSERT.of(&rows) {
+        let mut query = sqlx::query(sql);
+        for (seq, event) in share {
+            let body =
+                serde_json::to_string(&event.body).map_err(|error| sqlx::Error::Encode(error.into()))?;
+            query = query.bind(number(*seq)).bind(event.app.as_deref()).bind(millis(at)).bind(body);
+        }
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// A stored event.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) seq: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) body: EventBody,
+}
+
+/// Events after a number: those for an app and those for everybody, or all.
+pub(crate) async fn list(
+    db: impl SqliteExecutor<'_>,
+    after: u64,
+    app: Option<&str>,
+    limit: usize,
+) -> sqlx::Result<Vec<Event>> {
+    sqlx::query_as(
+        "SELECT seq, at, body FROM event WHERE seq > ?1 AND (?2 IS NULL OR app IS NULL OR app = ?2) ORDER BY seq LIMIT ?3",
+    )
+    .bind(number(after))
+    .bind(app)
+    .bind(number(limit as u64))
+    .fetch_all(db)
+    .await
+}
+
+impl FromRow<'_, SqliteRow> for Event {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let body = serde_json::from_str(row.try_get("body")?).map_err(|_| damaged("event"))?;
+        Ok(Self { seq: unsigned(row.try_get("seq")?), at: time(row.try_get("at")?), body })
+    }
+}
+
+/// Whether any event is older than this.
+pub(crate) async fn any_before(db: impl SqliteExecutor<'_>, at: Timestamp) -> sqlx::Result<bool> {
+    // Numbers and times rise together, so the first row tells.
+    sqlx::query_scalar("SELECT coalesce((SELECT at FROM event ORDER BY seq LIMIT 1) < ?, FALSE)")
+        .bind(millis(at))
+        .fetch_one(db)
+        .await
+}
+
+/// Forgets events older than this, at most `limit`. Says up to which number, if any.
+pub(crate) async fn forget(
+    db: &mut SqliteConnection,
+    at: Timestamp,
+    limit: usize,
+) -> sqlx::Result<Option<u64>> {
+    let gone: Vec<i64> = sqlx::query_scalar(
+        "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ? ORDER BY seq LIMIT ?) RETURNING seq",
+    )
+    .bind(millis(at))
+    .bind(number(limit as u64))
+    .fetch_all(db)
+    .await?;
+    Ok(gone.into_iter().max().map(unsigned))
+}

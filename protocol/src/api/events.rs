@@ -1,0 +1,155 @@
+//! What happens, as it happens: a stream that can be resumed exactly where it was left.
+
+use serde::{Deserialize, Serialize};
+use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
+
+use super::{InboxItem, LinkState, MessageState};
+
+/// `GET /v1/events`: server-sent events (`text/event-stream`). Each has the cursor as `id`, its kind as `event`, and an
+/// [`Event`] as `data`. A client that reconnects sends the last `id` as `Last-Event-ID` and misses nothing.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Begin after this cursor. Default: `Last-Event-ID`, else with what happens from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// Only what is for this app; `*` for everything. Default: the `Waxwing-App` header's, else the default mailbox.
+    /// What concerns the whole node is for every app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Only these kinds, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// `1`: the app is registered for as long as the stream is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<u8>,
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Event {
+    /// Its place in the stream. Messages have the same number as in the inbox.
+    pub cursor: u64,
+    /// When, on this node's clock.
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventBody {
+    /// A message is in the inbox.
+    Message {
+        /// As the inbox shows it.
+        message: Box<InboxItem>,
+    },
+    /// A message of this node has been delivered, or read.
+    Receipt {
+        /// Which.
+        client_message_id: ClientMessageId,
+        /// `delivered` or `read`.
+        state: MessageState,
+    },
+    /// The link to the broker came up, went down, or was stopped for good.
+    BrokerStatus {
+        /// What it is now.
+        state: LinkState,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// A message of this node ended without being delivered, or its recipient keeps refusing it.
+    Outbox {
+        /// Which.
+        client_message_id: ClientMessageId,
+        /// What it is now.
+        state: MessageState,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Something that an honest peer and broker would not do.
+    Security {
+        /// What: `sequence_gap`, `sequence_replay`, `bad_seal`, `log_mismatch`.
+        what: String,
+        /// Who seems to have done it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeId>,
+        /// For people.
+        detail: String,
+    },
+    /// What this stream asked for is no longer kept: it goes on after `cursor`, and messages are still in the inbox.
+    Lagged,
+    /// The node itself.
+    System {
+        /// What: `started`.
+        what: String,
+    },
+}
+
+/// The kinds, for filters.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// See [`EventBody::Message`].
+    Message,
+    /// See [`EventBody::Receipt`].
+    Receipt,
+    /// See [`EventBody::BrokerStatus`].
+    BrokerStatus,
+    /// See [`EventBody::Outbox`].
+    Outbox,
+    /// See [`EventBody::Security`].
+    Security,
+    /// See [`EventBody::Lagged`].
+    Lagged,
+    /// See [`EventBody::System`].
+    System,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 7] = [
+        Self::Message,
+        Self::Receipt,
+        Self::BrokerStatus,
+        Self::Outbox,
+        Self::Security,
+        Self::Lagged,
+        Self::System,
+    ];
+
+    /// The word in `event:` and in filters.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Receipt => "receipt",
+            Self::BrokerStatus => "broker_status",
+            Self::Outbox => "outbox",
+            Self::Security => "security",
+            Self::Lagged => "lagged",
+            Self::System => "system",
+        }
+    }
+}
+
+impl EventBody {
+    /// What kind it is.
+    pub const fn kind(&self) -> EventKind {
+        match self {
+            Self::Message { .. } => EventKind::Message,
+            Self::Receipt { .. } => EventKind::Receipt,
+            Self::BrokerStatus { .. } => EventKind::BrokerStatus,
+            Self::Outbox { .. } => EventKind::Outbox,
+            Self::Security { .. } => EventKind::Security,
+            Self::Lagged => EventKind::Lagged,
+            Self::System { .. } => EventKind::System,
+        }
+    }
+}
