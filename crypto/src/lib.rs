@@ -22,6 +22,7 @@ pub mod error;
 pub mod host;
 pub mod id;
 pub mod keys;
+mod low_order;
 mod mac;
 pub mod membership;
 pub mod priority;
