@@ -12,7 +12,7 @@ use hpke::{OpModeR, OpModeS, Serializable as _};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::envelope::{Envelope, Header, NONCE};
 use super::hedge::HedgedRng;
@@ -275,6 +275,14 @@ struct StoredSession {
     message: [u8; 32],
     #[serde(with = "serde_bytes")]
     nonce: [u8; 32],
+}
+
+/// These are copies of what [`Secret`] keeps.
+impl Drop for StoredSession {
+    fn drop(&mut self) {
+        self.message.zeroize();
+        self.nonce.zeroize();
+    }
 }
 
 impl ReceivingSession {
