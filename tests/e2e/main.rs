@@ -15,3 +15,4 @@ mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod support; // What all of these share.
 mod tampering; // A changed, replayed or moved box never reaches an app.
+mod wire; // What went over the wire, held against what the broker promises by itself.
