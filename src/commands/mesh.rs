@@ -38,7 +38,7 @@ pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<(
         )
     })?;
     context.output.note(&recovery(words));
-    context.output.note("next: waxwing node up --foreground");
+    context.output.note(&format!("next: {}", context.command("node up --foreground")));
     Ok(())
 }
 

@@ -12,7 +12,7 @@ pub(crate) mod peers;
 pub(crate) mod send;
 mod stop;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use waxwing_client::api::MeshQuery;
 use waxwing_client::{Client, Name};
@@ -38,6 +38,19 @@ impl Context {
             verbose: global.verbose,
             mesh: global.mesh,
             state: global.state,
+        }
+    }
+
+    /// The state folder, if one was named on the command line.
+    pub(crate) fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
+    }
+
+    /// A command to go on with, on the same state folder.
+    pub(crate) fn command(&self, rest: &str) -> String {
+        match &self.state {
+            Some(state) => format!("waxwing --state {} {rest}", state.display()),
+            None => format!("waxwing {rest}"),
         }
     }
 
