@@ -18,6 +18,7 @@
 //! Start with [`membership`] (who is in), then [`sealing`] (what travels), then [`storage`] and [`host`] (what
 //! stays on a machine).
 
+mod codec;
 pub mod error;
 pub mod host;
 pub mod id;

@@ -18,6 +18,7 @@ use super::envelope::{Envelope, Header, NONCE};
 use super::hedge::HedgedRng;
 use super::plaintext::Plaintext;
 use super::prekey::{Prekey, PrekeyId, PrekeySecret};
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{MeshId, NodeId, SessionId, Timestamp};
 use crate::keys::{Purpose, Signed, SigningKey, VerifyingKey, encapsulation};
@@ -71,7 +72,7 @@ impl Opening {
         if signed.bytes.len() > Self::MAX {
             return Err(Error::TooLarge("opening"));
         }
-        rmp_serde::from_slice(&signed.bytes).map_err(|_| Error::Malformed("opening"))
+        codec::exactly(&signed.bytes, "opening")
     }
 
     /// The session an opening makes: the first 16 bytes of SHA-256 over its signed bytes.
