@@ -21,25 +21,33 @@ pub(crate) struct Cli {
 }
 
 const CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not authorised or revoked, 4 host refused, 5 incompatible or
-compromised, 6 not running or unreachable, 7 not found, 8 conflict.
+Exit codes:
+  0 done                          5 incompatible or compromised peer
+  1 failed                        6 not running or unreachable
+  2 usage or configuration        7 not found
+  3 not authorised or revoked     8 conflict
+  4 this host refused
 
-Start with `waxwing demo`: two nodes and a broker in a temporary folder, a sealed message each way.";
+Start with `waxwing demo`: two nodes and a broker in a temporary folder, and a
+sealed message each way.";
+
+/// Heading of the options that every command takes.
+const GLOBAL: &str = "Global options";
 
 /// What every command takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
     /// Folder with the node's state [default: $WAXWING_STATE, else $XDG_STATE_HOME/waxwing]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// The mesh, if the node is in more than one
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME")]
     pub(crate) mesh: Option<Name>,
     /// Print one JSON document instead of text
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub(crate) json: bool,
     /// Log what happens to stderr
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     pub(crate) verbose: bool,
 }
 

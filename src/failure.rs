@@ -1,5 +1,7 @@
 //! How a command fails: what happened, why, the next command, and the exit code.
 
+use std::path::Path;
+
 use serde::Serialize;
 use waxwing_client::Error as ClientError;
 use waxwing_client::api::{Problem, ProblemCode};
@@ -60,6 +62,14 @@ impl Failure {
         self
     }
 
+    /// The same for a state folder that is not the default one: the next command names it too.
+    pub(crate) fn on_state(mut self, state: Option<&Path>) -> Self {
+        if let (Some(state), Some(hint)) = (state, &mut self.hint) {
+            *hint = hint.replace("`waxwing ", &format!("`waxwing --state {} ", state.display()));
+        }
+        self
+    }
+
     pub(crate) const fn exit(&self) -> u8 {
         self.exit
     }
@@ -87,7 +97,7 @@ impl From<ClientError> for Failure {
             ClientError::Problem(problem) => Self {
                 code: problem.code.as_str(),
                 exit: exit_code(problem.code),
-                hint: hint(&problem),
+                hint: hint(problem.code).map(str::to_owned),
                 message,
                 problem: Some(problem),
             },
@@ -127,37 +137,41 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::MeshStopped => 3,
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => 5,
         ProblemCode::Offline => 6,
-        ProblemCode::UnknownMesh | ProblemCode::UnknownMessage | ProblemCode::UnknownRecipient => 7,
-        ProblemCode::IdempotencyKeyReused => 8,
+        ProblemCode::UnknownMesh
+        | ProblemCode::UnknownMessage
+        | ProblemCode::UnknownRecipient
+        | ProblemCode::UnknownApp => 7,
+        ProblemCode::IdempotencyKeyReused | ProblemCode::AppRegistered | ProblemCode::WrongState => 8,
         ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
     }
 }
 
-/// The next step after a refusal, where there is one.
-fn hint(problem: &Problem) -> Option<String> {
-    let hint = match problem.code {
-        ProblemCode::UnknownRecipient if !problem.near.is_empty() => {
-            return Some(format!("did you mean {}? `waxwing peers` lists all", problem.near.join(", ")));
-        }
-        ProblemCode::UnknownRecipient => "`waxwing peers` lists the members",
-        ProblemCode::MeshRequired => "say which with --mesh; `waxwing node status` lists them",
+/// The next step after a refusal, where the node's own words do not name it.
+const fn hint(code: ProblemCode) -> Option<&'static str> {
+    match code {
+        ProblemCode::MeshRequired => Some("say which with --mesh; `waxwing node status` shows them"),
         ProblemCode::UnknownMesh | ProblemCode::MeshStopped | ProblemCode::Offline => {
-            "see `waxwing node status`"
+            Some("`waxwing node status` shows how the node is")
         }
-        ProblemCode::IdempotencyKeyReused => "leave --id out, or take another one",
-        ProblemCode::NotAdmin => "ask an admin; `waxwing peers` shows who is one",
-        ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => "use the `waxwing` that started the node",
+        ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => {
+            Some("use the `waxwing` that started the node")
+        }
         ProblemCode::Malformed
         | ProblemCode::TtlTooLong
         | ProblemCode::Forbidden
         | ProblemCode::UnknownMessage
+        | ProblemCode::UnknownRecipient
+        | ProblemCode::UnknownApp
+        | ProblemCode::AppRegistered
+        | ProblemCode::WrongState
+        | ProblemCode::IdempotencyKeyReused
         | ProblemCode::TooLarge
         | ProblemCode::UnsupportedMediaType
         | ProblemCode::RevokedRecipient
+        | ProblemCode::NotAdmin
         | ProblemCode::Busy
         | ProblemCode::Internal
         | ProblemCode::OutboxFull
-        | ProblemCode::DiskFull => return None,
-    };
-    Some(hint.to_owned())
+        | ProblemCode::DiskFull => None,
+    }
 }

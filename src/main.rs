@@ -21,6 +21,7 @@ async fn main() -> ExitCode {
     match run(cli.command, &context).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            let failure = failure.on_state(context.state());
             context.output.failure(&failure);
             ExitCode::from(failure.exit())
         }

@@ -99,9 +99,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         self.limits.check()?;
         match self.urls.iter().find(|url| canonical(url).is_none()) {
-            Some(url) => Err(Error::Config(format!(
-                "urls: `{url}` is not of the form ws://host:port"
-            ))),
+            Some(url) => Err(Error::Config(format!("urls: `{url}` is not of the form ws://host:port"))),
             None => Ok(()),
         }
     }
@@ -132,25 +130,13 @@ impl Limits {
             if (from..=to).contains(&value) {
                 Ok(())
             } else {
-                Err(Error::Config(format!(
-                    "limits.{what} is {value}, and may be {from} to {to}"
-                )))
+                Err(Error::Config(format!("limits.{what} is {value}, and may be {from} to {to}")))
             }
         };
         within("queue_items", self.queue_items, 1, u64::MAX)?;
         within("queue_bytes", self.queue_bytes, limits::ENVELOPE as u64, u64::MAX)?;
-        within(
-            "window_items",
-            self.window_items.into(),
-            1,
-            limits::WINDOW_ITEMS as u64,
-        )?;
-        within(
-            "window_bytes",
-            self.window_bytes.into(),
-            limits::FRAME as u64,
-            limits::WINDOW_BYTES as u64,
-        )?;
+        within("window_items", self.window_items.into(), 1, limits::WINDOW_ITEMS as u64)?;
+        within("window_bytes", self.window_bytes.into(), limits::FRAME as u64, limits::WINDOW_BYTES as u64)?;
         within("dedupe_days", self.dedupe_days.into(), 8, 3_650)?;
         within("connections", self.connections.into(), 1, u32::MAX.into())
     }
@@ -163,11 +149,7 @@ impl Limits {
     /// The part that nodes are told.
     pub(crate) fn told(&self) -> link::Limits {
         let dedupe = u64::try_from(self.dedupe().as_millis()).unwrap_or(u64::MAX);
-        link::Limits {
-            items: self.window_items,
-            bytes: self.window_bytes,
-            dedupe,
-        }
+        link::Limits { items: self.window_items, bytes: self.window_bytes, dedupe }
     }
 }
 
@@ -176,10 +158,7 @@ pub(crate) fn canonical(url: &str) -> Option<String> {
     let url = url.trim_end_matches('/');
     let url = url.strip_suffix(link::PATH).unwrap_or(url).to_ascii_lowercase();
     let host = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"))?;
-    let plain = !host.is_empty()
-        && host
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"/?#@".contains(&b));
+    let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@".contains(&b));
     plain.then_some(url)
 }
 
@@ -192,14 +171,7 @@ mod tests {
         for url in ["ws://Host:7900", "ws://host:7900/", "WS://host:7900/v1/link"] {
             assert_eq!(canonical(url).as_deref(), Some("ws://host:7900"), "{url}");
         }
-        for url in [
-            "http://host",
-            "ws://",
-            "ws://host/path",
-            "ws://user@host",
-            "host:7900",
-            "",
-        ] {
+        for url in ["http://host", "ws://", "ws://host/path", "ws://user@host", "host:7900", ""] {
             assert_eq!(canonical(url), None, "{url}");
         }
     }
@@ -207,22 +179,11 @@ mod tests {
     #[test]
     fn without_urls_the_listen_address_and_the_loopback_names_count() {
         let urls = Config::new("x").advertised("127.0.0.2:7900".parse().unwrap());
-        for url in [
-            "ws://127.0.0.1:7900",
-            "ws://localhost:7900",
-            "ws://[::1]:7900",
-            "ws://127.0.0.2:7900",
-        ] {
+        for url in ["ws://127.0.0.1:7900", "ws://localhost:7900", "ws://[::1]:7900", "ws://127.0.0.2:7900"] {
             assert!(urls.iter().any(|known| known == url), "{url}");
         }
-        let named = Config {
-            urls: vec!["wss://Mesh.example/".into()],
-            ..Config::new("x")
-        };
-        assert_eq!(
-            named.advertised("127.0.0.1:1".parse().unwrap()),
-            ["wss://mesh.example"]
-        );
+        let named = Config { urls: vec!["wss://Mesh.example/".into()], ..Config::new("x") };
+        assert_eq!(named.advertised("127.0.0.1:1".parse().unwrap()), ["wss://mesh.example"]);
     }
 
     #[test]
@@ -241,17 +202,8 @@ mod tests {
         let mut config = Config::new("x");
         config.check().unwrap();
         config.limits.dedupe_days = 7;
-        assert!(
-            config
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("limits.dedupe_days is 7")
-        );
-        let config = Config {
-            urls: vec!["http://a".into()],
-            ..Config::new("x")
-        };
+        assert!(config.check().unwrap_err().to_string().contains("limits.dedupe_days is 7"));
+        let config = Config { urls: vec!["http://a".into()], ..Config::new("x") };
         assert!(config.check().unwrap_err().to_string().contains("http://a"));
     }
 

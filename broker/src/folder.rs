@@ -19,11 +19,7 @@ impl Folder {
     /// `Config` if it has files and others have access to it; `InUse` if another broker holds it.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let failed = |err| Error::Config(format!("{}: {err}", path.display()));
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed)?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             // One just made by hand may become private. In one with files, something has been in the open already.
@@ -76,10 +72,7 @@ mod tests {
         let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
         mode(0o755);
         drop(Folder::open(dir.path()).unwrap());
-        assert_eq!(
-            fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
         mode(0o750);
         let err = Folder::open(dir.path()).unwrap_err();
         assert!(err.to_string().contains("has mode 750"), "{err}");

@@ -73,10 +73,7 @@ pub(crate) async fn serve(
 }
 
 fn router(state: Arc<State>) -> Router {
-    Router::new()
-        .route(link::PATH, get(link_route))
-        .route("/healthz", get(async || "ok\n"))
-        .with_state(state)
+    Router::new().route(link::PATH, get(link_route)).route("/healthz", get(async || "ok\n")).with_state(state)
 }
 
 /// Waits for a place among the connections, then for one to fill it.
@@ -84,10 +81,7 @@ async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
 ) -> Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits)
-        .acquire_owned()
-        .await
-        .map_err(|err| Error::Internal(err.into()))?;
+    let permit = Arc::clone(permits).acquire_owned().await.map_err(|err| Error::Internal(err.into()))?;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return Ok((stream, permit)),
@@ -106,10 +100,7 @@ async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, router: Rou
         return;
     }
     let meter = Arc::new(Meter::new(limits::BEFORE_LOGIN));
-    let connection = Connection {
-        meter: Arc::clone(&meter),
-        _permit: Arc::new(permit),
-    };
+    let connection = Connection { meter: Arc::clone(&meter), _permit: Arc::new(permit) };
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
         answer(router.clone(), request)
@@ -131,9 +122,7 @@ async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, router: Rou
 async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
     let mut response = router.call(request).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response
-            .headers_mut()
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }

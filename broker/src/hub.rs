@@ -53,11 +53,7 @@ impl Hub {
         let bell = Arc::new(Bell::default());
         bell.ring(Ranks::ALL); // A new link begins with its backlog.
         let replaced = CancellationToken::new();
-        let entry = Entry {
-            login,
-            bell: Arc::clone(&bell),
-            replaced: replaced.clone(),
-        };
+        let entry = Entry { login, bell: Arc::clone(&bell), replaced: replaced.clone() };
         let older = {
             let mut links = self.lock();
             if links.get(&node).is_some_and(|current| current.login >= login) {
@@ -68,13 +64,7 @@ impl Hub {
         if let Some(older) = older {
             older.replaced.cancel();
         }
-        Some(Registration {
-            hub: self.clone(),
-            node,
-            login,
-            bell,
-            replaced,
-        })
+        Some(Registration { hub: self.clone(), node, login, bell, replaced })
     }
 
     /// Wakes a node's link, if it has one.
@@ -104,10 +94,7 @@ pub(crate) struct Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut links = self.hub.lock();
-        if links
-            .get(&self.node)
-            .is_some_and(|entry| entry.login == self.login)
-        {
+        if links.get(&self.node).is_some_and(|entry| entry.login == self.login) {
             links.remove(&self.node);
         }
     }
@@ -132,11 +119,7 @@ mod tests {
         let mut ranks = Ranks::default();
         ranks.insert(Rank::Low);
         hub.wake(node(1), ranks);
-        assert_eq!(
-            third.bell.take(),
-            ranks,
-            "the late goodbye of the first did not evict the third"
-        );
+        assert_eq!(third.bell.take(), ranks, "the late goodbye of the first did not evict the third");
         drop(third);
         assert!(hub.lock().is_empty());
     }

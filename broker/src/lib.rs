@@ -97,22 +97,14 @@ impl Broker {
         let state = Arc::new(State::new(config, addr, id, store.readers, meshes, changes));
         let (stop_writer, writer_ended) = (CancellationToken::new(), CancellationToken::new());
         let writer = tokio::spawn({
-            let (state, stop, ended) = (
-                Arc::clone(&state),
-                stop_writer.clone(),
-                writer_ended.clone().drop_guard(),
-            );
+            let (state, stop, ended) =
+                (Arc::clone(&state), stop_writer.clone(), writer_ended.clone().drop_guard());
             async move {
                 let _ended = ended;
                 accept::run(store.writer, inbox, &state, &stop).await
             }
         });
-        Ok(Self {
-            state,
-            writer,
-            stop_writer,
-            writer_ended,
-        })
+        Ok(Self { state, writer, stop_writer, writer_ended })
     }
 
     /// Works until `shutdown`, or until a part of it fails.
@@ -126,12 +118,7 @@ impl Broker {
 
     /// Ends the links, then the writer, then the store: each has what it needs until it has ended.
     async fn stop(self, grace: Duration) -> Result<()> {
-        let Self {
-            state,
-            writer,
-            stop_writer,
-            writer_ended: _,
-        } = self;
+        let Self { state, writer, stop_writer, writer_ended: _ } = self;
         state.stop.cancel();
         state.tasks.close();
         if timeout(grace, state.tasks.wait()).await.is_err() {
@@ -140,8 +127,6 @@ impl Broker {
         // The last connection to close folds the log into the database file, and that should be the writer's.
         let _ = timeout(grace, state.readers.close()).await;
         stop_writer.cancel();
-        writer
-            .await
-            .unwrap_or_else(|err| Err(Error::Internal(err.into())))
+        writer.await.unwrap_or_else(|err| Err(Error::Internal(err.into())))
     }
 }

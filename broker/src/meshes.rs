@@ -36,11 +36,7 @@ impl Meshes {
 
     /// A mesh's roster, now and whenever it changes.
     pub(crate) fn watch(&self, mesh: MeshId) -> Option<watch::Receiver<Arc<Roster>>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&mesh)
-            .map(watch::Sender::subscribe)
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&mesh).map(watch::Sender::subscribe)
     }
 
     /// Puts a committed roster in the place of the one before.

@@ -60,8 +60,7 @@ struct Exhausted;
 
 /// Whether this is a meter's error.
 pub(crate) fn is_exhausted(err: &io::Error) -> bool {
-    err.get_ref()
-        .is_some_and(<dyn std::error::Error + Send + Sync>::is::<Exhausted>)
+    err.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<Exhausted>)
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {

@@ -16,10 +16,7 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A refusal.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: shortened(detail.into()),
-        }
+        Self { code, detail: shortened(detail.into()) }
     }
 }
 

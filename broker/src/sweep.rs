@@ -64,17 +64,12 @@ async fn evict(state: &State) -> Result<()> {
 }
 
 fn is_gone(state: &State, node: NodeKey) -> bool {
-    state
-        .meshes
-        .roster(node.mesh)
-        .is_none_or(|roster| roster.standing(&node.node) != Standing::Live)
+    state.meshes.roster(node.mesh).is_none_or(|roster| roster.standing(&node.node) != Standing::Live)
 }
 
 /// One change through the writer. Says whether there is more to do.
 async fn step(state: &State, change: impl FnOnce(oneshot::Sender<bool>) -> Change) -> Result<bool> {
     let (answer, answered) = oneshot::channel();
     state.writer.submit(change(answer)).await?;
-    answered
-        .await
-        .map_err(|_| Error::Internal("the writer has stopped".into()))
+    answered.await.map_err(|_| Error::Internal("the writer has stopped".into()))
 }

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::id::NodeId;
+use crate::low_order::contributes;
 
 /// What a signature is for. Every signature covers this domain string, which ends in NUL, followed by the exact
 /// bytes sent, so that one made for one purpose is worth nothing for another.
@@ -227,14 +228,18 @@ impl SealingPublicKey {
     /// Length in bytes: an ML-KEM-768 encapsulation key and an X25519 point.
     pub const SIZE: usize = 1_216;
 
-    /// Accepts exactly 1,216 bytes that pass ML-KEM's modulus check (FIPS 203, 7.2).
+    /// Accepts exactly 1,216 bytes that pass ML-KEM's modulus check (FIPS 203, 7.2) and end in an X25519 point that is
+    /// not of low order: with such a point a secret would rest on ML-KEM alone.
     ///
     /// # Errors
     /// `Malformed` otherwise.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        <XWing as hpke::Kem>::PublicKey::from_bytes(bytes)
-            .map(|key| Self(Box::new(key)))
-            .map_err(|_| Error::Malformed("sealing key"))
+        let malformed = Error::Malformed("sealing key");
+        if !ends_in_a_point(bytes) {
+            return Err(malformed);
+        }
+        let key = <XWing as hpke::Kem>::PublicKey::from_bytes(bytes).map_err(|_| malformed)?;
+        Ok(Self(Box::new(key)))
     }
 
     /// The key as it travels.
@@ -251,6 +256,22 @@ impl fmt::Debug for SealingPublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SealingPublicKey")
     }
+}
+
+/// An X-Wing encapsulation, 1,120 bytes: an ML-KEM ciphertext and an X25519 point that is not of low order.
+///
+/// # Errors
+/// `DoesNotOpen` otherwise.
+pub(crate) fn encapsulation(bytes: &[u8]) -> Result<<XWing as hpke::Kem>::EncappedKey> {
+    if !ends_in_a_point(bytes) {
+        return Err(Error::DoesNotOpen);
+    }
+    <XWing as hpke::Kem>::EncappedKey::from_bytes(bytes).map_err(|_| Error::DoesNotOpen)
+}
+
+/// The X25519 half is the last 32 bytes, of a key and of an encapsulation alike.
+fn ends_in_a_point(bytes: &[u8]) -> bool {
+    bytes.last_chunk::<32>().is_some_and(|point| contributes(point))
 }
 
 /// Byte-string serde for the public types above: they travel as MessagePack `bin`.

@@ -18,10 +18,12 @@
 //! Start with [`membership`] (who is in), then [`sealing`] (what travels), then [`storage`] and [`host`] (what
 //! stays on a machine).
 
+mod codec;
 pub mod error;
 pub mod host;
 pub mod id;
 pub mod keys;
+mod low_order;
 mod mac;
 pub mod membership;
 pub mod priority;

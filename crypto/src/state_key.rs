@@ -9,17 +9,14 @@
 use std::fmt;
 
 use bytes::Bytes;
-use hpke::{
-    Deserializable as _, OpModeR, OpModeS, Serializable as _, aead::ChaCha20Poly1305, kdf::HkdfSha256,
-    kem::XWing,
-};
+use hpke::{OpModeR, OpModeS, Serializable as _, aead::ChaCha20Poly1305, kdf::HkdfSha256, kem::XWing};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::keys::{SealingKey, SealingPublicKey};
+use crate::keys::{SealingKey, SealingPublicKey, encapsulation};
 
 const MALFORMED: Error = Error::Malformed("state keys");
 
@@ -116,7 +113,7 @@ impl StateKeys {
     /// Seals all keys for one recipient. Costs an encapsulation.
     ///
     /// # Errors
-    /// `Malformed` if the recipient's key cannot be encapsulated to: an X25519 half of low order.
+    /// `Malformed` if the recipient's key cannot be encapsulated to; none that exists is such a key.
     pub fn seal_to(&self, recipient: &SealingPublicKey, rng: &mut impl CryptoRng) -> Result<SealedStateKeys> {
         let mut plaintext = Zeroizing::new(Vec::with_capacity(self.0.len() * Self::STRIDE));
         for (epoch, key) in &self.0 {
@@ -185,7 +182,7 @@ impl SealedStateKeys {
     /// list of rising epochs.
     pub fn open(&self, key: &SealingKey) -> Result<StateKeys> {
         let (enc, ciphertext) = self.0.split_at(Self::ENC);
-        let enc = <XWing as hpke::Kem>::EncappedKey::from_bytes(enc).map_err(|_| Error::DoesNotOpen)?;
+        let enc = encapsulation(enc)?;
         let secret = key.expand()?;
         let plaintext = hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, XWing>(
             &OpModeR::Base,

@@ -5,13 +5,10 @@
 //! meshes, a change here means that they can no longer be read.
 #![expect(clippy::unwrap_used, reason = "a test's setup may panic")]
 
-use std::convert::Infallible;
-use std::path::PathBuf;
+mod support;
 
-use data_encoding::HEXLOWER;
-use rand_core::{TryCryptoRng, TryRng};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use support::{Seeded, bytes, golden, hex};
 use waxwing_crypto::host::{Evidence, HostKey, HostRecord, Verdict};
 use waxwing_crypto::membership::{
     Body, Genesis, Grant, InviteSeed, InviteToken, Join, Leave, NewEpoch, NewInvite, NewMember,
@@ -227,63 +224,3 @@ fn read(vector: &Value) -> SignedEntry {
         signatures.iter().map(|signature| Signature::from_bytes(&bytes(signature)).unwrap()).collect();
     SignedEntry { bytes: bytes(&vector["bytes"]).into(), signatures }
 }
-
-fn hex(bytes: &[u8]) -> String {
-    HEXLOWER.encode(bytes)
-}
-
-fn bytes(hex: &Value) -> Vec<u8> {
-    HEXLOWER.decode(hex.as_str().unwrap().as_bytes()).unwrap()
-}
-
-/// Compares with the file, or writes it; either way, what is in the file now. Every vector in it is text, so equal
-/// values mean equal bytes, whatever order the keys are in.
-fn golden(file: &str, vector: &Value) -> Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(file);
-    if std::env::var_os("WAXWING_BLESS").is_some() {
-        std::fs::write(&path, serde_json::to_string_pretty(vector).unwrap() + "\n").unwrap();
-    }
-    let kept: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    assert!(kept == *vector, "{file} differs from what is made now:\n{vector:#}");
-    kept
-}
-
-/// SHA-256 of a seed and a counter: random to look at, and the same each time.
-struct Seeded {
-    seed: u8,
-    count: u64,
-}
-
-impl Seeded {
-    fn new(seed: u8) -> Self {
-        Self { seed, count: 0 }
-    }
-}
-
-impl TryRng for Seeded {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut word = [0; 4];
-        self.try_fill_bytes(&mut word)?;
-        Ok(u32::from_be_bytes(word))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut word = [0; 8];
-        self.try_fill_bytes(&mut word)?;
-        Ok(u64::from_be_bytes(word))
-    }
-
-    fn try_fill_bytes(&mut self, dst: &mut [u8]) -> Result<(), Infallible> {
-        for chunk in dst.chunks_mut(32) {
-            self.count += 1;
-            let block =
-                Sha256::new().chain_update([self.seed]).chain_update(self.count.to_be_bytes()).finalize();
-            chunk.copy_from_slice(&block[..chunk.len()]);
-        }
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Seeded {}

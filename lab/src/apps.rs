@@ -168,6 +168,7 @@ const fn is_final(state: api::MessageState) -> bool {
     match state {
         api::MessageState::Queued | api::MessageState::Inflight | api::MessageState::Accepted => false,
         api::MessageState::Delivered
+        | api::MessageState::Read
         | api::MessageState::Dead
         | api::MessageState::Expired
         | api::MessageState::Aborted => true,

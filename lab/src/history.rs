@@ -178,6 +178,11 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
+    /// How many events there are so far.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).events.len()
+    }
+
     /// The record so far.
     pub fn history(&self) -> History {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use mac_address::{MacAddressIterator, name_by_mac_address};
 use tracing::debug;
+use waxwing_crypto::Name;
 use waxwing_crypto::host::{Evidence, HostKey, HostRecord, HostRecordError, Shown, Verdict};
 
 use crate::error::{Error, Result};
@@ -28,6 +29,21 @@ fn interfaces() -> Vec<(String, [u8; 6])> {
     addresses
         .filter_map(|mac| name_by_mac_address(&mac).ok().flatten().map(|name| (name, mac.bytes())))
         .collect()
+}
+
+/// This host's name as a node's.
+pub(crate) fn name() -> Result<Name> {
+    let host = rustix::system::uname();
+    node_name(&host.nodename().to_string_lossy()).ok_or_else(|| {
+        Error::Usage("this host's name gives no name for a node: give one on the command line".into())
+    })
+}
+
+/// Lower case, up to the first dot, everything else a hyphen.
+fn node_name(host: &str) -> Option<Name> {
+    let label = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let plain = label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    plain.take(Name::MAX).collect::<String>().trim_matches('-').parse().ok()
 }
 
 /// Binds a new identity to this host.
@@ -91,6 +107,17 @@ mod tests {
 
     fn configured(id: &str) -> Evidence {
         Evidence::new(Some(id), None, Vec::<(String, [u8; 6])>::new())
+    }
+
+    #[test]
+    fn a_hosts_name_becomes_a_nodes() {
+        for (host, name) in [("Build-1.example.org", "build-1"), ("Anna's Mac", "anna-s-mac"), ("_x_", "x")] {
+            assert_eq!(node_name(host).unwrap().as_str(), name);
+        }
+        assert_eq!(node_name(&"x".repeat(80)).unwrap().as_str().len(), 63);
+        for host in ["", "...", "__", "漢字"] {
+            assert_eq!(node_name(host), None, "{host}");
+        }
     }
 
     #[test]

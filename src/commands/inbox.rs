@@ -17,6 +17,7 @@ pub(crate) async fn run(context: &Context, arguments: Inbox) -> Result<()> {
         thread: arguments.thread,
         unread: arguments.unread,
         limit: Some(arguments.limit),
+        wait: None,
         mesh: context.mesh.clone(),
     };
     let page = context.client()?.inbox(&query).await?;

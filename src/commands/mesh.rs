@@ -4,7 +4,7 @@ use serde::Serialize;
 use waxwing_client::{Name, NodeId};
 use waxwing_node::enroll;
 
-use super::{Context, host_name};
+use super::Context;
 use crate::cli::MeshCreate;
 use crate::failure::Result;
 use crate::logs;
@@ -22,8 +22,7 @@ struct Created<'a> {
 
 pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<()> {
     logs::passing(context.verbose);
-    let node = arguments.node.map_or_else(host_name, Ok)?;
-    let create = enroll::Create { mesh: arguments.name, broker: arguments.broker, node };
+    let create = enroll::Create { mesh: arguments.name, broker: arguments.broker, node: arguments.node };
     let created = enroll::create(&context.config()?, create).await?;
     let words = created.recovery_words.reveal();
     let document = Created {
@@ -39,7 +38,7 @@ pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<(
         )
     })?;
     context.output.note(&recovery(words));
-    context.output.note("next: waxwing node up --foreground");
+    context.output.note(&format!("next: {}", context.command("node up --foreground")));
     Ok(())
 }
 

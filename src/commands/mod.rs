@@ -12,14 +12,14 @@ pub(crate) mod peers;
 pub(crate) mod send;
 mod stop;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use waxwing_client::api::MeshQuery;
 use waxwing_client::{Client, Name};
 use waxwing_node::Config;
 
 use crate::cli::Global;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::output::Output;
 
 /// What every command is given.
@@ -41,6 +41,19 @@ impl Context {
         }
     }
 
+    /// The state folder, if one was named on the command line.
+    pub(crate) fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
+    }
+
+    /// A command to go on with, on the same state folder.
+    pub(crate) fn command(&self, rest: &str) -> String {
+        match &self.state {
+            Some(state) => format!("waxwing --state {} {rest}", state.display()),
+            None => format!("waxwing {rest}"),
+        }
+    }
+
     /// Where this node's state is, and how it behaves.
     pub(crate) fn config(&self) -> Result<Config> {
         Ok(Config::resolve(self.state.clone())?)
@@ -55,36 +68,5 @@ impl Context {
     /// The mesh asked for.
     pub(crate) fn mesh_query(&self) -> MeshQuery {
         MeshQuery { mesh: self.mesh.clone() }
-    }
-}
-
-/// This host's name as a node's: lower case, up to the first dot, everything else a hyphen.
-fn host_name() -> Result<Name> {
-    let host = rustix::system::uname();
-    node_name(&host.nodename().to_string_lossy()).ok_or_else(|| {
-        Failure::usage("this host's name gives no name for a node").hint("give one on the command line")
-    })
-}
-
-fn node_name(host: &str) -> Option<Name> {
-    let label = host.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let plain: String =
-        label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(Name::MAX).collect();
-    plain.trim_matches('-').parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hosts_name_becomes_a_nodes() {
-        for (host, name) in [("Build-1.example.org", "build-1"), ("Anna's Mac", "anna-s-mac"), ("_x_", "x")] {
-            assert_eq!(node_name(host).unwrap().as_str(), name);
-        }
-        assert_eq!(node_name(&"x".repeat(80)).unwrap().as_str().len(), 63);
-        for host in ["", "...", "__", "漢字"] {
-            assert_eq!(node_name(host), None, "{host}");
-        }
     }
 }

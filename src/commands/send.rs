@@ -1,6 +1,6 @@
 //! `waxwing send`.
 
-use std::io::Read;
+use std::io::{IsTerminal as _, Read};
 use std::path::Path;
 
 use data_encoding::BASE64;
@@ -12,6 +12,9 @@ use crate::cli::Send;
 use crate::failure::{Failure, Result};
 
 pub(crate) async fn run(context: &Context, arguments: Send) -> Result<()> {
+    if arguments.text.is_none() && arguments.file.is_none() && std::io::stdin().is_terminal() {
+        context.output.note("Reading the text from this terminal; Ctrl-D ends it.");
+    }
     let (body, body_base64) = body(arguments.text, arguments.file.as_deref())?;
     let meta =
         arguments.meta.into_iter().map(|(key, value)| (key, value.into())).collect::<serde_json::Map<_, _>>();

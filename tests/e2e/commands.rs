@@ -186,6 +186,9 @@ async fn a_token_lets_in_whom_it_should() {
     let named = json(&lab, "alpha", &["invite", "--name", "epsilon", "--role", "admin"]).await;
     let joined = json(&lab, "epsilon", &["join", named["token"].as_str().unwrap()]).await;
     assert_eq!(joined["node"], "epsilon");
+    let unnamed = json(&lab, "alpha", &["invite"]).await;
+    let joined = json(&lab, "zeta", &["join", unnamed["token"].as_str().unwrap()]).await;
+    assert!(joined["node"].as_str().is_some_and(|name| !name.is_empty()), "the host's name: {joined}");
     assert_eq!(fails(&lab, "beta", &["invite"], 3).await, "not_admin");
 
     let people = run(&lab, "alpha", &["invite"]).await;

@@ -1,18 +1,27 @@
 //! Nothing overtakes what was refused for the moment.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use waxwing_broker::{Config, Limits};
-use waxwing_client::api::{BatchRequest, MeshQuery, MessageState};
+use waxwing_client::NodeId;
+use waxwing_client::api::{BatchRequest, SendRequest};
 use waxwing_lab::apps::{accepted, request};
-use waxwing_lab::{Lab, eventually};
+use waxwing_lab::{Lab, When};
+use waxwing_protocol::link::Outcome;
 
-use crate::support::{PROGRAM, Pair, WITHIN};
+use crate::support::{PROGRAM, Pair};
+use crate::wire::{outcomes, overtaken};
 
 /// What one recipient's queue takes.
 const QUEUE: usize = 5;
 /// What an app hands over at once.
 const BATCH: usize = 20;
+/// So large that a frame takes more of them than the queue, and fewer than the batch.
+const BODY: usize = 80 * 1024;
 
 #[tokio::test]
 async fn a_refusal_in_the_middle_of_a_batch_lets_nothing_overtake() {
@@ -26,36 +35,51 @@ async fn a_refusal_in_the_middle_of_a_batch_lets_nothing_overtake() {
     let mut pair = Pair::on(lab);
     pair.warm_up().await;
 
-    // Nobody empties the queue, so it takes the first few and refuses one in the middle.
+    // Nobody empties the queue, so of the first frame it takes some and refuses the rest. The next frame is on its way.
     pair.lab.stop("beta").await.unwrap();
+    let alpha = pair.lab.id("alpha");
+    let second = pair.lab.proxy().hold(nth_send(alpha, 2));
     let ids: Vec<String> = (1..=BATCH).map(|n| format!("batch-{n}")).collect();
-    let items = ids.iter().map(|id| request("beta", id).unwrap()).collect();
+    let items = ids.iter().map(|id| large(id)).collect();
     pair.sender.client.send_batch(&BatchRequest { items }).await.unwrap();
     ids.iter().for_each(|id| pair.record.push(accepted("alpha", "beta", id)));
     pair.sent.extend(ids.clone());
+    let second = second.held().await.unwrap();
     pair.accepted(&ids[QUEUE - 1]).await;
-    let refused = async || {
-        let status =
-            pair.sender.client.status(&ids[QUEUE].parse().unwrap(), &MeshQuery::default()).await.ok()?;
-        (status.state == MessageState::Queued).then_some(())
-    };
-    eventually(WITHIN, "the next one is refused for the moment", refused).await.unwrap();
-    for id in &ids[QUEUE..] {
-        assert_ne!(pair.state(id).await, MessageState::Accepted, "{id} overtook what was refused");
-    }
 
+    // There is room again when it comes: none of it may go in before what was refused.
     pair.lab.restart("beta").await.unwrap();
+    pair.read(QUEUE).await;
+    for id in &ids[..QUEUE] {
+        pair.settled(id).await;
+    }
+    second.release();
     pair.conclude().await;
+
+    let outcomes = outcomes(&pair.lab.proxy().captured(), alpha);
+    assert!(outcomes.contains(&(QUEUE + 1, Outcome::QueueFull)), "one was refused: {outcomes:?}");
+    assert!(outcomes.contains(&(BATCH, Outcome::Behind)), "and all after it: {outcomes:?}");
+    assert_eq!(overtaken(&outcomes), [0; 0], "{outcomes:?}");
     stop.cancel();
     broker.await.unwrap().unwrap();
+}
+
+fn large(id: &str) -> SendRequest {
+    SendRequest { body: Some("x".repeat(BODY)), ..request("beta", id).unwrap() }
+}
+
+/// The nth `send` of a node from now on.
+fn nth_send(node: NodeId, n: usize) -> When {
+    let seen = AtomicUsize::new(0);
+    When::matches(node, move |frame| frame.name() == "send" && seen.fetch_add(1, Ordering::Relaxed) + 1 == n)
 }
 
 /// A broker with room for a few messages per recipient, in this process.
 async fn small_broker(
     lab: &Lab,
-    data: &std::path::Path,
+    data: &Path,
     stop: CancellationToken,
-) -> tokio::task::JoinHandle<waxwing_broker::Result<()>> {
+) -> JoinHandle<waxwing_broker::Result<()>> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     lab.proxy().set_broker(Some(listener.local_addr().unwrap()));
     let config = Config {

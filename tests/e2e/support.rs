@@ -8,6 +8,8 @@ use waxwing_lab::history::Summary;
 use waxwing_lab::{Event, Frame, Lab, Recorder, eventually};
 use waxwing_protocol::link::{Delivery, Envelope, ToNode};
 
+use crate::wire::{accepted_twice, outcomes};
+
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waxwing");
 /// What should take milliseconds has failed after this. Longer than the longest delay of a reconnect.
@@ -80,7 +82,7 @@ impl Pair {
 
     /// Reads and settles whatever is not yet, then judges the whole: nothing lost, nothing twice, order kept, no state
     /// shown early, and everything delivered.
-    pub(crate) async fn conclude(mut self) {
+    pub(crate) async fn conclude(&mut self) {
         let read = self.record.history().events().iter().filter(|event| is_shown(event)).count();
         self.read(self.sent.len() - read).await;
         for id in self.sent.clone() {
@@ -95,6 +97,12 @@ impl Pair {
             .map(|item| item.client_message_id.to_string())
             .collect();
         assert_eq!(again, self.sent, "the inbox, read from the beginning");
+        let outcomes = outcomes(&self.lab.proxy().captured(), self.lab.id("alpha"));
+        assert_eq!(
+            accepted_twice(&outcomes),
+            [0; 0],
+            "messages that the broker took for new ones: {outcomes:?}"
+        );
         let count = self.sent.len();
         let whole = Summary { accepted: count, shown: count, delivered: count, ended: 0 };
         match self.record.history().check() {

@@ -16,24 +16,14 @@ use crate::store::{self, NodeKey};
 /// Applies appends, one after the other: each moves the head that the next must stand on.
 pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result<()> {
     let mut rows = Vec::new();
-    for Append {
-        author,
-        entry,
-        req,
-        reply,
-    } in appends
-    {
+    for Append { author, entry, req, reply } in appends {
         if let Author::Member(peer) = &author
             && !batch.is_current(peer)
         {
             continue;
         }
         let frame = match check(batch, &author, &entry) {
-            Ok(Appended {
-                roster,
-                before,
-                changes,
-            }) => {
+            Ok(Appended { roster, before, changes }) => {
                 let (mesh, head) = (roster.mesh(), roster.head());
                 match before {
                     Some(before) => store::mesh::advance(&mut *batch.db, mesh, before, head).await?,
@@ -41,22 +31,10 @@ pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result
                 }
                 follow(batch, mesh, changes).await?;
                 batch.replace_roster(roster);
-                rows.push(LogRow {
-                    mesh,
-                    seq: head.seq,
-                    entry: entry.clone(),
-                });
-                ToNode::Log(Log {
-                    req: Some(req),
-                    entries: vec![entry],
-                    head: Some(head),
-                })
+                rows.push(LogRow { mesh, seq: head.seq, entry: entry.clone() });
+                ToNode::Log(Log { req: Some(req), entries: vec![entry], head: Some(head) })
             }
-            Err(Refusal { code, detail }) => ToNode::Error(ErrorFrame {
-                req: Some(req),
-                code,
-                detail,
-            }),
+            Err(Refusal { code, detail }) => ToNode::Error(ErrorFrame { req: Some(req), code, detail }),
         };
         batch.effects.replies.push((reply, Answer::Frame(frame)));
     }
@@ -105,11 +83,7 @@ fn extend(mut roster: Arc<Roster>, signed: &SignedEntry, entry: &Entry) -> Resul
         return Err(Refusal::new(Code::LogConflict, detail));
     }
     Arc::make_mut(&mut roster).apply(signed).map_err(Refusal::from)?;
-    Ok(Appended {
-        roster,
-        before: Some(before),
-        changes: Changes::of(&entry.body),
-    })
+    Ok(Appended { roster, before: Some(before), changes: Changes::of(&entry.body) })
 }
 
 /// A founder's one entry: a genesis that makes the mesh it named, signed by the key it logged in with.
@@ -123,26 +97,16 @@ fn found(mesh: MeshId, key: &VerifyingKey, signed: &SignedEntry, entry: &Entry) 
     }
     let roster = Roster::genesis(signed).map_err(Refusal::from)?;
     if roster.mesh() != mesh {
-        return Err(Refusal::new(
-            Code::NotAllowed,
-            "the genesis makes another mesh than the one named",
-        ));
+        return Err(Refusal::new(Code::NotAllowed, "the genesis makes another mesh than the one named"));
     }
-    Ok(Appended {
-        roster: Arc::new(roster),
-        before: None,
-        changes: Changes::Nothing,
-    })
+    Ok(Appended { roster: Arc::new(roster), before: None, changes: Changes::Nothing })
 }
 
 /// An invite's one entry: a join by it.
 fn joins_by(entry: &Entry, key: &VerifyingKey) -> Result<(), Refusal> {
     match &entry.body {
         Body::Join(join) if join.invite == *key => Ok(()),
-        Body::Genesis(_) => Err(Refusal::new(
-            Code::LogConflict,
-            "this mesh has been founded already",
-        )),
+        Body::Genesis(_) => Err(Refusal::new(Code::LogConflict, "this mesh has been founded already")),
         Body::Join(_)
         | Body::Invite(_)
         | Body::Update(_)
@@ -150,10 +114,7 @@ fn joins_by(entry: &Entry, key: &VerifyingKey) -> Result<(), Refusal> {
         | Body::Revoke(_)
         | Body::Leave(_)
         | Body::Epoch(_)
-        | Body::Resume(_) => Err(Refusal::new(
-            Code::NotAllowed,
-            "this link may only join by its own invite",
-        )),
+        | Body::Resume(_) => Err(Refusal::new(Code::NotAllowed, "this link may only join by its own invite")),
     }
 }
 

@@ -72,18 +72,12 @@ impl<'a> Batch<'a> {
 
     /// Reads the counters of those of these nodes whose are not known yet.
     pub(super) async fn load(&mut self, nodes: impl IntoIterator<Item = NodeKey>) -> Result<()> {
-        let mut missing: Vec<_> = nodes
-            .into_iter()
-            .filter(|node| !self.counters.contains_key(node))
-            .collect();
+        let mut missing: Vec<_> =
+            nodes.into_iter().filter(|node| !self.counters.contains_key(node)).collect();
         missing.sort_unstable();
         missing.dedup();
         let mut found = store::node::find(self.db, &missing).await?;
-        self.counters.extend(
-            missing
-                .into_iter()
-                .map(|node| (node, found.remove(&node).unwrap_or_default())),
-        );
+        self.counters.extend(missing.into_iter().map(|node| (node, found.remove(&node).unwrap_or_default())));
         Ok(())
     }
 
@@ -106,8 +100,7 @@ impl<'a> Batch<'a> {
 
     /// A node's standing by now.
     pub(super) fn standing(&mut self, node: NodeKey) -> Standing {
-        self.roster(node.mesh)
-            .map_or(Standing::Unknown, |roster| roster.standing(&node.node))
+        self.roster(node.mesh).map_or(Standing::Unknown, |roster| roster.standing(&node.node))
     }
 
     /// Whether this link is its node's newest, and the node still a member. If not, what it asked for is ignored.
@@ -131,19 +124,11 @@ impl<'a> Batch<'a> {
     pub(super) async fn put_prekeys(&mut self, prekeys: Vec<PrekeyPut>) -> Result<()> {
         // One statement must not name a row twice, so the newest of each node goes in.
         let mut newest = HashMap::new();
-        for PrekeyPut {
-            peer,
-            row,
-            req,
-            reply,
-        } in prekeys
-        {
+        for PrekeyPut { peer, row, req, reply } in prekeys {
             if !self.is_current(&peer) {
                 continue;
             }
-            self.effects
-                .replies
-                .push((reply, Answer::Frame(ToNode::Done(Done { req }))));
+            self.effects.replies.push((reply, Answer::Frame(ToNode::Done(Done { req }))));
             let kept = newest.entry(row.owner).or_insert_with(|| row.clone());
             if row.id > kept.id {
                 *kept = row;
@@ -167,10 +152,7 @@ impl<'a> Batch<'a> {
     /// Puts a row at the end of a queue. The counters of its owner must have been read.
     pub(super) fn push(&mut self, owner: NodeKey, rank: Rank, item: Item) -> QueueKey {
         let counters = self.change(owner);
-        let place = Place {
-            rank,
-            seq: counters.next_seq,
-        };
+        let place = Place { rank, seq: counters.next_seq };
         counters.next_seq = Seq(place.seq.0 + 1);
         if let Item::Envelope(mail) = &item {
             counters.queued += 1;
@@ -185,11 +167,7 @@ impl<'a> Batch<'a> {
     /// Tells a sender what became of its message, if it is still a member.
     pub(super) fn notify(&mut self, sender: NodeKey, id: WireId, kind: NoticeKind, exp: Timestamp) {
         if self.standing(sender) == Standing::Live {
-            let notice = Notice {
-                id,
-                kind,
-                ends: exp.plus(NOTICE_TTL),
-            };
+            let notice = Notice { id, kind, ends: exp.plus(NOTICE_TTL) };
             self.push(sender, Rank::Notice, Item::Notice(notice));
         }
     }
@@ -211,11 +189,7 @@ impl<'a> Batch<'a> {
     /// Writes what has been gathered.
     pub(super) async fn close(self) -> Result<Effects> {
         store::queue::insert(self.db, &self.rows).await?;
-        let changed: Vec<_> = self
-            .touched
-            .iter()
-            .map(|node| (*node, self.counters[node]))
-            .collect();
+        let changed: Vec<_> = self.touched.iter().map(|node| (*node, self.counters[node])).collect();
         store::node::put(self.db, &changed).await?;
         Ok(self.effects)
     }

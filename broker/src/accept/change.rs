@@ -155,11 +155,7 @@ pub(crate) struct Lane {
 impl Peer {
     /// A link that has just logged in.
     pub(crate) fn new(key: NodeKey, login: LoginNumber) -> Self {
-        Self {
-            key,
-            login,
-            behind: Mutex::default(),
-        }
+        Self { key, login, behind: Mutex::default() }
     }
 
     /// The lanes of which an item was refused for now. Later items are `behind` until one marked `first`. Only the
@@ -226,10 +222,7 @@ impl Work {
                 return (items, 0);
             }
             Change::Send(send) => {
-                let size = (
-                    send.items.len(),
-                    send.items.iter().map(|item| item.env.len()).sum(),
-                );
+                let size = (send.items.len(), send.items.iter().map(|item| item.env.len()).sum());
                 self.sends.push(send);
                 return size;
             }

@@ -60,13 +60,7 @@ impl Writer {
     /// A writer's two ends.
     pub(crate) fn new() -> (Self, Inbox) {
         let (changes, inbox) = mpsc::channel(CHANGES);
-        (
-            Self {
-                changes,
-                bytes: Arc::new(Semaphore::new(WAITING_BYTES)),
-            },
-            Inbox(inbox),
-        )
+        (Self { changes, bytes: Arc::new(Semaphore::new(WAITING_BYTES)) }, Inbox(inbox))
     }
 
     /// Hands over a change.
@@ -74,10 +68,7 @@ impl Writer {
     /// # Errors
     /// If the writer has stopped.
     pub(crate) async fn submit(&self, change: Change) -> Result<()> {
-        self.changes
-            .send(change)
-            .await
-            .map_err(|_| Error::Internal("the writer has stopped".into()))
+        self.changes.send(change).await.map_err(|_| Error::Internal("the writer has stopped".into()))
     }
 
     /// Waits until that many bytes may wait for the writer, in the order of asking.

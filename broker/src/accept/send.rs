@@ -34,27 +34,11 @@ struct Known {
 
 /// Applies the sends of links that are current.
 pub(super) async fn apply(batch: &mut Batch<'_>, sends: Vec<Sends>) -> Result<()> {
-    let sends: Vec<_> = sends
-        .into_iter()
-        .filter(|send| batch.is_current(&send.peer))
-        .collect();
+    let sends: Vec<_> = sends.into_iter().filter(|send| batch.is_current(&send.peer)).collect();
     let mut known = Known::read(batch, &sends).await?;
-    for Sends {
-        peer,
-        req,
-        items,
-        reply,
-        budget,
-    } in sends
-    {
-        let outcomes = items
-            .iter()
-            .map(|item| known.decide(batch, &peer, item))
-            .collect();
-        batch
-            .effects
-            .replies
-            .push((reply, Answer::Frame(ToNode::Sent(Sent { req, outcomes }))));
+    for Sends { peer, req, items, reply, budget } in sends {
+        let outcomes = items.iter().map(|item| known.decide(batch, &peer, item)).collect();
+        batch.effects.replies.push((reply, Answer::Frame(ToNode::Sent(Sent { req, outcomes }))));
         batch.effects.budgets.push(budget);
     }
     known.write(batch).await
@@ -63,11 +47,8 @@ pub(super) async fn apply(batch: &mut Batch<'_>, sends: Vec<Sends>) -> Result<()
 impl Known {
     /// Looks up every item of the batch, in a few statements.
     async fn read(batch: &mut Batch<'_>, sends: &[Sends]) -> Result<Self> {
-        let items = || {
-            sends
-                .iter()
-                .flat_map(|send| send.items.iter().map(|item| (wire_key(&send.peer, item), item)))
-        };
+        let items =
+            || sends.iter().flat_map(|send| send.items.iter().map(|item| (wire_key(&send.peer, item), item)));
         let keys: Vec<_> = items().map(|(key, _)| key).collect();
         let records = store::dedupe::find(batch.db, &keys, batch.now).await?;
         let resealed: Vec<_> = items()
@@ -77,21 +58,12 @@ impl Known {
             })
             .collect();
         let stored = store::queue::sizes(batch.db, &resealed).await?;
-        Ok(Self {
-            records,
-            changed: HashSet::new(),
-            stored,
-            replaced: HashSet::new(),
-            fresh: HashMap::new(),
-        })
+        Ok(Self { records, changed: HashSet::new(), stored, replaced: HashSet::new(), fresh: HashMap::new() })
     }
 
     /// Decides one item, and does in memory what follows.
     fn decide(&mut self, batch: &mut Batch<'_>, peer: &Peer, item: &SendItem) -> Outcome {
-        let lane = Lane {
-            to: item.to,
-            pri: item.pri,
-        };
+        let lane = Lane { to: item.to, pri: item.pri };
         if item.first {
             peer.behind().remove(&lane);
         }
@@ -105,25 +77,17 @@ impl Known {
                 return Outcome::IdReused;
             }
             if item.seal <= record.seal {
-                return Outcome::Duplicate {
-                    message: record.message,
-                    first_seen: record.first_seen,
-                };
+                return Outcome::Duplicate { message: record.message, first_seen: record.first_seen };
             }
         }
-        let to = NodeKey {
-            mesh: peer.key.mesh,
-            node: item.to,
-        };
+        let to = NodeKey { mesh: peer.key.mesh, node: item.to };
         if let Some(refusal) = refusal(batch, to, item) {
             return refusal;
         }
         if let Some(record) = record
             && self.replace(batch, key, &record, item)
         {
-            return Outcome::Accepted {
-                message: record.message,
-            };
+            return Outcome::Accepted { message: record.message };
         }
         if peer.behind().contains(&lane) {
             return Outcome::Behind;
@@ -156,14 +120,7 @@ impl Known {
         let counters = batch.change(row.owner);
         counters.queued_bytes = (counters.queued_bytes + item.env.len() as u64).saturating_sub(before);
         batch.wake(row.owner, row.place.rank);
-        self.remember(
-            key,
-            Record {
-                seal: item.seal,
-                expires: forgotten_at(batch),
-                ..*record
-            },
-        );
+        self.remember(key, Record { seal: item.seal, expires: forgotten_at(batch), ..*record });
         true
     }
 
@@ -243,29 +200,14 @@ fn forgotten_at(batch: &Batch<'_>) -> Timestamp {
 }
 
 fn wire_key(peer: &Peer, item: &SendItem) -> WireKey {
-    WireKey {
-        sender: peer.key,
-        wire: item.id,
-    }
+    WireKey { sender: peer.key, wire: item.id }
 }
 
 /// The row that an accepted item was given.
 fn row_of(key: &WireKey, record: &Record) -> QueueKey {
-    QueueKey {
-        owner: NodeKey {
-            mesh: key.sender.mesh,
-            node: record.recipient,
-        },
-        place: record.place,
-    }
+    QueueKey { owner: NodeKey { mesh: key.sender.mesh, node: record.recipient }, place: record.place }
 }
 
 fn mail(key: &WireKey, item: &SendItem) -> Mail {
-    Mail {
-        from: key.sender.node,
-        id: item.id,
-        seal: item.seal,
-        exp: item.exp,
-        env: item.env.clone(),
-    }
+    Mail { from: key.sender.node, id: item.id, seal: item.seal, exp: item.exp, env: item.env.clone() }
 }

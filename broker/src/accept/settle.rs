@@ -14,10 +14,7 @@ use crate::store::{self, NodeKey, Place, QueueKey};
 /// A receipt settles its row whatever seal it holds by now, and is passed on even if the row has ended meanwhile: it
 /// proves delivery. A nack settles only the seal that was delivered.
 pub(super) async fn apply(batch: &mut Batch<'_>, settles: Vec<Settles>) -> Result<()> {
-    let settles: Vec<_> = settles
-        .into_iter()
-        .filter(|settle| batch.is_current(&settle.peer))
-        .collect();
+    let settles: Vec<_> = settles.into_iter().filter(|settle| batch.is_current(&settle.peer)).collect();
     let nacked = delete(batch, &settles).await?;
     for Settles { peer, settled, reply } in settles {
         let count = settled.len();
@@ -34,16 +31,10 @@ pub(super) async fn apply(batch: &mut Batch<'_>, settles: Vec<Settles>) -> Resul
                 }
                 Settlement::Nack(nack) => NoticeKind::Nack { nack },
             };
-            let sender = NodeKey {
-                mesh: peer.key.mesh,
-                node: mail.from,
-            };
+            let sender = NodeKey { mesh: peer.key.mesh, node: mail.from };
             batch.notify(sender, mail.id, kind, mail.exp);
         }
-        batch
-            .effects
-            .replies
-            .push((reply, Answer::Settled { count, kept }));
+        batch.effects.replies.push((reply, Answer::Settled { count, kept }));
     }
     Ok(())
 }

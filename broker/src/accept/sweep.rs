@@ -34,9 +34,7 @@ pub(super) async fn apply(
 }
 
 async fn tell(batch: &mut Batch<'_>, ended: Vec<Ended>, kind: &NoticeKind) -> Result<()> {
-    let senders = ended
-        .iter()
-        .filter_map(|ended| ended.mail.map(|(sender, _, _)| sender));
+    let senders = ended.iter().filter_map(|ended| ended.mail.map(|(sender, _, _)| sender));
     let owners = ended.iter().map(|ended| ended.removed.key.owner);
     batch.load(senders.chain(owners)).await?;
     for Ended { removed, mail } in ended {

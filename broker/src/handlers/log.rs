@@ -33,32 +33,16 @@ pub(super) async fn append(
     let LogAppend { req, entry } = frame;
     let reply = reserve(answers).await?;
     let author = Author::Member(Arc::clone(&session.peer));
-    Ok(session
-        .state
-        .writer
-        .submit(Change::Append(Append {
-            author,
-            entry,
-            req,
-            reply,
-        }))
-        .await?)
+    Ok(session.state.writer.submit(Change::Append(Append { author, entry, req, reply })).await?)
 }
 
 /// The answer to a `log.get`.
 pub(crate) async fn page(frame: &LogGet, mesh: MeshId, state: &State) -> Result<ToNode> {
     let log = match state.meshes.roster(mesh) {
         Some(roster) => after(frame.after, &roster, state).await?,
-        None => Log {
-            req: None,
-            entries: Vec::new(),
-            head: None,
-        },
+        None => Log { req: None, entries: Vec::new(), head: None },
     };
-    Ok(ToNode::Log(Log {
-        req: Some(frame.req),
-        ..log
-    }))
+    Ok(ToNode::Log(Log { req: Some(frame.req), ..log }))
 }
 
 /// The entries after a place, as many as a frame takes, as a frame that answers nobody.
@@ -76,9 +60,5 @@ pub(crate) async fn after(after: u64, roster: &Roster, state: &State) -> Result<
         rest.is_some()
     };
     entries.truncate(entries.iter().map(fits).take_while(|fits| *fits).count());
-    Ok(Log {
-        req: None,
-        entries,
-        head: Some(head),
-    })
+    Ok(Log { req: None, entries, head: Some(head) })
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod log;
 mod prekey;
+mod queue;
 mod send;
 mod settle;
 
@@ -29,6 +30,7 @@ pub(crate) async fn handle(
         ToBroker::PrekeyGet(frame) => prekey::get(&frame, session, answers).await,
         ToBroker::LogGet(frame) => log::get(&frame, session, answers).await,
         ToBroker::LogAppend(frame) => log::append(frame, session, answers).await,
+        ToBroker::QueueShow(frame) => queue::show(frame, session, answers).await,
     }
 }
 
@@ -51,15 +53,7 @@ pub(crate) async fn answer(answers: &mpsc::Sender<Answer>, frame: ToNode) -> Res
 /// Refuses a request.
 async fn refuse(answers: &mpsc::Sender<Answer>, req: u64, refusal: Refusal) -> Result<(), End> {
     let Refusal { code, detail } = refusal;
-    answer(
-        answers,
-        ToNode::Error(ErrorFrame {
-            req: Some(req),
-            code,
-            detail,
-        }),
-    )
-    .await
+    answer(answers, ToNode::Error(ErrorFrame { req: Some(req), code, detail })).await
 }
 
 /// The answer to bytes that are no frame.
@@ -69,9 +63,5 @@ pub(crate) fn bad_frame(err: &DecodeError) -> ToNode {
         DecodeError::BadFrame(_) | DecodeError::TooLarge => Code::BadFrame,
     };
     let Refusal { code, detail } = Refusal::new(code, err.to_string());
-    ToNode::Error(ErrorFrame {
-        req: None,
-        code,
-        detail,
-    })
+    ToNode::Error(ErrorFrame { req: None, code, detail })
 }

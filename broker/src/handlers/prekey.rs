@@ -23,11 +23,7 @@ pub(super) async fn put(
 ) -> Result<(), End> {
     let link::PrekeyPut { req, prekey } = frame;
     let owner = session.peer.key;
-    let key = session
-        .roster
-        .borrow()
-        .member(&owner.node)
-        .map(|member| member.signing);
+    let key = session.roster.borrow().member(&owner.node).map(|member| member.signing);
     let verified = match key {
         Some(key) => Prekey::verify(&prekey, owner.node, &key).map_err(Refusal::from),
         None => Err(Refusal::new(Code::NotAllowed, "this node is no longer a member")),
@@ -39,16 +35,7 @@ pub(super) async fn put(
     let reply = reserve(answers).await?;
     let row = PrekeyRow { owner, id, prekey };
     let peer = Arc::clone(&session.peer);
-    Ok(session
-        .state
-        .writer
-        .submit(Change::Prekey(PrekeyPut {
-            peer,
-            row,
-            req,
-            reply,
-        }))
-        .await?)
+    Ok(session.state.writer.submit(Change::Prekey(PrekeyPut { peer, row, req, reply })).await?)
 }
 
 /// Reads the newest prekeys of members.
@@ -64,16 +51,6 @@ pub(super) async fn get(
     let mut db = session.state.readers.acquire().await.map_err(Error::from)?;
     let found = store::prekey::find(&mut db, session.peer.key.mesh, &frame.nodes).await?;
     drop(db);
-    let prekeys = frame.nodes.iter().map(|node| PeerPrekey {
-        node: *node,
-        prekey: found.get(node).cloned(),
-    });
-    answer(
-        answers,
-        ToNode::Prekeys(Prekeys {
-            req: frame.req,
-            prekeys: prekeys.collect(),
-        }),
-    )
-    .await
+    let prekeys = frame.nodes.iter().map(|node| PeerPrekey { node: *node, prekey: found.get(node).cloned() });
+    answer(answers, ToNode::Prekeys(Prekeys { req: frame.req, prekeys: prekeys.collect() })).await
 }

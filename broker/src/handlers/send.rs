@@ -25,18 +25,9 @@ pub(super) async fn handle(
     }
     let reply = reserve(answers).await?;
     let bytes = items.iter().map(|item| item.env.len()).sum();
-    let budget = [
-        window(session, items.len(), bytes).await?,
-        session.state.writer.reserve(bytes).await?,
-    ];
+    let budget = [window(session, items.len(), bytes).await?, session.state.writer.reserve(bytes).await?];
     let peer = Arc::clone(&session.peer);
-    let change = Change::Send(Sends {
-        peer,
-        req,
-        items,
-        reply,
-        budget,
-    });
+    let change = Change::Send(Sends { peer, req, items, reply, budget });
     Ok(session.state.writer.submit(change).await?)
 }
 
@@ -45,13 +36,8 @@ pub(super) async fn handle(
 async fn window(session: &Session, items: usize, bytes: usize) -> Result<Budget, End> {
     let limits = session.state.limits;
     let share = limits.window_bytes / limits.window_items;
-    let cost = bytes
-        .max(items * share as usize)
-        .min(limits.window_bytes as usize);
-    let permit = Arc::clone(&session.incoming)
-        .acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX))
-        .await;
-    permit
-        .map(Budget::new)
-        .map_err(|err| End::Failed(Error::Internal(err.into())))
+    let cost = bytes.max(items * share as usize).min(limits.window_bytes as usize);
+    let permit =
+        Arc::clone(&session.incoming).acquire_many_owned(u32::try_from(cost).unwrap_or(u32::MAX)).await;
+    permit.map(Budget::new).map_err(|err| End::Failed(Error::Internal(err.into())))
 }

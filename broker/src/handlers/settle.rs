@@ -24,10 +24,6 @@ pub(super) async fn handle(
         return Ok(());
     }
     let reply = reserve(answers).await?;
-    let change = Change::Settle(Settles {
-        peer: Arc::clone(&session.peer),
-        settled,
-        reply,
-    });
+    let change = Change::Settle(Settles { peer: Arc::clone(&session.peer), settled, reply });
     Ok(session.state.writer.submit(change).await?)
 }

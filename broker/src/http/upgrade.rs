@@ -26,10 +26,7 @@ pub(super) fn respond<C: Clone + Send + Sync + 'static>(
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(
-        header::SEC_WEBSOCKET_PROTOCOL,
-        HeaderValue::from_static(SUBPROTOCOL),
-    );
+    headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
     response
 }
@@ -44,42 +41,24 @@ fn check(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
         return Err((StatusCode::UPGRADE_REQUIRED, upgrade, "this is a WebSocket\n"));
     }
     let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
-    if headers
-        .get(header::SEC_WEBSOCKET_VERSION)
-        .is_none_or(|value| value != "13")
-    {
-        return Err((
-            StatusCode::UPGRADE_REQUIRED,
-            version,
-            "this speaks WebSocket version 13\n",
-        ));
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|value| value != "13") {
+        return Err((StatusCode::UPGRADE_REQUIRED, version, "this speaks WebSocket version 13\n"));
     }
-    let key = headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .filter(|key| is_key(key.as_bytes()));
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
     let Some(accept) = accept else {
         return Err((StatusCode::BAD_REQUEST, version, "this is no Sec-WebSocket-Key\n"));
     };
     if !lists(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
-        return Err((
-            StatusCode::BAD_REQUEST,
-            version,
-            "this speaks the subprotocol waxwing.v1\n",
-        ));
+        return Err((StatusCode::BAD_REQUEST, version, "this speaks the subprotocol waxwing.v1\n"));
     }
     Ok(accept)
 }
 
 /// Whether a header that is a list has this element, in whatever case.
 fn lists(headers: &HeaderMap, name: &header::HeaderName, element: &str) -> bool {
-    let values = headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(element))
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|value| value.trim().eq_ignore_ascii_case(element))
 }
 
 /// Whether these are 16 bytes in base64.
@@ -87,10 +66,7 @@ fn is_key(key: &[u8]) -> bool {
     let Some((digits, padding)) = key.split_at_checked(22) else {
         return false;
     };
-    padding == b"=="
-        && digits
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || b"+/".contains(b))
+    padding == b"==" && digits.iter().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(b))
 }
 
 #[cfg(test)]
@@ -120,13 +96,9 @@ mod tests {
         assert_eq!(status(("connection", "close")), 426);
         assert_eq!(status(("upgrade", "h2c")), 426);
         assert_eq!(status(("sec-websocket-version", "8")), 426);
-        for key in [
-            "",
-            "short",
-            "dGhlIHNhbXBsZSBub25jZQ",
-            "dGhlIHNhbXBsZSBub25jZQ===",
-            "!!!!!!!!!!!!!!!!!!!!!!==",
-        ] {
+        for key in
+            ["", "short", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ===", "!!!!!!!!!!!!!!!!!!!!!!=="]
+        {
             assert_eq!(status(("sec-websocket-key", key)), 400, "{key}");
         }
         assert_eq!(status(("sec-websocket-protocol", "waxwing.v2")), 400);
@@ -134,14 +106,8 @@ mod tests {
 
     #[test]
     fn the_answer_proves_that_the_key_was_read() {
-        let headers: HeaderMap = GOOD
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect();
-        assert_eq!(
-            check(&headers).unwrap(),
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
-            "RFC 6455, 1.3"
-        );
+        let headers: HeaderMap =
+            GOOD.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        assert_eq!(check(&headers).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "RFC 6455, 1.3");
     }
 }

@@ -37,10 +37,7 @@ impl End {
 
     /// The node's frame is larger than allowed.
     pub(crate) fn too_large() -> Self {
-        Self::told(
-            Reason::FrameTooLarge,
-            format!("a frame may have {} bytes at most", limits::FRAME),
-        )
+        Self::told(Reason::FrameTooLarge, format!("a frame may have {} bytes at most", limits::FRAME))
     }
 
     /// The last frame, if there is anybody to read it.
@@ -50,11 +47,7 @@ impl End {
             Self::Told(reason, detail) => (*reason, detail.clone()),
             Self::Failed(_) => (Reason::Busy, "the broker failed".to_owned()),
         };
-        Some(GoAway {
-            reason,
-            detail: shortened(detail),
-            again: again(reason),
-        })
+        Some(GoAway { reason, detail: shortened(detail), again: again(reason) })
     }
 }
 
@@ -85,10 +78,8 @@ impl From<tungstenite::Error> for End {
             tungstenite::Error::Protocol(err) => Self::violation(err.to_string()),
             tungstenite::Error::Utf8(_) => Self::violation("not UTF-8"),
             tungstenite::Error::Io(err) if crate::meter::is_exhausted(&err) => {
-                let detail = format!(
-                    "a link may send {} bytes before it has logged in",
-                    limits::BEFORE_LOGIN
-                );
+                let detail =
+                    format!("a link may send {} bytes before it has logged in", limits::BEFORE_LOGIN);
                 Self::told(Reason::FrameTooLarge, detail)
             }
             tungstenite::Error::ConnectionClosed

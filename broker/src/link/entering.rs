@@ -44,20 +44,9 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
         ToBroker::LogAppend(append) => {
             let (answers, mut answered) = mpsc::channel(1);
             let reply = answers.reserve_owned().await.map_err(|_| End::Gone)?;
-            let author = Author::Entering {
-                mesh: guest.mesh,
-                key: guest.key,
-            };
+            let author = Author::Entering { mesh: guest.mesh, key: guest.key };
             let (entry, req) = (append.entry, append.req);
-            state
-                .writer
-                .submit(Change::Append(Append {
-                    author,
-                    entry,
-                    req,
-                    reply,
-                }))
-                .await?;
+            state.writer.submit(Change::Append(Append { author, entry, req, reply })).await?;
             match answered.recv().await {
                 Some(Answer::Frame(frame)) => Ok(frame),
                 Some(Answer::Settled { .. }) | None => Err(End::Gone),
@@ -67,6 +56,7 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
         ToBroker::Settle(_) => Ok(not_allowed(None)),
         ToBroker::PrekeyPut(frame) => Ok(not_allowed(Some(frame.req))),
         ToBroker::PrekeyGet(frame) => Ok(not_allowed(Some(frame.req))),
+        ToBroker::QueueShow(frame) => Ok(not_allowed(Some(frame.req))),
     }
 }
 

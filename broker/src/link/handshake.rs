@@ -76,11 +76,7 @@ pub(super) async fn run(socket: &mut WebSocket, state: &Arc<State>) -> Result<Ad
 async fn challenge(socket: &mut WebSocket, state: &State) -> Result<[u8; 32], End> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|err| End::Failed(Error::Internal(err.into())))?;
-    let challenge = Challenge {
-        nonce,
-        store: state.store,
-        clock: state.clock.now(),
-    };
+    let challenge = Challenge { nonce, store: state.store, clock: state.clock.now() };
     socket::send(socket, &ToNodeLogin::Challenge(challenge)).await?;
     Ok(nonce)
 }
@@ -90,17 +86,11 @@ async fn member(
     signed: &Signed,
     state: &Arc<State>,
 ) -> Result<(Admitted, Welcome), End> {
-    let roster = state
-        .meshes
-        .watch(hello.mesh)
-        .ok_or_else(|| unauthenticated("this broker has no such mesh"))?;
+    let roster =
+        state.meshes.watch(hello.mesh).ok_or_else(|| unauthenticated("this broker has no such mesh"))?;
     let snapshot = Arc::clone(&roster.borrow());
-    let known = snapshot
-        .member(&hello.node)
-        .or_else(|| snapshot.former(&hello.node));
-    let key = known
-        .ok_or_else(|| unauthenticated("this mesh has no such node"))?
-        .signing;
+    let known = snapshot.member(&hello.node).or_else(|| snapshot.former(&hello.node));
+    let key = known.ok_or_else(|| unauthenticated("this mesh has no such node"))?.signing;
     Hello::verify(signed, &key).map_err(|_| unauthenticated("the signature does not hold"))?;
     check_url(&hello.url, state)?;
     match snapshot.standing(&hello.node) {
@@ -109,33 +99,17 @@ async fn member(
         Standing::Left => return Err(End::told(Reason::Revoked, "this node has left the mesh")),
         Standing::Unknown => return Err(unauthenticated("this mesh has no such node")),
     }
-    let (peer, registration) = register(
-        NodeKey {
-            mesh: hello.mesh,
-            node: hello.node,
-        },
-        state,
-    )
-    .await?;
+    let (peer, registration) = register(NodeKey { mesh: hello.mesh, node: hello.node }, state).await?;
     let head = snapshot.head();
     let welcome = welcome(Some(peer.login.0), Some(head), state);
-    let member = Member {
-        peer: Arc::new(peer),
-        registration,
-        key,
-        roster,
-        head,
-    };
+    let member = Member { peer: Arc::new(peer), registration, key, roster, head };
     Ok((Admitted::Member(Box::new(member)), welcome))
 }
 
 /// Gets a login number, and makes this the node's link.
 async fn register(key: NodeKey, state: &State) -> Result<(Peer, Registration), End> {
     let (answer, answered) = oneshot::channel();
-    state
-        .writer
-        .submit(Change::Login(Login { node: key, answer }))
-        .await?;
+    state.writer.submit(Change::Login(Login { node: key, answer })).await?;
     // No number comes only if the node has stopped being a member this moment, or the broker is stopping.
     let login = answered.await.map_err(|_| End::told(Reason::Busy, "try again"))?;
     let registration = state.hub.register(key, login).ok_or_else(replaced)?;
@@ -150,13 +124,7 @@ fn guest(hello: &EnteringHello, signed: &Signed, state: &State) -> Result<(Admit
         may_enter(roster, &hello.key, state)?;
     }
     let welcome = welcome(None, roster.map(|roster| roster.head()), state);
-    Ok((
-        Admitted::Entering(Guest {
-            mesh: hello.mesh,
-            key: hello.key,
-        }),
-        welcome,
-    ))
+    Ok((Admitted::Entering(Guest { mesh: hello.mesh, key: hello.key }), welcome))
 }
 
 /// Whether a key may enter a mesh that exists. One that has just been used may come back to see that its entry was
@@ -179,20 +147,12 @@ fn check_url(url: &str, state: &State) -> Result<(), End> {
     if ours {
         Ok(())
     } else {
-        Err(End::told(
-            Reason::WrongBroker,
-            "the URL dialled is not one of this broker's",
-        ))
+        Err(End::told(Reason::WrongBroker, "the URL dialled is not one of this broker's"))
     }
 }
 
 fn welcome(login: Option<u64>, head: Option<LogHead>, state: &State) -> Welcome {
-    Welcome {
-        login,
-        head,
-        limits: state.limits.told(),
-        clock: state.clock.now(),
-    }
+    Welcome { login, head, limits: state.limits.told(), clock: state.clock.now() }
 }
 
 fn unauthenticated(detail: &str) -> End {

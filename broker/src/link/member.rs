@@ -54,10 +54,7 @@ async fn serve(sink: &mut Sink, source: &mut Source, member: &Member, state: Arc
         state,
         peer: Arc::clone(&member.peer),
         roster: member.roster.clone(),
-        window: Arc::new(Window::new(
-            limits.window_items as usize,
-            limits.window_bytes as usize,
-        )),
+        window: Arc::new(Window::new(limits.window_items as usize, limits.window_bytes as usize)),
         incoming: Arc::new(Semaphore::new(limits.window_bytes as usize)),
     };
     let (answers_in, mut answers) = mpsc::channel(ANSWERS);

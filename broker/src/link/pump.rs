@@ -56,15 +56,7 @@ impl Pump {
     /// At the start of a queue.
     pub(super) fn new(state: Arc<State>, owner: NodeKey, bell: Arc<Bell>, window: Arc<Window>) -> Self {
         let (waiting, cursors) = (Ranks::default(), Default::default());
-        Self {
-            state,
-            owner,
-            bell,
-            window,
-            waiting,
-            cursors,
-            said_tail: false,
-        }
+        Self { state, owner, bell, window, waiting, cursors, said_tail: false }
     }
 
     /// Waits until there is something to look for and room to send it, or a tail to be told of. May be dropped at any
@@ -72,11 +64,7 @@ impl Pump {
     pub(super) async fn ready(&mut self) {
         loop {
             self.listen();
-            let idle = if self.waiting.is_empty() {
-                self.said_tail
-            } else {
-                self.window.room().is_none()
-            };
+            let idle = if self.waiting.is_empty() { self.said_tail } else { self.window.room().is_none() };
             if !idle {
                 return;
             }
@@ -147,18 +135,9 @@ impl Pump {
 
     /// Numbers what was loaded, and puts it in the window.
     fn launch(&self, load: Load, tail: bool) -> Deliver {
-        let first = self
-            .window
-            .launch(load.items.iter().map(|(place, item)| flight(*place, item)));
-        let items = load
-            .items
-            .into_iter()
-            .zip(first..)
-            .map(|((place, item), n)| delivery(n, place, item));
-        Deliver {
-            items: items.collect(),
-            tail,
-        }
+        let first = self.window.launch(load.items.iter().map(|(place, item)| flight(*place, item)));
+        let items = load.items.into_iter().zip(first..).map(|((place, item), n)| delivery(n, place, item));
+        Deliver { items: items.collect(), tail }
     }
 }
 
@@ -171,11 +150,7 @@ impl Cursor {
 impl Load {
     /// What the frame can take more; none if that might not be the largest envelope.
     fn room(&self, window: &Window) -> Option<Room> {
-        let envelopes = self
-            .items
-            .iter()
-            .filter(|(place, _)| place.rank != Rank::Notice)
-            .count();
+        let envelopes = self.items.iter().filter(|(place, _)| place.rank != Rank::Notice).count();
         let window = window.room()?;
         let room = Room {
             items: (limits::WINDOW_ITEMS - self.items.len()).min(window.items.saturating_sub(envelopes)),
@@ -192,19 +167,12 @@ impl Load {
 
 fn flight(place: Place, item: &Item) -> Flight {
     let mail = match item {
-        Item::Envelope(mail) => Some(MailRef {
-            from: mail.from,
-            id: mail.id,
-            seal: mail.seal,
-            exp: mail.exp,
-        }),
+        Item::Envelope(mail) => {
+            Some(MailRef { from: mail.from, id: mail.id, seal: mail.seal, exp: mail.exp })
+        }
         Item::Notice(_) => None,
     };
-    Flight {
-        place,
-        bytes: item.cost(),
-        mail,
-    }
+    Flight { place, bytes: item.cost(), mail }
 }
 
 fn delivery(n: u64, place: Place, item: Item) -> Delivery {
@@ -218,10 +186,6 @@ fn delivery(n: u64, place: Place, item: Item) -> Delivery {
             seal: mail.seal,
             env: mail.env,
         }),
-        Item::Notice(notice) => Delivery::Notice(link::Notice {
-            n,
-            id: notice.id,
-            kind: notice.kind,
-        }),
+        Item::Notice(notice) => Delivery::Notice(link::Notice { n, id: notice.id, kind: notice.kind }),
     }
 }

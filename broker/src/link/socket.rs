@@ -49,9 +49,7 @@ pub(super) async fn next(
     stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
 ) -> Result<Bytes, End> {
     loop {
-        let message = timeout(limits::DEAD_AFTER, stream.next())
-            .await
-            .map_err(|_| End::Silent)?;
+        let message = timeout(limits::DEAD_AFTER, stream.next()).await.map_err(|_| End::Silent)?;
         match message.ok_or(End::Gone)?? {
             Message::Binary(bytes) => return Ok(bytes),
             Message::Ping(_) | Message::Pong(_) => {}

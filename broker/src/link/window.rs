@@ -74,11 +74,7 @@ pub(crate) enum Mismatch {
 impl Window {
     /// An empty window.
     pub(crate) fn new(items: usize, bytes: usize) -> Self {
-        Self {
-            items,
-            bytes,
-            flights: Mutex::default(),
-        }
+        Self { items, bytes, flights: Mutex::default() }
     }
 
     /// How much more may be delivered; none if the largest envelope might not fit, so that whoever has room can always
@@ -122,10 +118,7 @@ impl Window {
                 let mail = flight.mail.and_then(|mail| Some((mail, items.next()?)));
                 match &mail {
                     Some((_, Settlement::Nack(nack))) if nack.bytes.len() > Nack::MAX => Err(Mismatch::Nack),
-                    _ => Ok(Settled {
-                        place: flight.place,
-                        mail,
-                    }),
+                    _ => Ok(Settled { place: flight.place, mail }),
                 }
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -171,25 +164,11 @@ mod tests {
             seal: 0,
             exp: Timestamp::default(),
         };
-        Flight {
-            place: Place {
-                rank: Rank::Next,
-                seq: Seq(seq),
-            },
-            bytes: 1_000,
-            mail: Some(mail),
-        }
+        Flight { place: Place { rank: Rank::Next, seq: Seq(seq) }, bytes: 1_000, mail: Some(mail) }
     }
 
     fn notice(seq: u64) -> Flight {
-        Flight {
-            place: Place {
-                rank: Rank::Notice,
-                seq: Seq(seq),
-            },
-            bytes: 80,
-            mail: None,
-        }
+        Flight { place: Place { rank: Rank::Notice, seq: Seq(seq) }, bytes: 80, mail: None }
     }
 
     fn receipts(count: usize) -> Vec<Settlement> {
@@ -200,26 +179,14 @@ mod tests {
     fn room_is_taken_at_launch_and_given_back_at_landing() {
         let window = Window::new(3, MIB);
         assert_eq!(window.launch([notice(1), envelope(2), envelope(3)]), 1);
-        assert_eq!(
-            window.room(),
-            Some(Room {
-                items: 1,
-                bytes: MIB - 2_080
-            })
-        );
+        assert_eq!(window.room(), Some(Room { items: 1, bytes: MIB - 2_080 }));
         assert_eq!(window.launch([envelope(4)]), 4);
         assert_eq!(window.room(), None);
         assert_eq!(window.settle(2, receipts(1)).unwrap().len(), 2);
         assert_eq!(window.room(), None, "settled is not out of the queue");
         assert!(window.holds(envelope(2).place));
         window.land(2);
-        assert_eq!(
-            window.room(),
-            Some(Room {
-                items: 1,
-                bytes: MIB - 2_000
-            })
-        );
+        assert_eq!(window.room(), Some(Room { items: 1, bytes: MIB - 2_000 }));
         assert!(!window.holds(envelope(2).place));
         assert_eq!(window.launch([envelope(5)]), 5);
     }
@@ -227,10 +194,7 @@ mod tests {
     #[test]
     fn there_is_no_room_unless_the_largest_envelope_fits() {
         let window = Window::new(9, MIB);
-        window.launch([Flight {
-            bytes: MIB - limits::ENVELOPE,
-            ..envelope(1)
-        }]);
+        window.launch([Flight { bytes: MIB - limits::ENVELOPE, ..envelope(1) }]);
         assert!(window.room().is_some());
         window.launch([notice(2)]);
         assert_eq!(window.room(), None);
@@ -247,17 +211,10 @@ mod tests {
             (3, 3, Mismatch::Items),
             (1, 1, Mismatch::Items),
         ] {
-            assert_eq!(
-                window.settle(through, receipts(items)).err(),
-                Some(mismatch),
-                "{through} {items}"
-            );
+            assert_eq!(window.settle(through, receipts(items)).err(), Some(mismatch), "{through} {items}");
         }
         let settled = window.settle(2, receipts(1)).unwrap();
-        assert_eq!(
-            settled.iter().map(|s| s.mail.is_some()).collect::<Vec<_>>(),
-            [false, true]
-        );
+        assert_eq!(settled.iter().map(|s| s.mail.is_some()).collect::<Vec<_>>(), [false, true]);
         assert_eq!(window.settle(2, vec![]).unwrap().len(), 0, "says nothing new");
         window.land(2);
         assert_eq!(window.settle(1, vec![]).err(), Some(Mismatch::Through));

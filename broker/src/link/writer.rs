@@ -42,30 +42,13 @@ impl<'a> Writer<'a> {
     pub(super) fn new(sink: &'a mut Sink, session: &Session, member: &Member) -> Self {
         let (state, node) = (Arc::clone(&session.state), session.peer.key);
         let window = Arc::clone(&session.window);
-        let pump = Pump::new(
-            Arc::clone(&state),
-            node,
-            Arc::clone(&member.registration.bell),
-            Arc::clone(&window),
-        );
-        let mut pings = interval_at(
-            tokio::time::Instant::now() + limits::PING_EVERY,
-            limits::PING_EVERY,
-        );
+        let pump =
+            Pump::new(Arc::clone(&state), node, Arc::clone(&member.registration.bell), Arc::clone(&window));
+        let mut pings = interval_at(tokio::time::Instant::now() + limits::PING_EVERY, limits::PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut roster = member.roster.clone();
         roster.mark_changed(); // It may have grown since the welcome.
-        Self {
-            sink,
-            state,
-            node,
-            key: member.key,
-            roster,
-            log_told: member.head.seq,
-            window,
-            pump,
-            pings,
-        }
+        Self { sink, state, node, key: member.key, roster, log_told: member.head.seq, window, pump, pings }
     }
 
     /// Writes until the link ends.
@@ -140,14 +123,8 @@ impl<'a> Writer<'a> {
                 return Err(End::told(Reason::Revoked, "this node was revoked"));
             }
         }
-        if roster
-            .member(&self.node.node)
-            .is_none_or(|member| member.signing != self.key)
-        {
-            return Err(End::told(
-                Reason::Replaced,
-                "this node has a new signing key: log in with it",
-            ));
+        if roster.member(&self.node.node).is_none_or(|member| member.signing != self.key) {
+            return Err(End::told(Reason::Replaced, "this node has a new signing key: log in with it"));
         }
         while self.log_told < roster.head().seq {
             let log = handlers::log::after(self.log_told, &roster, &self.state).await?;

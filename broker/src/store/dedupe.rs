@@ -87,22 +87,14 @@ pub(crate) async fn find(
 }
 
 fn read(row: &SqliteRow) -> Result<(WireKey, Record)> {
-    let sender = NodeKey {
-        mesh: MeshId::from_bytes(array(row, 0)?),
-        node: NodeId::from_bytes(array(row, 1)?),
-    };
-    let key = WireKey {
-        sender,
-        wire: WireId::from_bytes(array(row, 2)?),
-    };
+    let sender =
+        NodeKey { mesh: MeshId::from_bytes(array(row, 0)?), node: NodeId::from_bytes(array(row, 1)?) };
+    let key = WireKey { sender, wire: WireId::from_bytes(array(row, 2)?) };
     let record = Record {
         fingerprint: Fingerprint::from_bytes(array(row, 3)?),
         message: MessageId::from_bytes(array(row, 4)?),
         recipient: NodeId::from_bytes(array(row, 5)?),
-        place: Place {
-            rank: rank(number(row, 6)?)?,
-            seq: Seq(number(row, 7)?),
-        },
+        place: Place { rank: rank(number(row, 6)?)?, seq: Seq(number(row, 7)?) },
         seal: u32::try_from(number(row, 8)?).map_err(|_| Error::damaged("a seal"))?,
         first_seen: Timestamp::from_millis(number(row, 9)?),
         expires: Timestamp::from_millis(number(row, 10)?),
@@ -155,18 +147,12 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
     fn row(sender: u8, wire: u8, expires: u64) -> (WireKey, Record) {
-        let key = WireKey {
-            sender: node(sender),
-            wire: WireId::from_bytes([wire; 16]),
-        };
+        let key = WireKey { sender: node(sender), wire: WireId::from_bytes([wire; 16]) };
         let record = Record {
             fingerprint: Fingerprint::from_bytes([wire; 32]),
             message: MessageId::from_bytes([wire; 16]),
             recipient: node(9).node,
-            place: Place {
-                rank: Rank::Low,
-                seq: Seq(7),
-            },
+            place: Place { rank: Rank::Low, seq: Seq(7) },
             seal: u32::MAX,
             first_seen: NOW,
             expires: Timestamp::from_millis(expires),
@@ -179,24 +165,10 @@ mod tests {
         let mut db = database().await;
         let rows: Vec<_> = (0..100).map(|n| row(1, n, 5_000)).collect();
         put(&mut db, &rows).await.unwrap();
-        let keys = [
-            rows[0].0,
-            rows[99].0,
-            WireKey {
-                sender: node(2),
-                ..rows[0].0
-            },
-        ];
+        let keys = [rows[0].0, rows[99].0, WireKey { sender: node(2), ..rows[0].0 }];
         let found = find(&mut db, &keys, NOW).await.unwrap();
-        assert_eq!(
-            (found.len(), found[&keys[0]], found[&keys[1]]),
-            (2, rows[0].1, rows[99].1)
-        );
-        let changed = Record {
-            seal: 3,
-            recipient: node(4).node,
-            ..row(7, 7, 7_000).1
-        };
+        assert_eq!((found.len(), found[&keys[0]], found[&keys[1]]), (2, rows[0].1, rows[99].1));
+        let changed = Record { seal: 3, recipient: node(4).node, ..row(7, 7, 7_000).1 };
         put(&mut db, &[(keys[0], changed)]).await.unwrap();
         assert_eq!(find(&mut db, &keys[..1], NOW).await.unwrap()[&keys[0]], changed);
     }
@@ -219,9 +191,6 @@ mod tests {
         let mut db = database().await;
         let sql = FIND.padded(&[0; 4]).next().unwrap().0;
         let plan = plan(&mut db, sql).await;
-        assert!(
-            plan.contains("SEARCH dedupe USING PRIMARY KEY (mesh=? AND sender=? AND wire=?)"),
-            "{plan}"
-        );
+        assert!(plan.contains("SEARCH dedupe USING PRIMARY KEY (mesh=? AND sender=? AND wire=?)"), "{plan}");
     }
 }

@@ -57,10 +57,7 @@ pub(crate) async fn page(
             .await?;
     rows.iter()
         .map(|row| {
-            let signatures = row
-                .try_get::<&[u8], _>(1)?
-                .chunks(Signature::SIZE)
-                .map(Signature::from_bytes);
+            let signatures = row.try_get::<&[u8], _>(1)?.chunks(Signature::SIZE).map(Signature::from_bytes);
             Ok(SignedEntry {
                 bytes: Bytes::from(row.try_get::<Vec<u8>, _>(0)?),
                 signatures: signatures
@@ -87,23 +84,11 @@ mod tests {
             bytes: Bytes::from(vec![seq as u8; 9]),
             signatures: vec![key.sign(Purpose::Membership, b"a"); 1 + (seq % 2) as usize],
         };
-        let rows: Vec<_> = (1..=7)
-            .map(|seq| LogRow {
-                mesh,
-                seq,
-                entry: entry(seq),
-            })
-            .collect();
+        let rows: Vec<_> = (1..=7).map(|seq| LogRow { mesh, seq, entry: entry(seq) }).collect();
         insert(&mut db, &rows).await.unwrap();
-        assert_eq!(
-            page(&mut db, mesh, 0, 3).await.unwrap(),
-            [entry(1), entry(2), entry(3)]
-        );
+        assert_eq!(page(&mut db, mesh, 0, 3).await.unwrap(), [entry(1), entry(2), entry(3)]);
         assert_eq!(page(&mut db, mesh, 5, 9).await.unwrap(), [entry(6), entry(7)]);
-        assert_eq!(
-            page(&mut db, MeshId::from_bytes([2; 16]), 0, 9).await.unwrap(),
-            []
-        );
+        assert_eq!(page(&mut db, MeshId::from_bytes([2; 16]), 0, 9).await.unwrap(), []);
         insert(&mut db, &rows[..1]).await.unwrap_err();
     }
 }

@@ -10,9 +10,7 @@ use crate::error::{Error, Result};
 /// Every mesh.
 pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> Result<Vec<MeshId>> {
     let rows = sqlx::query("SELECT mesh FROM mesh").fetch_all(db).await?;
-    rows.iter()
-        .map(|row| array(row, 0).map(MeshId::from_bytes))
-        .collect()
+    rows.iter().map(|row| array(row, 0).map(MeshId::from_bytes)).collect()
 }
 
 /// Adds a mesh whose log ends at its genesis.
@@ -70,13 +68,8 @@ mod tests {
     async fn a_head_moves_only_from_where_it_was_seen() {
         let mut db = database().await;
         let mesh = MeshId::from_bytes([1; 16]);
-        let head = |seq: u64| LogHead {
-            seq,
-            hash: Digest::from_bytes([seq as u8; 32]),
-        };
-        insert(&mut db, mesh, head(1), Timestamp::from_millis(5))
-            .await
-            .unwrap();
+        let head = |seq: u64| LogHead { seq, hash: Digest::from_bytes([seq as u8; 32]) };
+        insert(&mut db, mesh, head(1), Timestamp::from_millis(5)).await.unwrap();
         assert_eq!(all(&mut db).await.unwrap(), [mesh]);
         advance(&mut db, mesh, head(1), head(2)).await.unwrap();
         advance(&mut db, mesh, head(1), head(3)).await.unwrap_err();

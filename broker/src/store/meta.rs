@@ -29,13 +29,7 @@ mod tests {
     async fn the_first_id_stays() {
         let mut db = database().await;
         let (one, two) = (StoreId::from_bytes([1; 16]), StoreId::from_bytes([2; 16]));
-        assert_eq!(
-            store_id(&mut db, one, Timestamp::from_millis(1)).await.unwrap(),
-            one
-        );
-        assert_eq!(
-            store_id(&mut db, two, Timestamp::from_millis(2)).await.unwrap(),
-            one
-        );
+        assert_eq!(store_id(&mut db, one, Timestamp::from_millis(1)).await.unwrap(), one);
+        assert_eq!(store_id(&mut db, two, Timestamp::from_millis(2)).await.unwrap(), one);
     }
 }

@@ -82,11 +82,7 @@ async fn migrate(db: &mut SqliteConnection) -> Result<()> {
         return Ok(());
     };
     if let MigrateError::VersionMissing(found) = err {
-        let known = MIGRATOR
-            .iter()
-            .map(|migration| migration.version)
-            .max()
-            .unwrap_or(0);
+        let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
         return Err(Error::NewerSchema { found, known });
     }
     Err(Error::Internal(err.into()))
@@ -94,18 +90,12 @@ async fn migrate(db: &mut SqliteConnection) -> Result<()> {
 
 /// Asks the database itself, since a typo in a pragma is not an error to SQLite.
 async fn assert_durable(db: &mut SqliteConnection) -> Result<()> {
-    let journal: String = sqlx::query_scalar("PRAGMA journal_mode")
-        .fetch_one(&mut *db)
-        .await?;
-    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous")
-        .fetch_one(&mut *db)
-        .await?;
+    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *db).await?;
+    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *db).await?;
     if journal == "wal" && synchronous == 2 {
         Ok(())
     } else {
-        Err(Error::Internal(
-            format!("journal_mode is {journal}, synchronous is {synchronous}").into(),
-        ))
+        Err(Error::Internal(format!("journal_mode is {journal}, synchronous is {synchronous}").into()))
     }
 }
 
@@ -124,30 +114,20 @@ pub(crate) mod testing {
     use super::*;
 
     pub(crate) async fn database() -> SqliteConnection {
-        let mut db = SqliteConnectOptions::new()
-            .in_memory(true)
-            .connect()
-            .await
-            .unwrap();
+        let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
         migrate(&mut db).await.unwrap();
         db
     }
 
     pub(crate) fn node(n: u8) -> NodeKey {
-        NodeKey {
-            mesh: MeshId::from_bytes([0xee; 16]),
-            node: NodeId::from_bytes([n; 16]),
-        }
+        NodeKey { mesh: MeshId::from_bytes([0xee; 16]), node: NodeId::from_bytes([n; 16]) }
     }
 
     /// How SQLite means to run a statement.
     pub(crate) async fn plan(db: &mut SqliteConnection, sql: &str) -> String {
         let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
         let rows = db.fetch_all(sqlx::query(explain)).await.unwrap();
-        rows.iter()
-            .map(|row| row.get::<String, _>(3))
-            .collect::<Vec<_>>()
-            .join("\n")
+        rows.iter().map(|row| row.get::<String, _>(3)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -160,10 +140,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::open(&dir.path().join("broker.db")).await.unwrap();
         assert_durable(&mut store.writer).await.unwrap();
-        sqlx::query("PRAGMA synchronous = NORMAL")
-            .execute(&mut store.writer)
-            .await
-            .unwrap();
+        sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut store.writer).await.unwrap();
         assert_durable(&mut store.writer).await.unwrap_err();
     }
 
@@ -171,10 +148,7 @@ mod tests {
     async fn readers_cannot_write() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("broker.db")).await.unwrap();
-        sqlx::query("DELETE FROM queue")
-            .execute(&store.readers)
-            .await
-            .unwrap_err();
+        sqlx::query("DELETE FROM queue").execute(&store.readers).await.unwrap_err();
     }
 
     #[tokio::test]
@@ -185,9 +159,6 @@ mod tests {
         let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                      VALUES (99, 'later', 1, x'00', 0)";
         sqlx::query(newer).execute(&mut store.writer).await.unwrap();
-        assert!(matches!(
-            Store::open(&path).await,
-            Err(Error::NewerSchema { found: 99, known: 1 })
-        ));
+        assert!(matches!(Store::open(&path).await, Err(Error::NewerSchema { found: 99, known: 1 })));
     }
 }

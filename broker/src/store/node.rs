@@ -40,12 +40,7 @@ pub(crate) struct Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self {
-            login: LoginNumber(0),
-            next_seq: Seq(1),
-            queued: 0,
-            queued_bytes: 0,
-        }
+        Self { login: LoginNumber(0), next_seq: Seq(1), queued: 0, queued_bytes: 0 }
     }
 }
 
@@ -55,9 +50,7 @@ pub(crate) async fn find(db: &mut SqliteConnection, keys: &[NodeKey]) -> Result<
     for (sql, chunk) in FIND.padded(keys) {
         let mut query = sqlx::query(sql);
         for key in chunk {
-            query = query
-                .bind(&key.mesh.as_bytes()[..])
-                .bind(&key.node.as_bytes()[..]);
+            query = query.bind(&key.mesh.as_bytes()[..]).bind(&key.node.as_bytes()[..]);
         }
         for row in query.fetch_all(&mut *db).await? {
             let key = NodeKey {
@@ -110,10 +103,7 @@ pub(crate) async fn with_mail(
     .await?;
     rows.iter()
         .map(|row| {
-            Ok(NodeKey {
-                mesh: MeshId::from_bytes(array(row, 0)?),
-                node: NodeId::from_bytes(array(row, 1)?),
-            })
+            Ok(NodeKey { mesh: MeshId::from_bytes(array(row, 0)?), node: NodeId::from_bytes(array(row, 1)?) })
         })
         .collect()
 }
@@ -128,17 +118,8 @@ mod tests {
         let mut db = database().await;
         let rows: Vec<_> = (1..=300)
             .map(|n| {
-                let key = NodeKey {
-                    mesh: node(1).mesh,
-                    node: NodeId::from_bytes(u128::to_be_bytes(n)),
-                };
-                (
-                    key,
-                    Counters {
-                        queued: n as u64,
-                        ..Counters::default()
-                    },
-                )
+                let key = NodeKey { mesh: node(1).mesh, node: NodeId::from_bytes(u128::to_be_bytes(n)) };
+                (key, Counters { queued: n as u64, ..Counters::default() })
             })
             .collect();
         put(&mut db, &rows).await.unwrap();
@@ -146,12 +127,7 @@ mod tests {
         let found = find(&mut db, &keys).await.unwrap();
         assert_eq!(found.len(), 300);
         assert!(rows.iter().all(|(key, counters)| found[key] == *counters));
-        let changed = Counters {
-            login: LoginNumber(4),
-            next_seq: Seq(9),
-            queued: 0,
-            queued_bytes: 7,
-        };
+        let changed = Counters { login: LoginNumber(4), next_seq: Seq(9), queued: 0, queued_bytes: 7 };
         put(&mut db, &[(keys[0], changed)]).await.unwrap();
         assert_eq!(find(&mut db, &keys[..1]).await.unwrap()[&keys[0]], changed);
     }
@@ -159,16 +135,8 @@ mod tests {
     #[tokio::test]
     async fn nodes_with_mail_come_in_pages() {
         let mut db = database().await;
-        let queued = |n| Counters {
-            queued: n,
-            ..Counters::default()
-        };
-        put(
-            &mut db,
-            &[(node(1), queued(1)), (node(2), queued(0)), (node(3), queued(5))],
-        )
-        .await
-        .unwrap();
+        let queued = |n| Counters { queued: n, ..Counters::default() };
+        put(&mut db, &[(node(1), queued(1)), (node(2), queued(0)), (node(3), queued(5))]).await.unwrap();
         assert_eq!(with_mail(&mut db, None, 1).await.unwrap(), [node(1)]);
         assert_eq!(with_mail(&mut db, Some(node(1)), 9).await.unwrap(), [node(3)]);
     }

@@ -46,20 +46,12 @@ pub(super) const fn cost(kind: &NoticeKind) -> usize {
 pub(super) fn kind(code: i64, body: &[u8]) -> Result<NoticeKind> {
     let damaged = |_| Error::damaged("a notice");
     match code {
-        DELIVERED => Ok(NoticeKind::Delivered {
-            receipt: Receipt::try_from(body).map_err(damaged)?,
-        }),
+        DELIVERED => Ok(NoticeKind::Delivered { receipt: Receipt::try_from(body).map_err(damaged)? }),
         NACK => {
-            let (signature, bytes) = body
-                .split_at_checked(Signature::SIZE)
-                .ok_or_else(|| Error::damaged("a nack"))?;
+            let (signature, bytes) =
+                body.split_at_checked(Signature::SIZE).ok_or_else(|| Error::damaged("a nack"))?;
             let signature = Signature::from_bytes(signature).map_err(damaged)?;
-            Ok(NoticeKind::Nack {
-                nack: Signed {
-                    bytes: Bytes::copy_from_slice(bytes),
-                    signature,
-                },
-            })
+            Ok(NoticeKind::Nack { nack: Signed { bytes: Bytes::copy_from_slice(bytes), signature } })
         }
         EXPIRED => Ok(NoticeKind::Expired),
         REVOKED_RECIPIENT => Ok(NoticeKind::RevokedRecipient),

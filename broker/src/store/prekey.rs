@@ -22,11 +22,7 @@ static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
 });
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    RowsSql::new(
-        "SELECT node, prekey, signature FROM prekey WHERE (mesh, node) IN (VALUES",
-        2,
-        ")",
-    )
+    RowsSql::new("SELECT node, prekey, signature FROM prekey WHERE (mesh, node) IN (VALUES", 2, ")")
 });
 
 /// A prekey as its node signed it.

@@ -205,11 +205,7 @@ fn item(row: &SqliteRow) -> Result<Item> {
             exp: ends,
             env: Bytes::from(row.try_get::<Vec<u8>, _>(6)?),
         })),
-        code => Ok(Item::Notice(Notice {
-            id,
-            kind: notice::kind(code, row.try_get(6)?)?,
-            ends,
-        })),
+        code => Ok(Item::Notice(Notice { id, kind: notice::kind(code, row.try_get(6)?)?, ends })),
     }
 }
 
@@ -292,18 +288,10 @@ fn bind_key<'q>(query: Query<'q>, key: &QueueKey) -> Query<'q> {
 }
 
 fn removed(row: &SqliteRow) -> Result<Removed> {
-    let owner = NodeKey {
-        mesh: MeshId::from_bytes(array(row, 0)?),
-        node: NodeId::from_bytes(array(row, 1)?),
-    };
-    let place = Place {
-        rank: rank(number(row, 2)?)?,
-        seq: Seq(number(row, 3)?),
-    };
-    Ok(Removed {
-        key: QueueKey { owner, place },
-        bytes: number(row, 4)?,
-    })
+    let owner =
+        NodeKey { mesh: MeshId::from_bytes(array(row, 0)?), node: NodeId::from_bytes(array(row, 1)?) };
+    let place = Place { rank: rank(number(row, 2)?)?, seq: Seq(number(row, 3)?) };
+    Ok(Removed { key: QueueKey { owner, place }, bytes: number(row, 4)? })
 }
 
 fn ended(row: &SqliteRow) -> Result<Ended> {
@@ -311,15 +299,8 @@ fn ended(row: &SqliteRow) -> Result<Ended> {
     let mail = match row.try_get::<Option<&[u8]>, _>(5)? {
         None => None,
         Some(_) => {
-            let sender = NodeKey {
-                mesh: removed.key.owner.mesh,
-                node: NodeId::from_bytes(array(row, 5)?),
-            };
-            Some((
-                sender,
-                WireId::from_bytes(array(row, 6)?),
-                Timestamp::from_millis(number(row, 7)?),
-            ))
+            let sender = NodeKey { mesh: removed.key.owner.mesh, node: NodeId::from_bytes(array(row, 5)?) };
+            Some((sender, WireId::from_bytes(array(row, 6)?), Timestamp::from_millis(number(row, 7)?)))
         }
     };
     Ok(Ended { removed, mail })
@@ -328,10 +309,7 @@ fn ended(row: &SqliteRow) -> Result<Ended> {
 /// The rank that a stored number stands for.
 pub(super) fn rank(number: u64) -> Result<Rank> {
     let index = usize::try_from(number).ok();
-    index
-        .and_then(|index| Rank::ALL.get(index))
-        .copied()
-        .ok_or_else(|| Error::damaged("a rank"))
+    index.and_then(|index| Rank::ALL.get(index)).copied().ok_or_else(|| Error::damaged("a rank"))
 }
 
 #[cfg(test)]

@@ -45,24 +45,15 @@ impl RowsSql {
     ) -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'r T>)> {
         rows.chunks(SIZES[0]).filter_map(|chunk| {
             let last = chunk.last()?;
-            let (size, sql) = SIZES
-                .iter()
-                .zip(&self.0)
-                .rev()
-                .find(|(size, _)| **size >= chunk.len())?;
-            Some((
-                sql.as_str(),
-                chunk.iter().chain(std::iter::repeat_n(last, size - chunk.len())),
-            ))
+            let (size, sql) = SIZES.iter().zip(&self.0).rev().find(|(size, _)| **size >= chunk.len())?;
+            Some((sql.as_str(), chunk.iter().chain(std::iter::repeat_n(last, size - chunk.len()))))
         })
     }
 }
 
 /// A blob of a fixed size: an id or a digest.
 pub(super) fn array<const N: usize>(row: &SqliteRow, column: usize) -> Result<[u8; N]> {
-    row.try_get::<&[u8], _>(column)?
-        .try_into()
-        .map_err(|_| Error::damaged("an id has a wrong length"))
+    row.try_get::<&[u8], _>(column)?.try_into().map_err(|_| Error::damaged("an id has a wrong length"))
 }
 
 /// A number that is never negative.
@@ -85,11 +76,7 @@ mod tests {
 
     #[test]
     fn rows_are_split_into_the_fixed_sizes() {
-        let sizes = |n: usize| {
-            SQL.exact(&vec![0; n])
-                .map(|(_, chunk)| chunk.len())
-                .collect::<Vec<_>>()
-        };
+        let sizes = |n: usize| SQL.exact(&vec![0; n]).map(|(_, chunk)| chunk.len()).collect::<Vec<_>>();
         assert!(sizes(0).is_empty());
         assert_eq!(sizes(3), [1, 1, 1]);
         assert_eq!(sizes(500), [256, 64, 64, 64, 16, 16, 16, 4]);
@@ -100,10 +87,7 @@ mod tests {
     #[test]
     fn a_padded_chunk_repeats_its_last_row() {
         let rows: Vec<_> = (0..300).collect();
-        let chunks: Vec<Vec<_>> = SQL
-            .padded(&rows)
-            .map(|(_, rows)| rows.copied().collect())
-            .collect();
+        let chunks: Vec<Vec<_>> = SQL.padded(&rows).map(|(_, rows)| rows.copied().collect()).collect();
         assert_eq!(chunks.iter().map(Vec::len).collect::<Vec<_>>(), [256, 64]);
         assert_eq!(chunks[1][43..46], [299, 299, 299]);
         for (sql, rows) in SQL.padded(&[1; 5]) {

@@ -21,8 +21,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use waxwing_broker::{Clock, Config};
 use waxwing_crypto::membership::{
-    Body, Genesis, InviteSeed, Join, NewInvite, NewMember, RecoverySecret, Revoke, Role, Roster, SignedEntry,
-    Target,
+    Body, Genesis, InviteSeed, Join, Leave, NewInvite, NewMember, RecoverySecret, Revoke, Role, Roster,
+    SignedEntry, Target,
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::{
@@ -31,7 +31,7 @@ use waxwing_crypto::{
 };
 use waxwing_protocol::link::{
     Challenge, Deliver, Delivery, EnteringHello, Envelope, ErrorFrame, Frame, GoAway, Hello, LogAppend,
-    LogGet, MemberHello, Notice, NoticeKind, Outcome, SUBPROTOCOL, Send, SendItem, Settle, Settlement,
+    LogGet, MemberHello, Notice, NoticeKind, Outcome, SUBPROTOCOL, Send, SendItem, Sent, Settle, Settlement,
     ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, Welcome, decode, encode,
 };
 
@@ -59,9 +59,7 @@ pub struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
     pub fn now(&self) -> Timestamp {
-        Clock::system()
-            .now()
-            .plus(Duration::from_millis(self.0.load(Ordering::SeqCst)))
+        Clock::system().now().plus(Duration::from_millis(self.0.load(Ordering::SeqCst)))
     }
 
     pub fn advance(&self, by: Duration) {
@@ -97,15 +95,12 @@ impl Broker {
             }
             ended
         });
-        Self {
-            url: format!("ws://{addr}"),
-            addr,
-            dir,
-            clock,
-            config,
-            stop,
-            running,
-        }
+        Self { url: format!("ws://{addr}"), addr, dir, clock, config, stop, running }
+    }
+
+    /// Waits until it serves.
+    pub async fn ready(&self) {
+        Dialled::dial(self).await;
     }
 
     pub fn path(&self) -> &Path {
@@ -117,6 +112,11 @@ impl Broker {
         drop(self.stop);
         timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
         (self.config, self.dir, self.clock)
+    }
+
+    /// How it ended by itself.
+    pub async fn ended(self) -> waxwing_broker::Result<()> {
+        self.running.await.unwrap()
     }
 
     /// Stops it, and starts another on the same folder.
@@ -136,11 +136,7 @@ pub struct Keys {
 impl Keys {
     pub fn new(name: &'static str) -> Self {
         let sealing = SealingKey::generate(&mut rng()).public().unwrap();
-        Self {
-            name,
-            signing: SigningKey::generate(&mut rng()),
-            sealing,
-        }
+        Self { name, signing: SigningKey::generate(&mut rng()), sealing }
     }
 
     pub fn id(&self) -> NodeId {
@@ -173,9 +169,7 @@ impl Mesh {
     pub fn new(clock: &TestClock) -> Self {
         let founder = Keys::new("founder");
         let recovery = RecoverySecret::generate(&mut rng()).signing_key();
-        let state_keys = StateKeys::found(&mut rng())
-            .seal_to(&founder.sealing, &mut rng())
-            .unwrap();
+        let state_keys = StateKeys::found(&mut rng()).seal_to(&founder.sealing, &mut rng()).unwrap();
         let genesis = Genesis {
             name: "test".parse().unwrap(),
             founder: founder.member(),
@@ -184,15 +178,7 @@ impl Mesh {
         };
         let (genesis, roster) = Roster::found(clock.now(), genesis, &founder.signing).unwrap();
         let invite = InviteSeed::generate(&mut rng());
-        Self {
-            roster,
-            genesis,
-            founder,
-            recovery,
-            invite,
-            state_keys,
-            clock: clock.clone(),
-        }
+        Self { roster, genesis, founder, recovery, invite, state_keys, clock: clock.clone() }
     }
 
     /// Founds a mesh on a broker, with an invite for many.
@@ -237,20 +223,17 @@ impl Mesh {
 
     pub fn join_entry(&self, keys: &Keys) -> SignedEntry {
         let invite = self.invite.signing_key();
-        let join = Join {
-            member: keys.member(),
-            invite: invite.public(),
-        };
+        let join = Join { member: keys.member(), invite: invite.public() };
         self.entry(Body::Join(join), &[&invite, &keys.signing])
     }
 
     pub fn revoke_entry(&self, keys: &Keys) -> SignedEntry {
-        let revoke = Revoke {
-            target: Target::Node(keys.id()),
-            reason: "test".parse().unwrap(),
-            epoch: None,
-        };
+        let revoke = Revoke { target: Target::Node(keys.id()), reason: "test".parse().unwrap(), epoch: None };
         self.entry(Body::Revoke(revoke), &[&self.recovery])
+    }
+
+    pub fn leave_entry(&self, keys: &Keys) -> SignedEntry {
+        self.entry(Body::Leave(Leave { node: keys.id() }), &[&keys.signing])
     }
 
     /// Appends an entry over the founder's link.
@@ -325,12 +308,9 @@ impl Dialled {
         let signed = hello.sign(key).unwrap();
         transmit(&mut self.socket, &ToBrokerLogin::Hello(signed)).await;
         match receive(&mut self.socket).await.unwrap() {
-            ToNodeLogin::Welcome(welcome) => Ok(Link {
-                socket: self.socket,
-                welcome,
-                stash: VecDeque::new(),
-                req: 0,
-            }),
+            ToNodeLogin::Welcome(welcome) => {
+                Ok(Link { socket: self.socket, welcome, stash: VecDeque::new(), req: 0 })
+            }
             ToNodeLogin::GoAway(goaway) => Err(goaway),
             ToNodeLogin::Challenge(_) => panic!("a second challenge"),
         }
@@ -341,28 +321,24 @@ pub async fn dial(broker: &Broker) -> Socket {
     let stream = TcpStream::connect(broker.addr).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let mut request = format!("{}/v1/link", broker.url).into_client_request().unwrap();
-    request
-        .headers_mut()
-        .insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
+    request.headers_mut().insert("sec-websocket-protocol", SUBPROTOCOL.parse().unwrap());
     let (socket, response) = tokio_tungstenite::client_async(request, stream).await.unwrap();
     assert_eq!(response.headers()["sec-websocket-protocol"], SUBPROTOCOL);
     socket
 }
 
 pub async fn transmit(socket: &mut Socket, frame: &impl Frame) {
-    socket
-        .send(Message::Binary(encode(frame).unwrap()))
-        .await
-        .unwrap();
+    socket.send(Message::Binary(encode(frame).unwrap())).await.unwrap();
 }
 
 /// The next frame, or none if the broker has closed.
 pub async fn receive<F: Frame>(socket: &mut Socket) -> Option<F> {
+    timeout(PATIENCE, next(socket)).await.expect("the broker says nothing")
+}
+
+async fn next<F: Frame>(socket: &mut Socket) -> Option<F> {
     loop {
-        match timeout(PATIENCE, socket.next())
-            .await
-            .expect("the broker says nothing")
-        {
+        match socket.next().await {
             Some(Ok(Message::Binary(bytes))) => return Some(decode(&bytes).unwrap()),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
             Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
@@ -430,6 +406,78 @@ impl Link {
         .await
     }
 
+    /// The next answer to a send, whichever it is.
+    pub async fn next_sent(&mut self) -> Sent {
+        self.wait_for(|frame| match frame {
+            ToNode::Sent(sent) => Some(sent.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Deliveries, which must be notices, until there are so many.
+    pub async fn until_notices(&mut self, count: usize) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        while notices.len() < count {
+            for item in self.deliver().await.items {
+                let Delivery::Notice(notice) = item else { panic!("{item:?}") };
+                notices.push(notice);
+            }
+        }
+        notices
+    }
+
+    /// Deliveries, which must be envelopes, until there are so many.
+    pub async fn until_envelopes(&mut self, count: usize) -> Vec<Delivery> {
+        let mut items = Vec::new();
+        while items.len() < count {
+            items.extend(self.deliver().await.items);
+        }
+        assert_eq!(envelopes(&items).len(), count);
+        items
+    }
+
+    /// Whether a frame of this kind has come that nobody has waited for.
+    fn has(&self, is: impl Fn(&ToNode) -> bool) -> bool {
+        self.stash.iter().any(is)
+    }
+
+    pub fn has_deliver(&self) -> bool {
+        self.has(|frame| matches!(frame, ToNode::Deliver(_)))
+    }
+
+    pub fn has_envelope(&self) -> bool {
+        self.has(|frame| matches!(frame, ToNode::Deliver(deliver) if !envelopes(&deliver.items).is_empty()))
+    }
+
+    pub fn has_notice(&self) -> bool {
+        self.has(|frame| match frame {
+            ToNode::Deliver(deliver) => deliver.items.iter().any(|item| matches!(item, Delivery::Notice(_))),
+            _ => false,
+        })
+    }
+
+    pub fn has_sent(&self) -> bool {
+        self.has(|frame| matches!(frame, ToNode::Sent(_)))
+    }
+
+    /// Waits until the broker has closed.
+    pub async fn is_closed(&mut self) {
+        assert!(receive::<ToNode>(&mut self.socket).await.is_none());
+    }
+
+    /// Settles on a link that may be closed by now.
+    pub async fn try_settle(&mut self, through: u64, items: Vec<Settlement>) {
+        let frame = encode(&ToBroker::Settle(Settle { through, items })).unwrap();
+        drop(self.socket.send(Message::Binary(frame)).await);
+    }
+
+    /// Sends on a link that may be closed by now.
+    pub async fn try_send(&mut self, items: Vec<SendItem>) {
+        let frame = encode(&ToBroker::Send(Send { req: 1, items })).unwrap();
+        drop(self.socket.send(Message::Binary(frame)).await);
+    }
+
     pub async fn send_one(&mut self, item: SendItem) -> Outcome {
         self.send(vec![item]).await[0]
     }
@@ -494,11 +542,7 @@ impl Link {
 
     pub async fn append(&mut self, entry: &SignedEntry) -> Result<waxwing_protocol::link::Log, ErrorFrame> {
         let req = self.next_req();
-        self.transmit(&ToBroker::LogAppend(LogAppend {
-            req,
-            entry: entry.clone(),
-        }))
-        .await;
+        self.transmit(&ToBroker::LogAppend(LogAppend { req, entry: entry.clone() })).await;
         self.log(req).await
     }
 
@@ -564,9 +608,7 @@ pub fn receipt(id: &WireId) -> Receipt {
 }
 
 pub fn delivered(id: WireId) -> NoticeKind {
-    NoticeKind::Delivered {
-        receipt: receipt(&id),
-    }
+    NoticeKind::Delivered { receipt: receipt(&id) }
 }
 
 /// The envelopes among deliveries.

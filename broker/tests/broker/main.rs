@@ -5,13 +5,28 @@
     clippy::panic,
     reason = "a test that cannot go on should say where"
 )]
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "a test picks the frames it is about"
-)]
-#![allow(unreachable_pub, missing_docs, reason = "modules of one binary")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test picks the frames it is about")]
+#![allow(unreachable_pub, missing_docs, missing_debug_implementations, reason = "modules of one binary")]
 
 mod harness;
 
 /// What is accepted, and what is not.
 mod accept;
+/// Delivery: windows, order, tails, settlements.
+mod delivery;
+/// Founders and invites: what they may do before they are members.
+mod entering;
+/// What ends before it is delivered.
+mod expiry;
+/// Bytes that are no frame, and frames that break the protocol.
+mod frames;
+/// The membership log: appended, paged, pushed.
+mod log;
+/// Who may log in, and what the others are told.
+mod login;
+/// Prekeys: the newest of each member.
+mod prekeys;
+/// A message sealed anew.
+mod reseal;
+/// What a broker keeps over a restart, and on what it refuses to start.
+mod restart;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sha2::{Digest as _, Sha256};
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{Digest, MeshId, Timestamp};
 use crate::keys::{Purpose, Signature, SigningKey, VerifyingKey};
@@ -54,9 +55,7 @@ impl SignedEntry {
         if self.bytes.len() > MAX_ENTRY {
             return Err(Error::TooLarge("entry"));
         }
-        let mut rest = &self.bytes[..];
-        let entry = rmp_serde::from_read(&mut rest).map_err(|_| Error::Malformed("entry"))?;
-        if rest.is_empty() { Ok(entry) } else { Err(Error::Malformed("entry")) }
+        codec::exactly(&self.bytes, "entry")
     }
 
     /// Reads the bytes and checks that each key they name has signed them. Whether those are the right keys is for

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{MeshId, NodeId, SessionId, Timestamp, WireId};
 use crate::keys::Signed;
@@ -43,9 +44,7 @@ impl Envelope {
     /// # Errors
     /// `Malformed` if they are not exactly one envelope.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(bytes));
-        let envelope = Self::deserialize(&mut reader).map_err(|_| Error::Malformed("envelope"))?;
-        if reader.position() == bytes.len() as u64 { Ok(envelope) } else { Err(Error::Malformed("envelope")) }
+        codec::exactly(bytes, "envelope")
     }
 }
 

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::padding;
 use super::receipt::ReceiptSecret;
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{ClientMessageId, Name, Timestamp};
 
@@ -169,8 +170,9 @@ impl Plaintext {
     /// `Malformed` for what a node of this version would not have sent.
     pub(super) fn decode(padded: &[u8]) -> Result<Self> {
         let content = padding::unpad(padded)?;
-        let encoded: Encoded<'_> =
-            rmp_serde::from_slice(content).map_err(|_| Error::Malformed("plaintext"))?;
+        let mut reader = rmp_serde::Deserializer::from_read_ref(content);
+        reader.set_max_depth(codec::MAX_DEPTH);
+        let encoded = Encoded::deserialize(&mut reader).map_err(|_| Error::Malformed("plaintext"))?;
         let counters = encoded.ctr >= 1
             && encoded.void.len() <= MAX_VOID_RANGES
             && encoded.void.iter().all(|range| range.last < encoded.ctr);

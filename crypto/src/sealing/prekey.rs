@@ -5,6 +5,7 @@ use std::fmt;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, Timestamp};
 use crate::keys::{Purpose, SealingKey, SealingPublicKey, Signed, SigningKey, VerifyingKey};
@@ -75,7 +76,7 @@ impl Prekey {
             return Err(Error::TooLarge("prekey"));
         }
         let bytes = signed.verified(key, Purpose::Prekey)?;
-        let prekey: Self = rmp_serde::from_slice(bytes).map_err(|_| Error::Malformed("prekey"))?;
+        let prekey: Self = codec::exactly(bytes, "prekey")?;
         if prekey.node == node { Ok(prekey) } else { Err(Error::Malformed("prekey")) }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{NodeId, Receipt, WireId};
 use crate::keys::{Purpose, Signed, SigningKey, VerifyingKey};
@@ -138,7 +139,7 @@ impl Nack {
             return Err(Error::TooLarge("nack"));
         }
         let bytes = signed.verified(key, Purpose::Nack)?;
-        let nack: Self = rmp_serde::from_slice(bytes).map_err(|_| Error::Malformed("nack"))?;
+        let nack: Self = codec::exactly(bytes, "nack")?;
         if nack.to == to && nack.id == id { Ok(nack) } else { Err(Error::Malformed("nack")) }
     }
 }

@@ -8,19 +8,20 @@ use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hpke::aead::{AeadCtxR, AeadCtxS, ChaCha20Poly1305};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
-use hpke::{Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _};
+use hpke::{OpModeR, OpModeS, Serializable as _};
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::envelope::{Envelope, Header, NONCE};
 use super::hedge::HedgedRng;
 use super::plaintext::Plaintext;
 use super::prekey::{Prekey, PrekeyId, PrekeySecret};
+use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{MeshId, NodeId, SessionId, Timestamp};
-use crate::keys::{Purpose, Signed, SigningKey, VerifyingKey};
+use crate::keys::{Purpose, Signed, SigningKey, VerifyingKey, encapsulation};
 use crate::mac::{Secret, Transcript, first, hmac};
 use crate::membership::LogHead;
 use crate::storage::StorageKeys;
@@ -71,7 +72,7 @@ impl Opening {
         if signed.bytes.len() > Self::MAX {
             return Err(Error::TooLarge("opening"));
         }
-        rmp_serde::from_slice(&signed.bytes).map_err(|_| Error::Malformed("opening"))
+        codec::exactly(&signed.bytes, "opening")
     }
 
     /// The session an opening makes: the first 16 bytes of SHA-256 over its signed bytes.
@@ -98,7 +99,7 @@ impl Opening {
         if !meant {
             return Err(Error::Malformed("opening"));
         }
-        let enc = <XWing as Kem>::EncappedKey::from_bytes(&opening.enc).map_err(|_| Error::DoesNotOpen)?;
+        let enc = encapsulation(&opening.enc)?;
         let context: AeadCtxR<ChaCha20Poly1305, HkdfSha256, XWing> =
             hpke::setup_receiver(&OpModeR::Base, &prekey.key.expand()?, &enc, opening.info().as_bytes())
                 .map_err(|_| Error::DoesNotOpen)?;
@@ -272,13 +273,18 @@ struct StoredSession {
     signer: VerifyingKey,
     not_after: Timestamp,
     #[serde(with = "serde_bytes")]
-    message: Zeroizing32,
+    message: [u8; 32],
     #[serde(with = "serde_bytes")]
-    nonce: Zeroizing32,
+    nonce: [u8; 32],
 }
 
-/// Thirty-two secret bytes in the middle of decoding; moved into [`Secret`] at once.
-type Zeroizing32 = [u8; 32];
+/// These are copies of what [`Secret`] keeps.
+impl Drop for StoredSession {
+    fn drop(&mut self) {
+        self.message.zeroize();
+        self.nonce.zeroize();
+    }
+}
 
 impl ReceivingSession {
     /// The session.

@@ -68,6 +68,7 @@ impl Frame {
                 ToBroker::PrekeyGet(_) => "prekey.get",
                 ToBroker::LogGet(_) => "log.get",
                 ToBroker::LogAppend(_) => "log.append",
+                ToBroker::QueueShow(_) => "queue.show",
             },
             Self::Login(frame) => match frame {
                 ToNodeLogin::Challenge(_) => "challenge",
@@ -80,6 +81,7 @@ impl Frame {
                 ToNode::Done(_) => "done",
                 ToNode::Prekeys(_) => "prekey",
                 ToNode::Log(_) => "log",
+                ToNode::QueueShown(_) => "queue.shown",
                 ToNode::Error(_) => "error",
                 ToNode::GoAway(_) => "goaway",
             },

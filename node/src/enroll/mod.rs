@@ -33,8 +33,8 @@ pub struct Create {
     pub mesh: Name,
     /// The broker's URL, `ws://127.0.0.1:7900`.
     pub broker: String,
-    /// This node's name in it.
-    pub node: Name,
+    /// This node's name in it; by default this host's.
+    pub node: Option<Name>,
 }
 
 /// A mesh that was founded.
@@ -85,6 +85,7 @@ pub struct Joined {
 /// `AlreadyRunning`, `Conflict` if the node is in a mesh of this name already, `Unreachable`, or the broker's refusal.
 pub async fn create(config: &Config, create: Create) -> Result<Created> {
     let broker = check_url(&create.broker)?;
+    let node = create.node.map_or_else(host::name, Ok)?;
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
     check_free(&home, &create.mesh)?;
@@ -92,7 +93,7 @@ pub async fn create(config: &Config, create: Create) -> Result<Created> {
     // A founding that was interrupted cannot be taken up: its mesh has one member, whose words nobody has seen.
     let folder = Folder::fresh(home.entering(&format!("new-{}", create.mesh)))?;
     let evidence = host::evidence(config.host_id.as_deref());
-    let member = folder.bind(&identity, create.node.clone(), &evidence)?;
+    let member = folder.bind(&identity, node.clone(), &evidence)?;
     let recovery = RecoverySecret::generate(&mut crate::rng());
     let state_keys = StateKeys::found(&mut crate::rng()).seal_to(&member.sealing, &mut crate::rng())?;
     let genesis = Genesis {
@@ -107,7 +108,7 @@ pub async fn create(config: &Config, create: Create) -> Result<Created> {
     link.append(&entry).await.map_err(|refused| refused.into_error(&broker))?;
     folder.finish(&home, &create.mesh, &broker, &[entry], &state_keys).await?;
     let recovery_words = RecoveryWords(recovery.reveal_words());
-    Ok(Created { mesh: create.mesh, node: create.node, node_id: identity.node, recovery_words })
+    Ok(Created { mesh: create.mesh, node, node_id: identity.node, recovery_words })
 }
 
 /// Joins a mesh by an invite. `node` is the name to take; by default the invite's, or this host's.
@@ -172,7 +173,7 @@ fn choose_name(roster: &Roster, key: &SigningKey, wanted: Option<Name>) -> Resul
     let invite =
         invite.ok_or_else(|| Error::NotAuthorised("the mesh's log does not know this invite".into()))?;
     let name = wanted.or_else(|| invite.name.clone());
-    let name = name.ok_or_else(|| Error::Usage("say under which name with --name".into()))?;
+    let name = name.map_or_else(host::name, Ok)?;
     invite
         .admits(clock::now())
         .and_then(|()| invite.admits_name(&name))

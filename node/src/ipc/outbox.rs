@@ -127,6 +127,5 @@ pub(super) async fn broker_view(
         seal: shown.as_ref().map(|shown| shown.seal),
         first_seen: shown.as_ref().map(|shown| shown.first_seen),
         queued_bytes: shown.as_ref().and_then(|shown| shown.queued),
-        expires: shown.as_ref().and_then(|shown| shown.exp),
     }))
 }

@@ -147,7 +147,4 @@ pub struct BrokerView {
     /// The sealed envelope's size in bytes, while it is in the recipient's queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued_bytes: Option<u64>,
-    /// When the queued envelope ends, on its clock.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires: Option<Timestamp>,
 }

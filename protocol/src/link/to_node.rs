@@ -239,8 +239,6 @@ pub struct Shown {
     pub first_seen: Timestamp,
     /// Bytes of the envelope, while it is queued.
     pub queued: Option<u64>,
-    /// When the queued envelope ends.
-    pub exp: Option<Timestamp>,
 }
 
 /// See [`ToNode::Error`].

@@ -48,6 +48,7 @@ pub(super) fn meaning(change: &Change, letter: &Letter) -> String {
         MessageState::Inflight => "handed to the broker".to_owned(),
         MessageState::Accepted => "sealed, in the broker's store".to_owned(),
         MessageState::Delivered => format!("{} has verified the receipt of {}", letter.from, letter.to),
+        MessageState::Read => format!("an app of {} has acknowledged it", letter.to),
         MessageState::Dead | MessageState::Expired | MessageState::Aborted => "given up".to_owned(),
     };
     match change.by {

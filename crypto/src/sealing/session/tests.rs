@@ -49,6 +49,7 @@ fn plaintext() -> Plaintext {
         meta: "".into(),
         reply_to: None,
         thread: None,
+        wants_read: false,
         sent_at: NOW,
     }
 }

@@ -1,0 +1,112 @@
+use std::time::Duration;
+
+use sqlx::Connection as _;
+use tokio::net::TcpListener;
+use waxwing_broker::{Config, Error};
+use waxwing_protocol::link::{Outcome, Reason};
+
+use crate::harness::{Broker, Dialled, Mesh, PATIENCE, envelopes, item, wire};
+
+#[tokio::test]
+async fn a_restart_keeps_everything() {
+    let broker = Broker::start().await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let store = Dialled::dial(&broker).await.challenge.store;
+    let mut from = mesh.login(&broker, &alpha).await;
+    let items: Vec<_> = (0..50).map(|n| item(&broker.clock, &beta, n)).collect();
+    let outcomes = from.send(items.clone()).await;
+    drop(from);
+    let broker = broker.restart().await;
+    assert_eq!(Dialled::dial(&broker).await.challenge.store, store);
+    let mut from = mesh.login(&broker, &alpha).await;
+    assert_eq!(from.welcome.login, Some(2));
+    assert_eq!(from.welcome.head, Some(mesh.roster.head()));
+    for (outcome, again) in outcomes.iter().zip(from.send(items).await) {
+        let (Outcome::Accepted { message }, Outcome::Duplicate { message: known, .. }) = (outcome, again)
+        else {
+            panic!("{outcome:?} {again:?}")
+        };
+        assert_eq!(*message, known);
+    }
+    from.send_one(item(&broker.clock, &beta, 50)).await;
+    let got = mesh.login(&broker, &beta).await.until_tail().await;
+    let ids: Vec<_> = envelopes(&got).iter().map(|envelope| envelope.id).collect();
+    assert_eq!(ids, (0..51).map(wire).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_stopping_broker_answers_what_it_has_read_and_says_goodbye() {
+    let broker = Broker::start().await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let mut link = mesh.login(&broker, &alpha).await;
+    let mut entering = mesh.enter(&broker, &mesh.invite.signing_key()).await;
+    let mut dialled = Dialled::dial(&broker).await;
+    let req = link.post((0..500).map(|n| item(&broker.clock, &beta, n)).collect()).await;
+    link.round_trip().await;
+    let stopped = tokio::spawn(broker.stop());
+    assert_eq!(link.sent(req).await.len(), 500);
+    for link in [&mut link, &mut entering] {
+        let goaway = link.goaway().await;
+        assert_eq!((goaway.reason, goaway.again), (Reason::Restarting, Some((0, 2_000))));
+        link.is_closed().await;
+    }
+    let goaway = crate::harness::receive(&mut dialled.socket).await.unwrap();
+    assert!(
+        matches!(goaway, waxwing_protocol::link::ToNodeLogin::GoAway(g) if g.reason == Reason::Restarting)
+    );
+    drop((link, entering, dialled));
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_broker_on_a_folder_is_refused() {
+    let broker = Broker::start().await;
+    broker.ready().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let second = waxwing_broker::run(Config::new(broker.path()), listener, std::future::pending()).await;
+    assert!(matches!(second, Err(Error::InUse(_))));
+    let mesh = Mesh::found(&broker).await;
+    mesh.login(&broker, &mesh.founder).await.round_trip().await;
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused() {
+    let broker = Broker::start().await;
+    broker.ready().await;
+    let (config, dir, _) = broker.stop().await;
+    let database = format!("sqlite://{}/broker.db", dir.path().display());
+    let mut db = sqlx::SqliteConnection::connect(&database).await.unwrap();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (99, 'later', 1, x'00', 0)";
+    sqlx::query(newer).execute(&mut db).await.unwrap();
+    db.close().await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let refused = waxwing_broker::run(config, listener, std::future::pending()).await;
+    assert!(matches!(refused, Err(Error::NewerSchema { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn an_address_that_others_reach_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let refused = waxwing_broker::run(Config::new(dir.path()), listener, std::future::pending()).await;
+    assert!(refused.unwrap_err().to_string().contains("TLS is not available yet"));
+}
+
+#[tokio::test]
+async fn a_store_that_fails_stops_the_broker_and_answers_nothing() {
+    let broker = Broker::start().await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let mut link = mesh.login(&broker, &alpha).await;
+    let database = format!("sqlite://{}/broker.db", broker.path().display());
+    let mut db = sqlx::SqliteConnection::connect(&database).await.unwrap();
+    sqlx::query("DROP TABLE dedupe").execute(&mut db).await.unwrap();
+    db.close().await.unwrap();
+    link.post(vec![item(&broker.clock, &beta, 1)]).await;
+    let goaway = link.goaway().await;
+    assert_eq!(goaway.reason, Reason::Restarting);
+    assert!(!link.has_sent());
+    drop(link);
+    let ended = tokio::time::timeout(PATIENCE + Duration::from_secs(1), broker.ended()).await.unwrap();
+    assert!(matches!(ended, Err(Error::Internal(_))));
+}

@@ -1,0 +1,99 @@
+//! Everything at once: both nodes send and read while processes are killed and links are cut, in a random order that a
+//! seed repeats.
+
+use std::time::Duration;
+
+use waxwing_client::api::MessageState;
+use waxwing_lab::apps::Reader;
+use waxwing_lab::{Lab, Recorder};
+
+use crate::support::mesh;
+
+/// Messages each way.
+const MESSAGES: usize = 200;
+/// Faults while they are under way.
+const FAULTS: usize = 12;
+/// Enough for every fault to cost a whole reconnect delay.
+const WITHIN: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn nothing_is_lost_repeated_or_reordered_in_a_storm_of_faults() {
+    let seed = match std::env::var("WAXWING_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => u64::from(std::process::id()),
+    };
+    // Shown if the test fails.
+    println!("repeat with WAXWING_SEED={seed}");
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    let record = Recorder::default();
+    let readers = (lab.reader("alpha", &record), lab.reader("beta", &record));
+    let sends = (send_all(&lab, &record, "alpha", "beta"), send_all(&lab, &record, "beta", "alpha"));
+    tokio::join!(sends.0, sends.1, read_all(readers.0), read_all(readers.1), faults(&mut lab, &record, seed));
+
+    for from in ["alpha", "beta"] {
+        let sender = lab.sender(from, &record);
+        for n in 0..MESSAGES {
+            let status = sender.settled(&format!("{from}-{n}"), WITHIN).await.unwrap();
+            assert_eq!(status.state, MessageState::Delivered, "{from}-{n}");
+        }
+    }
+    let summary = record.history().check().unwrap_or_else(|broken| panic!("{broken}"));
+    assert_eq!(
+        (summary.accepted, summary.shown, summary.delivered),
+        (2 * MESSAGES, 2 * MESSAGES, 2 * MESSAGES)
+    );
+}
+
+/// One app that sends in order, across restarts of its node.
+fn send_all(
+    lab: &Lab,
+    record: &Recorder,
+    from: &'static str,
+    to: &'static str,
+) -> impl Future<Output = ()> + use<> {
+    let sender = lab.sender(from, record);
+    async move {
+        for n in 0..MESSAGES {
+            sender.send(to, &format!("{from}-{n}"), WITHIN).await.unwrap();
+        }
+    }
+}
+
+/// One app that reads by cursor, and then again from the beginning.
+async fn read_all(mut reader: Reader) {
+    let read: Vec<u64> = reader.read(MESSAGES, WITHIN).await.unwrap().iter().map(|item| item.id).collect();
+    let again = async || reader.reread().await.ok();
+    let again = waxwing_lab::eventually(WITHIN, "the inbox can be read again", again).await.unwrap();
+    assert_eq!(again.iter().map(|item| item.id).collect::<Vec<_>>(), read);
+}
+
+/// Kills and restarts, or cuts every link, each when apps have seen something since the last.
+async fn faults(lab: &mut Lab, record: &Recorder, mut seed: u64) {
+    // An accepted, a shown and an acknowledged event each.
+    let all = 2 * MESSAGES * 3;
+    for fault in 1..=FAULTS {
+        let due = all * fault / (FAULTS + 2);
+        let goes_on = async || (record.count() >= due).then_some(());
+        waxwing_lab::eventually(WITHIN, "messages arrive again", goes_on).await.unwrap();
+        match next(&mut seed) % 4 {
+            0 => strike(lab, "alpha").await,
+            1 => strike(lab, "beta").await,
+            2 => strike(lab, Lab::BROKER).await,
+            _ => lab.proxy().cut_links(),
+        }
+    }
+}
+
+async fn strike(lab: &mut Lab, victim: &str) {
+    lab.kill(victim).await.unwrap();
+    lab.restart(victim).await.unwrap();
+}
+
+/// SplitMix64: enough chance for choosing whom to kill.
+fn next(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
