@@ -29,6 +29,8 @@ use crate::store::OutLane;
 use crate::store::outbox::{self, Accepted, Pending};
 use crate::writer::{Answered, WriteError};
 
+/// Lanes remembered though they have nothing to send.
+const IDLE_LANES: usize = 1_024;
 /// Rows read at once from one lane: each lane gets its turn after so many.
 const TURN: usize = 128;
 
@@ -110,8 +112,11 @@ impl<'a> Drain<'a> {
                 lane.blocked = None;
             }
         }
-        // A lane that has nothing left needs no memory; a wake-up brings it back, and its cursor may start from 0.
-        self.lanes.retain(|_, lane| !lane.dry || !lane.flying.is_empty() || lane.refused.is_some());
+        // A lane that has nothing left is kept for its cursor: without it, rows whose outcome is not on disk yet would be
+        // read and sent again. That is harmless, so there is no need to keep very many.
+        if self.lanes.len() > IDLE_LANES {
+            self.lanes.retain(|_, lane| !lane.dry || !lane.flying.is_empty() || lane.refused.is_some());
+        }
     }
 
     fn window_left(&self) -> usize {
