@@ -24,10 +24,7 @@ impl FromStr for Address {
             Some((app, node)) => (Some(app.parse().map_err(malformed)?), node),
             None => (None, text),
         };
-        Ok(Self {
-            app,
-            node: node.parse().map_err(malformed)?,
-        })
+        Ok(Self { app, node: node.parse().map_err(malformed)? })
     }
 }
 
@@ -48,9 +45,7 @@ impl Serialize for Address {
 
 impl<'de> Deserialize<'de> for Address {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
-            .parse()
-            .map_err(de::Error::custom)
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 
@@ -61,17 +56,10 @@ mod tests {
     #[test]
     fn an_address_is_a_node_or_an_app_at_a_node() {
         let address: Address = "ci@build-1".parse().unwrap();
-        assert_eq!(
-            (address.app.unwrap().as_str(), address.node.as_str()),
-            ("ci", "build-1")
-        );
+        assert_eq!((address.app.unwrap().as_str(), address.node.as_str()), ("ci", "build-1"));
         assert_eq!("build-1".parse::<Address>().unwrap().app, None);
         for bad in ["", "@", "a@", "@b", "a@b@c", "A@b", "a b", "#topic"] {
-            assert_eq!(
-                bad.parse::<Address>(),
-                Err(Error::Malformed("address")),
-                "{bad:?}"
-            );
+            assert_eq!(bad.parse::<Address>(), Err(Error::Malformed("address")), "{bad:?}");
         }
     }
 }

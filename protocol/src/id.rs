@@ -67,9 +67,7 @@ macro_rules! uuid_newtype {
                     Uuid::try_parse(&text).map(Self).map_err(de::Error::custom)
                 } else {
                     let bytes = serde_bytes::ByteBuf::deserialize(deserializer)?;
-                    Uuid::from_slice(&bytes)
-                        .map(Self)
-                        .map_err(de::Error::custom)
+                    Uuid::from_slice(&bytes).map(Self).map_err(de::Error::custom)
                 }
             }
         }

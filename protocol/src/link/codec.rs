@@ -64,9 +64,7 @@ fn name(bytes: &[u8]) -> Option<&str> {
     };
     let (length, rest) = match marker {
         0xa0..=0xbf => (usize::from(marker & 0x1f), rest),
-        STR_8 => rest
-            .split_first()
-            .map(|(length, rest)| (usize::from(*length), rest))?,
+        STR_8 => rest.split_first().map(|(length, rest)| (usize::from(*length), rest))?,
         _ => return None,
     };
     std::str::from_utf8(rest.get(..length)?).ok()
@@ -74,11 +72,7 @@ fn name(bytes: &[u8]) -> Option<&str> {
 
 pub(super) fn encode_value(value: &impl Serialize) -> Result<Bytes, DecodeError> {
     let bytes = rmp_serde::to_vec_named(value).map_err(|_| DecodeError::BadFrame("cannot be encoded"))?;
-    if bytes.len() > limits::FRAME {
-        Err(DecodeError::TooLarge)
-    } else {
-        Ok(bytes.into())
-    }
+    if bytes.len() > limits::FRAME { Err(DecodeError::TooLarge) } else { Ok(bytes.into()) }
 }
 
 /// Decodes exactly one value, nothing before and nothing after it.
@@ -89,9 +83,5 @@ pub(super) fn decode_value<T: DeserializeOwned>(bytes: &[u8], what: &'static str
     let mut reader = rmp_serde::Deserializer::new(std::io::Cursor::new(bytes));
     reader.set_max_depth(MAX_DEPTH);
     let value = T::deserialize(&mut reader).map_err(|_| DecodeError::BadFrame(what))?;
-    if reader.position() == bytes.len() as u64 {
-        Ok(value)
-    } else {
-        Err(DecodeError::BadFrame(what))
-    }
+    if reader.position() == bytes.len() as u64 { Ok(value) } else { Err(DecodeError::BadFrame(what)) }
 }

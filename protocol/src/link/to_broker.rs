@@ -34,14 +34,8 @@ pub enum ToBroker {
 }
 
 impl Frame for ToBroker {
-    const NAMES: &'static [&'static str] = &[
-        "send",
-        "settle",
-        "prekey.put",
-        "prekey.get",
-        "log.get",
-        "log.append",
-    ];
+    const NAMES: &'static [&'static str] =
+        &["send", "settle", "prekey.put", "prekey.get", "log.get", "log.append"];
 }
 
 /// See [`ToBroker::Send`].
