@@ -6,8 +6,8 @@ mod examples;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use examples::variants;
 use proptest::prelude::*;
-use serde::de::DeserializeOwned;
 use waxwing_crypto::sealing::{Nack, Prekey};
 use waxwing_crypto::{Purpose, Signed};
 use waxwing_protocol::limits;
@@ -54,13 +54,6 @@ fn named(name: &str, body: &[u8]) -> Vec<u8> {
 
 fn is_bad(result: &Result<(), DecodeError>) -> bool {
     matches!(result, Err(DecodeError::BadFrame(_)))
-}
-
-/// The variants that serde knows, from what it says of one that it does not.
-fn variants<F: DeserializeOwned + Debug>() -> BTreeSet<String> {
-    let said = serde_json::from_str::<F>(r#"{"?":null}"#).unwrap_err().to_string();
-    let (_, expected) = said.split_once("expected ").unwrap();
-    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! One example of every frame and of every form its parts take, from fixed values. What is sealed or signed elsewhere
 //! (envelopes, prekeys, entries) is a few bytes here: the codec does not look inside.
 
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::sealing::{Nack, NackReason};
 use waxwing_crypto::{
@@ -175,4 +179,11 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         ("error_unread", error(None, Code::Unsupported, "no frame is called `sennd`")),
         ("goaway", ToNode::GoAway(goaway)),
     ]
+}
+
+/// The variants that serde knows, from what it says of one that it does not.
+pub(crate) fn variants<F: DeserializeOwned + Debug>() -> BTreeSet<String> {
+    let said = serde_json::from_str::<F>(r#"{"?":null}"#).unwrap_err().to_string();
+    let (_, expected) = said.split_once("expected ").unwrap();
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
