@@ -27,6 +27,8 @@ mod refusal;
 mod state;
 mod store;
 mod sweep;
+#[cfg(test)]
+mod testing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

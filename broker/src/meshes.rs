@@ -39,6 +39,15 @@ impl Meshes {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(&mesh).map(watch::Sender::subscribe)
     }
 
+    /// The one mesh of a test.
+    #[cfg(test)]
+    pub(crate) fn only(&self) -> Arc<Roster> {
+        let meshes = self.0.read().unwrap();
+        let only: Vec<_> = meshes.values().collect();
+        assert_eq!(only.len(), 1);
+        Arc::clone(&only[0].borrow())
+    }
+
     /// Puts a committed roster in the place of the one before.
     pub(crate) fn publish(&self, roster: Arc<Roster>) {
         let mut meshes = self.0.write().unwrap_or_else(PoisonError::into_inner);

@@ -6,8 +6,8 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// Deepest nesting that is followed. What we send reaches 4; the decoder's own limit of 1,024 overflows the stack of a
-/// thread, and with it the process ends.
+/// Deepest nesting that is followed. What we send reaches 4. The decoder's own limit of 1,024 is enough to overflow the
+/// stack of a thread where the build is not optimised, and then the process ends.
 pub(crate) const MAX_DEPTH: usize = 16;
 
 /// Reads exactly one value, nothing behind it. `what` names it in the error.

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing where it is")]
 
 mod absence; // Messages wait for a node that is not there, all of them and in order.
+mod api; // The local API against callers that misbehave.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod demo; // `waxwing demo` does what the README says.
 mod host; // A node runs on its own host and refuses another, touching nothing.

@@ -1,9 +1,7 @@
 //! Appends to the membership logs. The rules are the roster's; the broker adds that an entry is about as old as it says.
 
-use std::sync::Arc;
-
 use waxwing_crypto::membership::{Body, Entry, LogHead, MAX_CLOCK_SKEW, Roster, SignedEntry};
-use waxwing_crypto::{Digest, MeshId, NodeId, VerifyingKey};
+use waxwing_crypto::{MeshId, NodeId, VerifyingKey};
 use waxwing_protocol::link::{Code, ErrorFrame, Log, ToNode};
 
 use super::batch::Batch;
@@ -23,14 +21,12 @@ pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result
             continue;
         }
         let frame = match check(batch, &author, &entry) {
-            Ok(Appended { roster, before, changes }) => {
-                let (mesh, head) = (roster.mesh(), roster.head());
+            Ok(Appended { mesh, before, head, changes }) => {
                 match before {
                     Some(before) => store::mesh::advance(&mut *batch.db, mesh, before, head).await?,
                     None => store::mesh::insert(&mut *batch.db, mesh, head, batch.now).await?,
                 }
                 follow(batch, mesh, changes).await?;
-                batch.replace_roster(roster);
                 rows.push(LogRow { mesh, seq: head.seq, entry: entry.clone() });
                 ToNode::Log(Log { req: Some(req), entries: vec![entry], head: Some(head) })
             }
@@ -41,11 +37,12 @@ pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result
     store::log::insert(batch.db, &rows).await
 }
 
-/// An entry that may be appended.
+/// An entry that the roster has taken, and the store is about to.
 struct Appended {
-    roster: Arc<Roster>,
+    mesh: MeshId,
     /// The head it stands on; none for a genesis.
     before: Option<LogHead>,
+    head: LogHead,
     changes: Changes,
 }
 
@@ -65,31 +62,35 @@ fn check(batch: &mut Batch<'_>, author: &Author, signed: &SignedEntry) -> Result
         let detail = format!("the entry is dated {} s from the broker's clock", skew.as_secs());
         return Err(Refusal::new(Code::ClockSkew, detail));
     }
-    match (batch.roster(author.mesh()), author) {
-        (Some(roster), Author::Member(_)) => extend(roster, signed, &entry),
-        (Some(roster), Author::Entering { key, .. }) => {
+    let mesh = author.mesh();
+    let before = batch.roster(mesh).map(|roster| roster.head());
+    let before = match (before, author) {
+        (Some(before), Author::Member(_)) => before,
+        (Some(before), Author::Entering { key, .. }) => {
             joins_by(&entry, key)?;
-            extend(roster, signed, &entry)
+            before
         }
-        (None, Author::Entering { mesh, key }) => found(*mesh, key, signed, &entry),
-        (None, Author::Member(_)) => Err(Refusal::new(Code::NotAllowed, "there is no such mesh")),
-    }
-}
-
-fn extend(mut roster: Arc<Roster>, signed: &SignedEntry, entry: &Entry) -> Result<Appended, Refusal> {
-    let before = roster.head();
+        (None, Author::Entering { key, .. }) => return found(batch, mesh, key, signed, &entry),
+        (None, Author::Member(_)) => return Err(Refusal::new(Code::NotAllowed, "there is no such mesh")),
+    };
     if entry.seq != before.seq + 1 || entry.prev != before.hash {
         let detail = format!("the log has {} entries: read on, and sign again", before.seq);
         return Err(Refusal::new(Code::LogConflict, detail));
     }
-    Arc::make_mut(&mut roster).apply(signed).map_err(Refusal::from)?;
-    Ok(Appended { roster, before: Some(before), changes: Changes::of(&entry.body) })
+    let head = batch.grow(mesh, signed)?;
+    Ok(Appended { mesh, before: Some(before), head, changes: Changes::of(&entry.body) })
 }
 
 /// A founder's one entry: a genesis that makes the mesh it named, signed by the key it logged in with.
-fn found(mesh: MeshId, key: &VerifyingKey, signed: &SignedEntry, entry: &Entry) -> Result<Appended, Refusal> {
+fn found(
+    batch: &mut Batch<'_>,
+    mesh: MeshId,
+    key: &VerifyingKey,
+    signed: &SignedEntry,
+    entry: &Entry,
+) -> Result<Appended, Refusal> {
     let is_own = matches!(&entry.body, Body::Genesis(genesis) if genesis.founder.signing == *key);
-    if !is_own || entry.prev != Digest::from_bytes([0; Digest::SIZE]) {
+    if !is_own {
         return Err(Refusal::new(
             Code::NotAllowed,
             "this link may only found the mesh it named, with its own key",
@@ -99,7 +100,9 @@ fn found(mesh: MeshId, key: &VerifyingKey, signed: &SignedEntry, entry: &Entry) 
     if roster.mesh() != mesh {
         return Err(Refusal::new(Code::NotAllowed, "the genesis makes another mesh than the one named"));
     }
-    Ok(Appended { roster: Arc::new(roster), before: None, changes: Changes::Nothing })
+    let head = roster.head();
+    batch.found(roster);
+    Ok(Appended { mesh, before: None, head, changes: Changes::Nothing })
 }
 
 /// An invite's one entry: a join by it.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
-use waxwing_crypto::membership::{Roster, Standing};
+use waxwing_crypto::membership::{LogHead, Roster, SignedEntry, Standing};
 use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
-use waxwing_protocol::link::{Done, NoticeKind, ToNode};
+use waxwing_protocol::link::{Code, Done, NoticeKind, ToNode};
 
 use super::change::{Answer, Author, Budget, Login, Peer, PrekeyPut, Reply, Work};
 use crate::error::Result;
+use crate::refusal::Refusal;
 use crate::state::State;
 use crate::store::node::Counters;
 use crate::store::queue::{Item, Notice, Removed};
@@ -34,13 +35,12 @@ pub(super) struct Batch<'a> {
     counters: HashMap<NodeKey, Counters>,
     touched: HashSet<NodeKey>,
     rosters: HashMap<MeshId, Arc<Roster>>,
+    grown: HashSet<MeshId>,
 }
 
 /// What follows a commit.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// Rosters that have grown.
-    pub(super) rosters: Vec<Arc<Roster>>,
     /// Answers to links.
     pub(super) replies: Vec<(Reply, Answer)>,
     /// Answers to the sweeper.
@@ -49,6 +49,7 @@ pub(super) struct Effects {
     pub(super) gone: bool,
     /// Given back now that the envelopes are stored.
     pub(super) budgets: Vec<[Budget; 2]>,
+    rosters: Vec<Arc<Roster>>,
     logins: Vec<(oneshot::Sender<LoginNumber>, LoginNumber)>,
     wake: HashMap<NodeKey, Ranks>,
 }
@@ -65,6 +66,7 @@ impl<'a> Batch<'a> {
             counters: HashMap::new(),
             touched: HashSet::new(),
             rosters: HashMap::new(),
+            grown: HashSet::new(),
         };
         batch.load(work.nodes()).await?;
         Ok(batch)
@@ -91,11 +93,22 @@ impl<'a> Batch<'a> {
         Some(roster)
     }
 
-    /// Replaces a mesh's roster, for the rest of the batch and for everybody after the commit.
-    pub(super) fn replace_roster(&mut self, roster: Arc<Roster>) {
-        self.effects.rosters.retain(|other| other.mesh() != roster.mesh());
-        self.effects.rosters.push(Arc::clone(&roster));
-        self.rosters.insert(roster.mesh(), roster);
+    /// Applies an entry to its mesh's roster, for the rest of the batch and for everybody after the commit. The first
+    /// change of a batch copies the roster, since links hold the one before; a refused one leaves it as it was.
+    pub(super) fn grow(&mut self, mesh: MeshId, entry: &SignedEntry) -> Result<LogHead, Refusal> {
+        drop(self.roster(mesh));
+        let Some(roster) = self.rosters.get_mut(&mesh).map(Arc::make_mut) else {
+            return Err(Refusal::new(Code::NotAllowed, "there is no such mesh"));
+        };
+        roster.apply(entry)?;
+        self.grown.insert(mesh);
+        Ok(roster.head())
+    }
+
+    /// Adds a mesh.
+    pub(super) fn found(&mut self, roster: Roster) {
+        self.grown.insert(roster.mesh());
+        self.rosters.insert(roster.mesh(), Arc::new(roster));
     }
 
     /// A node's standing by now.
@@ -187,10 +200,11 @@ impl<'a> Batch<'a> {
     }
 
     /// Writes what has been gathered.
-    pub(super) async fn close(self) -> Result<Effects> {
+    pub(super) async fn close(mut self) -> Result<Effects> {
         store::queue::insert(self.db, &self.rows).await?;
         let changed: Vec<_> = self.touched.iter().map(|node| (*node, self.counters[node])).collect();
         store::node::put(self.db, &changed).await?;
+        self.effects.rosters = self.grown.iter().map(|mesh| Arc::clone(&self.rosters[mesh])).collect();
         Ok(self.effects)
     }
 }

@@ -132,3 +132,6 @@ async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<
     tx.commit().await?;
     Ok(effects)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
+use waxwing_crypto::NodeId;
 use waxwing_crypto::membership::Roster;
 use waxwing_protocol::link::Reason;
 
@@ -14,6 +15,7 @@ use super::window::Window;
 use super::{End, WebSocket, goodbye, reader, report, writer};
 use crate::accept::Peer;
 use crate::state::State;
+use crate::store::LoginNumber;
 
 /// Answers that wait to be written. A node that does not read them is not read from.
 const ANSWERS: usize = 64;
@@ -39,13 +41,18 @@ pub(crate) struct Session {
 
 /// Serves the link until it ends, says goodbye, and logs how it went.
 pub(super) async fn run(socket: WebSocket, member: Box<Member>, state: Arc<State>) {
-    let who = member.peer.key.node.to_string();
+    let who = shortened(member.peer.key.node, member.peer.login);
     let (mut sink, mut source) = socket.split();
     let end = serve(&mut sink, &mut source, &member, state).await;
     report(&who, &end);
     if let Ok(socket) = sink.reunite(source) {
         goodbye(socket, &end).await;
     }
+}
+
+/// A link as the log names it.
+fn shortened(node: NodeId, login: LoginNumber) -> String {
+    format!("{:.8}#{}", node.to_string(), login.0)
 }
 
 async fn serve(sink: &mut Sink, source: &mut Source, member: &Member, state: Arc<State>) -> End {

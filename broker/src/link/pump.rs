@@ -82,6 +82,7 @@ impl Pump {
 
     /// The next frame, if there is one.
     pub(super) async fn next(&mut self) -> Result<Option<Deliver>> {
+        self.listen();
         let mut load = Load::default();
         while let (Some(rank), Some(room)) = (self.waiting.first(), load.room(&self.window)) {
             let more = self.read(rank, room, &mut load).await?;
@@ -189,3 +190,6 @@ fn delivery(n: u64, place: Place, item: Item) -> Delivery {
         Item::Notice(notice) => Delivery::Notice(link::Notice { n, id: notice.id, kind: notice.kind }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ mod entering;
 mod expiry;
 /// Bytes that are no frame, and frames that break the protocol.
 mod frames;
+/// Pings, and links that are dead.
+mod liveness;
 /// The membership log: appended, paged, pushed.
 mod log;
 /// Who may log in, and what the others are told.

@@ -69,6 +69,13 @@ impl Pool {
         Ok((connection, response))
     }
 
+    /// Sends one request on a connection of its own, and gives the answer while it still comes.
+    pub(crate) async fn stream(&self, request: Request<Body>) -> Result<(StatusCode, Stream)> {
+        let mut connection = self.dial().await?;
+        let response = connection.send_request(request).await.map_err(|err| Error::Lost(err.to_string()))?;
+        Ok((response.status(), Stream { body: response.into_body(), _connection: connection }))
+    }
+
     async fn dial(&self) -> Result<SendRequest<Body>> {
         let unreachable = |source| Error::Unreachable { socket: self.socket.clone(), source };
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
@@ -94,6 +101,22 @@ impl Pool {
         if !connection.is_closed() && idle.len() < IDLE {
             idle.push(connection);
         }
+    }
+}
+
+/// An answer that comes bit by bit, and the connection that it comes on.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) body: Incoming,
+    /// Dropping it would end the connection.
+    _connection: SendRequest<Body>,
+}
+
+impl Stream {
+    /// Reads all that is left, for an answer that is no stream after all.
+    pub(crate) async fn rest(self) -> Result<Bytes> {
+        let body = Limited::new(self.body, ANSWER_MAX).collect().await;
+        Ok(body.map_err(|err| Error::Lost(err.to_string()))?.to_bytes())
     }
 }
 

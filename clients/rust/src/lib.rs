@@ -9,9 +9,15 @@
 //! | [`Client::health`] | `GET /v1/health` |
 //! | [`Client::send`] | `POST /v1/send` |
 //! | [`Client::send_batch`] | `POST /v1/send/batch` |
-//! | [`Client::status`] | `GET /v1/send/{id}` |
+//! | [`Client::status`], [`Client::wait_status`] | `GET /v1/send/{id}` |
+//! | [`Client::broker_view`] | `GET /v1/send/{id}/broker` |
 //! | [`Client::inbox`] | `GET /v1/inbox` |
 //! | [`Client::ack`] | `POST /v1/inbox/ack` |
+//! | [`Client::events`], [`Client::events_resuming`] | `GET /v1/events` |
+//! | [`Client::apps`] | `GET /v1/apps` |
+//! | [`Client::register`], [`Client::unregister`] | `PUT` and `DELETE /v1/apps/{name}` |
+//! | [`Client::outbox`], [`Client::outbox_row`] | `GET /v1/outbox`, `/v1/outbox/{row}` |
+//! | [`Client::requeue`], [`Client::abort`] | `POST /v1/outbox/requeue`, `/v1/outbox/abort` |
 //! | [`Client::peers`] | `GET /v1/peers` |
 //! | [`Client::invite`] | `POST /v1/mesh/invite` |
 //!
@@ -41,9 +47,31 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! What happens comes as a stream that goes on where it was when the node has been away:
+//!
+//! ```no_run
+//! use waxwing_client::{Client, api};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Client::new("/run/user/1000/waxwing/node.sock").app("deploy".parse()?);
+//! // Registered with the node for as long as the stream is open.
+//! let query = api::EventQuery { register: Some(1), ..Default::default() };
+//! let mut events = node.events_resuming(&query).await?;
+//! loop {
+//!     let event = events.next().await?;
+//!     if let api::EventBody::Message { message } = event.body {
+//!         println!("{}: {}", message.from, message.body.as_deref().unwrap_or("(not text)"));
+//!         node.ack(&api::AckRequest { ids: Some(vec![message.id]), ..Default::default() }).await?;
+//!     }
+//! }
+//! # }
+//! ```
 
 mod connection;
 mod error;
+mod events;
+mod operator;
 mod query;
 
 use std::path::{Path, PathBuf};
@@ -51,6 +79,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
@@ -60,9 +89,12 @@ pub use waxwing_protocol::api;
 
 use connection::Pool;
 pub use error::{Error, Result};
+pub use events::{Events, ResumingEvents};
 
 /// A request that takes longer has failed: the node answers from its own disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much longer one may take that asks the node to wait: the longest that a node waits.
+const WAITING: Duration = Duration::from_secs(60);
 
 /// A handle on one node. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
@@ -147,12 +179,56 @@ impl Client {
         self.get(&format!("/v1/send/{id}"), mesh).await
     }
 
+    /// What became of a message, answered when its state is another than `query.known`, or after `query.wait`.
+    ///
+    /// ```no_run
+    /// # use waxwing_client::{Client, api};
+    /// # async fn example(node: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let id = "build-4711".parse()?;
+    /// let mut query = api::StatusQuery { wait: Some("30s".to_owned()), ..Default::default() };
+    /// let mut status = node.status(&id, &api::MeshQuery::default()).await?;
+    /// while !status.state.is_end() {
+    ///     query.known = Some(status.state);
+    ///     status = node.wait_status(&id, &query).await?;
+    ///     println!("{id} is {}", status.state.as_str());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`Client::status`].
+    pub async fn wait_status(
+        &self,
+        id: &ClientMessageId,
+        query: &api::StatusQuery,
+    ) -> Result<api::SendStatus> {
+        let patient = self.patient(query.wait.is_some());
+        patient.get(&format!("/v1/send/{id}"), query).await
+    }
+
     /// A page of the inbox. Reading changes nothing.
+    ///
+    /// ```no_run
+    /// # use waxwing_client::{Client, api};
+    /// # async fn example(node: Client) -> Result<(), waxwing_client::Error> {
+    /// // The next message for `deploy`, if one comes within half a minute.
+    /// let query = api::InboxQuery {
+    ///     app: Some("deploy".to_owned()),
+    ///     unread: true,
+    ///     limit: Some(1),
+    ///     wait: Some("30s".to_owned()),
+    ///     ..Default::default()
+    /// };
+    /// let next = node.inbox(&query).await?.items.pop();
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// See [`Error`].
     pub async fn inbox(&self, query: &api::InboxQuery) -> Result<api::InboxPage> {
-        self.get("/v1/inbox", query).await
+        self.patient(query.wait.is_some()).get("/v1/inbox", query).await
     }
 
     /// Marks messages read.
@@ -161,6 +237,54 @@ impl Client {
     /// See [`Error`].
     pub async fn ack(&self, request: &api::AckRequest) -> Result<api::AckAnswer> {
         self.post("/v1/inbox/ack", request).await
+    }
+
+    /// What happens from now on, or from `query.after` on: one stream, which ends with the node.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `app_registered` or `busy`; [`Error::Unreachable`].
+    pub async fn events(&self, query: &api::EventQuery) -> Result<Events> {
+        let request = self.request(&Method::GET, &query::with_query("/v1/events", query)?, Bytes::new())?;
+        let answered = tokio::time::timeout(self.timeout, self.pool.stream(request)).await;
+        let (status, stream) = answered.unwrap_or_else(|_| Err(no_answer()))?;
+        if status.is_success() {
+            return Ok(Events::new(stream));
+        }
+        let rest = tokio::time::timeout(self.timeout, stream.rest()).await;
+        Err(refused(status, &rest.unwrap_or_else(|_| Err(no_answer()))?))
+    }
+
+    /// The same, going on where it was whenever the node comes back.
+    ///
+    /// # Errors
+    /// As for [`Client::events`]: the node must be there to begin with.
+    pub async fn events_resuming(&self, query: &api::EventQuery) -> Result<ResumingEvents> {
+        ResumingEvents::open(self.clone(), query.clone()).await
+    }
+
+    /// The apps registered with this node.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn apps(&self) -> Result<api::Apps> {
+        self.get("/v1/apps", &()).await
+    }
+
+    /// Registers an app for a while, or renews that.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `app_registered` if a stream holds the name.
+    pub async fn register(&self, app: &Name, registration: &api::Registration) -> Result<api::App> {
+        self.write(Method::PUT, &format!("/v1/apps/{app}"), registration).await
+    }
+
+    /// Ends an app's registration.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `unknown_app` if there is none.
+    pub async fn unregister(&self, app: &Name) -> Result<()> {
+        let (status, body) = self.call(&Method::DELETE, &format!("/v1/apps/{app}"), Bytes::new()).await?;
+        if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
     }
 
     /// The members of a mesh.
@@ -179,39 +303,73 @@ impl Client {
         self.post("/v1/mesh/invite", request).await
     }
 
+    /// The same client, waiting longer for an answer if the node was asked to wait.
+    fn patient(&self, waits: bool) -> Self {
+        let more = if waits { WAITING } else { Duration::ZERO };
+        self.clone().timeout(self.timeout.saturating_add(more))
+    }
+
     async fn get<A: DeserializeOwned>(&self, path: &str, query: &impl Serialize) -> Result<A> {
-        self.call(Method::GET, &query::with_query(path, query)?, Bytes::new()).await
+        let (status, body) = self.call(&Method::GET, &query::with_query(path, query)?, Bytes::new()).await?;
+        read(status, &body)
     }
 
     async fn post<A: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<A> {
-        let body = serde_json::to_vec(body).map_err(|err| Error::Incompatible(err.to_string()))?;
-        self.call(Method::POST, path, body.into()).await
+        self.write(Method::POST, path, body).await
     }
 
-    async fn call<A: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<A> {
-        let mut request = Request::builder().method(&method).uri(path).header(HOST, "localhost");
-        if method != Method::GET {
+    async fn write<A: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<A> {
+        let body = serde_json::to_vec(body).map_err(|err| Error::Incompatible(err.to_string()))?;
+        let (status, body) = self.call(&method, path, body.into()).await?;
+        read(status, &body)
+    }
+
+    async fn call(&self, method: &Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
+        let request = self.request(method, path, body)?;
+        let answered = tokio::time::timeout(self.timeout, self.pool.request(request)).await;
+        answered.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    fn request(&self, method: &Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+        if *method != Method::GET {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         if let Some(app) = &self.app {
             request = request.header(api::APP_HEADER, app.as_str());
         }
-        let request = request.body(body.into()).map_err(|err| Error::Incompatible(err.to_string()))?;
-        let answered = tokio::time::timeout(self.timeout, self.pool.request(request)).await;
-        let (status, body) = answered.unwrap_or(Err(Error::Lost("no answer in time".to_owned())))?;
-        read(status, &body)
+        request.body(body.into()).map_err(|err| Error::Incompatible(err.to_string()))
     }
 }
 
 /// The answer, or the problem that came in its place.
 fn read<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A> {
-    let strange =
-        |err: serde_json::Error| Error::Incompatible(format!("answer {status} cannot be read: {err}"));
     if status.is_success() {
-        serde_json::from_slice(body).map_err(strange)
+        serde_json::from_slice(body).map_err(|err| strange(status, &err))
     } else {
-        Err(Error::Problem(serde_json::from_slice(body).map_err(strange)?))
+        Err(refused(status, body))
     }
+}
+
+/// The problem that came in place of an answer.
+fn refused(status: StatusCode, body: &[u8]) -> Error {
+    match serde_json::from_slice(body) {
+        Ok(problem) => Error::Problem(problem),
+        Err(err) => strange(status, &err),
+    }
+}
+
+fn strange(status: StatusCode, err: &serde_json::Error) -> Error {
+    Error::Incompatible(format!("answer {status} cannot be read: {err}"))
+}
+
+fn no_answer() -> Error {
+    Error::Lost("no answer in time".to_owned())
 }
 
 #[cfg(test)]

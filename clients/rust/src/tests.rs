@@ -126,3 +126,74 @@ async fn an_answer_that_never_comes_is_lost_and_not_asked_twice() {
     let answered = client.peers(&query).await;
     assert!(matches!(answered, Err(Error::Lost(_))), "{answered:?}");
 }
+
+/// What a node answers to a request for events.
+const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+
+fn event(cursor: u64) -> String {
+    let data = format!(r#"{{"cursor":{cursor},"at":0,"kind":"system","what":"started"}}"#);
+    format!("id: {cursor}\nevent: system\ndata: {data}\n\n")
+}
+
+#[tokio::test]
+async fn a_stream_gives_events_and_says_how_it_ended() {
+    let (_folder, listener, client) = listen();
+    let node = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let head = request(&mut stream).await;
+        assert!(head.starts_with("get /v1/events?kind=system http/1.1"), "{head}");
+        stream.write_all(format!("{STREAM}id: 7\n\n{}", event(8)).as_bytes()).await.unwrap();
+    };
+    let reading = async {
+        let query = api::EventQuery { kind: Some("system".to_owned()), ..Default::default() };
+        let mut events = client.events(&query).await.unwrap();
+        assert_eq!(events.next().await.unwrap().cursor, 8);
+        let end = events.next().await.unwrap_err();
+        assert!(matches!(end, Error::Lost(_)), "{end:?}");
+        assert_eq!(events.cursor(), Some(8));
+    };
+    tokio::join!(node, reading);
+}
+
+#[tokio::test]
+async fn a_resuming_stream_goes_on_where_it_was_even_before_its_first_event() {
+    let (_folder, listener, client) = listen();
+    let node = async {
+        for (after, said) in
+            [("", "id: 7\n\n"), ("?after=7", "id: 7\n\n"), ("?after=7", ""), ("?after=8", "")]
+        {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let head = request(&mut stream).await;
+            assert!(head.starts_with(&format!("get /v1/events{after} http/1.1")), "{head}");
+            let next =
+                if said.is_empty() { event(after[7..].parse::<u64>().unwrap() + 1) } else { said.to_owned() };
+            stream.write_all(format!("{STREAM}{next}").as_bytes()).await.unwrap();
+        }
+    };
+    let reading = async {
+        let gaps = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = Arc::clone(&gaps);
+        let events = client.events_resuming(&api::EventQuery::default()).await.unwrap();
+        let mut events = events.on_away(move |_| {
+            counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(events.next().await.unwrap().cursor, 8);
+        assert_eq!(events.next().await.unwrap().cursor, 9);
+        assert_eq!(gaps.load(std::sync::atomic::Ordering::Relaxed), 3);
+    };
+    tokio::join!(node, reading);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_is_a_problem() {
+    let (_folder, listener, client) = listen();
+    let node = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        let body = r#"{"code":"app_registered","status":409,"title":"taken"}"#;
+        answer(&mut stream, "409 Conflict", body).await;
+    };
+    let query = api::EventQuery { register: Some(1), ..Default::default() };
+    let (refused, ()) = tokio::join!(client.events_resuming(&query), node);
+    assert_eq!(refused.unwrap_err().problem().unwrap().code, ProblemCode::AppRegistered);
+}

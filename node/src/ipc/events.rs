@@ -3,13 +3,14 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tracing::error;
 use waxwing_crypto::Name;
@@ -59,11 +60,13 @@ pub(super) async fn stream(
         _registration: registration,
         stop: api.stop.clone(),
     };
+    // Where it begins: a client that is cut off before the first event resumes from here too.
+    let begin = stream::once(ready(Ok(sse::Event::default().id(after.to_string()))));
     let events = stream::unfold(reader, |mut reader| async {
         let event = reader.next().await?;
         Some((Ok(encode(&event)), reader))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEPALIVE)))
+    Ok(Sse::new(begin.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE)))
 }
 
 /// The caller's app, registered while the stream is open, if it asked for that.

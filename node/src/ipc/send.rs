@@ -78,7 +78,7 @@ pub(super) async fn status(
     let unknown = || Refused::from(Problem::new(ProblemCode::UnknownMessage));
     let id: ClientMessageId = id.parse().map_err(|_| unknown())?;
     let mut wait = Wait::new(&api, query.wait.as_deref(), mesh.signals.moves())?;
-    let mut asked = None;
+    let mut asked = query.known;
     loop {
         let status = outbox::status(mesh, Which::Id(&id)).await?.ok_or_else(unknown)?;
         let changed = *asked.get_or_insert(status.state) != status.state;

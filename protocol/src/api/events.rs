@@ -6,7 +6,8 @@ use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
 use super::{InboxItem, LinkState, MessageState};
 
 /// `GET /v1/events`: server-sent events (`text/event-stream`). Each has the cursor as `id`, its kind as `event`, and an
-/// [`Event`] as `data`. A client that reconnects sends the last `id` as `Last-Event-ID` and misses nothing.
+/// [`Event`] as `data`. The first `id` comes alone and says where the stream begins. A client that reconnects sends the last
+/// `id` as `Last-Event-ID` and misses nothing.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {

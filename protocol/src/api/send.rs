@@ -182,6 +182,10 @@ pub struct StatusQuery {
     /// Answer only when the state is another than now, or after this long, as `30s` (at most 60s).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<String>,
+    /// With `wait`: the state that the caller knows of, so that no change between two requests is waited past. Default:
+    /// what it is when asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<MessageState>,
     /// The mesh; needed when the node is in more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Name>,

@@ -1,0 +1,229 @@
+use tokio::sync::oneshot;
+use waxwing_crypto::membership::Roster;
+use waxwing_crypto::sealing::PrekeyId;
+use waxwing_crypto::{Purpose, Receipt, Signed, SigningKey};
+use waxwing_protocol::link::{Code, Outcome, Settlement, ToNode};
+
+use super::*;
+use crate::store::node::Counters;
+use crate::store::prekey::PrekeyRow;
+use crate::store::{NodeKey, Place, Rank, Seq};
+use crate::testing::{Fixture, TestLink};
+
+impl Fixture {
+    async fn apply(&mut self, changes: Vec<Change>) {
+        let mut work = Work::default();
+        for change in changes {
+            work.add(change);
+        }
+        let effects = commit(&mut self.db, work, &self.state).await.unwrap();
+        effects.publish(&self.state);
+    }
+
+    async fn login(&mut self, node: NodeKey) -> TestLink {
+        let (answer, answered) = oneshot::channel();
+        self.apply(vec![Change::Login(Login { node, answer })]).await;
+        TestLink::new(node, answered.await.unwrap().0)
+    }
+
+    async fn counters(&mut self, node: NodeKey) -> Counters {
+        store::node::find(&mut self.db, &[node]).await.unwrap().remove(&node).unwrap_or_default()
+    }
+
+    async fn queued(&mut self, node: NodeKey) -> usize {
+        let mut rows = 0;
+        for rank in Rank::ALL {
+            let after = Place { rank, seq: Seq(0) };
+            rows += store::queue::read(&mut self.db, node, after, 999, usize::MAX).await.unwrap().rows.len();
+        }
+        rows
+    }
+}
+
+impl TestLink {
+    fn outcomes(&mut self) -> Option<Vec<Outcome>> {
+        match self.answers.try_recv() {
+            Ok(Answer::Frame(ToNode::Sent(sent))) => Some(sent.outcomes),
+            Ok(other) => panic!("{other:?}"),
+            Err(_) => None,
+        }
+    }
+
+    fn settles(&self, seq: u64, by: Settlement, from: NodeKey, seal: u32) -> Settles {
+        let id = waxwing_crypto::WireId::from_bytes([1; 16]);
+        let mail =
+            MailRef { from: from.node, id, seal, exp: waxwing_crypto::Timestamp::from_millis(u64::MAX) };
+        let settled = Settled { place: Place { rank: Rank::Next, seq: Seq(seq) }, mail: Some((mail, by)) };
+        Settles { peer: Arc::clone(&self.peer), settled: vec![settled], reply: self.reply() }
+    }
+}
+
+fn receipt() -> Settlement {
+    Settlement::Receipt(Receipt::from_bytes([7; 16]))
+}
+
+fn nack() -> Settlement {
+    Settlement::Nack(Signed::new(&SigningKey::from_seed(&[9; 32]), Purpose::Nack, b"nack".to_vec()))
+}
+
+#[tokio::test]
+async fn what_an_older_login_has_under_way_changes_nothing() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let mut older = fixture.login(alpha).await;
+    let first = older.sends(vec![fixture.item(alpha, 1, 0)]);
+    fixture.apply(vec![Change::Send(first)]).await;
+    assert!(older.outcomes().is_some());
+
+    // Handed over before the newer login, and written in the same batch.
+    let late = || {
+        let row = PrekeyRow { owner: alpha, id: PrekeyId::from_u64(1), prekey: signed(b"p") };
+        vec![
+            Change::Send(older.sends(vec![fixture.item(beta, 2, 0)])),
+            Change::Settle(older.settles(1, receipt(), alpha, 0)),
+            Change::Prekey(PrekeyPut { peer: Arc::clone(&older.peer), row, req: 1, reply: older.reply() }),
+            Change::Append(Append {
+                author: Author::Member(Arc::clone(&older.peer)),
+                entry: fixture.invite_entry(),
+                req: 1,
+                reply: older.reply(),
+            }),
+        ]
+    };
+    let (again, (answer, _answered)) = (late(), oneshot::channel());
+    let mut changes = late();
+    changes.push(Change::Login(Login { node: alpha, answer }));
+    let head = fixture.roster().head();
+    fixture.apply(changes).await;
+    fixture.apply(again).await;
+    assert!(older.answers.try_recv().is_err(), "nor is anything answered");
+    assert_eq!((fixture.queued(alpha).await, fixture.queued(beta).await), (1, 0));
+    assert_eq!(fixture.roster().head(), head);
+    assert!(store::prekey::find(&mut fixture.db, alpha.mesh, &[alpha.node]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn who_is_no_longer_a_member_gets_no_login_and_changes_nothing() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let stranger = fixture.node(waxwing_crypto::NodeId::from_bytes([9; 16]));
+    let (answer, answered) = oneshot::channel();
+    let mut link = TestLink::new(stranger, 0);
+    let sends = link.sends(vec![fixture.item(alpha, 1, 0)]);
+    fixture.apply(vec![Change::Login(Login { node: stranger, answer }), Change::Send(sends)]).await;
+    assert!(answered.await.is_err());
+    assert!(link.outcomes().is_none());
+    assert_eq!(fixture.queued(alpha).await, 0);
+}
+
+#[tokio::test]
+async fn counters_follow_what_is_queued() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let (mut from, to) = (fixture.login(alpha).await, fixture.login(beta).await);
+    let sends = from.sends((1..=3).map(|n| fixture.item(beta, n, 0)).collect());
+    fixture.apply(vec![Change::Send(sends)]).await;
+    let counters = fixture.counters(beta).await;
+    assert_eq!((counters.next_seq, counters.queued, counters.queued_bytes), (Seq(4), 3, 30));
+
+    let longer = waxwing_protocol::link::SendItem { env: vec![1; 25].into(), ..fixture.item(beta, 2, 1) };
+    let sends = from.sends(vec![longer]);
+    fixture.apply(vec![Change::Send(sends)]).await;
+    let counters = fixture.counters(beta).await;
+    assert_eq!((counters.next_seq, counters.queued, counters.queued_bytes), (Seq(4), 3, 45));
+
+    let settles = [
+        to.settles(1, receipt(), alpha, 0),
+        to.settles(2, nack(), alpha, 0),
+        to.settles(3, nack(), alpha, 0),
+    ];
+    fixture.apply(settles.into_iter().map(Change::Settle).collect()).await;
+    let counters = fixture.counters(beta).await;
+    assert_eq!((counters.queued, counters.queued_bytes), (1, 25), "the second was replaced, and stays");
+    assert_eq!(fixture.counters(alpha).await.queued, 0, "notices do not count");
+    assert_eq!(fixture.queued(alpha).await, 2);
+
+    fixture.advance(61_000);
+    let (answer, answered) = oneshot::channel();
+    fixture.apply(vec![Change::Sweep(answer)]).await;
+    assert!(!answered.await.unwrap());
+    assert_eq!((fixture.counters(beta).await.queued, fixture.counters(beta).await.queued_bytes), (0, 0));
+    assert!(from.outcomes().is_some());
+}
+
+#[tokio::test]
+async fn a_kept_delivery_is_named() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let (from, mut to) = (fixture.login(alpha).await, fixture.login(beta).await);
+    for seal in [0, 1] {
+        let sends = from.sends(vec![fixture.item(beta, 1, seal)]);
+        fixture.apply(vec![Change::Send(sends)]).await;
+    }
+    let settles = to.settles(1, nack(), alpha, 0);
+    fixture.apply(vec![Change::Settle(settles)]).await;
+    let Ok(Answer::Settled { count: 1, kept }) = to.answers.try_recv() else { panic!() };
+    assert_eq!(kept, [Place { rank: Rank::Next, seq: Seq(1) }]);
+    assert_eq!(fixture.queued(alpha).await, 0, "its sender is not told of a nack it has answered");
+}
+
+#[tokio::test]
+async fn appends_of_one_batch_stand_on_each_other() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let mut link = fixture.login(alpha).await;
+    let invite = fixture.invite_entry();
+    let mut after = Roster::clone(&fixture.roster());
+    after.apply(&invite).unwrap();
+    let join = |name, seed| fixture.join_entry(&after, name, &SigningKey::from_seed(&[seed; 32]));
+    let entries = [invite, join("beta", 2), join("gamma", 3)];
+    let appends = entries.map(|entry| {
+        let author = Author::Member(Arc::clone(&link.peer));
+        Change::Append(Append { author, entry, req: 1, reply: link.reply() })
+    });
+    fixture.apply(appends.into()).await;
+    let answers: Vec<_> = std::iter::from_fn(|| link.answers.try_recv().ok()).collect();
+    assert!(matches!(&answers[0], Answer::Frame(ToNode::Log(log)) if log.head.unwrap().seq == 2));
+    assert!(matches!(&answers[1], Answer::Frame(ToNode::Log(log)) if log.head.unwrap().seq == 3));
+    assert!(matches!(&answers[2], Answer::Frame(ToNode::Error(err)) if err.code == Code::LogConflict));
+    assert_eq!(fixture.roster().head().seq, 3);
+    let reloaded = crate::meshes::Meshes::load(&fixture.state.readers).await.unwrap();
+    assert_eq!(reloaded.roster(alpha.mesh), Some(fixture.roster()));
+}
+
+#[tokio::test]
+async fn of_prekeys_in_one_batch_the_newest_is_kept() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let link = fixture.login(alpha).await;
+    let puts = [2, 3, 1].map(|id| {
+        let row = PrekeyRow { owner: alpha, id: PrekeyId::from_u64(id), prekey: signed(&[id as u8]) };
+        Change::Prekey(PrekeyPut { peer: Arc::clone(&link.peer), row, req: id, reply: link.reply() })
+    });
+    fixture.apply(puts.into()).await;
+    let found = store::prekey::find(&mut fixture.db, alpha.mesh, &[alpha.node]).await.unwrap();
+    assert_eq!(found[&alpha.node], signed(&[3]));
+    assert_eq!(link.answers.len(), 3);
+}
+
+#[tokio::test]
+async fn a_batch_ends_at_its_size() {
+    let (writer, mut inbox) = Writer::new();
+    let link = TestLink::new(store::testing::node(1), 1);
+    let fixture = Fixture::new().await;
+    let mut large = fixture.item(fixture.founder_key(), 1, 0);
+    large.env = vec![0; 300 * 1024].into();
+    for _ in 0..20 {
+        writer.submit(Change::Send(link.sends(vec![large.clone()]))).await.unwrap();
+    }
+    let stop = CancellationToken::new();
+    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 14, "the first beyond 4 MiB is the last");
+    stop.cancel();
+    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 6, "what waits is taken even when stopping");
+    assert!(inbox.collect(&stop).await.is_none());
+    assert!(writer.submit(Change::Send(link.sends(vec![large]))).await.is_err());
+}
+
+fn signed(bytes: &[u8]) -> Signed {
+    Signed::new(&SigningKey::from_seed(&[8; 32]), Purpose::Prekey, bytes.to_vec())
+}

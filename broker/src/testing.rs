@@ -1,0 +1,178 @@
+//! A broker's state without its listener, and a mesh in it, for tests of what a raw link cannot time.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use getrandom::SysRng;
+use rand_core::UnwrapErr;
+use sqlx::SqliteConnection;
+use tempfile::TempDir;
+use tokio::sync::{Semaphore, mpsc};
+use waxwing_crypto::membership::{
+    Body, Genesis, InviteSeed, Join, NewInvite, NewMember, RecoverySecret, Role, Roster, SignedEntry,
+};
+use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
+use waxwing_crypto::{Digest, Fingerprint, NodeId, Priority, SealingKey, SigningKey, Timestamp, WireId};
+use waxwing_protocol::StoreId;
+use waxwing_protocol::link::SendItem;
+
+use crate::accept::{Answer, Budget, Inbox, Peer, Reply, Sends, Writer};
+use crate::meshes::Meshes;
+use crate::state::State;
+use crate::store::{self, LoginNumber, NodeKey, Store};
+use crate::{Clock, Config};
+
+/// When tests begin.
+pub(crate) const START: u64 = 1_000_000_000;
+
+/// A broker's state, the store's writing end, and a mesh.
+pub(crate) struct Fixture {
+    pub(crate) state: Arc<State>,
+    pub(crate) db: SqliteConnection,
+    pub(crate) founder: SigningKey,
+    pub(crate) now: Arc<AtomicU64>,
+    pub(crate) invite: InviteSeed,
+    _inbox: Inbox,
+    _dir: TempDir,
+}
+
+impl Fixture {
+    /// A mesh with its founder and an invite, in an empty store.
+    pub(crate) async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("broker.db")).await.unwrap();
+        let now = Arc::new(AtomicU64::new(START));
+        let told = Arc::clone(&now);
+        let clock = Clock::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst)));
+        let config = Config { clock, ..Config::new(dir.path()) };
+        let meshes = Meshes::load(&store.readers).await.unwrap();
+        let (writer, inbox) = Writer::new();
+        let listen = "127.0.0.1:7900".parse().unwrap();
+        let id = StoreId::from_bytes([1; 16]);
+        let state = Arc::new(State::new(&config, listen, id, store.readers, meshes, writer));
+        let (founder, invite) = (SigningKey::from_seed(&[1; 32]), InviteSeed::from_bytes(&[2; 32]));
+        let mut fixture = Self { state, db: store.writer, founder, now, invite, _inbox: inbox, _dir: dir };
+        fixture.found().await;
+        fixture
+    }
+
+    async fn found(&mut self) {
+        let member = new_member("founder", &self.founder);
+        let state_keys = sealed(&member);
+        let recovery = RecoverySecret::generate(&mut UnwrapErr(SysRng)).signing_key().public();
+        let genesis = Genesis { name: "test".parse().unwrap(), founder: member, recovery, state_keys };
+        let (genesis, roster) = Roster::found(self.time(), genesis, &self.founder).unwrap();
+        let (mesh, head, now) = (roster.mesh(), roster.head(), self.time());
+        store::mesh::insert(&mut self.db, mesh, head, now).await.unwrap();
+        let row = store::log::LogRow { mesh, seq: head.seq, entry: genesis };
+        store::log::insert(&mut self.db, &[row]).await.unwrap();
+        self.state.meshes.publish(Arc::new(roster));
+    }
+
+    /// An invite entry by the founder.
+    pub(crate) fn invite_entry(&self) -> SignedEntry {
+        let keys = (self.invite.signing_key(), self.invite.sealing_key().public().unwrap());
+        let invite = NewInvite {
+            key: keys.0.public(),
+            state_keys: sealed(&NewMember { sealing: keys.1.clone(), ..new_member("x", &self.founder) }),
+            sealing: keys.1,
+            role: Role::Member,
+            uses: 9,
+            expires: Timestamp::from_millis(u64::MAX),
+            name: None,
+        };
+        self.roster().entry(self.time(), Body::Invite(invite)).sign(&[&self.founder])
+    }
+
+    /// A join of a node with this key, on the roster given.
+    pub(crate) fn join_entry(&self, roster: &Roster, name: &str, key: &SigningKey) -> SignedEntry {
+        let invite = self.invite.signing_key();
+        let join = Join { member: new_member(name, key), invite: invite.public() };
+        roster.entry(self.time(), Body::Join(join)).sign(&[&invite, key])
+    }
+
+    /// Makes a member, in memory only.
+    pub(crate) fn join(&self, name: &str, seed: u8) -> NodeKey {
+        let key = SigningKey::from_seed(&[seed; 32]);
+        let mut roster = Roster::clone(&self.roster());
+        if roster.invite(&self.invite.signing_key().public()).is_none() {
+            roster.apply(&self.invite_entry()).unwrap();
+        }
+        roster.apply(&self.join_entry(&roster, name, &key)).unwrap();
+        self.state.meshes.publish(Arc::new(roster));
+        self.node(key.public().node_id())
+    }
+
+    pub(crate) fn founder_key(&self) -> NodeKey {
+        self.node(self.founder.public().node_id())
+    }
+
+    pub(crate) fn node(&self, node: NodeId) -> NodeKey {
+        NodeKey { mesh: self.roster().mesh(), node }
+    }
+
+    pub(crate) fn roster(&self) -> Arc<Roster> {
+        self.state.meshes.only()
+    }
+
+    pub(crate) fn time(&self) -> Timestamp {
+        Timestamp::from_millis(self.now.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn advance(&self, millis: u64) {
+        self.now.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// An item that ends in a minute.
+    pub(crate) fn item(&self, to: NodeKey, n: u8, seal: u32) -> SendItem {
+        SendItem {
+            to: to.node,
+            id: WireId::from_bytes([n; 16]),
+            fp: Fingerprint::from_bytes([n; 32]),
+            pri: Priority::Next,
+            exp: self.time().plus(std::time::Duration::from_secs(60)),
+            seal,
+            first: false,
+            env: Bytes::from(vec![seal as u8; 10]),
+        }
+    }
+}
+
+fn new_member(name: &str, key: &SigningKey) -> NewMember {
+    let sealing = SealingKey::from_seed(&key.reveal_seed()).public().unwrap();
+    NewMember {
+        name: name.parse().unwrap(),
+        signing: key.public(),
+        sealing,
+        host: Digest::from_bytes([0; 32]),
+    }
+}
+
+fn sealed(to: &NewMember) -> SealedStateKeys {
+    StateKeys::found(&mut UnwrapErr(SysRng)).seal_to(&to.sealing, &mut UnwrapErr(SysRng)).unwrap()
+}
+
+/// A link that has logged in as so-manieth, and where its answers come out.
+pub(crate) struct TestLink {
+    pub(crate) peer: Arc<Peer>,
+    answers_in: mpsc::Sender<Answer>,
+    pub(crate) answers: mpsc::Receiver<Answer>,
+}
+
+impl TestLink {
+    pub(crate) fn new(node: NodeKey, login: u64) -> Self {
+        let (answers_in, answers) = mpsc::channel(64);
+        Self { peer: Arc::new(Peer::new(node, LoginNumber(login))), answers_in, answers }
+    }
+
+    pub(crate) fn reply(&self) -> Reply {
+        self.answers_in.clone().try_reserve_owned().unwrap()
+    }
+
+    pub(crate) fn sends(&self, items: Vec<SendItem>) -> Sends {
+        let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let budget = [Budget::new(permit()), Budget::new(permit())];
+        Sends { peer: Arc::clone(&self.peer), req: 1, items, reply: self.reply(), budget }
+    }
+}

@@ -1,0 +1,101 @@
+//! The broker.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use waxwing_broker::{Clock, Config};
+use waxwing_crypto::Timestamp;
+
+use super::{Dialled, PATIENCE};
+
+/// A broker under test.
+pub struct Broker {
+    pub url: String,
+    pub addr: SocketAddr,
+    pub dir: Arc<TempDir>,
+    pub clock: TestClock,
+    config: Config,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<waxwing_broker::Result<()>>,
+}
+
+/// The system's clock, and what a test adds to it.
+#[derive(Clone, Default)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    pub fn now(&self) -> Timestamp {
+        Clock::system().now().plus(Duration::from_millis(self.0.load(Ordering::SeqCst)))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Broker {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let clock = TestClock::default();
+        let mut config = Config::new(dir.path());
+        let told = clock.clone();
+        config.clock = Clock::new(move || told.now());
+        change(&mut config);
+        Self::run(config, dir, clock).await
+    }
+
+    async fn run(config: Config, dir: Arc<TempDir>, clock: TestClock) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let shutdown = async move { drop(stopped.await) };
+        let broker = waxwing_broker::run(config.clone(), listener, shutdown);
+        let running = tokio::spawn(async move {
+            let ended = broker.await;
+            if let Err(err) = &ended {
+                eprintln!("the broker stopped: {err}");
+            }
+            ended
+        });
+        Self { url: format!("ws://{addr}"), addr, dir, clock, config, stop, running }
+    }
+
+    /// Waits until it serves.
+    pub async fn ready(&self) {
+        Dialled::dial(self).await;
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Stops it, and waits until it has stopped.
+    pub async fn stop(self) -> (Config, Arc<TempDir>, TestClock) {
+        drop(self.stop);
+        timeout(PATIENCE, self.running).await.unwrap().unwrap().unwrap();
+        (self.config, self.dir, self.clock)
+    }
+
+    /// How it ended by itself.
+    pub async fn ended(self) -> waxwing_broker::Result<()> {
+        self.running.await.unwrap()
+    }
+
+    /// Stops it, and starts another on the same folder.
+    pub async fn restart(self) -> Self {
+        let (config, dir, clock) = self.stop().await;
+        Self::run(config, dir, clock).await
+    }
+}

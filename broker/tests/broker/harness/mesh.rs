@@ -1,0 +1,174 @@
+//! A mesh, its keys, and the entries of its log.
+
+use std::time::Duration;
+
+use waxwing_crypto::membership::{
+    Body, Genesis, InviteSeed, Join, Leave, NewInvite, NewMember, RecoverySecret, Revoke, Role, Roster,
+    SignedEntry, Target,
+};
+use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
+use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey};
+use waxwing_protocol::link::{Challenge, EnteringHello, GoAway, Hello, MemberHello};
+
+use super::{Broker, Dialled, Link, TestClock, rng};
+
+/// A node's keys.
+pub struct Keys {
+    pub name: &'static str,
+    pub signing: SigningKey,
+    pub sealing: SealingPublicKey,
+}
+
+impl Keys {
+    pub fn new(name: &'static str) -> Self {
+        let sealing = SealingKey::generate(&mut rng()).public().unwrap();
+        Self { name, signing: SigningKey::generate(&mut rng()), sealing }
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.signing.public().node_id()
+    }
+
+    pub fn member(&self) -> NewMember {
+        NewMember {
+            name: self.name.parse().unwrap(),
+            signing: self.signing.public(),
+            sealing: self.sealing.clone(),
+            host: Digest::from_bytes([0; 32]),
+        }
+    }
+}
+
+/// A mesh as its founder knows it.
+pub struct Mesh {
+    pub roster: Roster,
+    pub genesis: SignedEntry,
+    pub founder: Keys,
+    pub recovery: SigningKey,
+    pub invite: InviteSeed,
+    state_keys: SealedStateKeys,
+    clock: TestClock,
+}
+
+impl Mesh {
+    /// Founds a mesh, without telling anybody.
+    pub fn new(clock: &TestClock) -> Self {
+        let founder = Keys::new("founder");
+        let recovery = RecoverySecret::generate(&mut rng()).signing_key();
+        let state_keys = StateKeys::found(&mut rng()).seal_to(&founder.sealing, &mut rng()).unwrap();
+        let genesis = Genesis {
+            name: "test".parse().unwrap(),
+            founder: founder.member(),
+            recovery: recovery.public(),
+            state_keys: state_keys.clone(),
+        };
+        let (genesis, roster) = Roster::found(clock.now(), genesis, &founder.signing).unwrap();
+        let invite = InviteSeed::generate(&mut rng());
+        Self { roster, genesis, founder, recovery, invite, state_keys, clock: clock.clone() }
+    }
+
+    /// Founds a mesh on a broker, with an invite for many.
+    pub async fn found(broker: &Broker) -> Self {
+        let mut mesh = Self::new(&broker.clock);
+        let mut link = mesh.enter(broker, &mesh.founder.signing).await;
+        link.append(&mesh.genesis).await.unwrap();
+        let invite = mesh.invite_entry(1_000, Duration::from_secs(3_600));
+        mesh.commit(broker, invite).await;
+        mesh
+    }
+
+    /// Founds a mesh with two more members.
+    pub async fn with_two(broker: &Broker) -> (Self, Keys, Keys) {
+        let mut mesh = Self::found(broker).await;
+        let alpha = mesh.join(broker, "alpha").await;
+        let beta = mesh.join(broker, "beta").await;
+        (mesh, alpha, beta)
+    }
+
+    pub fn id(&self) -> MeshId {
+        self.roster.mesh()
+    }
+
+    /// An invite entry by the founder, with this mesh's invite key.
+    pub fn invite_entry(&self, uses: u32, lasts: Duration) -> SignedEntry {
+        let invite = NewInvite {
+            key: self.invite.signing_key().public(),
+            sealing: self.invite.sealing_key().public().unwrap(),
+            role: Role::Member,
+            uses,
+            expires: self.clock.now().plus(lasts),
+            name: None,
+            state_keys: self.state_keys.clone(),
+        };
+        self.entry(Body::Invite(invite), &[&self.founder.signing])
+    }
+
+    pub fn entry(&self, body: Body, keys: &[&SigningKey]) -> SignedEntry {
+        self.roster.entry(self.clock.now(), body).sign(keys)
+    }
+
+    pub fn join_entry(&self, keys: &Keys) -> SignedEntry {
+        let invite = self.invite.signing_key();
+        let join = Join { member: keys.member(), invite: invite.public() };
+        self.entry(Body::Join(join), &[&invite, &keys.signing])
+    }
+
+    pub fn revoke_entry(&self, keys: &Keys) -> SignedEntry {
+        let revoke = Revoke { target: Target::Node(keys.id()), reason: "test".parse().unwrap(), epoch: None };
+        self.entry(Body::Revoke(revoke), &[&self.recovery])
+    }
+
+    pub fn leave_entry(&self, keys: &Keys) -> SignedEntry {
+        self.entry(Body::Leave(Leave { node: keys.id() }), &[&keys.signing])
+    }
+
+    /// Appends an entry over the founder's link.
+    pub async fn commit(&mut self, broker: &Broker, entry: SignedEntry) {
+        let mut link = self.login(broker, &self.founder).await;
+        link.append(&entry).await.unwrap();
+        self.roster.apply(&entry).unwrap();
+    }
+
+    /// Adds a node.
+    pub async fn join(&mut self, broker: &Broker, name: &'static str) -> Keys {
+        let keys = Keys::new(name);
+        self.commit(broker, self.join_entry(&keys)).await;
+        keys
+    }
+
+    pub async fn login(&self, broker: &Broker, keys: &Keys) -> Link {
+        self.try_login(broker, keys).await.unwrap()
+    }
+
+    pub async fn try_login(&self, broker: &Broker, keys: &Keys) -> Result<Link, GoAway> {
+        let dialled = Dialled::dial(broker).await;
+        let hello = Hello::Member(self.member_hello(broker, &dialled.challenge, keys));
+        dialled.login(hello, &keys.signing).await
+    }
+
+    pub fn member_hello(&self, broker: &Broker, challenge: &Challenge, keys: &Keys) -> MemberHello {
+        let head = self.roster.head();
+        MemberHello {
+            nonce: challenge.nonce,
+            url: broker.url.clone(),
+            mesh: self.id(),
+            node: keys.id(),
+            head,
+        }
+    }
+
+    pub async fn enter(&self, broker: &Broker, key: &SigningKey) -> Link {
+        self.try_enter(broker, key).await.unwrap()
+    }
+
+    pub async fn try_enter(&self, broker: &Broker, key: &SigningKey) -> Result<Link, GoAway> {
+        let dialled = Dialled::dial(broker).await;
+        let hello = EnteringHello {
+            nonce: dialled.challenge.nonce,
+            url: broker.url.clone(),
+            mesh: self.id(),
+            key: key.public(),
+        };
+        dialled.login(Hello::Entering(hello), key).await
+    }
+}

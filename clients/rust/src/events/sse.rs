@@ -1,0 +1,140 @@
+//! Server-sent events, as far as a node sends them: lines in, events and cursors out.
+
+use waxwing_protocol::api::{Event, EventKind};
+
+use crate::error::{Error, Result};
+
+/// Longest line: a message of the largest size, with every byte of it escaped.
+const LINE_MAX: usize = 8 * 1024 * 1024;
+
+/// A stream's text on its way to events.
+#[derive(Debug, Default)]
+pub(super) struct Parser {
+    /// Bytes that have come and are not read yet.
+    buffer: Vec<u8>,
+    /// How much of them was searched for the end of a line.
+    searched: usize,
+    block: Block,
+}
+
+/// The lines up to an empty one.
+#[derive(Debug, Default)]
+struct Block {
+    id: Option<u64>,
+    kind: String,
+    data: String,
+}
+
+/// What a block says.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// The stream is complete up to this cursor.
+    Cursor(u64),
+    /// Something happened.
+    Event(Box<Event>),
+}
+
+impl Parser {
+    /// Takes what has come.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() > LINE_MAX && !self.buffer.contains(&b'\n') {
+            return Err(Error::Incompatible("a line of the event stream has no end".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The next thing said, if it has come whole.
+    pub(super) fn next(&mut self) -> Result<Option<Said>> {
+        while let Some(line) = self.line()? {
+            if line.is_empty() {
+                if let Some(said) = std::mem::take(&mut self.block).end()? {
+                    return Ok(Some(said));
+                }
+            } else {
+                self.block.line(&line);
+            }
+        }
+        Ok(None)
+    }
+
+    fn line(&mut self) -> Result<Option<String>> {
+        let Some(end) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') else {
+            self.searched = self.buffer.len();
+            return Ok(None);
+        };
+        let mut line: Vec<u8> = self.buffer.drain(..=self.searched + end).collect();
+        self.searched = 0;
+        line.truncate(line.trim_ascii_end().len());
+        let line = String::from_utf8(line);
+        line.map(Some).map_err(|_| Error::Incompatible("the event stream is not text".to_owned()))
+    }
+}
+
+impl Block {
+    fn line(&mut self, line: &str) {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "id" => self.id = value.parse().ok(),
+            "event" => self.kind = value.to_owned(),
+            "data" => self.data.push_str(value),
+            // Comments keep the connection alive; other fields are of later versions.
+            _ => {}
+        }
+    }
+
+    fn end(self) -> Result<Option<Said>> {
+        // A later version's kind is passed over, not an error: its cursor still counts.
+        let known = EventKind::ALL.iter().any(|kind| kind.as_str() == self.kind);
+        if self.data.is_empty() || !known {
+            return Ok(self.id.map(Said::Cursor));
+        }
+        let event = serde_json::from_str(&self.data);
+        let event =
+            event.map_err(|error| Error::Incompatible(format!("an event cannot be read: {error}")))?;
+        Ok(Some(Said::Event(Box::new(event))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STREAM: &str = "id: 3\n\n: keepalive\n\nid: 4\nevent: system\ndata: {\"cursor\":4,\"at\":0,\"kind\":\
+         \"system\",\"what\":\"started\"}\n\nid: 5\nevent: of_later\ndata: {}\n\nid:6\r\n\r\n";
+
+    fn read(parser: &mut Parser) -> Vec<String> {
+        std::iter::from_fn(|| parser.next().unwrap())
+            .map(|said| match said {
+                Said::Cursor(cursor) => format!("at {cursor}"),
+                Said::Event(event) => format!("{} {}", event.cursor, event.body.kind().as_str()),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_stream_reads_the_same_however_it_is_cut() {
+        let whole = ["at 3", "4 system", "at 5", "at 6"];
+        for size in [1, 2, 7, STREAM.len()] {
+            let mut parser = Parser::default();
+            let mut said = Vec::new();
+            for part in STREAM.as_bytes().chunks(size) {
+                parser.push(part).unwrap();
+                said.extend(read(&mut parser));
+            }
+            assert_eq!(said, whole, "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_is_an_error() {
+        for stream in [&b"event: system\ndata: {}\n\n"[..], b"data: \xff\n\n"] {
+            let mut parser = Parser::default();
+            parser.push(stream).unwrap();
+            assert!(matches!(parser.next(), Err(Error::Incompatible(_))));
+        }
+        let mut parser = Parser::default();
+        assert!(matches!(parser.push(&vec![b'x'; LINE_MAX + 1]), Err(Error::Incompatible(_))));
+    }
+}

@@ -1,0 +1,48 @@
+//! What operators ask of a node about its own messages.
+
+use waxwing_protocol::api;
+
+use crate::error::Result;
+use crate::{Client, ClientMessageId};
+
+impl Client {
+    /// Exactly what the broker holds of one's own message.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `unknown_message`, or `offline` while the broker cannot be asked.
+    pub async fn broker_view(&self, id: &ClientMessageId, mesh: &api::MeshQuery) -> Result<api::BrokerView> {
+        self.get(&format!("/v1/send/{id}/broker"), mesh).await
+    }
+
+    /// A page of the outbox: this node's own messages, oldest first.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn outbox(&self, query: &api::OutboxQuery) -> Result<api::OutboxPage> {
+        self.get("/v1/outbox", query).await
+    }
+
+    /// Everything about one message of the outbox, its content included.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `unknown_message` if there is no such row.
+    pub async fn outbox_row(&self, row: u64, mesh: &api::MeshQuery) -> Result<api::OutboxDetail> {
+        self.get(&format!("/v1/outbox/{row}"), mesh).await
+    }
+
+    /// Gives a message up and sends it again as a new one.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `wrong_state` if it was delivered, or given up before.
+    pub async fn requeue(&self, request: &api::RequeueRequest) -> Result<api::OutboxAnswer> {
+        self.post("/v1/outbox/requeue", request).await
+    }
+
+    /// Gives a message up.
+    ///
+    /// # Errors
+    /// As for [`Client::requeue`].
+    pub async fn abort(&self, request: &api::AbortRequest) -> Result<api::OutboxAnswer> {
+        self.post("/v1/outbox/abort", request).await
+    }
+}

@@ -1,0 +1,189 @@
+//! One example of every frame and of every form its parts take, from fixed values. What is sealed or signed elsewhere
+//! (envelopes, prekeys, entries) is a few bytes here: the codec does not look inside.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use waxwing_crypto::membership::{LogHead, SignedEntry};
+use waxwing_crypto::sealing::{Nack, NackReason};
+use waxwing_crypto::{
+    Digest, Fingerprint, MeshId, NodeId, Priority, Purpose, Receipt, Signed, SigningKey, Timestamp, WireId,
+};
+use waxwing_protocol::link::{
+    Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, GoAway, Hello, Limits,
+    Log, LogAppend, LogGet, MemberHello, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut,
+    Prekeys, Reason, Send, SendItem, Sent, Settle, Settlement, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin,
+    Welcome,
+};
+use waxwing_protocol::{MessageId, StoreId, limits};
+
+const MESH: MeshId = MeshId::from_bytes([0xaa; 16]);
+const ALPHA: NodeId = NodeId::from_bytes([0xa1; 16]);
+const BETA: NodeId = NodeId::from_bytes([0xb2; 16]);
+const HEAD: LogHead = LogHead { seq: 3, hash: Digest::from_bytes([0x33; 32]) };
+const URL: &str = "ws://127.0.0.1:7900";
+
+/// The signing key of every example.
+pub(crate) fn key() -> SigningKey {
+    SigningKey::from_seed(&[1; 32])
+}
+
+fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_millis(1_800_000_000_000 + seconds * 1_000)
+}
+
+fn wire(n: u8) -> WireId {
+    WireId::from_bytes([n; 16])
+}
+
+fn message(n: u8) -> MessageId {
+    MessageId::from_bytes([n; 16])
+}
+
+fn stand_in(purpose: Purpose, bytes: &[u8]) -> Signed {
+    Signed::new(&key(), purpose, bytes.to_vec())
+}
+
+fn nack() -> Signed {
+    let nack = Nack { to: ALPHA, id: wire(0xd2), seal: 0, reason: NackReason::UnknownSession, log: None };
+    nack.sign(&key()).unwrap()
+}
+
+fn entry(n: u8) -> SignedEntry {
+    let bytes = vec![0xee, n];
+    SignedEntry { signatures: vec![key().sign(Purpose::Membership, &bytes)], bytes: bytes.into() }
+}
+
+/// Each with the name of its file.
+pub(crate) fn to_node_login() -> Vec<(&'static str, ToNodeLogin)> {
+    let limits = Limits {
+        items: limits::WINDOW_ITEMS as u32,
+        bytes: limits::WINDOW_BYTES as u32,
+        dedupe: limits::DEDUPE.as_millis() as u64,
+    };
+    let challenge = Challenge { nonce: [0xc0; 32], store: StoreId::from_bytes([0x57; 16]), clock: at(0) };
+    let welcome = |login, head| ToNodeLogin::Welcome(Welcome { login, head, limits, clock: at(0) });
+    let refusal = GoAway {
+        reason: Reason::Unauthenticated,
+        detail: "this broker has no such mesh".to_owned(),
+        again: None,
+    };
+    vec![
+        ("challenge", ToNodeLogin::Challenge(challenge)),
+        ("welcome", welcome(Some(5), Some(HEAD))),
+        ("welcome_founder", welcome(None, None)),
+        ("goaway_never", ToNodeLogin::GoAway(refusal)),
+    ]
+}
+
+/// Each with the name of its file.
+pub(crate) fn to_broker_login() -> Vec<(&'static str, ToBrokerLogin)> {
+    let (nonce, url) = ([0xc0; 32], URL.to_owned());
+    let member = MemberHello { nonce, url: url.clone(), mesh: MESH, node: ALPHA, head: HEAD };
+    let entering = EnteringHello { nonce, url, mesh: MESH, key: key().public() };
+    let sign = |hello: Hello| ToBrokerLogin::Hello(hello.sign(&key()).unwrap());
+    vec![("hello_member", sign(Hello::Member(member))), ("hello_entering", sign(Hello::Entering(entering)))]
+}
+
+/// Each with the name of its file.
+pub(crate) fn to_broker() -> Vec<(&'static str, ToBroker)> {
+    let item = |n, seal, first| SendItem {
+        to: BETA,
+        id: wire(n),
+        fp: Fingerprint::from_bytes([0xf0 + n % 16; 32]),
+        pri: Priority::Next,
+        exp: at(604_800),
+        seal,
+        first,
+        env: Bytes::from_static(b"\x01sealed"),
+    };
+    let settlements = vec![Settlement::Receipt(Receipt::from_bytes([0x4e; 16])), Settlement::Nack(nack())];
+    vec![
+        ("send", ToBroker::Send(Send { req: 1, items: vec![item(0xd1, 0, true), item(0xd2, 2, false)] })),
+        ("settle", ToBroker::Settle(Settle { through: 300, items: settlements })),
+        ("settle_welcome", ToBroker::Settle(Settle { through: 0, items: Vec::new() })),
+        (
+            "prekey.put",
+            ToBroker::PrekeyPut(PrekeyPut { req: 2, prekey: stand_in(Purpose::Prekey, b"prekey") }),
+        ),
+        ("prekey.get", ToBroker::PrekeyGet(PrekeyGet { req: 3, nodes: vec![ALPHA, BETA] })),
+        ("log.get", ToBroker::LogGet(LogGet { req: 4, after: 1 })),
+        ("log.append", ToBroker::LogAppend(LogAppend { req: 5, entry: entry(4) })),
+    ]
+}
+
+/// Every outcome there is.
+fn outcomes() -> Vec<Outcome> {
+    vec![
+        Outcome::Accepted { message: message(0x70) },
+        Outcome::Duplicate { message: message(0x70), first_seen: at(1) },
+        Outcome::IdReused,
+        Outcome::UnknownRecipient,
+        Outcome::RevokedRecipient,
+        Outcome::TooLarge,
+        Outcome::TtlTooLong,
+        Outcome::Expired,
+        Outcome::BadItem,
+        Outcome::QueueFull,
+        Outcome::Behind,
+        Outcome::Unavailable,
+    ]
+}
+
+fn deliveries() -> Vec<Delivery> {
+    let notice = |n, kind| Delivery::Notice(Notice { n, id: wire(0xd0 + n as u8), kind });
+    let envelope = Envelope {
+        n: 5,
+        from: ALPHA,
+        id: wire(0xd1),
+        pri: Priority::Now,
+        exp: at(604_800),
+        seal: 0,
+        env: Bytes::from_static(b"\x01sealed"),
+    };
+    vec![
+        notice(1, NoticeKind::Delivered { receipt: Receipt::from_bytes([0x4e; 16]) }),
+        notice(2, NoticeKind::Nack { nack: nack() }),
+        notice(3, NoticeKind::Expired),
+        notice(4, NoticeKind::RevokedRecipient),
+        Delivery::Envelope(envelope),
+    ]
+}
+
+/// Each with the name of its file.
+pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
+    let prekeys = vec![
+        PeerPrekey { node: ALPHA, prekey: Some(stand_in(Purpose::Prekey, b"prekey")) },
+        PeerPrekey { node: BETA, prekey: None },
+    ];
+    let answer = Log { req: Some(4), entries: vec![entry(2), entry(3)], head: Some(HEAD) };
+    let pushed = Log { req: None, entries: vec![entry(3)], head: Some(HEAD) };
+    let error = |req, code, detail: &str| ToNode::Error(ErrorFrame { req, code, detail: detail.to_owned() });
+    let goaway = GoAway {
+        reason: Reason::Restarting,
+        detail: "the broker is stopping".to_owned(),
+        again: Some((0, 2_000)),
+    };
+    vec![
+        ("sent", ToNode::Sent(Sent { req: 1, outcomes: outcomes() })),
+        ("deliver", ToNode::Deliver(Deliver { items: deliveries(), tail: false })),
+        ("deliver_tail", ToNode::Deliver(Deliver { items: Vec::new(), tail: true })),
+        ("done", ToNode::Done(Done { req: 2 })),
+        ("prekey", ToNode::Prekeys(Prekeys { req: 3, prekeys })),
+        ("log", ToNode::Log(answer)),
+        ("log_pushed", ToNode::Log(pushed)),
+        ("log_unknown", ToNode::Log(Log { req: Some(4), entries: Vec::new(), head: None })),
+        ("error", error(Some(5), Code::LogConflict, "the log has 4 entries: read on, and sign again")),
+        ("error_unread", error(None, Code::Unsupported, "no frame is called `sennd`")),
+        ("goaway", ToNode::GoAway(goaway)),
+    ]
+}
+
+/// The variants that serde knows, from what it says of one that it does not.
+pub(crate) fn variants<F: DeserializeOwned + Debug>() -> BTreeSet<String> {
+    let said = serde_json::from_str::<F>(r#"{"?":null}"#).unwrap_err().to_string();
+    let (_, expected) = said.split_once("expected ").unwrap();
+    expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
