@@ -12,7 +12,7 @@ use waxwing_crypto::{Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
     AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, Health, InboxItem, InboxPage,
     InboxQuery, InviteAnswer, InviteRequest, Link, LinkState, MeshHealth, MeshQuery, MessageState, Peer,
-    Peers, Problem, ProblemCode, SendAnswer, SendRequest, SendStatus, Version, Voucher,
+    Peers, Problem, ProblemCode, ReceiptWanted, SendAnswer, SendRequest, SendStatus, Version, Voucher,
 };
 use waxwing_protocol::{Address, MessageId};
 
@@ -65,6 +65,7 @@ fn full_send() -> SendRequest {
         meta: json!({ "run": 7 }).as_object().cloned(),
         from_app: Some(name("agent")),
         client_message_id: Some("m-1".parse().unwrap()),
+        receipt: Some(ReceiptWanted::Read),
         mesh: Some(name("home")),
     }
 }
@@ -76,7 +77,7 @@ fn a_send_looks_as_documented() {
     let full = json!({
         "to": "ci@beta", "body": "hello", "body_base64": "aGVsbG8=", "content_type": "text/markdown",
         "priority": "now", "ttl": "30s", "reply_to": "m-0", "thread": "deploys", "meta": { "run": 7 },
-        "from_app": "agent", "client_message_id": "m-1", "mesh": "home",
+        "from_app": "agent", "client_message_id": "m-1", "receipt": "read", "mesh": "home",
     });
     looks(&full_send(), &full);
     refuses_unknown::<SendRequest>(&full);
@@ -117,6 +118,7 @@ fn the_answer_to_a_send_looks_as_documented() {
         duplicate: false,
         broker_message_id: None,
         delivered_at: None,
+        read_at: None,
     };
     let json = json!({ "client_message_id": "m-1", "state": "queued", "link": "down" });
     looks(&bare, &json);
@@ -127,11 +129,12 @@ fn the_answer_to_a_send_looks_as_documented() {
         duplicate: true,
         broker_message_id: Some(MESSAGE),
         delivered_at: Some(at(5)),
+        read_at: Some(at(6)),
         ..bare.clone()
     };
     let known_json = json!({
         "client_message_id": "m-1", "state": "delivered", "link": "up", "duplicate": true,
-        "broker_message_id": MESSAGE_TEXT, "delivered_at": 5,
+        "broker_message_id": MESSAGE_TEXT, "delivered_at": 5, "read_at": 6,
     });
     looks(&known, &known_json);
     let problem = Problem::new(ProblemCode::TtlTooLong);
@@ -154,6 +157,7 @@ fn the_life_of_a_message_looks_as_documented() {
         expires_at: at(9),
         broker_message_id: Some(MESSAGE),
         seal: 2,
+        superseded_by: Some("m-2".parse().unwrap()),
         history: vec![
             change(MessageState::Queued, 1, Voucher::Node),
             change(MessageState::Accepted, 2, Voucher::Broker),
@@ -163,7 +167,7 @@ fn the_life_of_a_message_looks_as_documented() {
     let json = json!({
         "client_message_id": "m-1", "mesh": "home", "to": "ci@beta", "from_app": "agent", "state": "dead",
         "reason": "too_large", "priority": "next", "expires_at": 9, "broker_message_id": MESSAGE_TEXT, "seal": 2,
-        "history": [
+        "superseded_by": "m-2", "history": [
             { "state": "queued", "at": 1, "by": "node" },
             { "state": "accepted", "at": 2, "by": "broker" },
             { "state": "dead", "at": 3, "by": "recipient" },
@@ -180,6 +184,7 @@ fn states_are_the_same_words_everywhere() {
         MessageState::Inflight,
         MessageState::Accepted,
         MessageState::Delivered,
+        MessageState::Read,
         MessageState::Dead,
         MessageState::Expired,
         MessageState::Aborted,
@@ -201,10 +206,12 @@ fn the_inbox_looks_as_documented() {
         thread: Some("deploys".to_owned()),
         unread: true,
         limit: Some(10),
+        wait: Some("30s".to_owned()),
         mesh: Some(name("home")),
     };
     let json = json!({
-        "after": 7, "app": "*", "from": "alpha", "thread": "deploys", "unread": true, "limit": 10, "mesh": "home",
+        "after": 7, "app": "*", "from": "alpha", "thread": "deploys", "unread": true, "limit": 10, "wait": "30s",
+        "mesh": "home",
     });
     looks(&query, &json);
     looks(&InboxQuery::default(), &json!({}));

@@ -59,7 +59,7 @@ const fn again(reason: Reason) -> Option<(u64, u64)> {
         Reason::Replaced => Some((1_000, 5_000)),
         // A bug of the node: trying again at once would only repeat it.
         Reason::ProtocolViolation | Reason::FrameTooLarge => Some((0, 30_000)),
-        Reason::Unauthenticated | Reason::Revoked | Reason::Unsupported | Reason::WrongBroker => None,
+        Reason::Unauthenticated | Reason::Revoked | Reason::WrongBroker => None,
     }
 }
 

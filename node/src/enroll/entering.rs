@@ -33,9 +33,6 @@ impl Refused {
                 Error::Unreachable { url: broker.into(), cause: "the log keeps changing".into() }
             }
             Self::Denied(ErrorFrame { code: Code::NotAllowed, detail, .. }) => Error::NotAuthorised(detail),
-            Self::Denied(ErrorFrame { code: Code::Unavailable, detail, .. }) => {
-                Error::Unreachable { url: broker.into(), cause: detail }
-            }
             Self::Denied(error) => Error::Incompatible(error.detail),
             Self::Lost(error) => dial_error(broker, error),
         }

@@ -103,8 +103,7 @@ pub(crate) fn refused(goaway: &GoAway) -> Error {
     let text = format!("the broker refuses this node: {} ({})", goaway.detail, goaway.reason);
     match goaway.reason {
         Reason::Unauthenticated | Reason::Revoked => Error::NotAuthorised(text),
-        Reason::Unsupported
-        | Reason::WrongBroker
+        Reason::WrongBroker
         | Reason::Restarting
         | Reason::Busy
         | Reason::Replaced

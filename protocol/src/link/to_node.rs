@@ -87,14 +87,12 @@ pub enum Outcome {
     QueueFull,
     /// An earlier item of this lane was refused for now. Transient.
     Behind,
-    /// The broker cannot store it at the moment. Transient.
-    Unavailable,
 }
 
 impl Outcome {
     /// Whether the same item may be accepted later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::QueueFull | Self::Behind | Self::Unavailable)
+        matches!(self, Self::QueueFull | Self::Behind)
     }
 }
 
@@ -266,8 +264,6 @@ pub enum Code {
     NotAllowed,
     /// The entry's time is too far from the broker's clock.
     ClockSkew,
-    /// The broker cannot do it at the moment.
-    Unavailable,
 }
 
 /// See [`ToNode::GoAway`].
@@ -299,8 +295,6 @@ pub enum Reason {
     Unauthenticated,
     /// This node was revoked, or has left.
     Revoked,
-    /// The broker does not speak this version.
-    Unsupported,
     /// The URL dialled is not one of this broker's.
     WrongBroker,
 }
@@ -316,7 +310,6 @@ impl Reason {
             Self::FrameTooLarge => "frame_too_large",
             Self::Unauthenticated => "unauthenticated",
             Self::Revoked => "revoked",
-            Self::Unsupported => "unsupported",
             Self::WrongBroker => "wrong_broker",
         }
     }

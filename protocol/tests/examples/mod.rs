@@ -14,8 +14,8 @@ use waxwing_crypto::{
 use waxwing_protocol::link::{
     Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, GoAway, Hello, Limits,
     Log, LogAppend, LogGet, MemberHello, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut,
-    Prekeys, Reason, Send, SendItem, Sent, Settle, Settlement, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin,
-    Welcome,
+    Prekeys, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown, ToBroker,
+    ToBrokerLogin, ToNode, ToNodeLogin, Welcome,
 };
 use waxwing_protocol::{MessageId, StoreId, limits};
 
@@ -111,6 +111,7 @@ pub(crate) fn to_broker() -> Vec<(&'static str, ToBroker)> {
         ("prekey.get", ToBroker::PrekeyGet(PrekeyGet { req: 3, nodes: vec![ALPHA, BETA] })),
         ("log.get", ToBroker::LogGet(LogGet { req: 4, after: 1 })),
         ("log.append", ToBroker::LogAppend(LogAppend { req: 5, entry: entry(4) })),
+        ("queue.show", ToBroker::QueueShow(QueueShow { req: 6, id: wire(0xd1) })),
     ]
 }
 
@@ -128,7 +129,6 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::BadItem,
         Outcome::QueueFull,
         Outcome::Behind,
-        Outcome::Unavailable,
     ]
 }
 
@@ -160,6 +160,14 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
     ];
     let answer = Log { req: Some(4), entries: vec![entry(2), entry(3)], head: Some(HEAD) };
     let pushed = Log { req: None, entries: vec![entry(3)], head: Some(HEAD) };
+    let shown = Shown {
+        message: message(0x70),
+        to: BETA,
+        pri: Priority::Next,
+        seal: 2,
+        first_seen: at(1),
+        queued: Some(1_652),
+    };
     let error = |req, code, detail: &str| ToNode::Error(ErrorFrame { req, code, detail: detail.to_owned() });
     let goaway = GoAway {
         reason: Reason::Restarting,
@@ -175,6 +183,8 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         ("log", ToNode::Log(answer)),
         ("log_pushed", ToNode::Log(pushed)),
         ("log_unknown", ToNode::Log(Log { req: Some(4), entries: Vec::new(), head: None })),
+        ("queue.shown", ToNode::QueueShown(QueueShown { req: 6, shown: Some(shown) })),
+        ("queue.shown_unknown", ToNode::QueueShown(QueueShown { req: 6, shown: None })),
         ("error", error(Some(5), Code::LogConflict, "the log has 4 entries: read on, and sign again")),
         ("error_unread", error(None, Code::Unsupported, "no frame is called `sennd`")),
         ("goaway", ToNode::GoAway(goaway)),

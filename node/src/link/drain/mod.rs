@@ -259,7 +259,7 @@ fn verdict(flying: &Flying, outcome: Outcome) -> Answered {
         Outcome::TtlTooLong => refused("ttl_too_long"),
         Outcome::Expired => refused("expired"),
         Outcome::BadItem => refused("bad_item"),
-        Outcome::QueueFull | Outcome::Behind | Outcome::Unavailable => Answered::Later { row },
+        Outcome::QueueFull | Outcome::Behind => Answered::Later { row },
     }
 }
 
