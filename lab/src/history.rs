@@ -178,9 +178,10 @@ impl Recorder {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event);
     }
 
-    /// How many events there are so far.
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).events.len()
+    /// How many messages were shown so far.
+    pub fn shown(&self) -> usize {
+        let history = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        history.events.iter().filter(|event| matches!(event, Event::Shown { .. })).count()
     }
 
     /// The record so far.

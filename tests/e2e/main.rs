@@ -14,6 +14,7 @@ mod kills; // Sender, broker and recipient killed at each step of a message's wa
 mod order; // Nothing overtakes what was refused for the moment.
 mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
+mod rollback; // A broker whose store was set back is not believed.
 mod storm; // Both nodes send and read while processes are killed and links are cut.
 mod support; // What all of these share.
 mod tampering; // A changed, replayed or moved box never reaches an app.

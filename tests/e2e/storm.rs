@@ -67,13 +67,11 @@ async fn read_all(mut reader: Reader) {
     assert_eq!(again.iter().map(|item| item.id).collect::<Vec<_>>(), read);
 }
 
-/// Kills and restarts, or cuts every link, each when apps have seen something since the last.
+/// Kills and restarts, or cuts every link, each when messages have arrived since the last.
 async fn faults(lab: &mut Lab, record: &Recorder, mut seed: u64) {
-    // An accepted, a shown and an acknowledged event each.
-    let all = 2 * MESSAGES * 3;
     for fault in 1..=FAULTS {
-        let due = all * fault / (FAULTS + 2);
-        let goes_on = async || (record.count() >= due).then_some(());
+        let due = 2 * MESSAGES * fault / (FAULTS + 2);
+        let goes_on = async || (record.shown() >= due).then_some(());
         waxwing_lab::eventually(WITHIN, "messages arrive again", goes_on).await.unwrap();
         match next(&mut seed) % 4 {
             0 => strike(lab, "alpha").await,

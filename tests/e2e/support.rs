@@ -5,7 +5,7 @@ use std::time::Duration;
 use waxwing_client::api::{InboxItem, MeshQuery, MessageState, SendStatus};
 use waxwing_lab::apps::{Reader, Sender};
 use waxwing_lab::history::Summary;
-use waxwing_lab::{Event, Frame, Lab, Recorder, eventually};
+use waxwing_lab::{Frame, Lab, Recorder, eventually};
 use waxwing_protocol::link::{Delivery, Envelope, ToNode};
 
 use crate::wire::{accepted_twice, outcomes};
@@ -83,8 +83,7 @@ impl Pair {
     /// Reads and settles whatever is not yet, then judges the whole: nothing lost, nothing twice, order kept, no state
     /// shown early, and everything delivered.
     pub(crate) async fn conclude(&mut self) {
-        let read = self.record.history().events().iter().filter(|event| is_shown(event)).count();
-        self.read(self.sent.len() - read).await;
+        self.read(self.sent.len() - self.record.shown()).await;
         for id in self.sent.clone() {
             self.settled(&id).await;
         }
@@ -110,10 +109,6 @@ impl Pair {
             Err(broken) => panic!("{broken}"),
         }
     }
-}
-
-fn is_shown(event: &Event) -> bool {
-    matches!(event, Event::Shown { .. })
 }
 
 /// The frame with each envelope in it changed.
