@@ -16,6 +16,7 @@ mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod rollback; // A broker whose store was set back is not believed.
 mod storm; // Both nodes send and read while processes are killed and links are cut.
+mod streams; // Apps stream and poll while everything around them is killed.
 mod support; // What all of these share.
 mod tampering; // A changed, replayed or moved box never reaches an app.
 mod wire; // What went over the wire, held against what the broker promises by itself.

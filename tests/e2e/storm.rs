@@ -18,12 +18,7 @@ const WITHIN: Duration = Duration::from_secs(120);
 
 #[tokio::test]
 async fn nothing_is_lost_repeated_or_reordered_in_a_storm_of_faults() {
-    let seed = match std::env::var("WAXWING_SEED") {
-        Ok(seed) => seed.parse().unwrap(),
-        Err(_) => u64::from(std::process::id()),
-    };
-    // Shown if the test fails.
-    println!("repeat with WAXWING_SEED={seed}");
+    let seed = seed();
     let mut lab = mesh(&["alpha", "beta"]).await;
     let record = Recorder::default();
     let readers = (lab.reader("alpha", &record), lab.reader("beta", &record));
@@ -42,6 +37,17 @@ async fn nothing_is_lost_repeated_or_reordered_in_a_storm_of_faults() {
         (summary.accepted, summary.shown, summary.delivered),
         (2 * MESSAGES, 2 * MESSAGES, 2 * MESSAGES)
     );
+}
+
+/// Chance for one test: another one each time, unless `WAXWING_SEED` repeats one.
+pub(crate) fn seed() -> u64 {
+    let seed = match std::env::var("WAXWING_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => u64::from(std::process::id()),
+    };
+    // Shown if the test fails.
+    println!("repeat with WAXWING_SEED={seed}");
+    seed
 }
 
 /// One app that sends in order, across restarts of its node.
@@ -73,7 +79,7 @@ async fn faults(lab: &mut Lab, record: &Recorder, mut seed: u64) {
         let due = 2 * MESSAGES * fault / (FAULTS + 2);
         let goes_on = async || (record.shown() >= due).then_some(());
         waxwing_lab::eventually(WITHIN, "messages arrive again", goes_on).await.unwrap();
-        match next(&mut seed) % 4 {
+        match chance(&mut seed) % 4 {
             0 => strike(lab, "alpha").await,
             1 => strike(lab, "beta").await,
             2 => strike(lab, Lab::BROKER).await,
@@ -82,13 +88,14 @@ async fn faults(lab: &mut Lab, record: &Recorder, mut seed: u64) {
     }
 }
 
-async fn strike(lab: &mut Lab, victim: &str) {
+/// Kills a process and starts it again.
+pub(crate) async fn strike(lab: &mut Lab, victim: &str) {
     lab.kill(victim).await.unwrap();
     lab.restart(victim).await.unwrap();
 }
 
 /// SplitMix64: enough chance for choosing whom to kill.
-fn next(seed: &mut u64) -> u64 {
+pub(crate) fn chance(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *seed;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
