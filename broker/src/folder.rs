@@ -1,10 +1,58 @@
-//! The data folder: private to its owner, and to one broker at a time.
+//! The data folder: private to its owner, and to one broker at a time. Its lock file says which process that is, and where
+//! it listens, also after it has ended.
 
 use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
+
+/// How often, and how long, a lock that somebody holds is waited for. Looking at one takes microseconds; a broker holds
+/// it for life.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The broker of a data folder.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// Its process id.
+    pub pid: u32,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Whether it runs. Otherwise it is the last one that did.
+    pub runs: bool,
+}
+
+/// Who runs on a data folder, or did last. A lock file that nobody holds is no obstacle to the next.
+///
+/// # Errors
+/// `Config` if the folder cannot be read.
+pub fn holder(data: &Path) -> Result<Option<Holder>> {
+    let path = lock_path(data);
+    let failed = |err| Error::Config(format!("{}: {err}", path.display()));
+    let lock = match File::open(&path) {
+        Ok(lock) => lock,
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(err) => return Err(failed(err)),
+    };
+    let runs = match lock.try_lock_shared() {
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(err)) => return Err(failed(err)),
+    };
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    let words = text.trim_end().split_once(' ');
+    let read = words.and_then(|(pid, addr)| Some((pid.parse().ok()?, addr.parse().ok()?)));
+    Ok(read.filter(|(pid, _)| *pid > 1).map(|(pid, addr)| Holder { pid, addr, runs }))
+}
+
+fn lock_path(data: &Path) -> PathBuf {
+    data.join("broker.lock")
+}
 
 /// A data folder that this process holds. The lock goes with the value, or with the process.
 #[derive(Debug)]
@@ -13,11 +61,11 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if absent, private if empty, and takes its lock.
+    /// Makes the folder if absent, private if empty, takes its lock, and says in it where this process listens.
     ///
     /// # Errors
     /// `Config` if it has files and others have access to it; `InUse` if another broker holds it.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path, addr: SocketAddr) -> Result<Self> {
         let failed = |err| Error::Config(format!("{}: {err}", path.display()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
@@ -31,18 +79,18 @@ impl Folder {
             }
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         }
-        let lock = File::options()
+        let mut lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(path.join("broker.lock"))
+            .open(lock_path(path))
             .map_err(failed)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::InUse(path.to_owned())),
-            Err(TryLockError::Error(err)) => Err(failed(err)),
-        }
+        take(&lock, path)?;
+        lock.set_len(0).map_err(failed)?;
+        // One write of a few bytes: a reader sees all of it or nothing.
+        lock.write_all(format!("{} {addr}\n", std::process::id()).as_bytes()).map_err(failed)?;
+        Ok(Self { _lock: lock })
     }
 
     /// The database in a data folder.
@@ -51,19 +99,38 @@ impl Folder {
     }
 }
 
+/// The kernel's lock, unless another broker has it.
+fn take(lock: &File, path: &Path) -> Result<()> {
+    for _ in 0..LOOKS {
+        match lock.try_lock() {
+            Ok(()) => return Ok(()),
+            // It may only be somebody who looks whether a broker is running.
+            Err(TryLockError::WouldBlock) => sleep(LOOK),
+            Err(TryLockError::Error(err)) => return Err(Error::Config(format!("{}: {err}", path.display()))),
+        }
+    }
+    Err(Error::InUse(path.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7900);
 
     #[test]
     fn one_broker_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
-        let held = Folder::open(&path).unwrap();
+        let held = Folder::open(&path, ADDR).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(matches!(Folder::open(&path), Err(Error::InUse(_))));
+        assert!(matches!(Folder::open(&path, ADDR), Err(Error::InUse(_))));
+        let me = Holder { pid: std::process::id(), addr: ADDR, runs: true };
+        assert_eq!(holder(&path).unwrap(), Some(me));
         drop(held);
-        Folder::open(&path).unwrap();
+        assert_eq!(holder(&path).unwrap(), Some(Holder { runs: false, ..me }));
+        assert_eq!(holder(dir.path()).unwrap(), None);
+        Folder::open(&path, ADDR).unwrap();
     }
 
     #[test]
@@ -71,10 +138,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
         mode(0o755);
-        drop(Folder::open(dir.path()).unwrap());
+        drop(Folder::open(dir.path(), ADDR).unwrap());
         assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
         mode(0o750);
-        let err = Folder::open(dir.path()).unwrap_err();
+        let err = Folder::open(dir.path(), ADDR).unwrap_err();
         assert!(err.to_string().contains("has mode 750"), "{err}");
     }
 }

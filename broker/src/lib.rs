@@ -44,6 +44,7 @@ use waxwing_protocol::StoreId;
 pub use clock::Clock;
 pub use config::{Config, Limits};
 pub use error::{BoxError, Error, Result};
+pub use folder::{Holder, holder};
 
 use accept::Writer;
 use folder::Folder;
@@ -67,7 +68,7 @@ pub async fn run(
     config.check()?;
     let addr = listener.local_addr()?;
     Config::check_listen(addr)?;
-    let _folder = Folder::open(&config.data)?;
+    let _folder = Folder::open(&config.data, addr)?;
     let broker = Broker::start(&config, addr).await?;
     info!(%addr, urls = ?broker.state.urls, "broker running");
     let served = broker.work(listener, shutdown).await;
