@@ -100,7 +100,7 @@ impl Error {
     /// What to do about it, where one step mends it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::AlreadyRunning(_) => Some("stop it first, or use another --state".into()),
+            Self::AlreadyRunning(_) => Some("stop it with `waxwing node down`, or use another --state".into()),
             Self::WrongHost { .. } => Some(
                 "if this is the node's own host from now on, say `waxwing node accept-host`; if this folder is a copy, delete \
                  it and join the mesh anew with `waxwing join`"

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! STATE/
-//!   lock            kernel lock, held for the life of the process
+//!   lock            kernel lock, held for the life of the process; in it the node's process id
+//!   logs/           of processes in the background, a file per day
 //!   config.toml     with --state; else in the user's configuration folder
 //!   node.sock       with --state; else in the user's runtime folder
 //!   meshes/NAME/
@@ -16,10 +17,16 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use waxwing_crypto::Name;
 
 use crate::error::{Error, Result};
+
+/// How often, and how long, a lock that somebody holds is waited for. Looking at one takes microseconds; a node holds it
+/// for life.
+const LOOKS: u32 = 5;
+const LOOK: Duration = Duration::from_millis(20);
 
 /// A state folder, not locked.
 #[derive(Clone, Debug)]
@@ -30,17 +37,71 @@ impl Home {
         Self(path)
     }
 
-    /// Takes the folder for this process, making it if there is none.
+    /// Takes the folder for a command that works on it and ends.
     pub(crate) fn lock(&self) -> Result<Lock> {
+        let file = self.take()?;
+        let path = self.lock_path();
+        file.set_len(0).map_err(Error::file("cannot write", &path))?;
+        Ok(Lock(file))
+    }
+
+    /// Takes the folder for a node, which can then be found by its process id.
+    pub(crate) fn lock_for_node(&self) -> Result<Lock> {
+        let lock = self.lock()?;
+        let path = self.lock_path();
+        // One write of a few bytes: a reader sees all of it or nothing.
+        (&lock.0)
+            .write_all(format!("{}\n", std::process::id()).as_bytes())
+            .map_err(Error::file("cannot write", &path))?;
+        Ok(lock)
+    }
+
+    /// The process id of the node that runs on this folder. A lock file that nobody holds is no obstacle.
+    pub(crate) fn running(&self) -> Result<Option<u32>> {
+        let path = self.lock_path();
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::File { what: "cannot open", path, source }),
+        };
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(source)) => {
+                return Err(Error::File { what: "cannot lock", path, source });
+            }
+        }
+        let text = fs::read_to_string(&path).map_err(Error::file("cannot read", &path))?;
+        match text.trim_end().parse() {
+            Ok(pid) if pid > 1 => Ok(Some(pid)),
+            _ => Err(Error::Conflict(format!(
+                "another command is at work on {}: try again when it is done",
+                self.0.display()
+            ))),
+        }
+    }
+
+    /// The kernel's lock on the folder, which is made if there is none.
+    fn take(&self) -> Result<File> {
         private_folder(&self.0)?;
-        let path = self.0.join("lock");
+        let path = self.lock_path();
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(Error::file("cannot open", &path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => Err(Error::AlreadyRunning(self.0.clone())),
-            Err(TryLockError::Error(source)) => Err(Error::File { what: "cannot lock", path, source }),
+        for _ in 0..LOOKS {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                // It may only be somebody who looks whether a node is running.
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+                Err(TryLockError::Error(source)) => {
+                    return Err(Error::File { what: "cannot lock", path, source });
+                }
+            }
         }
+        Err(Error::AlreadyRunning(self.0.clone()))
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.0.join("lock")
     }
 
     /// Folder of a mesh.
@@ -81,7 +142,7 @@ impl Home {
 
 /// The kernel's lock on a state folder, released when dropped or killed.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held, not used: closing it releases the lock")] File);
+pub(crate) struct Lock(File);
 
 /// Makes a folder that only this user can enter, with its parents.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
@@ -128,6 +189,20 @@ mod tests {
         assert!(matches!(home.lock(), Err(Error::AlreadyRunning(_))));
         drop(lock);
         home.lock().unwrap();
+    }
+
+    #[test]
+    fn a_node_is_found_by_its_lock_and_a_stale_lock_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().join("state"));
+        assert_eq!(home.running().unwrap(), None);
+        let node = home.lock_for_node().unwrap();
+        assert_eq!(home.running().unwrap(), Some(std::process::id()));
+        drop(node);
+        assert_eq!(home.running().unwrap(), None, "its process id still stands there");
+        let command = home.lock().unwrap();
+        assert_eq!(home.running().unwrap_err().exit_code(), 8, "what holds it is no node");
+        drop(command);
     }
 
     #[test]

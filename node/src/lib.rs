@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-pub use config::Config;
+pub use config::{Config, Origin, SETTINGS, Setting, Value, reference};
 pub use error::{Error, Result};
 
 use crate::home::Home;
@@ -70,7 +70,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let home = Home::new(config.state.clone());
-    let _lock = home.lock()?;
+    let _lock = home.lock_for_node()?;
     let names = home.meshes()?;
     if names.is_empty() {
         return Err(Error::NotFound(
@@ -103,6 +103,22 @@ pub async fn run(
     }
     ipc::unbind(config.socket());
     outcome
+}
+
+/// The process id of the node that runs on a state folder, if one does.
+///
+/// # Errors
+/// `Conflict` while a command other than a node holds the folder.
+pub fn running(config: &Config) -> Result<Option<u32>> {
+    Home::new(config.state.clone()).running()
+}
+
+/// The meshes that a state folder is in, by name.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn meshes(config: &Config) -> Result<Vec<waxwing_crypto::Name>> {
+    Home::new(config.state.clone()).meshes()
 }
 
 /// Keeps every mesh connected. Ends only when none is left, or a database fails.

@@ -1,14 +1,18 @@
 //! Configuration: flag over environment over file over default.
 
+mod settings;
+
 use std::env;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+pub use self::settings::{SETTINGS, Setting, reference};
 use crate::error::{Error, Result};
 
-/// How long a stopping node waits for what is under way.
-pub(crate) const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a stopping node waits for what is under way: less than the 10 s in which it promises to be gone.
+pub(crate) const GRACE: std::time::Duration = std::time::Duration::from_secs(8);
 
 /// Where a node's state is and how it behaves.
 #[derive(Clone, Debug)]
@@ -21,7 +25,36 @@ pub struct Config {
     pub outbox_messages: u64,
     /// Most bytes of them.
     pub outbox_bytes: u64,
+    /// How many days of logs a process in the background keeps.
+    pub log_files: usize,
+    file: PathBuf,
     socket: PathBuf,
+    origins: Vec<Origin>,
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The command line.
+    Flag,
+    /// The environment.
+    Environment,
+    /// The configuration file.
+    File,
+    /// Nobody has set it.
+    Default,
+}
+
+/// A setting as it is.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Which setting.
+    pub setting: Setting,
+    /// What it is; none if it is not set and has no default.
+    pub value: Option<String>,
+    /// Where that came from.
+    pub origin: Origin,
 }
 
 /// The file's form. Unknown keys are errors: a misspelt one must not be ignored.
@@ -31,6 +64,7 @@ struct FileConfig {
     host_id: Option<String>,
     outbox_messages: Option<u64>,
     outbox_bytes: Option<u64>,
+    log_files: Option<usize>,
 }
 
 impl Config {
@@ -38,25 +72,34 @@ impl Config {
     /// configuration file that belongs to it.
     ///
     /// # Errors
-    /// `Usage` if no folder can be found, or the file is not valid.
+    /// `Usage` if no folder can be found, or the file or a variable is not valid.
     pub fn resolve(state: Option<PathBuf>) -> Result<Self> {
-        let explicit = state.or_else(|| var("WAXWING_STATE"));
-        let (state, file, socket) = match explicit {
-            Some(state) => {
-                let state = absolute(&state)?;
-                let file = state.join("config.toml");
-                let socket = state.join("node.sock");
-                (state, file, socket)
-            }
-            None => Self::user_folders()?,
-        };
-        let file = Self::read(&file)?;
+        Self::resolve_in(state, &|name| env::var_os(name))
+    }
+
+    fn resolve_in(state: Option<PathBuf>, variables: Variables<'_>) -> Result<Self> {
+        let places = Places::find(state, variables)?;
+        let file = read(&places.file)?;
+        // The file and the socket follow from the state folder.
+        let mut origins = vec![places.state_from, Origin::Default, Origin::Default];
+        let mut note = |origin| origins.push(origin);
+        let host_id = pick(&settings::HOST_ID, variables, file.host_id, &mut note)?;
+        let outbox_messages = pick(&settings::OUTBOX_MESSAGES, variables, file.outbox_messages, &mut note)?
+            .unwrap_or(1_000_000);
+        let outbox_bytes = pick(&settings::OUTBOX_BYTES, variables, file.outbox_bytes, &mut note)?;
+        let log_files = pick(&settings::LOG_FILES, variables, file.log_files, &mut note)?.unwrap_or(7);
+        if log_files == 0 {
+            return Err(Error::Usage("log_files must be at least 1".into()));
+        }
         Ok(Self {
-            state,
-            socket,
-            host_id: env::var("WAXWING_HOST_ID").ok().or(file.host_id),
-            outbox_messages: file.outbox_messages.unwrap_or(1_000_000),
-            outbox_bytes: file.outbox_bytes.unwrap_or(5 * 1024 * 1024 * 1024),
+            state: places.state,
+            socket: places.socket,
+            file: places.file,
+            host_id,
+            outbox_messages,
+            outbox_bytes: outbox_bytes.unwrap_or(5 * 1024 * 1024 * 1024),
+            log_files,
+            origins,
         })
     }
 
@@ -65,38 +108,110 @@ impl Config {
         &self.socket
     }
 
-    fn user_folders() -> Result<(PathBuf, PathBuf, PathBuf)> {
+    /// The configuration file, which need not exist.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Where processes in the background log to.
+    pub fn logs(&self) -> PathBuf {
+        self.state.join("logs")
+    }
+
+    /// Whether the state folder was named, by flag or environment: then everything else is in it.
+    pub fn is_explicit(&self) -> bool {
+        self.origins.first() != Some(&Origin::Default)
+    }
+
+    /// Every setting, what it is, and where that came from.
+    pub fn values(&self) -> Vec<Value> {
+        let values = [
+            Some(self.state.display().to_string()),
+            Some(self.file.display().to_string()),
+            Some(self.socket.display().to_string()),
+            self.host_id.clone(),
+            Some(self.outbox_messages.to_string()),
+            Some(self.outbox_bytes.to_string()),
+            Some(self.log_files.to_string()),
+        ];
+        let all = SETTINGS.into_iter().zip(values).zip(&self.origins);
+        all.map(|((setting, value), &origin)| Value { setting, value, origin }).collect()
+    }
+}
+
+/// Environment variables by name.
+type Variables<'a> = &'a dyn Fn(&str) -> Option<std::ffi::OsString>;
+
+/// Where everything is.
+struct Places {
+    state: PathBuf,
+    file: PathBuf,
+    socket: PathBuf,
+    state_from: Origin,
+}
+
+impl Places {
+    fn find(state: Option<PathBuf>, variables: Variables<'_>) -> Result<Self> {
+        let named = match state {
+            Some(state) => Some((state, Origin::Flag)),
+            None => path(variables, "WAXWING_STATE").map(|state| (state, Origin::Environment)),
+        };
+        match named {
+            Some((state, state_from)) => {
+                let state = std::path::absolute(&state).map_err(Error::file("cannot resolve", &state))?;
+                let (file, socket) = (state.join("config.toml"), state.join("node.sock"));
+                Ok(Self { state, file, socket, state_from })
+            }
+            None => Self::of_user(variables),
+        }
+    }
+
+    fn of_user(variables: Variables<'_>) -> Result<Self> {
         let home = |variable: &str, fallback: &str| {
-            let base = var(variable).or_else(|| var("HOME").map(|home| home.join(fallback)));
+            let base = path(variables, variable);
+            let base = base.or_else(|| path(variables, "HOME").map(|home| home.join(fallback)));
             base.map(|base| base.join("waxwing")).ok_or_else(|| {
                 Error::Usage(format!("neither {variable} nor HOME is set: say where with --state"))
             })
         };
         let state = home("XDG_STATE_HOME", ".local/state")?;
         let file = home("XDG_CONFIG_HOME", ".config")?.join("config.toml");
-        let runtime = var("XDG_RUNTIME_DIR").map_or_else(|| state.clone(), |folder| folder.join("waxwing"));
-        Ok((state, file, runtime.join("node.sock")))
-    }
-
-    fn read(path: &Path) -> Result<FileConfig> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FileConfig::default()),
-            Err(source) => {
-                return Err(Error::File { what: "cannot read", path: path.to_path_buf(), source });
-            }
-        };
-        toml::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+        let runtime = path(variables, "XDG_RUNTIME_DIR").map(|folder| folder.join("waxwing"));
+        let socket = runtime.unwrap_or_else(|| state.clone()).join("node.sock");
+        Ok(Self { state, file, socket, state_from: Origin::Default })
     }
 }
 
 /// An environment variable that is set and not empty.
-fn var(name: &str) -> Option<PathBuf> {
-    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+fn path(variables: Variables<'_>, name: &str) -> Option<PathBuf> {
+    variables(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(Error::file("cannot resolve", path))
+/// A setting's value from the environment, else from the file.
+fn pick<T: FromStr>(
+    setting: &Setting,
+    variables: Variables<'_>,
+    in_file: Option<T>,
+    note: &mut impl FnMut(Origin),
+) -> Result<Option<T>> {
+    let variable = setting.variable.and_then(|name| Some((name, variables(name)?)));
+    if let Some((name, text)) = variable.filter(|(_, text)| !text.is_empty()) {
+        note(Origin::Environment);
+        let value = text.to_str().and_then(|text| text.parse().ok());
+        let wrong = || Error::Usage(format!("{name} is {}, which it cannot be", text.display()));
+        return value.map(Some).ok_or_else(wrong);
+    }
+    note(if in_file.is_some() { Origin::File } else { Origin::Default });
+    Ok(in_file)
+}
+
+fn read(path: &Path) -> Result<FileConfig> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FileConfig::default()),
+        Err(source) => return Err(Error::File { what: "cannot read", path: path.to_path_buf(), source }),
+    };
+    toml::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
 }
 
 #[cfg(test)]
@@ -112,5 +227,50 @@ mod tests {
         assert!(error.to_string().contains("outbox_mesages"), "{error}");
         std::fs::write(folder.path().join("config.toml"), "outbox_messages = 3").unwrap();
         assert_eq!(Config::resolve(Some(folder.path().to_path_buf())).unwrap().outbox_messages, 3);
+    }
+
+    #[test]
+    fn environment_goes_over_file_and_file_over_default() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.toml"), "outbox_messages = 3\nlog_files = 4").unwrap();
+        let set = |name: &str| match name {
+            "WAXWING_STATE" => Some(folder.path().as_os_str().to_owned()),
+            "WAXWING_OUTBOX_MESSAGES" => Some("5".into()),
+            _ => None,
+        };
+        let config = Config::resolve_in(None, &set).unwrap();
+        assert_eq!((config.outbox_messages, config.log_files), (5, 4));
+        let from = |name: &str| {
+            config.values().into_iter().find(|value| value.setting.name == name).map(|value| value.origin)
+        };
+        assert_eq!(from("state"), Some(Origin::Environment));
+        assert_eq!(from("outbox_messages"), Some(Origin::Environment));
+        assert_eq!(from("log_files"), Some(Origin::File));
+        assert_eq!(from("outbox_bytes"), Some(Origin::Default));
+
+        let wrong = |name: &str| (name == "WAXWING_LOG_FILES").then(|| "many".into());
+        let error = Config::resolve_in(Some(folder.path().to_path_buf()), &wrong).unwrap_err();
+        assert!(error.exit_code() == 2 && error.to_string().contains("WAXWING_LOG_FILES"), "{error}");
+    }
+
+    #[test]
+    fn what_the_table_says_of_defaults_is_true() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::resolve_in(Some(folder.path().to_path_buf()), &|_| None).unwrap();
+        for value in config.values().iter().filter(|value| value.setting.in_file) {
+            let shown = value.value.as_deref().unwrap_or("none");
+            assert!(value.setting.default.starts_with(shown), "{}: {shown}", value.setting.name);
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_file_is_in_the_table() {
+        let folder = tempfile::tempdir().unwrap();
+        for setting in SETTINGS {
+            let value = if setting.name == "host_id" { "'a'" } else { "1" };
+            std::fs::write(folder.path().join("config.toml"), format!("{} = {value}", setting.name)).unwrap();
+            let read = Config::resolve_in(Some(folder.path().to_path_buf()), &|_| None);
+            assert_eq!(read.is_ok(), setting.in_file, "{}", setting.name);
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use sqlx::SqliteConnection;
 use tracing::info;
-use waxwing_crypto::Timestamp;
 use waxwing_crypto::sealing::{CounterRange, NackReason};
+use waxwing_crypto::{ClientMessageId, NodeId, Timestamp};
 use waxwing_protocol::api::{MessageState, Voucher};
 
 use super::Effects;
@@ -128,6 +128,24 @@ pub(super) async fn note(
     }
     for message in outbox::deliver(db, &delivered, now).await? {
         effects.tell_sender(message, MessageState::Delivered, None);
+    }
+    Ok(())
+}
+
+/// Notes a read receipt. What is read was delivered, whatever has become of its receipt: both are told.
+pub(super) async fn note_read(
+    db: &mut SqliteConnection,
+    id: &ClientMessageId,
+    recipient: NodeId,
+    now: Timestamp,
+    effects: &mut Effects,
+) -> sqlx::Result<()> {
+    let Some(row) = outbox::sent_to(db, id, recipient).await? else { return Ok(()) };
+    for message in outbox::deliver(db, &[row], now).await? {
+        effects.tell_sender(message, MessageState::Delivered, None);
+    }
+    if let Some(message) = outbox::mark_read(db, row, now).await? {
+        effects.tell_sender(message, MessageState::Read, None);
     }
     Ok(())
 }

@@ -7,14 +7,13 @@ use tokio::time::Instant;
 use tracing::warn;
 use waxwing_crypto::sealing::CounterRange;
 use waxwing_crypto::{ClientMessageId, NodeId, Receipt, Timestamp};
-use waxwing_protocol::api::{EventBody, MessageState};
+use waxwing_protocol::api::EventBody;
 
 use super::answers::{self, News};
 use super::{Copy, Effects};
 use crate::lane::{Arrival, Lane};
 use crate::store::inbox::{self, NewItem};
 use crate::store::lanes::{self, InLane};
-use crate::store::outbox;
 use crate::store::quarantine::{self, Quarantined};
 use crate::store::sessions::{self, NewSession};
 
@@ -136,9 +135,7 @@ async fn store(
     inbox::insert(db, &messages).await?;
     release(db, copy, &touched).await?;
     for (read, item) in reads {
-        if let Some(message) = outbox::mark_read(db, &read, item.lane.sender, now).await? {
-            effects.tell_sender(message, MessageState::Read, None);
-        }
+        answers::note_read(db, &read, item.lane.sender, now, effects).await?;
     }
     Ok(stored)
 }

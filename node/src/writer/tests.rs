@@ -473,6 +473,12 @@ async fn a_read_receipt_marks_the_message_read_and_is_not_shown() {
     assert_eq!(f.shown().await.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), ["first", "third"]);
     let life = f.life("mine").await;
     assert!(life.read_at.is_some() && life.delivered_at.is_some(), "{life:?}");
+    let states: Vec<_> = told(&f)
+        .await
+        .into_iter()
+        .filter_map(|(_, body)| if let EventBody::Receipt { state, .. } = body { Some(state) } else { None })
+        .collect();
+    assert_eq!(states, [MessageState::Delivered, MessageState::Read], "what is read was delivered");
     assert!(!f.signals.is_gapped());
 }
 

@@ -124,24 +124,30 @@ pub(crate) async fn deliver(
     Ok(affected)
 }
 
-/// Marks a message read, on the word of the node it was sent to. It is delivered then, whatever became of its receipt.
-pub(crate) async fn mark_read(
+/// The message that a node says was read, if it was sent to that node.
+pub(crate) async fn sent_to(
     db: &mut SqliteConnection,
     id: &ClientMessageId,
     recipient: NodeId,
+) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar("SELECT row FROM outbox WHERE client_id = ? AND recipient = ? AND kind = 0")
+        .bind(id.as_str())
+        .bind(&recipient.as_bytes()[..])
+        .fetch_optional(db)
+        .await
+}
+
+/// Marks a delivered message read.
+pub(crate) async fn mark_read(
+    db: &mut SqliteConnection,
+    row: i64,
     at: Timestamp,
 ) -> sqlx::Result<Option<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET read_at = ?1, delivered_at = coalesce(delivered_at, ?1), \
-         accepted_at = coalesce(accepted_at, ?1), state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
-         reason = CASE state WHEN 3 THEN reason END, ended_by = CASE state WHEN 3 THEN ended_by END, \
-         ended_at = CASE state WHEN 3 THEN ended_at END \
-         WHERE client_id = ?2 AND recipient = ?3 AND kind = 0 AND read_at IS NULL \
-         RETURNING client_id, from_app, kind, nacks",
+        "UPDATE outbox SET read_at = ? WHERE row = ? AND read_at IS NULL RETURNING client_id, from_app, kind, nacks",
     )
     .bind(millis(at))
-    .bind(id.as_str())
-    .bind(&recipient.as_bytes()[..])
+    .bind(row)
     .fetch_optional(db)
     .await
 }
