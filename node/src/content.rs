@@ -1,6 +1,7 @@
 //! The encrypted part of a message's row, in outbox and inbox alike: what an app wrote.
 
 use bytes::Bytes;
+use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::storage::{Place, StorageKeys};
 use waxwing_crypto::{ClientMessageId, NodeId};
@@ -25,6 +26,14 @@ pub(crate) struct Content {
 }
 
 impl Content {
+    /// The body as apps see it: as text if it is text (UTF-8), else as base64.
+    pub(crate) fn shown_body(&self) -> (Option<String>, Option<String>) {
+        match std::str::from_utf8(&self.body) {
+            Ok(text) => (Some(text.to_owned()), None),
+            Err(_) => (None, Some(BASE64.encode(&self.body))),
+        }
+    }
+
     /// Encrypts for an outbox row.
     pub(crate) fn seal_outgoing(&self, keys: &StorageKeys, id: &ClientMessageId) -> Vec<u8> {
         self.seal(keys, outgoing(id))

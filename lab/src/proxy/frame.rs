@@ -61,30 +61,13 @@ impl Frame {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
-            Self::ToBroker(frame) => match frame {
-                ToBroker::Send(_) => "send",
-                ToBroker::Settle(_) => "settle",
-                ToBroker::PrekeyPut(_) => "prekey.put",
-                ToBroker::PrekeyGet(_) => "prekey.get",
-                ToBroker::LogGet(_) => "log.get",
-                ToBroker::LogAppend(_) => "log.append",
-                ToBroker::QueueShow(_) => "queue.show",
-            },
+            Self::ToBroker(frame) => frame.name(),
             Self::Login(frame) => match frame {
                 ToNodeLogin::Challenge(_) => "challenge",
                 ToNodeLogin::Welcome(_) => "welcome",
                 ToNodeLogin::GoAway(_) => "goaway",
             },
-            Self::ToNode(frame) => match frame {
-                ToNode::Sent(_) => "sent",
-                ToNode::Deliver(_) => "deliver",
-                ToNode::Done(_) => "done",
-                ToNode::Prekeys(_) => "prekey",
-                ToNode::Log(_) => "log",
-                ToNode::QueueShown(_) => "queue.shown",
-                ToNode::Error(_) => "error",
-                ToNode::GoAway(_) => "goaway",
-            },
+            Self::ToNode(frame) => frame.name(),
             Self::Unreadable => "unreadable",
         }
     }

@@ -2,7 +2,6 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use data_encoding::BASE64;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery, Problem, ProblemCode};
 use waxwing_protocol::limits;
@@ -117,10 +116,7 @@ pub(super) fn show(mesh: &Mesh, item: Item) -> Result<InboxItem, Refused> {
     let content = Content::open_incoming(&mesh.keys, &item.sender, &item.client_id, &item.content)?;
     let from = mesh.roster(|roster| roster.former(&item.sender).map(|member| member.name.clone()));
     let from = from.ok_or_else(|| Problem::new(ProblemCode::Internal).detail("a sender is in no log"))?;
-    let (body, body_base64) = match String::from_utf8(content.body.to_vec()) {
-        Ok(text) => (Some(text), None),
-        Err(error) => (None, Some(BASE64.encode(error.as_bytes()))),
-    };
+    let (body, body_base64) = content.shown_body();
     let meta = if content.meta.is_empty() { None } else { serde_json::from_slice(&content.meta).ok() };
     Ok(InboxItem {
         id: item.cursor,

@@ -2,7 +2,6 @@
 
 use axum::Json as Answer;
 use axum::extract::{Path, State};
-use data_encoding::BASE64;
 use waxwing_protocol::api::{
     AbortRequest, BrokerView, MeshQuery, OutboxAnswer, OutboxDetail, OutboxItem, OutboxPage, OutboxQuery,
     Problem, ProblemCode, RequeueRequest,
@@ -70,10 +69,7 @@ pub(super) async fn detail(
     let life = outbox::life(&mesh.db, Which::Row(row)).await?.ok_or_else(unknown)?;
     let sealed = outbox::content(&mesh.db, row).await?;
     let content = Content::open_outgoing(&mesh.keys, &life.client_id, &sealed)?;
-    let (body, body_base64) = match String::from_utf8(content.body.to_vec()) {
-        Ok(text) => (Some(text), None),
-        Err(error) => (None, Some(BASE64.encode(error.as_bytes()))),
-    };
+    let (body, body_base64) = content.shown_body();
     Ok(Answer(OutboxDetail {
         row: row_number(row),
         status: contract::show(mesh, life),

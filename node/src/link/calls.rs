@@ -163,15 +163,8 @@ impl Calls {
 
 /// An answer of another kind than the request's.
 fn unexpected(frame: &ToNode) -> CallError {
-    let kind = match frame {
-        ToNode::Sent(_) => "sent",
-        ToNode::Deliver(_) => "deliver",
-        ToNode::Done(_) => "done",
-        ToNode::Prekeys(_) => "prekey",
-        ToNode::Log(_) => "log",
-        ToNode::QueueShown(_) => "queue.shown",
-        ToNode::Error(_) => "error",
-        ToNode::GoAway(_) => "goaway",
-    };
-    CallError::Refused { code: Code::BadFrame, detail: format!("the broker answered with `{kind}`") }
+    CallError::Refused {
+        code: Code::BadFrame,
+        detail: format!("the broker answered with `{}`", frame.name()),
+    }
 }

@@ -36,6 +36,21 @@ pub enum ToBroker {
     QueueShow(QueueShow),
 }
 
+impl ToBroker {
+    /// Its name on the wire.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Send(_) => "send",
+            Self::Settle(_) => "settle",
+            Self::PrekeyPut(_) => "prekey.put",
+            Self::PrekeyGet(_) => "prekey.get",
+            Self::LogGet(_) => "log.get",
+            Self::LogAppend(_) => "log.append",
+            Self::QueueShow(_) => "queue.show",
+        }
+    }
+}
+
 impl Frame for ToBroker {
     const NAMES: &'static [&'static str] =
         &["send", "settle", "prekey.put", "prekey.get", "log.get", "log.append", "queue.show"];

@@ -39,6 +39,22 @@ pub enum ToNode {
     GoAway(GoAway),
 }
 
+impl ToNode {
+    /// Its name on the wire.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Sent(_) => "sent",
+            Self::Deliver(_) => "deliver",
+            Self::Done(_) => "done",
+            Self::Prekeys(_) => "prekey",
+            Self::Log(_) => "log",
+            Self::QueueShown(_) => "queue.shown",
+            Self::Error(_) => "error",
+            Self::GoAway(_) => "goaway",
+        }
+    }
+}
+
 impl Frame for ToNode {
     const NAMES: &'static [&'static str] =
         &["sent", "deliver", "done", "prekey", "log", "queue.shown", "error", "goaway"];
