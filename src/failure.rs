@@ -1,25 +1,26 @@
 //! How a command fails: what happened, why, the next command, and the exit code.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use waxwing_client::Error as ClientError;
 use waxwing_client::api::{Problem, ProblemCode};
 
 /// A command's failure, as a person or a program sees it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Failure {
     /// Stable and machine-readable.
-    code: &'static str,
+    code: Cow<'static, str>,
     /// The process's exit code.
     exit: u8,
     /// What happened, and why.
     message: String,
     /// The command or step that mends it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
     /// The node's own answer, if it refused.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     problem: Option<Box<Problem>>,
 }
 
@@ -52,8 +53,23 @@ impl Failure {
         Self::new("conflict", 8, message)
     }
 
+    /// It runs already.
+    pub(crate) fn already_running(message: impl Into<String>) -> Self {
+        Self::new("already_running", 8, message)
+    }
+
+    /// What was asked did not come about, and this says what did.
+    pub(crate) fn not_reached(message: impl Into<String>) -> Self {
+        Self::new("not_reached", 1, message)
+    }
+
+    /// This host is not the node's own, and nobody has said that it is.
+    pub(crate) fn wrong_host(message: impl Into<String>) -> Self {
+        Self::new("wrong_host", 4, message)
+    }
+
     fn new(code: &'static str, exit: u8, message: impl Into<String>) -> Self {
-        Self { code, exit, message: message.into(), hint: None, problem: None }
+        Self { code: code.into(), exit, message: message.into(), hint: None, problem: None }
     }
 
     /// The same with the next step.
@@ -64,7 +80,9 @@ impl Failure {
 
     /// The same for a state folder that is not the default one: the next command names it too.
     pub(crate) fn on_state(mut self, state: Option<&Path>) -> Self {
-        if let (Some(state), Some(hint)) = (state, &mut self.hint) {
+        if let (Some(state), Some(hint)) = (state, &mut self.hint)
+            && !hint.contains("--state ")
+        {
             *hint = hint.replace("`waxwing ", &format!("`waxwing --state {} ", state.display()));
         }
         self
@@ -87,15 +105,16 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         let message = error.to_string();
         match error {
-            ClientError::Unreachable { .. } => Self::unreachable("not_running", message)
-                .hint("start the node with `waxwing node up --foreground`"),
+            ClientError::Unreachable { .. } => {
+                Self::unreachable("not_running", message).hint("start the node with `waxwing node up`")
+            }
             ClientError::Lost(_) => Self::unreachable("lost", message)
                 .hint("repeat the command; with the same --id a send stays one message"),
             ClientError::Incompatible(_) => {
                 Self::incompatible(message).hint("use the `waxwing` that started the node")
             }
             ClientError::Problem(problem) => Self {
-                code: problem.code.as_str(),
+                code: problem.code.as_str().into(),
                 exit: exit_code(problem.code),
                 hint: hint(problem.code).map(str::to_owned),
                 message,
@@ -108,7 +127,7 @@ impl From<ClientError> for Failure {
 impl From<waxwing_node::Error> for Failure {
     fn from(error: waxwing_node::Error) -> Self {
         Self {
-            code: error.code(),
+            code: error.code().into(),
             exit: error.exit_code(),
             message: error.to_string(),
             hint: error.hint(),

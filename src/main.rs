@@ -1,16 +1,18 @@
 //! The `waxwing` command: parse, dispatch, exit code.
 
+mod background;
 mod cli;
 mod commands;
 mod failure;
 mod logs;
 mod output;
+mod view;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use cli::{Broker, Cli, Command, Mesh, Node};
+use cli::{Broker, Cli, Command, ConfigCommand, Mesh, Node};
 use commands::Context;
 use failure::Result;
 
@@ -31,6 +33,8 @@ async fn main() -> ExitCode {
 async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Demo => commands::demo::run(context).await,
+        Command::Up(arguments) => commands::up::run(context, arguments).await,
+        Command::Down => commands::down::run(context).await,
         Command::Broker(Broker::Run(arguments)) => commands::broker::run(context, arguments).await,
         Command::Mesh(Mesh::Create(arguments)) => commands::mesh::create(context, arguments).await,
         Command::Invite(arguments) => commands::invite::run(context, arguments).await,
@@ -38,9 +42,23 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Send(arguments) => commands::send::run(context, arguments).await,
         Command::Inbox(arguments) => commands::inbox::run(context, arguments).await,
         Command::Ack(arguments) => commands::ack::run(context, arguments).await,
+        Command::Events(arguments) => commands::events::run(context, arguments).await,
+        Command::Trace(arguments) => commands::trace::run(context, &arguments).await,
         Command::Peers => commands::peers::run(context).await,
-        Command::Node(Node::Up(_)) => commands::node::up(context).await,
-        Command::Node(Node::Status) => commands::node::status(context).await,
-        Command::Node(Node::Version) => commands::node::version(context).await,
+        Command::Apps => commands::apps::run(context).await,
+        Command::Node(command) => node(command, context).await,
+        Command::Config(ConfigCommand::Show) => commands::config::show(context),
+        Command::Config(ConfigCommand::Path) => commands::config::path(context),
+    }
+}
+
+async fn node(command: Node, context: &Context) -> Result<()> {
+    match command {
+        Node::Up(arguments) => commands::node::up(context, &arguments).await,
+        Node::Down => commands::down::node(context).await,
+        Node::Status => commands::node::status(context).await,
+        Node::Version => commands::node::version(context).await,
+        Node::AcceptHost(arguments) => commands::accept_host::run(context, arguments.yes).await,
+        Node::Outbox(command) => commands::outbox::run(context, command).await,
     }
 }

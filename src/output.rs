@@ -16,6 +16,7 @@ const SCHEMA: u32 = 1;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     json: bool,
+    quiet: bool,
 }
 
 #[derive(Serialize)]
@@ -31,17 +32,40 @@ struct Failed<'a> {
 }
 
 impl Output {
-    pub(crate) const fn new(json: bool) -> Self {
-        Self { json }
+    pub(crate) const fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// Whether a program reads: then nobody can be asked.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
     }
 
     /// The command's result: the document, or what people read instead.
     pub(crate) fn print(self, data: &impl Serialize, people: impl FnOnce() -> String) -> Result<()> {
-        if self.json { self.document(data) } else { write(io::stdout(), &people()) }
+        self.line(data, people).map(drop)
+    }
+
+    /// One result of a stream of them. False when nobody reads any more.
+    pub(crate) fn line(self, data: &impl Serialize, people: impl FnOnce() -> String) -> Result<bool> {
+        let text = if self.json {
+            let document = Document { schema: SCHEMA, data };
+            serde_json::to_string(&document).map_err(|err| Failure::failed(err.to_string()))?
+        } else {
+            people()
+        };
+        write(io::stdout(), &text)
     }
 
     /// Something beside the data, for people only.
     pub(crate) fn note(self, text: &str) {
+        if !self.quiet {
+            self.keep(text);
+        }
+    }
+
+    /// Something beside the data that people must see: it is not shown again.
+    pub(crate) fn keep(self, text: &str) {
         if !self.json {
             // A note that cannot be shown must not fail the command.
             let _ = write(io::stderr(), text);
@@ -59,21 +83,18 @@ impl Output {
         };
         let _ = write(io::stderr(), &text);
     }
-
-    fn document(self, data: &impl Serialize) -> Result<()> {
-        let document = Document { schema: SCHEMA, data };
-        let text = serde_json::to_string(&document).map_err(|err| Failure::failed(err.to_string()))?;
-        write(io::stdout(), &text)
-    }
 }
 
-/// Writes a line. A reader that has gone away has read enough.
-fn write(mut to: impl io::Write, text: &str) -> Result<()> {
-    match writeln!(to, "{}", text.trim_end_matches('\n')).and_then(|()| to.flush()) {
-        Err(err) if err.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::failed(format!("cannot print: {err}")))
-        }
-        Ok(()) | Err(_) => Ok(()),
+/// Writes a line. A reader that has gone away has read enough, which is no failure: false says so.
+fn write(mut to: impl io::Write, text: &str) -> Result<bool> {
+    let text = text.trim_end_matches('\n');
+    if text.is_empty() {
+        return Ok(true);
+    }
+    match writeln!(to, "{text}").and_then(|()| to.flush()) {
+        Ok(()) => Ok(true),
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(err) => Err(Failure::failed(format!("cannot print: {err}"))),
     }
 }
 
@@ -155,6 +176,14 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["a".into(), "bb".into()], vec!["aaa".into(), "b".into()]];
         assert_eq!(table(&rows), "a    bb\naaa  b");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_noticed() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(write(&writer, "one").unwrap());
+        drop(reader);
+        assert!(!write(&writer, "two").unwrap());
     }
 
     #[test]

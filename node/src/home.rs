@@ -144,6 +144,13 @@ impl Home {
 #[derive(Debug)]
 pub(crate) struct Lock(File);
 
+impl Drop for Lock {
+    /// Leaves the file as it was. One that was killed leaves its process id in it, which means nothing without the lock.
+    fn drop(&mut self) {
+        let _ = self.0.set_len(0);
+    }
+}
+
 /// Makes a folder that only this user can enter, with its parents.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("cannot make", path))
@@ -199,7 +206,9 @@ mod tests {
         let node = home.lock_for_node().unwrap();
         assert_eq!(home.running().unwrap(), Some(std::process::id()));
         drop(node);
-        assert_eq!(home.running().unwrap(), None, "its process id still stands there");
+        assert_eq!(home.running().unwrap(), None);
+        fs::write(home.lock_path(), "4711\n").unwrap();
+        assert_eq!(home.running().unwrap(), None, "that one was killed");
         let command = home.lock().unwrap();
         assert_eq!(home.running().unwrap_err().exit_code(), 8, "what holds it is no node");
         drop(command);

@@ -1,13 +1,21 @@
-//! `waxwing broker run`.
+//! `waxwing broker run`, and the broker that `waxwing up` starts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde::Serialize;
-use tokio::net::TcpListener;
-use waxwing_broker::Config;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use waxwing_broker::Holder;
 
 use super::{Context, stop};
+use crate::background::{self, Launch};
 use crate::cli::BrokerRun;
 use crate::failure::{Failure, Result};
 use crate::logs;
+
+/// What its logs are called.
+const NAME: &str = "broker";
 
 /// Printed when nodes can connect.
 #[derive(Serialize)]
@@ -17,20 +25,65 @@ struct Ready {
 }
 
 pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
-    logs::serving(context.verbose);
-    Config::check_listen(arguments.listen)?;
+    if arguments.detached {
+        background::detach()?;
+        let config = context.config()?;
+        logs::detached(context.verbose, &config.logs(), NAME, config.log_files)?;
+    } else {
+        logs::serving(context.verbose);
+    }
+    waxwing_broker::Config::check_listen(arguments.listen)?;
     let data = match arguments.data {
         Some(data) => data,
-        None => context.config()?.state.join("broker"),
+        None => data_folder(&context.config()?),
     };
-    let config = Config { urls: arguments.advertise, ..Config::new(data) };
+    let config = waxwing_broker::Config { urls: arguments.advertise, ..waxwing_broker::Config::new(data) };
     let shutdown = stop::asked()?;
     let cannot = |err| Failure::failed(format!("cannot listen on {}: {err}", arguments.listen));
     let listener = TcpListener::bind(arguments.listen).await.map_err(cannot)?;
-    let url = format!("ws://{}", listener.local_addr().map_err(cannot)?);
-    context.output.print(&Ready { event: "ready", url: url.clone() }, || url)?;
+    if !arguments.detached {
+        let url = format!("ws://{}", listener.local_addr().map_err(cannot)?);
+        context.output.print(&Ready { event: "ready", url: url.clone() }, || url)?;
+    }
     waxwing_broker::run(config, listener, shutdown).await?;
     Ok(())
+}
+
+/// Where the broker of this state folder keeps its data.
+pub(super) fn data_folder(config: &waxwing_node::Config) -> PathBuf {
+    config.state.join("broker")
+}
+
+/// Starts it in the background, and waits until nodes can connect.
+pub(super) async fn start(
+    context: &Context,
+    config: &waxwing_node::Config,
+    listen: SocketAddr,
+) -> Result<Holder> {
+    waxwing_broker::Config::check_listen(listen)?;
+    let data = data_folder(config);
+    let listen = listen.to_string();
+    let arguments = ["broker", "run", "--listen", &listen].map(Into::into).to_vec();
+    let launch = Launch { name: NAME, config, verbose: context.verbose, arguments };
+    let holder = |pid| match waxwing_broker::holder(&data) {
+        Ok(Some(holder)) if holder.runs && holder.pid == pid => Some(holder),
+        _ => None,
+    };
+    let serves = async |pid| match holder(pid) {
+        Some(holder) => is_healthy(holder.addr).await.unwrap_or(false),
+        None => false,
+    };
+    let pid = launch.start()?.ready(serves).await?;
+    holder(pid).ok_or_else(|| Failure::failed("the broker ended as soon as it was ready"))
+}
+
+/// Whether a broker answers there.
+async fn is_healthy(addr: SocketAddr) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(addr).await?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await?;
+    Ok(&status == b"HTTP/1.1 200")
 }
 
 impl From<waxwing_broker::Error> for Failure {

@@ -66,7 +66,8 @@ struct Told {
 #[derive(Serialize)]
 struct Hop {
     ms: u64,
-    state: &'static str,
+    /// A state of the message, or `stored` when it came into the other inbox: the recipient's word for the same.
+    step: &'static str,
     what: String,
 }
 
@@ -146,7 +147,7 @@ fn told(letter: &Letter, status: &SendStatus, item: &InboxItem) -> Told {
     steps.push((item.received_at, "stored", stored));
     // The receipt comes after what it proves, also within one millisecond.
     steps.sort_by_key(|(at, state, _)| (*at, *state == "delivered"));
-    let hop = |(at, state, what): (Timestamp, _, _)| Hop { ms: view::millis(at.since(start)), state, what };
+    let hop = |(at, step, what): (Timestamp, _, _)| Hop { ms: view::millis(at.since(start)), step, what };
     Told {
         id: status.client_message_id.to_string(),
         from: format!("{}@{}", letter.from_app, letter.from),

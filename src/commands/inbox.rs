@@ -1,15 +1,26 @@
 //! `waxwing inbox`.
 
-use std::fmt::Write as _;
+use std::time::Duration;
 
-use waxwing_client::api::{InboxItem, InboxQuery};
+use tokio::time::{Instant, sleep};
+use waxwing_client::api::{InboxPage, InboxQuery};
+use waxwing_client::{Client, Error as ClientError};
 
 use super::Context;
 use crate::cli::Inbox;
 use crate::failure::Result;
-use crate::output::{escape, inline, time};
+use crate::output::Output;
+use crate::view::message;
+
+/// Longest wait asked of the node at once.
+const POLL: Duration = Duration::from_secs(30);
+/// Between attempts to reach a node that is away.
+const AWAY: Duration = Duration::from_millis(200);
+/// Messages read at once when following.
+const PAGE: usize = 100;
 
 pub(crate) async fn run(context: &Context, arguments: Inbox) -> Result<()> {
+    let client = context.client()?;
     let query = InboxQuery {
         after: arguments.after,
         app: arguments.app,
@@ -20,7 +31,13 @@ pub(crate) async fn run(context: &Context, arguments: Inbox) -> Result<()> {
         wait: None,
         mesh: context.mesh.clone(),
     };
-    let page = context.client()?.inbox(&query).await?;
+    if arguments.follow {
+        return follow(context.output, &client, query).await;
+    }
+    let page = match arguments.wait {
+        Some(wait) => wait_for(&client, query, wait).await?,
+        None => client.inbox(&query).await?,
+    };
     if page.items.is_empty() {
         context.output.note("nothing here");
     }
@@ -31,73 +48,53 @@ pub(crate) async fn run(context: &Context, arguments: Inbox) -> Result<()> {
     Ok(())
 }
 
-/// One message: a line about it, and its body indented, so that no body can look like the next message.
-fn message(item: &InboxItem) -> String {
-    let mut text = format!("#{} {}", item.id, from(item));
-    let mut add = |label: &str, value: &str| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "  {label}{value}");
-    };
-    if let Some(app) = &item.app {
-        add("to ", app.as_str());
-    }
-    add("", &time(item.sent_at));
-    if item.priority != waxwing_client::Priority::default() {
-        add("", item.priority.as_str());
-    }
-    if let Some(thread) = &item.thread {
-        add("thread ", &inline(thread));
-    }
-    if let Some(reply_to) = &item.reply_to {
-        add("answers ", reply_to.as_str());
-    }
-    if item.late {
-        add("", "late");
-    }
-    add("", if item.read_at.is_some() { "read" } else { "unread" });
-    add("id ", item.client_message_id.as_str());
-    for line in body(item).lines() {
-        text.push_str("\n    ");
-        text.push_str(line);
-    }
-    text
-}
-
-fn from(item: &InboxItem) -> String {
-    match &item.from_app {
-        Some(app) => format!("{app}@{}", item.from),
-        None => item.from.to_string(),
-    }
-}
-
-fn body(item: &InboxItem) -> String {
-    match (&item.body, &item.body_base64) {
-        (Some(body), _) => escape(body),
-        (None, Some(base64)) => {
-            // Four characters of base64 stand for three bytes.
-            let bytes = base64.len() / 4 * 3 - base64.bytes().rev().take_while(|&b| b == b'=').count();
-            format!("({bytes} bytes of {}: use --json)", inline(&item.content_type))
+/// A page with something in it, or the empty one there is when time is up.
+async fn wait_for(client: &Client, mut query: InboxQuery, wait: Duration) -> Result<InboxPage> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        query.wait = Some(format!("{}ms", left.min(POLL).as_millis()));
+        match client.inbox(&query).await {
+            Ok(page) if page.items.is_empty() && Instant::now() < deadline => {}
+            Ok(page) => return Ok(page),
+            // A node that stops ends the wait; if it comes back in time, so does the wait.
+            Err(ClientError::Lost(_)) if Instant::now() < deadline => sleep(AWAY).await,
+            Err(error) => return Err(error.into()),
         }
-        (None, None) => String::new(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_body_cannot_pose_as_another_message() {
-        let item: InboxItem = serde_json::from_value(serde_json::json!({
-            "id": 7, "from": "alpha", "from_node": "a".repeat(26), "from_app": "ci", "app": "deploy",
-            "client_message_id": "m-1", "content_type": "text/plain", "body": "green\n#8 beta\x1b[1A\n\rred",
-            "thread": "a\nb", "priority": "now", "sent_at": 0, "received_at": 1,
-        }))
-        .unwrap();
-        assert_eq!(
-            message(&item),
-            "#7 ci@alpha  to deploy  1970-01-01T00:00:00Z  now  thread a\\u{a}b  unread  id m-1\n    \
-             green\n    #8 beta\\u{1b}[1A\n    \\u{d}red"
-        );
+/// What is there, then what comes, by cursor: a node that restarts is waited for, and nothing is lost or repeated.
+async fn follow(output: Output, client: &Client, mut query: InboxQuery) -> Result<()> {
+    let mut after = query.after.unwrap_or(0);
+    let mut known = false;
+    let mut away = false;
+    loop {
+        query.after = Some(after);
+        query.limit = Some(PAGE);
+        query.wait = Some(format!("{}ms", POLL.as_millis()));
+        match client.inbox(&query).await {
+            Ok(page) => {
+                if away {
+                    output.note("the node is back");
+                }
+                (known, away) = (true, false);
+                for item in &page.items {
+                    if !output.line(item, || message(item))? {
+                        return Ok(());
+                    }
+                }
+                after = page.next;
+            }
+            // A node that was never there is not waited for.
+            Err(error @ (ClientError::Lost(_) | ClientError::Unreachable { .. })) if known => {
+                if !away {
+                    output.note(&format!("{error}: waiting until it is back"));
+                }
+                away = true;
+                sleep(AWAY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
 }

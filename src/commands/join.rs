@@ -36,7 +36,7 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
             joined.mesh, joined.node, joined.node_id, joined.broker
         )
     })?;
-    context.output.note(&format!("next: {}", context.command("node up --foreground")));
+    context.output.note(&format!("next: {}", context.command("node up")));
     Ok(())
 }
 

@@ -37,13 +37,13 @@ pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<(
             created.mesh, created.node, created.node_id
         )
     })?;
-    context.output.note(&recovery(words));
-    context.output.note(&format!("next: {}", context.command("node up --foreground")));
+    context.output.keep(&recovery(words));
+    context.output.note(&format!("next: {}", context.command("node up")));
     Ok(())
 }
 
 /// The words as they are written down.
-fn recovery(words: &str) -> String {
+pub(super) fn recovery(words: &str) -> String {
     let words: Vec<&str> = words.split(' ').collect();
     let lines: Vec<String> =
         words.chunks(WORDS_PER_LINE).map(|line| format!("    {}", line.join(" "))).collect();

@@ -1,16 +1,24 @@
 //! One file per verb. Each turns arguments into one call, and its answer into print.
 
+pub(crate) mod accept_host;
 pub(crate) mod ack;
+pub(crate) mod apps;
 pub(crate) mod broker;
+pub(crate) mod config;
 pub(crate) mod demo;
+pub(crate) mod down;
+pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod invite;
 pub(crate) mod join;
 pub(crate) mod mesh;
 pub(crate) mod node;
+pub(crate) mod outbox;
 pub(crate) mod peers;
 pub(crate) mod send;
 mod stop;
+pub(crate) mod trace;
+pub(crate) mod up;
 
 use std::path::{Path, PathBuf};
 
@@ -34,7 +42,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(global: Global) -> Self {
         Self {
-            output: Output::new(global.json),
+            output: Output::new(global.json, global.quiet),
             verbose: global.verbose,
             mesh: global.mesh,
             state: global.state,

@@ -4,30 +4,72 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tracing::warn;
+use waxwing_client::Client;
 use waxwing_client::api::{Health, MeshHealth};
+use waxwing_node::Config;
 
 use super::{Context, stop};
-use crate::failure::Result;
+use crate::background::{self, Launch};
+use crate::cli::NodeUp;
+use crate::failure::{Failure, Result};
 use crate::logs;
 use crate::output::{inline, time};
+
+/// What its logs are called.
+const NAME: &str = "node";
 
 /// Printed when apps can connect.
 #[derive(Serialize)]
 struct Ready {
     event: &'static str,
     socket: PathBuf,
+    /// Of a process in the background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
 }
 
-pub(crate) async fn up(context: &Context) -> Result<()> {
-    logs::serving(context.verbose);
+pub(crate) async fn up(context: &Context, arguments: &NodeUp) -> Result<()> {
     let config = context.config()?;
-    let ready = Ready { event: "ready", socket: config.socket().to_path_buf() };
+    if !arguments.foreground {
+        let pid = start(context, &config).await?;
+        let ready = Ready { event: "ready", socket: config.socket().to_path_buf(), pid: Some(pid) };
+        context.output.print(&ready, || format!("the node is up (process {pid})"))?;
+        context.output.note(&format!("It logs to {}", config.logs().display()));
+        return Ok(());
+    }
+    if arguments.detached {
+        background::detach()?;
+        logs::detached(context.verbose, &config.logs(), NAME, config.log_files)?;
+        return Ok(waxwing_node::run(config, || (), stop::asked()?).await?);
+    }
+    logs::serving(context.verbose);
+    let ready = Ready { event: "ready", socket: config.socket().to_path_buf(), pid: None };
     let say_ready = || {
         if context.output.print(&ready, || ready.socket.display().to_string()).is_err() {
             warn!("nobody reads that the node is ready");
         }
     };
     Ok(waxwing_node::run(config, say_ready, stop::asked()?).await?)
+}
+
+/// Starts the node in the background, and waits until apps can connect.
+pub(super) async fn start(context: &Context, config: &Config) -> Result<u32> {
+    if let Some(pid) = waxwing_node::running(config)? {
+        let state = config.state.display();
+        return Err(Failure::already_running(format!(
+            "the node is already running on {state} (process {pid})"
+        ))
+        .hint("stop it with `waxwing node down`, or use another --state"));
+    }
+    let arguments = ["node", "up", "--foreground"].map(Into::into).to_vec();
+    let launch = Launch { name: NAME, config, verbose: context.verbose, arguments };
+    let client = Client::new(config.socket());
+    let answers = async |pid| {
+        // The socket may still be another's: the lock says whose it is.
+        client.version().await.is_ok()
+            && matches!(waxwing_node::running(config), Ok(Some(runs)) if runs == pid)
+    };
+    launch.start()?.ready(answers).await
 }
 
 pub(crate) async fn status(context: &Context) -> Result<()> {
@@ -39,7 +81,8 @@ pub(crate) async fn status(context: &Context) -> Result<()> {
     context.output.print(&health, || people(&health, client.socket()))
 }
 
-fn people(health: &Health, socket: &Path) -> String {
+/// How a node is, for people.
+pub(super) fn people(health: &Health, socket: &Path) -> String {
     let state = if health.ready { "ready" } else { "not ready" };
     let mut lines = vec![format!("node is {state} on {}", socket.display())];
     lines.extend(health.meshes.iter().map(mesh));
@@ -53,7 +96,10 @@ fn mesh(mesh: &MeshHealth) -> String {
         format!("mesh {} as {} ({}), {} members", mesh.mesh, mesh.node, mesh.node_id, mesh.members),
         format!("  link    {} since {}{reason}", mesh.link.state.as_str(), time(mesh.link.since)),
         format!("  broker  {}", inline(&mesh.broker)),
-        format!("  outbox  {} to go, {} without a receipt", mesh.outbox_pending, mesh.outbox_unreceipted),
+        format!(
+            "  outbox  {} queued, {} accepted and not yet delivered",
+            mesh.outbox_pending, mesh.outbox_unreceipted
+        ),
         format!("  inbox   {} unread, {} held for earlier ones", mesh.inbox_unread, mesh.inbox_held),
     ];
     if mesh.quarantined > 0 {

@@ -123,7 +123,11 @@ async fn a_wrong_argument_is_2() {
         &["send", "beta", "text", "--id", "no spaces"],
         &["send", "beta", "text", "--priority", "soon"],
         &["mesh", "create", "Not A Name", "--broker", "ws://127.0.0.1:1"],
-        &["node", "up"],
+        &["node", "up", "--detached"],
+        &["inbox", "--follow", "--wait", "1s"],
+        &["events", "--register"],
+        &["send", "beta", "text", "--wait", "soon"],
+        &["node", "outbox", "list", "--in", "inflight"],
         &["ack"],
     ] {
         assert_eq!(run(&lab, "alpha", arguments).await.code, Some(2), "{arguments:?}");

@@ -20,7 +20,7 @@ async fn the_demo_delivers_both_ways_and_leaves_nothing_behind() {
     for message in demo["messages"].as_array().unwrap() {
         assert_eq!(message["receipt_verified"], true);
         let states: Vec<_> =
-            message["hops"].as_array().unwrap().iter().map(|hop| hop["state"].as_str().unwrap()).collect();
+            message["hops"].as_array().unwrap().iter().map(|hop| hop["step"].as_str().unwrap()).collect();
         for state in ["queued", "accepted", "stored", "delivered"] {
             assert!(states.contains(&state), "{states:?}");
         }

@@ -83,7 +83,7 @@ fn way(message: &Told) -> String {
     let hops: Vec<Vec<String>> = message
         .hops
         .iter()
-        .map(|hop| vec![format!("{:>6} ms", hop.ms), hop.state.to_owned(), hop.what.clone()])
+        .map(|hop| vec![format!("{:>6} ms", hop.ms), hop.step.to_owned(), hop.what.clone()])
         .collect();
     format!("{} -> {}: \"{}\"\n{}", message.from, message.to, message.text, table(&hops))
 }

@@ -1,24 +1,57 @@
 //! `waxwing send`.
 
+mod wait;
+
 use std::io::{IsTerminal as _, Read};
 use std::path::Path;
 
 use data_encoding::BASE64;
-use waxwing_client::api::{LinkState, SendRequest};
+use serde::Serialize;
+use waxwing_client::api::{LinkState, MessageState, ReceiptWanted, SendAnswer, SendRequest};
 use waxwing_protocol::limits;
 
 use super::Context;
-use crate::cli::Send;
+use crate::cli::{Send, Wanted};
 use crate::failure::{Failure, Result};
+
+/// What became of a send that was waited for.
+#[derive(Serialize)]
+struct Waited {
+    #[serde(flatten)]
+    sent: SendAnswer,
+    /// Why it ended, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    waited_for: MessageState,
+    reached: bool,
+}
 
 pub(crate) async fn run(context: &Context, arguments: Send) -> Result<()> {
     if arguments.text.is_none() && arguments.file.is_none() && std::io::stdin().is_terminal() {
         context.output.note("Reading the text from this terminal; Ctrl-D ends it.");
     }
+    let (wanted, timeout) = (arguments.wait.map(Wanted::state), arguments.timeout);
+    let request = request(context, arguments)?;
+    let client = context.client()?;
+    let sent = client.send(&request).await?;
+    let Some(wanted) = wanted else {
+        context.output.print(&sent, || people(&sent))?;
+        note_link(context, sent.link);
+        return Ok(());
+    };
+    let ended = wait::wait(&client, &sent, context.mesh.clone(), wanted, timeout).await?;
+    let waited = ended.show(sent, wanted);
+    context.output.print(&waited, || people(&waited.sent))?;
+    if waited.reached { Ok(()) } else { Err(ended.failure(&waited.sent, wanted, timeout)) }
+}
+
+fn request(context: &Context, arguments: Send) -> Result<SendRequest> {
     let (body, body_base64) = body(arguments.text, arguments.file.as_deref())?;
     let meta =
         arguments.meta.into_iter().map(|(key, value)| (key, value.into())).collect::<serde_json::Map<_, _>>();
-    let request = SendRequest {
+    // Nobody can wait for what nobody says.
+    let reads = arguments.wait == Some(Wanted::Read);
+    Ok(SendRequest {
         to: arguments.to,
         body,
         body_base64,
@@ -29,15 +62,19 @@ pub(crate) async fn run(context: &Context, arguments: Send) -> Result<()> {
         meta: (!meta.is_empty()).then_some(meta),
         from_app: arguments.app,
         client_message_id: arguments.id,
+        receipt: if reads { Some(ReceiptWanted::Read) } else { arguments.receipt },
         mesh: context.mesh.clone(),
         ..SendRequest::default()
-    };
-    let sent = context.client()?.send(&request).await?;
-    context.output.print(&sent, || {
-        let duplicate = if sent.duplicate { " (accepted before)" } else { "" };
-        format!("{} {}{duplicate}", sent.client_message_id, sent.state.as_str())
-    })?;
-    match sent.link {
+    })
+}
+
+fn people(sent: &SendAnswer) -> String {
+    let duplicate = if sent.duplicate { " (accepted before)" } else { "" };
+    format!("{} {}{duplicate}", sent.client_message_id, sent.state.as_str())
+}
+
+fn note_link(context: &Context, link: LinkState) {
+    match link {
         LinkState::Up => {}
         LinkState::Down => {
             context.output.note(
@@ -48,7 +85,6 @@ pub(crate) async fn run(context: &Context, arguments: Send) -> Result<()> {
             context.output.note("The link to the broker is stopped: see `waxwing node status`.");
         }
     }
-    Ok(())
 }
 
 /// The body as text, or as base64 if it is none.

@@ -1,0 +1,199 @@
+//! Processes, membership, and what operators do.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use waxwing_client::api::MessageState;
+use waxwing_client::{ClientMessageId, Name};
+use waxwing_crypto::membership::Role;
+
+#[derive(Args, Debug)]
+pub(crate) struct Up {
+    /// Name of this node, if its mesh is to be founded [default: this host's]
+    #[arg(long, value_name = "NODE")]
+    pub(crate) name: Option<Name>,
+    /// Address of the broker, if there is none yet; port 0 takes a free one [default: 127.0.0.1:7900]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Broker {
+    /// Run a broker until it is told to stop (SIGINT, SIGTERM)
+    #[command(after_help = "Example: waxwing broker run --data /var/lib/waxwing-broker")]
+    Run(BrokerRun),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BrokerRun {
+    /// Address to listen on; loopback only until there is TLS. Port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7900")]
+    pub(crate) listen: SocketAddr,
+    /// Folder for what the broker stores [default: `broker` in the state folder]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// URL that nodes may dial it by; may be repeated [default: the listen address and loopback names]
+    #[arg(long, value_name = "URL")]
+    pub(crate) advertise: Vec<String>,
+    /// Leave the terminal and log to files: how `waxwing up` runs it
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Mesh {
+    /// Found a mesh with this host's node as its first admin, and print its recovery words once
+    #[command(after_help = "Example: waxwing mesh create home --broker ws://127.0.0.1:7900")]
+    Create(MeshCreate),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MeshCreate {
+    /// Name of the mesh
+    pub(crate) name: Name,
+    /// The broker's URL; loopback only until there is TLS
+    #[arg(long, value_name = "URL")]
+    pub(crate) broker: String,
+    /// Name of this node in the mesh [default: this host's]
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<Name>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Invite {
+    /// What the newcomer may do: member or admin
+    #[arg(long, value_name = "ROLE", default_value = "member")]
+    pub(crate) role: Role,
+    /// How many nodes may use it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) uses: u32,
+    /// How long it lasts
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(crate) expires: String,
+    /// The only name the newcomer may take
+    #[arg(long, value_name = "NODE")]
+    pub(crate) name: Option<Name>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Join {
+    /// The token, or `-` to read it from stdin
+    pub(crate) token: String,
+    /// Name of this node in the mesh [default: the invite's, else this host's]
+    #[arg(long, value_name = "NODE")]
+    pub(crate) name: Option<Name>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// Start the node in the background; returns when apps can connect
+    #[command(after_help = "Examples: waxwing node up
+          waxwing node up --foreground    for supervisors; SIGTERM stops it")]
+    Up(NodeUp),
+    /// Stop the node; returns when it is gone
+    #[command(after_help = "Example: waxwing node down")]
+    Down,
+    /// Show how the node and its meshes are
+    #[command(after_help = "Example: waxwing node status --json")]
+    Status,
+    /// Show the running node's version
+    #[command(after_help = "Example: waxwing node version")]
+    Version,
+    /// Say that this host is the node's own from now on, after it was moved or copied here
+    #[command(after_help = "Example: waxwing node accept-host --mesh home")]
+    AcceptHost(AcceptHost),
+    /// What this node has sent, and what to do about what does not arrive
+    #[command(subcommand)]
+    Outbox(Outbox),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct NodeUp {
+    /// Stay in the foreground and log to stderr
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    /// Leave the terminal and log to files: how the background process is run
+    #[arg(long, hide = true, requires = "foreground")]
+    pub(crate) detached: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AcceptHost {
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Outbox {
+    /// List messages of this node, oldest first
+    #[command(after_help = "Example: waxwing node outbox list --in queued")]
+    List(OutboxList),
+    /// Show one message, its content included
+    #[command(after_help = "Example: waxwing node outbox show 17")]
+    Show {
+        /// Row, as `waxwing node outbox list` shows it
+        row: u64,
+    },
+    /// Give a message up and send it again, as a new message
+    #[command(after_help = "Example: waxwing node outbox requeue commit-4711 --new-client-id commit-4711-b")]
+    Requeue(Requeue),
+    /// Give a message up
+    #[command(after_help = "Example: waxwing node outbox abort commit-4711")]
+    Abort {
+        /// Id of the message
+        id: ClientMessageId,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OutboxList {
+    /// Only those in this state: queued, accepted, delivered, read, dead, expired or aborted
+    #[arg(long = "in", value_name = "STATE", value_parser = message_state)]
+    pub(crate) state: Option<MessageState>,
+    /// Only messages after this row
+    #[arg(long, value_name = "ROW")]
+    pub(crate) after: Option<u64>,
+    /// Most messages to list, up to 1000
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Requeue {
+    /// Id of the message
+    pub(crate) id: ClientMessageId,
+    /// Id of the new message [default: a new one]
+    #[arg(long, value_name = "ID")]
+    pub(crate) new_client_id: Option<ClientMessageId>,
+    /// Send the text of this file instead
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print each setting, its value, and where that came from
+    #[command(after_help = "Example: waxwing config show --json")]
+    Show,
+    /// Print where the configuration file is, or would be
+    #[command(after_help = "Example: waxwing config path")]
+    Path,
+}
+
+/// A state in which the outbox lists messages: whether the link holds one at this moment is not stored.
+fn message_state(text: &str) -> Result<MessageState, String> {
+    const STATES: [MessageState; 7] = [
+        MessageState::Queued,
+        MessageState::Accepted,
+        MessageState::Delivered,
+        MessageState::Read,
+        MessageState::Dead,
+        MessageState::Expired,
+        MessageState::Aborted,
+    ];
+    let words = || STATES.map(MessageState::as_str).join(", ");
+    let state = STATES.into_iter().find(|state| state.as_str() == text);
+    state.ok_or_else(|| format!("it is one of {}", words()))
+}

@@ -1,0 +1,81 @@
+//! `waxwing node accept-host`.
+
+use std::io::IsTerminal as _;
+
+use serde::Serialize;
+use waxwing_node::accept_host::{self, Refusal};
+
+use super::Context;
+use crate::failure::{Failure, Result};
+use crate::logs;
+use crate::output::inline;
+
+#[derive(Serialize)]
+struct Accepted {
+    accepted: Vec<Refusal>,
+}
+
+pub(crate) async fn run(context: &Context, yes: bool) -> Result<()> {
+    logs::passing(context.verbose);
+    let config = context.config()?;
+    let refusals = accept_host::refusals(&config, context.mesh.as_ref())?;
+    if refusals.is_empty() {
+        let accepted = Accepted { accepted: Vec::new() };
+        return context
+            .output
+            .print(&accepted, || "this is the node's own host: nothing to accept".to_owned());
+    }
+    if let Some(pid) = waxwing_node::running(&config)? {
+        return Err(Failure::conflict(format!("the node is running (process {pid})"))
+            .hint("stop it with `waxwing node down`"));
+    }
+    let sides = refusals.iter().map(side).collect::<Vec<_>>().join("\n");
+    if !yes {
+        confirm(context, &sides)?;
+    }
+    for refusal in &refusals {
+        accept_host::accept(&config, &refusal.mesh).await?;
+    }
+    let accepted = Accepted { accepted: refusals };
+    context.output.print(&accepted, || {
+        let meshes: Vec<&str> = accepted.accepted.iter().map(|refusal| refusal.mesh.as_str()).collect();
+        format!("{sides}\nthis host is the node's own from now on, in {}", meshes.join(", "))
+    })?;
+    context.output.note(&format!("next: {}", context.command("node up")));
+    Ok(())
+}
+
+/// Both sides of one mesh's refusal.
+fn side(refusal: &Refusal) -> String {
+    let list = |digests: &[String]| {
+        if digests.is_empty() { "nothing".to_owned() } else { inline(&digests.join(", ")) }
+    };
+    format!(
+        "mesh {}: {}\n  it belongs to  {}\n  this host is   {}",
+        refusal.mesh,
+        inline(&refusal.cause),
+        list(&refusal.stored),
+        list(&refusal.found)
+    )
+}
+
+/// Asks, if there is somebody to ask.
+fn confirm(context: &Context, sides: &str) -> Result<()> {
+    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if context.output.is_json() || !terminal {
+        let message = format!("nobody has said that this host is the node's own\n{sides}");
+        return Err(Failure::wrong_host(message)
+            .hint("if it is, and the old host's copy is gone, say `waxwing node accept-host --yes`"));
+    }
+    context.output.keep(sides);
+    context.output.keep(
+        "If the old host's copy still exists, only one of the two may run.\nIs this the node's own host from now on? [y/N]",
+    );
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    if read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        Err(Failure::wrong_host("declined: nothing was changed"))
+    }
+}

@@ -1,0 +1,171 @@
+//! `waxwing up`: from nothing to a node that can send, as often as it is said.
+//!
+//! Whatever of broker, mesh and node there is stays as it is; the rest is made and started. A state folder without a mesh
+//! gets a broker of its own. One that has joined somebody else's mesh gets only its node started.
+
+mod founding;
+
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{Instant, sleep};
+use waxwing_broker::Holder;
+use waxwing_client::api::{Health, InviteRequest, LinkState, MeshHealth};
+use waxwing_client::{Client, Name};
+use waxwing_node::Config;
+
+use self::founding::Founded;
+use super::{Context, broker, node};
+use crate::cli::Up;
+use crate::failure::{Failure, Result};
+
+/// What the mesh is called unless somebody says.
+const MESH: &str = "home";
+/// Where the broker listens unless somebody says.
+const LISTEN: &str = "127.0.0.1:7900";
+/// A broker on the same host answers within this time.
+const LINKED_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// What there is now, and what was done for it.
+#[derive(Serialize)]
+struct Done {
+    /// False if everything was running.
+    changed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broker: Option<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    founded: Option<Founded>,
+    meshes: Vec<MeshHealth>,
+}
+
+/// A process.
+#[derive(Serialize)]
+struct Part {
+    started: bool,
+    pid: u32,
+    /// The URL or socket to reach it by.
+    at: String,
+}
+
+pub(crate) async fn run(context: &Context, arguments: Up) -> Result<()> {
+    crate::logs::passing(context.verbose);
+    let config = context.config()?;
+    let mut done = Done { changed: false, broker: None, node: None, founded: None, meshes: Vec::new() };
+    let outcome = start(context, &config, arguments, &mut done).await;
+    if outcome.is_err() && done.founded.is_none() {
+        return outcome;
+    }
+    // The recovery words are shown even if something after them went wrong: they are kept nowhere.
+    done.changed =
+        done.founded.is_some() || [&done.broker, &done.node].into_iter().flatten().any(|part| part.started);
+    context.output.print(&done, || people(&done))?;
+    if done.changed {
+        context.output.note(&format!("They log to {}", config.logs().display()));
+    }
+    if let (Ok(()), Some(founded)) = (&outcome, &done.founded) {
+        context.output.note(&founded.next(context));
+    }
+    outcome
+}
+
+/// Goes through the parts in the order they need each other.
+async fn start(context: &Context, config: &Config, arguments: Up, done: &mut Done) -> Result<()> {
+    let meshes = waxwing_node::meshes(config)?;
+    let found = to_found(context.mesh.as_ref(), &meshes)?;
+    let running = waxwing_node::running(config)?;
+    if let (Some(mesh), Some(pid)) = (&found, running) {
+        let message =
+            format!("the node is running (process {pid}), and mesh {mesh} is founded while it is not");
+        return Err(Failure::conflict(message).hint("`waxwing node down`, then this again"));
+    }
+    let known = waxwing_broker::holder(&broker::data_folder(config))?;
+    if known.is_some() || found.is_some() {
+        done.broker = Some(start_broker(context, config, &arguments, known).await?);
+    }
+    if let (Some(mesh), Some(broker)) = (found, &done.broker) {
+        let founded = founding::found(config, mesh, broker.at.clone(), arguments.name).await?;
+        context.output.keep(&founded.words());
+        done.founded = Some(founded);
+    }
+    let pid = match running {
+        Some(pid) => pid,
+        None => node::start(context, config).await?,
+    };
+    let at = config.socket().display().to_string();
+    done.node = Some(Part { started: running.is_none(), pid, at });
+    let client = Client::new(config.socket());
+    done.meshes = linked(&client).await?.meshes;
+    if let Some(founded) = &mut done.founded {
+        let request = InviteRequest { mesh: Some(founded.mesh.clone()), ..InviteRequest::default() };
+        founded.invite = Some(client.invite(&request).await?.token);
+    }
+    Ok(())
+}
+
+/// The mesh to be founded: the one named if it is not there, or one if there is none.
+fn to_found(named: Option<&Name>, meshes: &[Name]) -> Result<Option<Name>> {
+    match named {
+        Some(named) => Ok((!meshes.contains(named)).then(|| named.clone())),
+        None if meshes.is_empty() => {
+            MESH.parse().map(Some).map_err(|_| Failure::failed("the default name of a mesh is no name"))
+        }
+        None => Ok(None),
+    }
+}
+
+async fn start_broker(
+    context: &Context,
+    config: &Config,
+    arguments: &Up,
+    known: Option<Holder>,
+) -> Result<Part> {
+    let part =
+        |started, holder: Holder| Part { started, pid: holder.pid, at: format!("ws://{}", holder.addr) };
+    let listen = match (known, arguments.listen) {
+        (Some(holder), Some(asked)) if asked.port() != 0 && asked != holder.addr => {
+            let message =
+                format!("this broker is at {}, where its nodes look for it, not at {asked}", holder.addr);
+            return Err(Failure::conflict(message).hint("`waxwing up` without --listen starts it there"));
+        }
+        (Some(holder), _) if holder.runs => return Ok(part(false, holder)),
+        (Some(holder), _) => holder.addr,
+        (None, Some(asked)) => asked,
+        (None, None) => LISTEN.parse().map_err(|_| Failure::failed("the default address is no address"))?,
+    };
+    Ok(part(true, broker::start(context, config, listen).await?))
+}
+
+/// How the node is once its links are up, or when they have had time enough.
+async fn linked(client: &Client) -> Result<Health> {
+    let deadline = Instant::now() + LINKED_WITHIN;
+    loop {
+        let health = client.health().await?;
+        let waits = health.meshes.iter().any(|mesh| mesh.link.state == LinkState::Down);
+        if !waits || Instant::now() >= deadline {
+            return Ok(health);
+        }
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
+fn people(done: &Done) -> String {
+    let line = |name: &str, part: &Part| {
+        let is = if part.started { "started" } else { "was running" };
+        format!("{name:<7} {is} (process {}), {}", part.pid, part.at)
+    };
+    let mut lines: Vec<String> = done.broker.iter().map(|part| line("broker", part)).collect();
+    lines.extend(done.node.iter().map(|part| line("node", part)));
+    for mesh in &done.meshes {
+        lines.push(format!("mesh    {} as {}, link {}", mesh.mesh, mesh.node, mesh.link.state.as_str()));
+    }
+    if !done.changed {
+        lines.push("nothing was changed".to_owned());
+    } else if let Some(token) = done.founded.as_ref().and_then(|founded| founded.invite.as_ref()) {
+        lines.push(format!("\nwaxwing join {token}"));
+    }
+    lines.join("\n")
+}
