@@ -1,10 +1,12 @@
 //! Three apps stream, poll and watch receipts while processes are killed: nothing is lost, repeated or reordered on any of
 //! these ways, and every way tells the same story.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use waxwing_client::api::{
     AckRequest, EventBody, EventQuery, InboxItem, InboxQuery, MessageState, ReceiptWanted, SendRequest,
+    StatusQuery,
 };
 use waxwing_client::{Client, Error};
 use waxwing_lab::apps::request;
@@ -14,7 +16,7 @@ use waxwing_lab::{Event, Lab, Recorder, eventually};
 use crate::storm::{chance, seed, strike};
 use crate::support::{WITHIN, mesh};
 
-/// Kills, each when something has been shown since the last.
+/// Kills, each when something has been shown since the last, unless `WAXWING_KILLS` says how many.
 const KILLS: usize = 100;
 /// Messages under way at once, at most.
 const UNDER_WAY: usize = 100;
@@ -28,14 +30,17 @@ async fn a_hundred_kills_lose_repeat_and_reorder_nothing_on_any_stream() {
     let record = Recorder::default();
     let done = AtomicBool::new(false);
     let (alpha, beta) = (lab.client("alpha"), lab.client("beta"));
-    let (sent, streamed, polled, told, ()) = tokio::join!(
-        send(&alpha, &record, &done),
+    let known = Mutex::new(Vec::new());
+    let (sent, watched, streamed, polled, told, ()) = tokio::join!(
+        send(&alpha, &record, &known, &done),
+        watch(&alpha, &known, &done),
         stream(&beta, &record),
         poll(&beta, &record),
         receipts(&alpha, &done),
         kill_and_kill(&mut lab, &record, &done),
     );
     let of = |app: &str| sent.iter().filter(|id| id.starts_with(app)).cloned().collect::<Vec<_>>();
+    assert_eq!(watched, sent.len(), "messages watched from queued to read");
     assert_eq!(streamed, of(STREAMED), "the stream");
     assert_eq!(polled, of(POLLED), "the poll");
 
@@ -56,7 +61,8 @@ async fn a_hundred_kills_lose_repeat_and_reorder_nothing_on_any_stream() {
 /// Kills one process after the other, each when something has been shown since the last.
 async fn kill_and_kill(lab: &mut Lab, record: &Recorder, done: &AtomicBool) {
     let mut seed = seed();
-    for kill in 0..KILLS {
+    let kills = std::env::var("WAXWING_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    for kill in 0..kills {
         let before = record.shown();
         let goes_on = async || (record.shown() > before).then_some(());
         eventually(WITHIN, &format!("messages arrive after {kill} kills"), goes_on).await.unwrap();
@@ -72,7 +78,12 @@ fn number(id: &str) -> usize {
 }
 
 /// Sends to both mailboxes in turn until the kills are done, each message until it is accepted. Gives the ids in order.
-async fn send(client: &Client, record: &Recorder, done: &AtomicBool) -> Vec<String> {
+async fn send(
+    client: &Client,
+    record: &Recorder,
+    known: &Mutex<Vec<String>>,
+    done: &AtomicBool,
+) -> Vec<String> {
     let mut sent = Vec::new();
     while !done.load(Ordering::Relaxed) {
         let app = [STREAMED, POLLED][sent.len() % 2];
@@ -84,6 +95,7 @@ async fn send(client: &Client, record: &Recorder, done: &AtomicBool) -> Vec<Stri
         let accepted = async || client.send(&message).await.ok();
         eventually(WITHIN, &format!("{id} is accepted"), accepted).await.unwrap();
         record.push(waxwing_lab::apps::accepted("alpha", "beta", &id));
+        known.lock().unwrap().push(id.clone());
         sent.push(id);
         let room = async || (sent.len() < record.shown() + UNDER_WAY).then_some(());
         eventually(WITHIN, "messages arrive", room).await.unwrap();
@@ -95,6 +107,34 @@ async fn send(client: &Client, record: &Recorder, done: &AtomicBool) -> Vec<Stri
         eventually(WITHIN, "the last is accepted", accepted).await.unwrap();
     }
     sent
+}
+
+/// An app that watches each message's state until it is read: the state never goes back, and what the history says of it
+/// is in order.
+async fn watch(client: &Client, known: &Mutex<Vec<String>>, done: &AtomicBool) -> usize {
+    let mut watched = 0;
+    loop {
+        let next = known.lock().unwrap().get(watched).cloned();
+        let Some(id) = next else {
+            if done.load(Ordering::Relaxed) && watched == known.lock().unwrap().len() {
+                return watched;
+            }
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let (id, mut rung) = (id.parse().unwrap(), Some(0));
+        let mut query = StatusQuery { wait: Some("5s".to_owned()), ..StatusQuery::default() };
+        while rung != MessageState::Read.rung() {
+            let asked = async || client.wait_status(&id, &query).await.ok();
+            let status = eventually(WITHIN, "the node says how a message is", asked).await.unwrap();
+            assert!(status.state.rung() >= rung, "{id} went back: {status:?}");
+            let rungs: Vec<_> = status.history.iter().map(|change| change.state.rung()).collect();
+            assert!(rungs.is_sorted() && rungs.last() == Some(&status.state.rung()), "{status:?}");
+            rung = status.state.rung();
+            query.known = Some(status.state);
+        }
+        watched += 1;
+    }
 }
 
 /// Writes a message down and acknowledges it. False for the last one.
