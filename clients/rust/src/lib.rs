@@ -9,7 +9,7 @@
 //! | [`Client::health`] | `GET /v1/health` |
 //! | [`Client::send`] | `POST /v1/send` |
 //! | [`Client::send_batch`] | `POST /v1/send/batch` |
-//! | [`Client::status`], [`Client::status_waiting`] | `GET /v1/send/{id}` |
+//! | [`Client::status`], [`Client::wait_status`] | `GET /v1/send/{id}` |
 //! | [`Client::broker_view`] | `GET /v1/send/{id}/broker` |
 //! | [`Client::inbox`] | `GET /v1/inbox` |
 //! | [`Client::ack`] | `POST /v1/inbox/ack` |
@@ -189,7 +189,7 @@ impl Client {
     /// let mut status = node.status(&id, &api::MeshQuery::default()).await?;
     /// while !status.state.is_end() {
     ///     query.known = Some(status.state);
-    ///     status = node.status_waiting(&id, &query).await?;
+    ///     status = node.wait_status(&id, &query).await?;
     ///     println!("{id} is {}", status.state.as_str());
     /// }
     /// # Ok(())
@@ -198,7 +198,7 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::status`].
-    pub async fn status_waiting(
+    pub async fn wait_status(
         &self,
         id: &ClientMessageId,
         query: &api::StatusQuery,

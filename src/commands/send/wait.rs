@@ -40,7 +40,7 @@ pub(super) async fn wait(
         let left = deadline.saturating_duration_since(Instant::now());
         let wait = Some(format!("{}ms", left.min(POLL).as_millis()));
         let query = StatusQuery { wait, known: Some(known), mesh: mesh.clone() };
-        match client.status_waiting(&sent.client_message_id, &query).await {
+        match client.wait_status(&sent.client_message_id, &query).await {
             Ok(status) => {
                 known = status.state;
                 ended.status = Some(status);
