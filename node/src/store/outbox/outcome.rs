@@ -87,10 +87,11 @@ pub(crate) async fn kill(
     .await
 }
 
-/// Makes a row pending again under a higher seal, unless it is delivered or ended.
+/// Makes a row pending again under a higher seal, unless it is delivered or ended. The broker may still hold the older
+/// one, but nobody can open that: the message is only here.
 pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<Option<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1 \
+        "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1, accepted_at = NULL \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
     )
     .bind(seal)
