@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tracing::warn;
 use waxwing_broker::Holder;
 
 use super::{Context, stop};
@@ -41,12 +42,21 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     let shutdown = stop::asked()?;
     let cannot = |err| Failure::failed(format!("cannot listen on {}: {err}", arguments.listen));
     let listener = TcpListener::bind(arguments.listen).await.map_err(cannot)?;
-    if !arguments.detached {
-        let url = format!("ws://{}", listener.local_addr().map_err(cannot)?);
-        context.output.print(&Ready { event: "ready", url: url.clone() }, || url)?;
+    let addr = listener.local_addr().map_err(cannot)?;
+    let serving = waxwing_broker::run(config, listener, shutdown);
+    tokio::pin!(serving);
+    // The listener is bound, so the question waits until the broker answers, or has failed.
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        healthy = is_healthy(addr), if !arguments.detached => {
+            if !healthy.unwrap_or(false) {
+                warn!("the broker does not answer itself");
+            }
+            let url = format!("ws://{addr}");
+            context.output.print(&Ready { event: "ready", url: url.clone() }, || url)?;
+        }
     }
-    waxwing_broker::run(config, listener, shutdown).await?;
-    Ok(())
+    Ok(serving.await?)
 }
 
 /// Where the broker of this state folder keeps its data.

@@ -6,19 +6,19 @@ use waxwing_lab::{Lab, Output};
 use crate::support::{PROGRAM, mesh};
 
 /// Runs a command for people.
-async fn run(lab: &Lab, node: &str, arguments: &[&str]) -> Output {
+pub(crate) async fn run(lab: &Lab, node: &str, arguments: &[&str]) -> Output {
     lab.run(node, arguments, b"").await.unwrap()
 }
 
 /// Runs a command that must succeed, and gives its document.
-async fn json(lab: &Lab, node: &str, arguments: &[&str]) -> Value {
+pub(crate) async fn json(lab: &Lab, node: &str, arguments: &[&str]) -> Value {
     let document = lab.json(node, arguments).await.unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
     assert_eq!(document["schema"], 1, "{arguments:?}");
     document
 }
 
 /// Runs a command that must fail, both ways it can be asked, and gives the error's code.
-async fn fails(lab: &Lab, node: &str, arguments: &[&str], exit: i32) -> String {
+pub(crate) async fn fails(lab: &Lab, node: &str, arguments: &[&str], exit: i32) -> String {
     let people = run(lab, node, arguments).await;
     assert_eq!((people.code, people.stdout.as_str()), (Some(exit), ""), "{arguments:?}: {people:?}");
     assert!(people.stderr.starts_with("error: "), "{arguments:?}: {}", people.stderr);

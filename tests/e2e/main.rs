@@ -2,10 +2,16 @@
 //!
 //! Each test has a mesh of its own in a temporary folder, on ports the system gives. None sleeps: they wait for
 //! conditions, with deadlines. What apps saw is written down and judged by the one checker of histories.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing where it is")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what is wrong by failing where it is"
+)]
 
 mod absence; // Messages wait for a node that is not there, all of them and in order.
 mod api; // The local API against callers that misbehave.
+mod background; // Processes in the background: started once, stopped in time, found again after a crash.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod demo; // `waxwing demo` does what the README says.
 mod host; // A node runs on its own host and refuses another, touching nothing.
@@ -19,4 +25,6 @@ mod storm; // Both nodes send and read while processes are killed and links are 
 mod streams; // Apps stream and poll while everything around them is killed.
 mod support; // What all of these share.
 mod tampering; // A changed, replayed or moved box never reaches an app.
+mod terminal; // A person at a terminal, and commands that go on running.
+mod watching; // Waiting and watching, each through restarts.
 mod wire; // What went over the wire, held against what the broker promises by itself.
