@@ -15,7 +15,7 @@
 //! | `mesh` | everything of one mesh: keys, roster, database, link |
 //! | `store` | the database: one file per table, the only place with SQL |
 //! | `writer` | the one task that writes it |
-//! | `outbox`, `lane` | the delivery contract: accepting a send; order at the recipient |
+//! | `outbox`, `draft`, `lane` | the delivery contract: accepting a send; order at the recipient |
 //! | `link` | the connection to the broker |
 //! | `ipc`, `apps` | the local API; who has registered with it |
 //! | `enroll`, `accept_host` | founding and joining a mesh; saying that a host is the right one |
@@ -26,6 +26,7 @@ mod apps;
 mod clock;
 mod config;
 mod content;
+mod draft;
 pub mod enroll;
 mod error;
 mod home;

@@ -8,6 +8,7 @@ use super::folder::Folder;
 use super::rule_error;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
+use crate::link::dial::DialError;
 
 /// Attempts to append a join while others append theirs.
 const ATTEMPTS: usize = 8;
@@ -47,28 +48,12 @@ impl Joining<'_> {
                     entries.push(entry);
                     return Ok(());
                 }
+                Err(Refused::Lost(error)) => return Err(lost(broker, &error)),
                 Err(Refused::Conflict) => {
                     folder.keep(false);
-                    let new = self
-                        .link
-                        .log(roster.head().seq)
-                        .await
-                        .map_err(|refused| refused.into_error(broker))?;
-                    for entry in &new {
-                        roster.apply(entry).map_err(|error| Error::Incompatible(error.to_string()))?;
-                    }
-                    entries.extend(new);
+                    self.catch_up(broker, roster, entries).await?;
                 }
-                Err(refused @ Refused::Lost(_)) => {
-                    let Error::Unreachable { url, cause } = refused.into_error(broker) else {
-                        return Err(Error::Incompatible(
-                            "the broker closed the link while the join was under way".into(),
-                        ));
-                    };
-                    let cause = format!("{cause}; the join may have worked: run the same command again");
-                    return Err(Error::Unreachable { url, cause });
-                }
-                Err(refused) => {
+                Err(refused @ Refused::Denied(_)) => {
                     folder.keep(false);
                     return Err(refused.into_error(broker));
                 }
@@ -77,4 +62,25 @@ impl Joining<'_> {
         folder.keep(false);
         Err(Refused::Conflict.into_error(broker))
     }
+
+    /// Reads what others have appended meanwhile.
+    async fn catch_up(
+        &mut self,
+        broker: &str,
+        roster: &mut Roster,
+        entries: &mut Vec<SignedEntry>,
+    ) -> Result<()> {
+        let new = self.link.log(roster.head().seq).await.map_err(|refused| refused.into_error(broker))?;
+        for entry in &new {
+            roster.apply(entry).map_err(|error| Error::Incompatible(error.to_string()))?;
+        }
+        entries.extend(new);
+        Ok(())
+    }
+}
+
+/// The answer to the append did not come.
+fn lost(broker: &str, error: &DialError) -> Error {
+    let cause = format!("{error}; the join may have worked: run the same command again");
+    Error::Unreachable { url: broker.to_owned(), cause }
 }

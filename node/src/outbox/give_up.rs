@@ -2,12 +2,12 @@
 
 use waxwing_crypto::ClientMessageId;
 use waxwing_crypto::sealing::Kind;
-use waxwing_crypto::storage::Request;
 use waxwing_protocol::api::{AbortRequest, MessageState, OutboxAnswer, Problem, ProblemCode, RequeueRequest};
 use waxwing_protocol::limits;
 
 use super::write_problem;
 use crate::content::Content;
+use crate::draft::Draft;
 use crate::mesh::Mesh;
 use crate::store::outbox::{self, Life, NewRow, Which};
 use crate::writer::GivenUp;
@@ -66,35 +66,17 @@ async fn successor(
         }
         content.body = body.into_bytes().into();
     }
-    let fingerprint = mesh.keys.fingerprint(&Request {
-        kind: Kind::Message.as_str(),
-        from_app: life.from_app.as_ref(),
-        to: lane.recipient,
-        to_app: life.to_app.as_ref(),
-        reply_to: content.reply_to.as_ref(),
-        thread: content.thread.as_deref(),
-        priority: lane.priority,
-        content_type: &content.content_type,
-        meta: &content.meta,
-        body: &content.body,
-    });
-    let queued_at = clock::now();
-    Ok(NewRow {
-        wire_id: mesh.keys.wire_id(&client_id),
+    let draft = Draft {
         kind: Kind::Message,
-        wants_read,
-        reply_to: content.reply_to.clone(),
-        fingerprint,
         lane,
         to_node: Some(life.to_node.clone()),
         to_app: life.to_app.clone(),
         from_app: life.from_app.clone(),
-        counter: 0,
-        expires: queued_at.plus(life.expires.since(life.queued_at)),
-        queued_at,
-        content: content.seal_outgoing(&mesh.keys, &client_id).into(),
-        client_id,
-    })
+        wants_read,
+        content,
+        ttl: life.expires.since(life.queued_at),
+    };
+    Ok(draft.into_row(&mesh.keys, client_id, clock::now()))
 }
 
 fn internal(error: &sqlx::Error) -> Problem {

@@ -7,11 +7,10 @@ mod status;
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use data_encoding::BASE64;
 use waxwing_crypto::membership::Standing;
 use waxwing_crypto::sealing::Kind;
-use waxwing_crypto::storage::{Request, canonical_json};
+use waxwing_crypto::storage::canonical_json;
 use waxwing_crypto::{ClientMessageId, Fingerprint, Name, NodeId};
 use waxwing_protocol::api::{MessageState, Problem, ProblemCode, ReceiptWanted, SendAnswer, SendRequest};
 use waxwing_protocol::{Address, limits};
@@ -19,6 +18,7 @@ use waxwing_protocol::{Address, limits};
 pub(crate) use self::give_up::{abort, requeue};
 pub(crate) use self::status::{show, state, status};
 use crate::content::Content;
+use crate::draft::Draft;
 use crate::mesh::Mesh;
 use crate::store::OutLane;
 use crate::store::outbox::{Known, NewRow, State};
@@ -76,7 +76,6 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     let recipient = resolve(mesh, &address)?;
     let ttl = ttl(request.ttl.as_deref())?;
     let meta = meta(&request)?;
-    let priority = request.priority.unwrap_or_default();
     let (body, default_type) = body(&request)?;
     let content_type = request.content_type.unwrap_or_else(|| default_type.to_owned());
     if content_type.is_empty()
@@ -88,18 +87,6 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     if request.thread.as_ref().is_some_and(|thread| thread.is_empty() || thread.len() > limits::THREAD) {
         return Err(malformed("thread must be 1 to 128 bytes"));
     }
-    let fingerprint = mesh.keys.fingerprint(&Request {
-        kind: Kind::Message.as_str(),
-        from_app: from_app.as_ref(),
-        to: recipient,
-        to_app: address.app.as_ref(),
-        reply_to: request.reply_to.as_ref(),
-        thread: request.thread.as_deref(),
-        priority,
-        content_type: &content_type,
-        meta: &meta,
-        body: &body,
-    });
     let content = Content {
         content_type,
         body: body.into(),
@@ -107,23 +94,17 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
         reply_to: request.reply_to,
         thread: request.thread,
     };
-    let queued_at = clock::now();
-    Ok(NewRow {
-        wire_id: mesh.keys.wire_id(&client_id),
-        fingerprint,
-        lane: OutLane { priority, recipient },
+    let draft = Draft {
+        kind: Kind::Message,
+        lane: OutLane { priority: request.priority.unwrap_or_default(), recipient },
         to_node: Some(address.node),
         to_app: address.app,
         from_app,
-        counter: 0,
-        expires: queued_at.plus(ttl),
-        queued_at,
-        kind: Kind::Message,
         wants_read: request.receipt == Some(ReceiptWanted::Read),
-        reply_to: content.reply_to.clone(),
-        content: Bytes::from(content.seal_outgoing(&mesh.keys, &client_id)),
-        client_id,
-    })
+        content,
+        ttl,
+    };
+    Ok(draft.into_row(&mesh.keys, client_id, clock::now()))
 }
 
 /// The caller's id, from the header or the field, or a new one.

@@ -1,8 +1,8 @@
 //! What the broker reports of messages this node sent. Nothing of it is believed without proof, where proof is possible.
 
 use tracing::{info, warn};
-use waxwing_crypto::WireId;
 use waxwing_crypto::sealing::{Nack, NackReason};
+use waxwing_crypto::{Receipt, Signed, WireId};
 use waxwing_protocol::link::{Notice, NoticeKind};
 
 use super::{Ended, Receiver};
@@ -37,46 +37,12 @@ impl Receiver<'_> {
 
     /// Notes one verified notice. True if the log should be fetched before the message is sealed again.
     fn verify(&self, kind: &NoticeKind, sent: &Sent, news: &mut Vec<News>) -> bool {
-        let context = self.context;
-        let mesh = &context.mesh;
         match kind {
             NoticeKind::Delivered { receipt } => {
-                let secret =
-                    mesh.keys.receipt_secret(&sent.lane.recipient, &sent.client_id, &sent.fingerprint);
-                if !secret.verify(&sent.wire_id, receipt) {
-                    warn!(id = %sent.wire_id, "a receipt does not verify: the message is not taken for delivered");
-                    return false;
-                }
-                context.peers.receipted(sent.lane.recipient, &sent.wire_id);
-                news.push(News::Delivered { row: sent.row });
-                if let Some(ranges) = context.told.take(&sent.wire_id) {
-                    news.push(News::Told { lane: sent.lane, ranges });
-                }
+                self.delivered(receipt, sent, news);
                 false
             }
-            NoticeKind::Nack { nack } => {
-                let signer =
-                    mesh.roster(|roster| roster.former(&sent.lane.recipient).map(|member| member.signing));
-                let verified =
-                    signer.map(|signer| Nack::verify(nack, &signer, mesh.identity.node, sent.wire_id));
-                let Some(Ok(nack)) = verified else {
-                    warn!(id = %sent.wire_id, "a nack does not verify: it is ignored");
-                    return false;
-                };
-                if nack.seal < sent.seal {
-                    return false;
-                }
-                info!(id = %sent.wire_id, reason = %nack.reason, "a recipient refused a message");
-                context.peers.end(sent.lane.recipient);
-                news.push(News::Refused {
-                    row: sent.row,
-                    lane: sent.lane,
-                    seal: nack.seal,
-                    reason: nack.reason,
-                    current: sent.seal,
-                });
-                matches!(nack.reason, NackReason::UnknownSender | NackReason::LogMismatch)
-            }
+            NoticeKind::Nack { nack } => self.refused(nack, sent, news),
             NoticeKind::Expired => {
                 news.push(News::Ended { row: sent.row, reason: "expired" });
                 false
@@ -86,5 +52,37 @@ impl Receiver<'_> {
                 false
             }
         }
+    }
+
+    fn delivered(&self, receipt: &Receipt, sent: &Sent, news: &mut Vec<News>) {
+        let context = self.context;
+        let keys = &context.mesh.keys;
+        let secret = keys.receipt_secret(&sent.lane.recipient, &sent.client_id, &sent.fingerprint);
+        if !secret.verify(&sent.wire_id, receipt) {
+            warn!(id = %sent.wire_id, "a receipt does not verify: the message is not taken for delivered");
+            return;
+        }
+        context.peers.receipted(sent.lane.recipient, &sent.wire_id);
+        news.push(News::Delivered { row: sent.row });
+        if let Some(ranges) = context.told.take(&sent.wire_id) {
+            news.push(News::Told { lane: sent.lane, ranges });
+        }
+    }
+
+    fn refused(&self, nack: &Signed, sent: &Sent, news: &mut Vec<News>) -> bool {
+        let (mesh, recipient) = (&self.context.mesh, sent.lane.recipient);
+        let signer = mesh.roster(|roster| roster.former(&recipient).map(|member| member.signing));
+        let verified = signer.map(|signer| Nack::verify(nack, &signer, mesh.identity.node, sent.wire_id));
+        let Some(Ok(Nack { seal, reason, .. })) = verified else {
+            warn!(id = %sent.wire_id, "a nack does not verify: it is ignored");
+            return false;
+        };
+        if seal < sent.seal {
+            return false;
+        }
+        info!(id = %sent.wire_id, %reason, "a recipient refused a message");
+        self.context.peers.end(recipient);
+        news.push(News::Refused { row: sent.row, lane: sent.lane, seal, reason, current: sent.seal });
+        matches!(reason, NackReason::UnknownSender | NackReason::LogMismatch)
     }
 }
