@@ -1,7 +1,11 @@
 //! `waxwing broker run`.
 
+use std::io;
+use std::net::SocketAddr;
+
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tracing::warn;
 use waxwing_broker::Config;
 
 use super::{Context, stop};
@@ -25,12 +29,26 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     };
     let config = Config { urls: arguments.advertise, ..Config::new(data) };
     let shutdown = stop::asked()?;
-    let cannot = |err| Failure::failed(format!("cannot listen on {}: {err}", arguments.listen));
-    let listener = TcpListener::bind(arguments.listen).await.map_err(cannot)?;
-    let url = format!("ws://{}", listener.local_addr().map_err(cannot)?);
-    context.output.print(&Ready { event: "ready", url: url.clone() }, || url)?;
-    waxwing_broker::run(config, listener, shutdown).await?;
-    Ok(())
+    let listener =
+        TcpListener::bind(arguments.listen).await.map_err(|err| cannot_listen(arguments.listen, &err))?;
+    let address = listener.local_addr().map_err(|err| cannot_listen(arguments.listen, &err))?;
+    let ready = Ready { event: "ready", url: format!("ws://{address}") };
+    let say_ready = || {
+        if let Err(error) = context.output.print(&ready, || ready.url.clone()) {
+            warn!(error = error.message(), "nobody reads that the broker is ready");
+        }
+    };
+    Ok(waxwing_broker::run(config, listener, say_ready, shutdown).await?)
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let message = format!("cannot listen on {address}: {error}");
+    if error.kind() == io::ErrorKind::AddrInUse {
+        Failure::conflict(message)
+            .hint("stop what listens there, or take another port with --listen (0 for any free one)")
+    } else {
+        Failure::failed(message)
+    }
 }
 
 impl From<waxwing_broker::Error> for Failure {
