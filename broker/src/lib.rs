@@ -52,7 +52,7 @@ use meshes::Meshes;
 use state::State;
 use store::Store;
 
-/// Runs a broker until `shutdown` completes or its store fails.
+/// Runs a broker until `shutdown` completes or its store fails. `ready` is called once nodes can connect.
 ///
 /// On shutdown every link is told to come back (`restarting`), what they have handed over is stored and answered, and
 /// the store is closed.
@@ -63,6 +63,7 @@ use store::Store;
 pub async fn run(
     config: Config,
     listener: TcpListener,
+    ready: impl FnOnce(),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     config.check()?;
@@ -71,6 +72,7 @@ pub async fn run(
     let _folder = Folder::open(&config.data, addr)?;
     let broker = Broker::start(&config, addr).await?;
     info!(%addr, urls = ?broker.state.urls, "broker running");
+    ready();
     let served = broker.work(listener, shutdown).await;
     let written = broker.stop(config.grace()).await;
     info!("broker stopped");

@@ -1,5 +1,6 @@
 //! `waxwing broker run`, and the broker that `waxwing up` starts.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -40,23 +41,28 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     };
     let config = waxwing_broker::Config { urls: arguments.advertise, ..waxwing_broker::Config::new(data) };
     let shutdown = stop::asked()?;
-    let cannot = |err| Failure::failed(format!("cannot listen on {}: {err}", arguments.listen));
-    let listener = TcpListener::bind(arguments.listen).await.map_err(cannot)?;
-    let addr = listener.local_addr().map_err(cannot)?;
-    let serving = waxwing_broker::run(config, listener, shutdown);
-    tokio::pin!(serving);
-    // The listener is bound, so the question waits until the broker answers, or has failed.
-    tokio::select! {
-        ended = &mut serving => return Ok(ended?),
-        healthy = is_healthy(addr), if !arguments.detached => {
-            if !healthy.unwrap_or(false) {
-                warn!("the broker does not answer itself");
-            }
-            let url = format!("ws://{addr}");
-            context.output.print(&Ready { event: "ready", url: url.clone() }, || url)?;
+    let listener =
+        TcpListener::bind(arguments.listen).await.map_err(|err| cannot_listen(arguments.listen, &err))?;
+    let address = listener.local_addr().map_err(|err| cannot_listen(arguments.listen, &err))?;
+    let ready = Ready { event: "ready", url: format!("ws://{address}") };
+    let say_ready = || {
+        if !arguments.detached
+            && let Err(error) = context.output.print(&ready, || ready.url.clone())
+        {
+            warn!(error = error.message(), "nobody reads that the broker is ready");
         }
+    };
+    Ok(waxwing_broker::run(config, listener, say_ready, shutdown).await?)
+}
+
+fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
+    let message = format!("cannot listen on {address}: {error}");
+    if error.kind() == io::ErrorKind::AddrInUse {
+        Failure::conflict(message)
+            .hint("stop what listens there, or take another port with --listen (0 for any free one)")
+    } else {
+        Failure::failed(message)
     }
-    Ok(serving.await?)
 }
 
 /// Where the broker of this state folder keeps its data.
@@ -88,7 +94,7 @@ pub(super) async fn start(
 }
 
 /// Whether a broker answers there.
-async fn is_healthy(addr: SocketAddr) -> std::io::Result<bool> {
+async fn is_healthy(addr: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect(addr).await?;
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
     let mut status = [0; 12];

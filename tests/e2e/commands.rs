@@ -217,7 +217,9 @@ async fn what_is_taken_is_8() {
     let data = lab.state(Lab::BROKER);
     let second = ["broker", "run", "--listen", "127.0.0.1:0", "--data", data.to_str().unwrap()];
     let second = run(&lab, "alpha", &second).await;
-    assert_eq!(second.code, Some(8), "{second:?}");
+    assert_eq!((second.code, second.stdout.as_str()), (Some(8), ""), "never ready: {second:?}");
+    let taken = url.strip_prefix("ws://").unwrap();
+    assert_eq!(fails(&lab, "alpha", &["broker", "run", "--listen", taken], 8).await, "conflict");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn the_demo_speaks_to_people() {
         "kingfisher@alpha -> nightjar@beta",
         "verified the receipt",
         "What the broker could see",
-        "found nothing",
+        "found none of it",
     ] {
         assert!(text.contains(expected), "{expected:?} is missing in\n{text}");
     }

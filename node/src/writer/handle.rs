@@ -72,7 +72,7 @@ pub(crate) struct Caps {
     pub(crate) bytes: u64,
 }
 
-/// The writer's side of the channel, to be given to [`run`].
+/// The writer's side of the channel, to be given to [`super::run`].
 #[derive(Debug)]
 pub(crate) struct Changes(pub(super) mpsc::Receiver<Change>);
 

@@ -64,15 +64,18 @@ pub(super) fn millis(duration: Duration) -> u64 {
 /// The whole demonstration as text.
 pub(super) fn people(demo: &Demo) -> String {
     let mut text: Vec<String> = demo.messages.iter().map(way).collect();
-    text.push(format!("What the broker could see of them:\n\n{}", broker_view(&demo.broker_saw)));
+    text.push(format!(
+        "What the broker could see of them, beside the membership log (names of mesh and nodes, keys, roles):\n\n{}",
+        broker_view(&demo.broker_saw)
+    ));
     let searched = &demo.searched;
     let found = if searched.found.is_empty() {
-        "found nothing of it".to_owned()
+        "found none of it".to_owned()
     } else {
         format!("FOUND {}", searched.found.join(", "))
     };
     text.push(format!(
-        "Searched the broker's {} files and all it was sent or sent ({} KiB) for the texts, the apps and the message ids: {found}.",
+        "Searched the broker's {} files and every frame on its wire, {} KiB, for both texts, apps and message ids:\n{found}.",
         searched.files,
         searched.bytes / 1024,
     ));

@@ -61,7 +61,7 @@ impl Broker {
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let broker = waxwing_broker::run(config.clone(), listener, shutdown);
+        let broker = waxwing_broker::run(config.clone(), listener, || (), shutdown);
         let running = tokio::spawn(async move {
             let ended = broker.await;
             if let Err(err) = &ended {
