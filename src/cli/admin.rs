@@ -151,7 +151,7 @@ pub(crate) enum Outbox {
 pub(crate) struct OutboxList {
     /// Only those in this state: queued, accepted, delivered, read, dead, expired or aborted
     #[arg(long = "in", value_name = "STATE", value_parser = message_state)]
-    pub(crate) state: Option<MessageState>,
+    pub(crate) only: Option<MessageState>,
     /// Only messages after this row
     #[arg(long, value_name = "ROW")]
     pub(crate) after: Option<u64>,

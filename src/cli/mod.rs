@@ -148,6 +148,17 @@ mod tests {
     }
 
     #[test]
+    fn no_argument_has_a_global_options_id() {
+        let global: Vec<_> =
+            Cli::command().get_arguments().map(|argument| argument.get_id().clone()).collect();
+        leaves(&Cli::command(), "waxwing", &mut |name, command| {
+            for argument in command.get_arguments() {
+                assert!(!global.contains(argument.get_id()), "{name}: {}", argument.get_id());
+            }
+        });
+    }
+
+    #[test]
     fn every_help_fits_on_a_screen() {
         const LINES: usize = 48;
         fn look(command: &mut clap::Command) {

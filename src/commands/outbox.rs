@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &Context, command: Outbox) -> Result<()> {
 async fn list(context: &Context, arguments: &OutboxList) -> Result<()> {
     let query = OutboxQuery {
         after: arguments.after,
-        state: arguments.state,
+        state: arguments.only,
         limit: Some(arguments.limit),
         mesh: context.mesh.clone(),
     };

@@ -69,6 +69,7 @@ async fn a_wait_that_comes_to_nothing_says_what_is() {
     json(&lab, "alpha", &["node", "outbox", "abort", "gone"]).await;
     let given_up = given_up.end().await;
     assert_eq!((given_up.code, given_up.stdout.trim()), (Some(1), "gone aborted"), "{given_up:?}");
+    lab.kill(Lab::BROKER).await.unwrap();
     let expired = [&send[..], &["--id", "short", "--ttl", "1s", "--timeout", "10m"]].concat();
     let expired = run(&lab, "alpha", &expired).await;
     assert_eq!((expired.code, expired.stdout.trim()), (Some(1), "short expired"), "{expired:?}");
