@@ -279,3 +279,44 @@ impl Mesh {
         Timestamp::from_millis(clock::now().as_millis().saturating_sub(millis))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use waxwing_crypto::MeshId;
+    use waxwing_crypto::membership::{Genesis, NewMember, RecoverySecret};
+
+    use super::*;
+
+    /// A mesh of one, founded without a broker, on a folder of its own.
+    pub(crate) async fn alone() -> (tempfile::TempDir, Arc<Mesh>) {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::resolve(Some(folder.path().to_path_buf())).unwrap();
+        let (home, name) = (Home::new(config.state.clone()), "home".parse().unwrap());
+        let path = home.mesh(&name);
+        crate::home::private_folder(&path).unwrap();
+        let identity = Identity::mint(MeshId::from_bytes([0; 16]));
+        let evidence = host::evidence(Some("a test"));
+        let record = host::bind(&path, &identity.storage.keys().host_key(), &evidence).unwrap();
+        let mut rng = crate::rng();
+        let sealing = identity.sealing.public().unwrap();
+        let state_keys = StateKeys::found(&mut rng).seal_to(&sealing, &mut rng).unwrap();
+        let founder = NewMember {
+            name: "alpha".parse().unwrap(),
+            signing: identity.signing.public(),
+            sealing,
+            host: record.commitment(),
+        };
+        let recovery = RecoverySecret::generate(&mut rng).signing_key().public();
+        let genesis = Genesis { name: name.clone(), founder, recovery, state_keys: state_keys.clone() };
+        let (entry, roster) = Roster::found(clock::now(), genesis, &identity.signing).unwrap();
+        identity.in_mesh(roster.mesh()).save(&path).unwrap();
+        let (mut db, readers) = store::open(&path.join("node.db")).await.unwrap();
+        log::append(&mut db, 1, &[entry]).await.unwrap();
+        meta::set_text(&mut db, meta::BROKER, "ws://127.0.0.1:1").await.unwrap();
+        meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await.unwrap();
+        store::close(db, readers).await.unwrap();
+        let admitted = Admitted::check(&home, &name, &evidence).unwrap();
+        let mesh = Mesh::open(admitted, &config, &TaskTracker::new()).await.unwrap();
+        (folder, mesh)
+    }
+}

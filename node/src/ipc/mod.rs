@@ -13,6 +13,8 @@ mod outbox;
 mod problem;
 mod request;
 mod send;
+#[cfg(test)]
+mod tests;
 mod wait;
 
 use std::sync::Arc;

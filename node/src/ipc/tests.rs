@@ -1,0 +1,130 @@
+//! Streams, at the edge of what is kept and of what a node serves at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
+use futures_util::StreamExt as _;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use waxwing_crypto::Timestamp;
+use waxwing_protocol::api::EventBody;
+
+use super::{Api, STREAMS, router};
+use crate::clock;
+use crate::mesh::Mesh;
+use crate::mesh::tests::alone;
+use crate::writer::Forget;
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn api(mesh: &Arc<Mesh>) -> (Router, CancellationToken) {
+    let stop = CancellationToken::new();
+    (router(Api::new(vec![Arc::clone(mesh)].into(), stop.clone())), stop)
+}
+
+async fn get(router: &Router, path: &str, app: Option<&str>) -> Response<Body> {
+    let mut request = Request::get(path);
+    if let Some(app) = app {
+        request = request.header("waxwing-app", app);
+    }
+    router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+/// The next event of a stream, as text. What has no data only says where the stream is.
+async fn next(stream: &mut axum::body::BodyDataStream) -> Option<String> {
+    loop {
+        let chunk = timeout(WITHIN, stream.next()).await.expect("an event")?;
+        let text = String::from_utf8(chunk.unwrap().to_vec()).unwrap();
+        if text.contains("data:") {
+            return Some(text);
+        }
+    }
+}
+
+async fn tell(mesh: &Mesh, what: &str) {
+    mesh.writer.tell_all(EventBody::System { what: what.to_owned() }).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_that_asks_for_what_is_forgotten_is_told_so_and_goes_on() {
+    let (_folder, mesh) = alone().await;
+    for what in ["one", "two", "three"] {
+        tell(&mesh, what).await;
+    }
+    let forget = Forget {
+        sessions_ended: Timestamp::default(),
+        prekeys_published: Timestamp::default(),
+        events: clock::now().plus(Duration::from_secs(1)),
+        made: Timestamp::default(),
+    };
+    mesh.writer.forget(forget).await.unwrap();
+    tell(&mesh, "four").await;
+    let (router, _stop) = api(&mesh);
+    let mut stream = get(&router, "/v1/events?after=1", None).await.into_body().into_data_stream();
+    let lagged = next(&mut stream).await.unwrap();
+    assert!(lagged.contains("event: lagged") && lagged.contains("id: 3"), "{lagged}");
+    let four = next(&mut stream).await.unwrap();
+    assert!(four.contains("four") && four.contains("id: 4"), "{four}");
+}
+
+#[tokio::test]
+async fn a_stream_resumes_exactly_and_begins_with_now_if_nothing_is_said() {
+    let (_folder, mesh) = alone().await;
+    tell(&mesh, "before").await;
+    let (router, stop) = api(&mesh);
+    let mut fresh = get(&router, "/v1/events", None).await.into_body().into_data_stream();
+    let resumed = Request::get("/v1/events").header("last-event-id", "0").body(Body::empty()).unwrap();
+    let mut resumed = router.clone().oneshot(resumed).await.unwrap().into_body().into_data_stream();
+    assert!(next(&mut resumed).await.unwrap().contains("before"));
+    tell(&mesh, "after").await;
+    for stream in [&mut fresh, &mut resumed] {
+        assert!(next(stream).await.unwrap().contains("after"));
+    }
+    stop.cancel();
+    assert_eq!(
+        (next(&mut fresh).await, next(&mut resumed).await),
+        (None, None),
+        "a stopping node ends its streams"
+    );
+}
+
+#[tokio::test]
+async fn one_stream_too_many_is_refused_and_an_ended_one_makes_room() {
+    let (_folder, mesh) = alone().await;
+    let (router, _stop) = api(&mesh);
+    let mut open = Vec::new();
+    for _ in 0..STREAMS {
+        open.push(get(&router, "/v1/events", None).await);
+    }
+    assert_eq!(get(&router, "/v1/events", None).await.status(), StatusCode::TOO_MANY_REQUESTS);
+    open.pop();
+    assert_eq!(get(&router, "/v1/events", None).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_app_is_registered_while_its_stream_is_open_and_once() {
+    let (_folder, mesh) = alone().await;
+    let (router, _stop) = api(&mesh);
+    let stream = get(&router, "/v1/events?register=1", Some("ci")).await;
+    assert_eq!(stream.status(), StatusCode::OK);
+    assert_eq!(get(&router, "/v1/events?register=1", Some("ci")).await.status(), StatusCode::CONFLICT);
+    assert_eq!(get(&router, "/v1/events?register=1", None).await.status(), StatusCode::BAD_REQUEST);
+    drop(stream);
+    assert_eq!(get(&router, "/v1/events?register=1", Some("ci")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn bad_stream_requests_are_refused() {
+    let (_folder, mesh) = alone().await;
+    let (router, _stop) = api(&mesh);
+    for query in ["after=x", "kind=gossip", "register=2", "app=A", "since=1"] {
+        let answer = get(&router, &format!("/v1/events?{query}"), None).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{query}");
+    }
+    let request = Request::get("/v1/events").header("last-event-id", "last").body(Body::empty()).unwrap();
+    assert_eq!(router.oneshot(request).await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
