@@ -53,8 +53,9 @@ async fn a_wait_that_comes_to_nothing_says_what_is() {
     let mut lab = mesh(&["alpha", "beta"]).await;
     lab.stop("beta").await.unwrap();
     let send = ["send", "beta", "text", "--wait", "delivered"];
+    json(&lab, "alpha", &["send", "beta", "text", "--wait", "accepted", "--id", "late"]).await;
     let late = run(&lab, "alpha", &[&send[..], &["--id", "late", "--timeout", "1s"]].concat()).await;
-    assert_eq!((late.code, late.stdout.trim()), (Some(1), "late accepted"), "{late:?}");
+    assert_eq!((late.code, late.stdout.trim()), (Some(1), "late accepted (accepted before)"), "{late:?}");
     assert!(late.stderr.contains("late is accepted after 1s, not delivered"), "{late:?}");
     assert!(late.stderr.contains("waxwing --state") && late.stderr.contains("trace late"), "{late:?}");
     let late =

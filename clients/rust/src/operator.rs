@@ -9,7 +9,7 @@ impl Client {
     /// Exactly what the broker holds of one's own message.
     ///
     /// # Errors
-    /// [`Error::Problem`] with `unknown_message`, or `offline` while the broker cannot be asked.
+    /// [`crate::Error::Problem`] with `unknown_message`, or `offline` while the broker cannot be asked.
     pub async fn broker_view(&self, id: &ClientMessageId, mesh: &api::MeshQuery) -> Result<api::BrokerView> {
         self.get(&format!("/v1/send/{id}/broker"), mesh).await
     }
@@ -17,7 +17,7 @@ impl Client {
     /// A page of the outbox: this node's own messages, oldest first.
     ///
     /// # Errors
-    /// See [`Error`].
+    /// See [`crate::Error`].
     pub async fn outbox(&self, query: &api::OutboxQuery) -> Result<api::OutboxPage> {
         self.get("/v1/outbox", query).await
     }
@@ -25,7 +25,7 @@ impl Client {
     /// Everything about one message of the outbox, its content included.
     ///
     /// # Errors
-    /// [`Error::Problem`] with `unknown_message` if there is no such row.
+    /// [`crate::Error::Problem`] with `unknown_message` if there is no such row.
     pub async fn outbox_row(&self, row: u64, mesh: &api::MeshQuery) -> Result<api::OutboxDetail> {
         self.get(&format!("/v1/outbox/{row}"), mesh).await
     }
@@ -33,7 +33,7 @@ impl Client {
     /// Gives a message up and sends it again as a new one.
     ///
     /// # Errors
-    /// [`Error::Problem`] with `wrong_state` if it was delivered, or given up before.
+    /// [`crate::Error::Problem`] with `wrong_state` if it was delivered, or given up before.
     pub async fn requeue(&self, request: &api::RequeueRequest) -> Result<api::OutboxAnswer> {
         self.post("/v1/outbox/requeue", request).await
     }
