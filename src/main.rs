@@ -11,6 +11,8 @@ mod view;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use cli::{Broker, Cli, Command, ConfigCommand, Mesh, Node};
 use commands::Context;
@@ -18,6 +20,8 @@ use failure::Result;
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // Whatever is made here, a log or a database's side file, is for this user alone from its first moment.
+    umask(Mode::RWXG | Mode::RWXO);
     let cli = Cli::parse();
     let context = Context::new(cli.global);
     match run(cli.command, &context).await {

@@ -1,5 +1,7 @@
 //! What a broker and a disk can be searched for, and do not have.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 use waxwing_client::api::SendRequest;
 use waxwing_lab::{Lab, Scan};
@@ -83,15 +85,20 @@ async fn nobody_else_on_the_machine_can_read_a_state_folder() {
     let pair = Pair::start().await;
     for name in ["alpha", "beta", Lab::BROKER] {
         let folder = pair.lab.state(name);
-        let mode = std::fs::metadata(&folder).unwrap().permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{}", folder.display());
+        let paths = everything(&folder);
+        assert!(paths.len() > 3, "{paths:?}");
+        for path in paths {
+            let mode = std::fs::symlink_metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
+        }
     }
-    for socket in ["alpha", "beta"].map(|node| pair.lab.state(node).join("node.sock")) {
-        assert_eq!(
-            std::fs::metadata(&socket).unwrap().permissions().mode() & 0o077,
-            0,
-            "{}",
-            socket.display()
-        );
-    }
+}
+
+/// A folder and whatever is below it.
+fn everything(folder: &Path) -> Vec<PathBuf> {
+    let below = std::fs::read_dir(folder).unwrap().flat_map(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() { everything(&path) } else { vec![path] }
+    });
+    std::iter::once(folder.to_path_buf()).chain(below).collect()
 }

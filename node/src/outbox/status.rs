@@ -13,7 +13,17 @@ pub(crate) async fn status(mesh: &Mesh, which: Which<'_>) -> sqlx::Result<Option
 
 /// A message's life as people see it.
 pub(crate) fn show(mesh: &Mesh, life: Life) -> SendStatus {
-    let state = state(mesh, &life);
+    // That the link holds it at this moment is no state of the message.
+    let state = match state(mesh, &life) {
+        MessageState::Inflight => MessageState::Queued,
+        state @ (MessageState::Queued
+        | MessageState::Accepted
+        | MessageState::Delivered
+        | MessageState::Read
+        | MessageState::Dead
+        | MessageState::Expired
+        | MessageState::Aborted) => state,
+    };
     SendStatus {
         mesh: mesh.name.clone(),
         history: history(&life),

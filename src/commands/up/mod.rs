@@ -83,6 +83,7 @@ async fn start(context: &Context, config: &Config, arguments: Up, done: &mut Don
         return Err(Failure::conflict(message).hint("`waxwing node down`, then this again"));
     }
     let known = waxwing_broker::holder(&broker::data_folder(config))?;
+    let name = arguments.name.clone();
     if known.is_some() || found.is_some() {
         done.broker = Some(start_broker(context, config, &arguments, known).await?);
     }
@@ -99,11 +100,24 @@ async fn start(context: &Context, config: &Config, arguments: Up, done: &mut Don
     done.node = Some(Part { started: running.is_none(), pid, at });
     let client = Client::new(config.socket());
     done.meshes = linked(&client).await?.meshes;
+    if let (None, Some(name)) = (&done.founded, name) {
+        keeps_its_name(context, &done.meshes, &name);
+    }
     if let Some(founded) = &mut done.founded {
         let request = InviteRequest { mesh: Some(founded.mesh.clone()), ..InviteRequest::default() };
         founded.invite = Some(client.invite(&request).await?.token);
     }
     Ok(())
+}
+
+/// Says so if a node is asked to have another name than it has: a name is for life, or for the mesh's.
+fn keeps_its_name(context: &Context, meshes: &[MeshHealth], name: &Name) {
+    for mesh in meshes.iter().filter(|mesh| mesh.node != *name) {
+        let (node, mesh) = (&mesh.node, &mesh.mesh);
+        context.output.note(&format!(
+            "This node is {node} in {mesh}, and stays so: --name is for a mesh to be founded"
+        ));
+    }
 }
 
 /// The mesh to be founded: the one named if it is not there, or one if there is none.
