@@ -149,7 +149,8 @@ impl Reader {
         if self.after < forgotten && self.after > 0 {
             self.push(Event { cursor: forgotten, at: clock::now(), body: EventBody::Lagged });
         }
-        // Before the page is read: what is committed later has a higher number.
+        // Messages and events are read one after the other, and more may be committed in between. Whatever was committed
+        // before this moment is in both; what is beyond waits for the next page, or a message could be passed over.
         let shown = *self.shown.borrow();
         let filter = Filter {
             after: self.after,
@@ -167,7 +168,7 @@ impl Reader {
             full(messages.len(), messages.last().map(|item| item.cursor)),
             full(events.len(), events.last().map(|event| event.seq)),
         ];
-        let end = end.into_iter().flatten().min().unwrap_or(u64::MAX);
+        let end = end.into_iter().flatten().fold(shown, u64::min);
         let mut page = Vec::with_capacity(messages.len() + events.len());
         for item in messages.into_iter().filter(|item| item.cursor <= end) {
             let (cursor, at) = (item.cursor, item.received_at);
@@ -178,8 +179,7 @@ impl Reader {
         page.extend(events.map(|event| Event { cursor: event.seq, at: event.at, body: event.body }));
         page.sort_by_key(|event| event.cursor);
         // What is not for this stream is passed over, up to where both pages are complete.
-        let read_to = if end == u64::MAX { shown } else { end };
-        self.after = page.last().map_or(read_to, |event| event.cursor.max(read_to)).max(self.after);
+        self.after = self.after.max(end);
         page.into_iter().for_each(|event| self.push(event));
         Ok(())
     }

@@ -10,14 +10,17 @@ use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
-use waxwing_crypto::Timestamp;
+use waxwing_crypto::{ClientMessageId, Priority, Receipt, Timestamp};
 use waxwing_protocol::api::EventBody;
 
 use super::{Api, STREAMS, router};
 use crate::clock;
+use crate::content::Content;
 use crate::mesh::Mesh;
 use crate::mesh::tests::alone;
-use crate::writer::Forget;
+use crate::store::inbox::NewItem;
+use crate::store::lanes::InLane;
+use crate::writer::{Delivered, Forget, ReceivedItem};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -90,6 +93,54 @@ async fn a_stream_resumes_exactly_and_begins_with_now_if_nothing_is_said() {
         (None, None),
         "a stopping node ends its streams"
     );
+}
+
+/// A message from a peer, as the link would hand it to the writer.
+fn message(mesh: &Mesh, counter: u64) -> ReceivedItem {
+    let sender = mesh.identity.node;
+    let client_id: ClientMessageId = format!("m-{counter}").parse().unwrap();
+    let content = Content { content_type: "text/plain".into(), ..Content::default() };
+    ReceivedItem {
+        new: NewItem {
+            cursor: None,
+            lane: InLane { sender, signer: [1; 32], priority: Priority::Next },
+            counter,
+            content: content.seal_incoming(&mesh.keys, &sender, &client_id),
+            client_id,
+            from_app: None,
+            to_app: None,
+            thread: None,
+            sent_at: Timestamp::default(),
+            received_at: Timestamp::default(),
+            late: false,
+            wants_read: false,
+            receipt: Receipt::from_bytes([0; 16]),
+        },
+        void: Vec::new(),
+        expired: false,
+        reads: None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_misses_nothing_that_is_written_while_it_reads() {
+    const EACH: u64 = 1_000;
+    let (_folder, mesh) = alone().await;
+    let (router, _stop) = api(&mesh);
+    let mut stream = get(&router, "/v1/events?after=0&app=*", None).await.into_body().into_data_stream();
+    let writer = Arc::clone(&mesh);
+    let writing = tokio::spawn(async move {
+        for n in 1..=EACH {
+            let delivered = Delivered { items: vec![message(&writer, n)], ..Delivered::default() };
+            writer.writer.received(delivered).await.unwrap();
+            tell(&writer, &format!("t-{n}")).await;
+        }
+    });
+    for cursor in 1..=2 * EACH {
+        let event = next(&mut stream).await.unwrap();
+        assert!(event.contains(&format!("id: {cursor}\n")), "{cursor} was expected: {event}");
+    }
+    writing.await.unwrap();
 }
 
 #[tokio::test]
