@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
@@ -12,7 +13,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tracing::info;
 use waxwing_protocol::api::LinkState;
 use waxwing_protocol::limits::{self, DEAD_AFTER, PING_EVERY};
-use waxwing_protocol::link::{self, Deliver, Limits, Sent, ToBroker, ToNode};
+use waxwing_protocol::link::{self, Deliver, Delivery, Limits, Sent, ToBroker, ToNode};
 
 use super::calls::{CallError, Calls};
 use super::dial::{Connection, Socket};
@@ -22,8 +23,12 @@ use crate::mesh::{GrowError, Mesh};
 
 /// Frames waiting to be written. Whoever has one more waits too.
 const OUT: usize = 64;
-/// Frames waiting to be worked on. The broker's window bounds what is in them.
-const IN: usize = 256;
+/// Outcomes waiting to be worked on. There cannot be more than requests, nor more of these than items in flight.
+const OUTCOMES: usize = limits::WINDOW_ITEMS;
+/// Deliveries waiting to be worked on. A frame has one item at least, most have many, and notices come beside the window.
+const DELIVERIES: usize = 16 * limits::WINDOW_ITEMS;
+/// Bytes of them: the broker's window, and as much again for what it sends before it has seen a settle.
+const DELIVERY_BYTES: usize = 2 * limits::WINDOW_BYTES;
 /// A write that takes longer means that nobody reads at the other end.
 const WRITE_WITHIN: Duration = DEAD_AFTER;
 
@@ -38,6 +43,8 @@ pub(super) struct Context {
     pub(super) limits: Limits,
     /// The log has entries that this node missed.
     pub(super) log_wanted: Notify,
+    /// Bytes delivered and not worked on yet.
+    pub(super) waiting: AtomicUsize,
 }
 
 /// Undoes what the start of a connection did, however it ends.
@@ -64,8 +71,8 @@ impl Drop for Up<'_> {
 
 pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
     let (out, frames) = mpsc::channel(OUT);
-    let (sent_tx, sent) = mpsc::channel(IN);
-    let (deliver_tx, deliveries) = mpsc::channel(IN);
+    let (sent_tx, sent) = mpsc::channel(OUTCOMES);
+    let (deliver_tx, deliveries) = mpsc::channel(DELIVERIES);
     let context = Context {
         mesh: Arc::clone(mesh),
         calls: Calls::new(out.clone()),
@@ -74,6 +81,7 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
         told: drain::Told::default(),
         limits: connection.welcome.limits,
         log_wanted: Notify::new(),
+        waiting: AtomicUsize::new(0),
     };
     let (sink, stream) = connection.socket.split();
     let _up = Up::new(&context, connection.welcome.login);
@@ -150,19 +158,25 @@ async fn read(
     }
 }
 
+/// Hands a frame on. Never waits for whoever works on it: a node that does not read is not read from, and two such ends
+/// would wait for each other. An honest broker's window keeps the queues short; one that exceeds it is left.
 async fn dispatch(
     frame: ToNode,
     context: &Context,
     sent: &mpsc::Sender<Sent>,
     deliveries: &mpsc::Sender<Deliver>,
 ) -> Result<(), Ended> {
-    let gone = |_| Ended::Lost("this link is ending".into());
+    let exceeds = || Ended::Lost("the broker exceeds the window".into());
     match frame {
-        ToNode::Sent(answer) => sent.send(answer).await.map_err(gone),
-        ToNode::Deliver(deliver) if deliver.items.len() <= limits::WINDOW_ITEMS => {
-            deliveries.send(deliver).await.map_err(|_| Ended::Lost("this link is ending".into()))
+        ToNode::Sent(answer) => sent.try_send(answer).map_err(|_| exceeds()),
+        ToNode::Deliver(deliver) => {
+            let bytes = bytes(&deliver);
+            let waiting = context.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if deliver.items.len() > limits::WINDOW_ITEMS || waiting > DELIVERY_BYTES {
+                return Err(exceeds());
+            }
+            deliveries.try_send(deliver).map_err(|_| exceeds())
         }
-        ToNode::Deliver(_) => Err(Ended::Lost("the broker exceeds the window".into())),
         ToNode::Done(done) => {
             context.calls.answer(done.req, ToNode::Done(done));
             Ok(())
@@ -198,6 +212,15 @@ async fn dispatch(
         },
         ToNode::GoAway(goaway) => Err(Ended::GoAway(goaway)),
     }
+}
+
+/// Envelope bytes of a delivery.
+fn bytes(deliver: &Deliver) -> usize {
+    let size = |delivery: &Delivery| match delivery {
+        Delivery::Envelope(envelope) => envelope.env.len(),
+        Delivery::Notice(_) => 0,
+    };
+    deliver.items.iter().map(size).sum()
 }
 
 /// Writes frames as they come, those that are ready together, and pings.

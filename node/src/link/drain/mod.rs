@@ -159,7 +159,7 @@ impl<'a> Drain<'a> {
             return Ok(());
         }
         match context.peers.ready(&context.mesh, &context.calls, key.recipient).await {
-            Ok(()) => {}
+            Ok(()) => lane.prekey.reset(),
             Err(NoSession::Call(error @ (CallError::Lost | CallError::Grow(_) | CallError::Read(_)))) => {
                 return Err(connection::ended(error));
             }

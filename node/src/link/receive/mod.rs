@@ -7,6 +7,7 @@ mod news;
 mod open;
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 use tracing::info;
@@ -95,6 +96,7 @@ impl Receiver<'_> {
         }
         if count > 0 {
             self.store_and_settle(work, through).await?;
+            self.context.waiting.fetch_sub(bytes, Ordering::Relaxed);
         }
         if tail {
             self.context.mesh.set_caught_up(true);
