@@ -150,10 +150,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::MeshRequired
         | ProblemCode::TooLarge
         | ProblemCode::UnsupportedMediaType => 2,
-        ProblemCode::Forbidden
-        | ProblemCode::NotAdmin
-        | ProblemCode::RevokedRecipient
-        | ProblemCode::MeshStopped => 3,
+        ProblemCode::NotAdmin | ProblemCode::RevokedRecipient | ProblemCode::MeshStopped => 3,
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => 5,
         ProblemCode::Offline => 6,
         ProblemCode::UnknownMesh
@@ -177,7 +174,6 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         }
         ProblemCode::Malformed
         | ProblemCode::TtlTooLong
-        | ProblemCode::Forbidden
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
         | ProblemCode::UnknownApp

@@ -96,8 +96,6 @@ codes! {
     TtlTooLong = "ttl_too_long", 400, "the lifetime is too long";
     /// The node is in several meshes and the request names none.
     MeshRequired = "mesh_required", 400, "say which mesh";
-    /// The calling user may not use this node.
-    Forbidden = "forbidden", 403, "not allowed";
     /// No such route.
     NoSuchRoute = "no_such_route", 404, "no such route";
     /// The node is not in this mesh.
