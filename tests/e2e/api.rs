@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use waxwing_client::api::InboxQuery;
@@ -207,6 +207,17 @@ async fn a_caller_that_says_nothing_or_nonsense_hurts_nobody() {
     let header = format!("GET /v1/version HTTP/1.1\r\nhost: node\r\nx: {}\r\n\r\n", "y".repeat(128 * 1024));
     assert_eq!(exchange(&socket, header.as_bytes()).await.0, 431);
     assert!(lab.client("alpha").version().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_stream_on_which_nothing_happens_is_kept_alive() {
+    let (_lab, socket) = start().await;
+    let mut stream = UnixStream::connect(&socket).await.unwrap();
+    let request = b"GET /v1/events?kind=security HTTP/1.1\r\nhost: node\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    // A line that begins with a colon is a comment: it says nothing but that both ends are there.
+    while !timeout(WITHIN, lines.next_line()).await.unwrap().unwrap().unwrap().starts_with(':') {}
 }
 
 #[tokio::test]

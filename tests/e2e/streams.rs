@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use waxwing_client::api::{
-    AckRequest, EventBody, EventQuery, InboxItem, InboxQuery, MessageState, ReceiptWanted, SendRequest,
-    StatusQuery,
+    AckRequest, EventBody, EventQuery, InboxItem, InboxQuery, MeshQuery, MessageState, OutboxQuery,
+    ReceiptWanted, SendRequest, StatusQuery,
 };
 use waxwing_client::{Client, Error};
 use waxwing_lab::apps::request;
@@ -49,6 +49,9 @@ async fn a_hundred_kills_lose_repeat_and_reorder_nothing_on_any_stream() {
             told.iter().filter(|(_, told)| *told == state).map(|(id, _)| id.clone()).collect();
         ids.sort_by_key(|id| number(id));
         assert_eq!(ids, sent, "told {} once each", state.as_str());
+    }
+    for id in sent.iter().step_by(sent.len().div_ceil(10)) {
+        trace(&lab, id).await;
     }
     let sender = lab.sender("alpha", &record);
     for id in &sent {
@@ -134,8 +137,23 @@ async fn watch(client: &Client, known: &Mutex<Vec<String>>, done: &AtomicBool) -
             (rung, seal) = (status.state.rung(), status.seal);
             query.known = Some(status.state);
         }
+        let listed = async || {
+            let next = OutboxQuery { after: Some(watched as u64), limit: Some(1), ..OutboxQuery::default() };
+            client.outbox(&next).await.ok()
+        };
+        let listed = eventually(WITHIN, "the outbox is listed", listed).await.unwrap().items;
+        let shown: Vec<_> = listed.iter().map(|item| (&item.client_message_id, item.state)).collect();
+        assert_eq!(shown, [(&id, MessageState::Read)], "the outbox says the same");
         watched += 1;
     }
+}
+
+/// What `trace` prints of a message is what its history says.
+async fn trace(lab: &Lab, id: &str) {
+    let traced = lab.json("alpha", &["trace", id]).await.unwrap();
+    let status = lab.client("alpha").status(&id.parse().unwrap(), &MeshQuery::default()).await.unwrap();
+    assert_eq!(traced["state"], status.state.as_str(), "{traced}");
+    assert_eq!(traced["history"], serde_json::to_value(&status.history).unwrap(), "{traced}");
 }
 
 /// Writes a message down and acknowledges it. False for the last one.
