@@ -1,7 +1,7 @@
 //! What operators do: messages that do not arrive, a node on another host, and how everything is set.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
 
@@ -81,14 +81,19 @@ async fn arrives(lab: &mut Lab) {
     assert_eq!(column(lab, &["--in", "aborted"], "client_message_id").await, ["o-1", "o-2", "o-3"]);
 }
 
-/// Runs a command that asks, at a terminal where somebody has typed this.
-fn at_a_terminal(desk: &Desk, arguments: &[&str], typed: &str) -> Output {
+/// A terminal's two ends: what a person has, and what a program has.
+fn terminal() -> (std::fs::File, std::fs::File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();
     let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
-    let terminal = OpenOptions::new().read(true).write(true).open(name).unwrap();
-    std::fs::File::from(master.try_clone().unwrap()).write_all(typed.as_bytes()).unwrap();
+    (std::fs::File::from(master), OpenOptions::new().read(true).write(true).open(name).unwrap())
+}
+
+/// Runs a command that asks, at a terminal where somebody has typed this.
+fn at_a_terminal(desk: &Desk, arguments: &[&str], typed: &str) -> Output {
+    let (mut person, terminal) = terminal();
+    person.write_all(typed.as_bytes()).unwrap();
     let output = std::process::Command::new(PROGRAM)
         .arg("--state")
         .arg(desk.state())
@@ -102,6 +107,34 @@ fn at_a_terminal(desk: &Desk, arguments: &[&str], typed: &str) -> Output {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::new(),
     }
+}
+
+#[tokio::test]
+async fn emphasis_is_for_a_terminal_whose_owner_wants_it() {
+    let desk = Desk::new();
+    let said = |no_color: Option<&str>| {
+        let (mut person, terminal) = terminal();
+        let mut program = std::process::Command::new(PROGRAM);
+        program
+            .arg("--state")
+            .arg(desk.state())
+            .args(["node", "status"])
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm");
+        program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::from(OwnedFd::from(terminal)));
+        program.envs(no_color.map(|value| ("NO_COLOR", value)));
+        assert_eq!(program.status().unwrap().code(), Some(6));
+        drop(program);
+        let mut said = Vec::new();
+        // A terminal whose program has gone ends with an error, once all it said is read.
+        let _ = person.read_to_end(&mut said);
+        String::from_utf8(said).unwrap()
+    };
+    let (bold, still_bold, plain) = (said(None), said(Some("")), said(Some("1")));
+    assert!(bold.contains("\x1b[1merror") && still_bold.contains("\x1b[1merror"), "{bold} {still_bold}");
+    assert!(plain.contains("error: ") && !plain.contains('\x1b'), "{plain}");
+    let piped = desk.run(&["node", "status"]).await;
+    assert!(piped.stderr.contains("error: ") && !piped.stderr.contains('\x1b'), "{piped:?}");
 }
 
 #[tokio::test]
