@@ -1,30 +1,34 @@
 //! What an operator can set, with the defaults in one place.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod settings;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use waxwing_protocol::{limits, link};
 
+pub use self::settings::{SETTINGS, Setting, reference};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
-/// Configuration of a broker. Only the data folder has no default.
+/// Configuration of a broker, and the form of its file. Only the data folder has no default.
+///
+/// What each value is for stands in [`SETTINGS`], which the reference is made from.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Folder for the store. Made if absent; only its owner may have access.
+    /// Folder for the store. Empty until somebody says.
     pub data: PathBuf,
+    /// Address to listen on.
+    pub listen: SocketAddr,
     /// URLs that nodes may dial this broker by, `ws://host:port`. Empty: the listen address and the loopback names with
     /// its port. A node that signs another is refused as `wrong_broker`.
-    #[serde(default)]
     pub urls: Vec<String>,
     /// How much the broker takes on.
-    #[serde(default)]
     pub limits: Limits,
     /// How long a stopping broker waits for its links to end, in seconds.
-    #[serde(default = "default_grace")]
     pub grace_seconds: u64,
     /// Where the time comes from.
     #[serde(skip)]
@@ -62,20 +66,38 @@ impl Default for Limits {
     }
 }
 
-const fn default_grace() -> u64 {
-    10
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::new(),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7900)),
+            urls: Vec::new(),
+            limits: Limits::default(),
+            grace_seconds: 10,
+            clock: Clock::default(),
+        }
+    }
 }
 
 impl Config {
     /// The defaults, with this data folder.
     pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self {
-            data: data.into(),
-            urls: Vec::new(),
-            limits: Limits::default(),
-            grace_seconds: default_grace(),
-            clock: Clock::default(),
+        Self { data: data.into(), ..Self::default() }
+    }
+
+    /// Reads a configuration file (TOML). Paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// `Config` if it is not there, cannot be read, or has a key or value that cannot be.
+    pub fn read(path: &Path) -> Result<Self> {
+        let failed = |err: &dyn std::fmt::Display| Error::Config(format!("{}: {err}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|err| failed(&err))?;
+        let mut config: Self = toml::from_str(&text).map_err(|err| failed(&err))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if !config.data.as_os_str().is_empty() {
+            config.data = folder.join(&config.data);
         }
+        Ok(config)
     }
 
     /// Whether a broker may listen there. To be asked before binding; [`crate::run`] asks again.
@@ -97,6 +119,9 @@ impl Config {
     /// # Errors
     /// `Config`, naming the value.
     pub fn check(&self) -> Result<()> {
+        if self.data.as_os_str().is_empty() {
+            return Err(Error::Config("data: say which folder the broker keeps its store in".into()));
+        }
         self.limits.check()?;
         match self.urls.iter().find(|url| canonical(url).is_none()) {
             Some(url) => Err(Error::Config(format!("urls: `{url}` is not of the form ws://host:port"))),
@@ -212,6 +237,31 @@ mod tests {
         assert!(toml::from_str::<Config>("data = 'x'\n[limits]\nqueue_items = 5").is_ok());
         assert!(toml::from_str::<Config>("data = 'x'\nqueue = 5").is_err());
         assert!(toml::from_str::<Config>("data = 'x'\n[limits]\nqueue = 5").is_err());
-        assert!(toml::from_str::<Config>("").is_err());
+    }
+
+    #[test]
+    fn a_file_says_what_it_does_not_leave_to_the_defaults() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broker.toml");
+        std::fs::write(&path, "data = 'store'\nlisten = '[::1]:7'\n[limits]\nqueue_items = 5").unwrap();
+        let config = Config::read(&path).unwrap();
+        assert_eq!(config.data, folder.path().join("store"), "relative to the file");
+        assert_eq!((config.listen.port(), config.limits.queue_items, config.grace_seconds), (7, 5, 10));
+        std::fs::write(&path, "").unwrap();
+        let error = Config::read(&path).unwrap().check().unwrap_err();
+        assert!(error.to_string().contains("data"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_absent_or_wrong_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broker.toml");
+        for text in [None, Some("listen = 'here'"), Some("lisen = '127.0.0.1:1'"), Some("[")] {
+            if let Some(text) = text {
+                std::fs::write(&path, text).unwrap();
+            }
+            let error = Config::read(&path).unwrap_err().to_string();
+            assert!(error.contains("broker.toml"), "{text:?}: {error}");
+        }
     }
 }

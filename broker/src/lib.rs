@@ -42,7 +42,7 @@ use tracing::{info, warn};
 use waxwing_protocol::StoreId;
 
 pub use clock::Clock;
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, SETTINGS, Setting, reference};
 pub use error::{BoxError, Error, Result};
 pub use folder::{Holder, holder};
 

@@ -21,15 +21,19 @@ pub(crate) struct Up {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Broker {
     /// Run a broker until it is told to stop (SIGINT, SIGTERM)
-    #[command(after_help = "Example: waxwing broker run --data /var/lib/waxwing-broker")]
+    #[command(after_help = "Examples: waxwing broker run --data /var/lib/waxwing-broker
+          waxwing broker run --config /etc/waxwing/broker.toml")]
     Run(BrokerRun),
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct BrokerRun {
-    /// Address to listen on; loopback only until there is TLS. Port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7900")]
-    pub(crate) listen: SocketAddr,
+    /// File with the broker's settings; a flag goes over what it says [default: every setting's default]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Address to listen on; loopback only until there is TLS. Port 0 takes a free one [default: 127.0.0.1:7900]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
     /// Folder for what the broker stores [default: `broker` in the state folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

@@ -34,25 +34,41 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     } else {
         logs::serving(context.verbose);
     }
-    waxwing_broker::Config::check_listen(arguments.listen)?;
-    let data = match arguments.data {
-        Some(data) => data,
-        None => data_folder(&context.config()?),
-    };
-    let config = waxwing_broker::Config { urls: arguments.advertise, ..waxwing_broker::Config::new(data) };
+    let detached = arguments.detached;
+    let config = configured(context, arguments)?;
+    config.check()?;
+    waxwing_broker::Config::check_listen(config.listen)?;
     let shutdown = stop::asked()?;
     let listener =
-        TcpListener::bind(arguments.listen).await.map_err(|err| cannot_listen(arguments.listen, &err))?;
-    let address = listener.local_addr().map_err(|err| cannot_listen(arguments.listen, &err))?;
+        TcpListener::bind(config.listen).await.map_err(|err| cannot_listen(config.listen, &err))?;
+    let address = listener.local_addr().map_err(|err| cannot_listen(config.listen, &err))?;
     let ready = Ready { event: "ready", url: format!("ws://{address}") };
     let say_ready = || {
-        if !arguments.detached
-            && let Err(error) = context.output.print(&ready, || ready.url.clone())
-        {
+        if !detached && let Err(error) = context.output.print(&ready, || ready.url.clone()) {
             warn!(error = error.message(), "nobody reads that the broker is ready");
         }
     };
     Ok(waxwing_broker::run(config, listener, say_ready, shutdown).await?)
+}
+
+/// The settings: flag over file over default.
+fn configured(context: &Context, arguments: BrokerRun) -> Result<waxwing_broker::Config> {
+    let mut config = match &arguments.config {
+        Some(path) => waxwing_broker::Config::read(path)?,
+        None => waxwing_broker::Config::default(),
+    };
+    if let Some(data) = arguments.data {
+        config.data = data;
+    } else if config.data.as_os_str().is_empty() {
+        config.data = data_folder(&context.config()?);
+    }
+    if let Some(listen) = arguments.listen {
+        config.listen = listen;
+    }
+    if !arguments.advertise.is_empty() {
+        config.urls = arguments.advertise;
+    }
+    Ok(config)
 }
 
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {

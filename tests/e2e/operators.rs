@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 use waxwing_client::api::MessageState;
-use waxwing_lab::{Lab, Output};
+use waxwing_lab::{Lab, Output, Process};
 
 use crate::commands::{fails, json, run};
 use crate::support::{PROGRAM, Pair, mesh};
@@ -202,6 +202,30 @@ async fn each_setting_says_where_it_came_from() {
     assert!(error["message"].as_str().unwrap().contains("outbox_mesages"), "{error}");
     std::fs::remove_file(file).unwrap();
     assert_eq!(desk.json(&["config", "path"]).await["exists"], false);
+}
+
+#[tokio::test]
+async fn a_broker_is_set_by_flag_over_file_over_default() {
+    let desk = Desk::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broker.toml");
+    let run = ["broker", "run", "--config", file.to_str().unwrap()];
+    let error = desk.fails(&run, 2).await;
+    assert!(error["message"].as_str().unwrap().contains("broker.toml"), "a file that is named must exist");
+    std::fs::write(&file, "[limits]\ndedupe_days = 2").unwrap();
+    let error = desk.fails(&run, 2).await;
+    assert!(error["message"].as_str().unwrap().contains("limits.dedupe_days is 2"), "{error}");
+
+    // Nobody can listen where the file says: the flag decides. The data folder is the file's.
+    std::fs::write(&file, "data = 'store'\nlisten = '127.0.0.1:1'\nurls = ['ws://127.0.0.2:9']").unwrap();
+    let words = [PROGRAM, "--json"].into_iter().chain(run).chain(["--listen", "127.0.0.1:0"]);
+    let log = folder.path().join("log");
+    let mut broker = Process::new("broker", words.map(Into::into).collect(), &log);
+    let ready = broker.start().await.unwrap();
+    assert!(ready["url"].as_str().unwrap().starts_with("ws://127.0.0.1:"), "{ready}");
+    assert!(folder.path().join("store/broker.lock").exists());
+    assert!(broker.log().contains("ws://127.0.0.2:9"), "{}", broker.log());
+    assert!(broker.stop().await.unwrap().success());
 }
 
 #[tokio::test]

@@ -82,7 +82,8 @@ pub fn reference() -> String {
     let mut text = "# Configuration\n\n\
         A setting is taken from its flag, else from its environment variable, else from the file, else it has its\n\
         default. `waxwing config show` prints each value and where it came from, `waxwing config path` the file.\n\n\
-        This page is made from the table in the code; a test compares them.\n\n\
+        This page is made from the table in the code; a test compares them. A broker has settings of its own:\n\
+        [config-broker.md](config-broker.md).\n\n\
         | setting | flag | environment | in the file | default |\n|---|---|---|---|---|\n"
         .to_owned();
     let code = |word: Option<&str>| word.map(|word| format!("`{word}`")).unwrap_or_default();

@@ -1,0 +1,203 @@
+//! What can be set, in one table: the reference is made from it.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its key in the file, with its section.
+    pub key: &'static str,
+    /// The flag of `waxwing broker run` that goes over the file.
+    pub flag: Option<&'static str>,
+    /// What it is when nobody sets it, as the file would say it or in words.
+    pub default: &'static str,
+    /// A value, as the file says it.
+    pub example: &'static str,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+/// Every setting, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "data",
+        flag: Some("--data"),
+        default: "`broker` in the state folder",
+        example: "\"/var/lib/waxwing-broker\"",
+        about: "Folder for what the broker stores. Made if absent; only its owner may have access.",
+    },
+    Setting {
+        key: "listen",
+        flag: Some("--listen"),
+        default: "\"127.0.0.1:7900\"",
+        example: "\"127.0.0.1:7950\"",
+        about: "Address to listen on. Port 0 takes a free one.",
+    },
+    Setting {
+        key: "urls",
+        flag: Some("--advertise"),
+        default: "[]",
+        example: "[\"ws://127.0.0.1:7950\"]",
+        about: "URLs that nodes may dial this broker by. Empty: the listen address, and the loopback names with its port. A \
+                node that dials another is refused as `wrong_broker`. The flag may be repeated, and replaces the list.",
+    },
+    Setting {
+        key: "grace_seconds",
+        flag: None,
+        default: "10",
+        example: "20",
+        about: "How long a stopping broker waits for its links to end.",
+    },
+    Setting {
+        key: "limits.queue_items",
+        flag: None,
+        default: "100000",
+        example: "50000",
+        about: "Most envelopes in one node's queue; then senders are told `queue_full` and try again.",
+    },
+    Setting {
+        key: "limits.queue_bytes",
+        flag: None,
+        default: "1073741824",
+        example: "536870912",
+        about: "Most envelope bytes in one node's queue.",
+    },
+    Setting {
+        key: "limits.window_items",
+        flag: None,
+        default: "1024",
+        example: "512",
+        about: "Most items in flight on one link, per direction. At most 1024.",
+    },
+    Setting {
+        key: "limits.window_bytes",
+        flag: None,
+        default: "8388608",
+        example: "4194304",
+        about: "Most envelope bytes in flight on one link, per direction. 1 to 8 MiB.",
+    },
+    Setting {
+        key: "limits.dedupe_days",
+        flag: None,
+        default: "35",
+        example: "60",
+        about: "How long an accepted message's id is remembered, in days. At least 8; a message may live 5 days less.",
+    },
+    Setting {
+        key: "limits.connections",
+        flag: None,
+        default: "16384",
+        example: "65536",
+        about: "Most connections at once. More wait to be accepted.",
+    },
+];
+
+/// The reference, as docs/config-broker.md has it.
+pub fn reference() -> String {
+    let mut text = "# Configuration of a broker\n\n\
+        `waxwing broker run --config FILE` reads a file (TOML). A setting is taken from its flag, else from the file, else it\n\
+        has its default. A file that is named must exist, an unknown key in it is an error, and paths in it are relative to\n\
+        its folder. Without `--config` no file is read. A node has settings of its own: [config.md](config.md).\n\n\
+        This page is made from the table in the code; a test compares them.\n\n\
+        | setting | flag | default |\n|---|---|---|\n"
+        .to_owned();
+    for setting in SETTINGS {
+        let flag = setting.flag.map(|flag| format!("`{flag}`")).unwrap_or_default();
+        text.push_str(&format!("| `{}` | {flag} | {} |\n", setting.key, setting.default));
+    }
+    for setting in SETTINGS {
+        text.push_str(&format!("\n## {}\n\n{}\n", setting.key, wrap(setting.about)));
+    }
+    text.push_str(&format!("\n## Example\n\n```toml\n{}```\n", example()));
+    text
+}
+
+/// A file that sets everything. Settings without a section come first: TOML wants it so.
+fn example() -> String {
+    let mut text = String::new();
+    let mut within = "";
+    for setting in SETTINGS {
+        let (section, key) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
+        if section != within {
+            text.push_str(&format!("\n[{section}]\n"));
+            within = section;
+        }
+        text.push_str(&format!("{key} = {}\n", setting.example));
+    }
+    text
+}
+
+/// Lines of at most 100 characters.
+fn wrap(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + word.len() < 100 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// The values of a configuration by key, with its section.
+    fn values(config: &Config) -> BTreeMap<String, Value> {
+        fn walk(prefix: &str, value: Value, into: &mut BTreeMap<String, Value>) {
+            if let Value::Object(map) = value {
+                for (key, value) in map {
+                    walk(&format!("{prefix}{key}."), value, into);
+                }
+            } else {
+                into.insert(prefix.trim_end_matches('.').to_owned(), value);
+            }
+        }
+        let mut all = BTreeMap::new();
+        walk("", serde_json::to_value(config).unwrap(), &mut all);
+        all
+    }
+
+    #[test]
+    fn the_reference_in_the_docs_is_made_from_the_table() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/config-broker.md");
+        if std::env::var_os("WAXWING_BLESS").is_some() {
+            std::fs::write(&path, reference()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == reference(),
+            "docs/config-broker.md is not what the table says: WAXWING_BLESS=1 rewrites it"
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_file_is_in_the_table_once_and_its_example_is_one() {
+        let config: Config = toml::from_str(&example()).unwrap();
+        config.check().unwrap();
+        let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        listed.sort_unstable();
+        assert_eq!(listed, values(&config).keys().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_the_table_says_of_defaults_is_true_and_examples_differ() {
+        let (defaults, examples) = (values(&Config::default()), values(&toml::from_str(&example()).unwrap()));
+        for setting in SETTINGS {
+            let value = &defaults[setting.key];
+            let in_words = *value == Value::Null || *value == "";
+            let said: Option<Value> = serde_json::from_str(setting.default).ok();
+            assert!(in_words || said.as_ref() == Some(value), "{}: {value}", setting.key);
+            assert_ne!(*value, examples[setting.key], "{}", setting.key);
+        }
+    }
+}
