@@ -2,8 +2,9 @@
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse as _, Response};
+use hyper::body::Body as _;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use waxwing_protocol::link::SUBPROTOCOL;
@@ -13,7 +14,7 @@ pub(super) fn respond<C: Clone + Send + Sync + 'static>(
     mut request: Request,
     start: impl FnOnce(OnUpgrade, C),
 ) -> Response {
-    let accept = match check(request.headers()) {
+    let accept = match check_request(&request).and_then(|()| check(request.headers())) {
         Ok(accept) => accept,
         Err(refusal) => return refusal.into_response(),
     };
@@ -31,20 +32,41 @@ pub(super) fn respond<C: Clone + Send + Sync + 'static>(
     response
 }
 
+/// What a client has to do first.
+const UPGRADE: [(header::HeaderName, &str); 1] = [(header::UPGRADE, "websocket")];
+
 /// A request that is not upgraded, with a line for whoever made it by hand.
 type Refusal = (StatusCode, [(header::HeaderName, &'static str); 1], &'static str);
+
+/// Checks what is no header of WebSocket's own.
+fn check_request(request: &Request) -> Result<(), Refusal> {
+    let host = [(header::CONNECTION, "close")];
+    if request.method() != Method::GET {
+        return Err((StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")], ""));
+    }
+    if request.version() != Version::HTTP_11 {
+        return Err((StatusCode::UPGRADE_REQUIRED, UPGRADE, "this speaks HTTP/1.1\n"));
+    }
+    if request.headers().get_all(header::HOST).iter().count() != 1 {
+        return Err((StatusCode::BAD_REQUEST, host, "a request names one host\n"));
+    }
+    // Its bytes would be taken for frames.
+    if !request.body().is_end_stream() {
+        return Err((StatusCode::BAD_REQUEST, host, "a request for a link has no body\n"));
+    }
+    Ok(())
+}
 
 /// Checks the headers. Returns what proves that they were read.
 fn check(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
     if !lists(headers, &header::CONNECTION, "upgrade") || !lists(headers, &header::UPGRADE, "websocket") {
-        let upgrade = [(header::UPGRADE, "websocket")];
-        return Err((StatusCode::UPGRADE_REQUIRED, upgrade, "this is a WebSocket\n"));
+        return Err((StatusCode::UPGRADE_REQUIRED, UPGRADE, "this is a WebSocket\n"));
     }
     let version = [(header::SEC_WEBSOCKET_VERSION, "13")];
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|value| value != "13") {
+    if single(headers, &header::SEC_WEBSOCKET_VERSION).is_none_or(|value| value != "13") {
         return Err((StatusCode::UPGRADE_REQUIRED, version, "this speaks WebSocket version 13\n"));
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
+    let key = single(headers, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
     let accept = key.and_then(|key| HeaderValue::try_from(derive_accept_key(key.as_bytes())).ok());
     let Some(accept) = accept else {
         return Err((StatusCode::BAD_REQUEST, version, "this is no Sec-WebSocket-Key\n"));
@@ -53,6 +75,12 @@ fn check(headers: &HeaderMap) -> Result<HeaderValue, Refusal> {
         return Err((StatusCode::BAD_REQUEST, version, "this speaks the subprotocol waxwing.v1\n"));
     }
     Ok(accept)
+}
+
+/// The value of a header that comes once.
+fn single<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// Whether a header that is a list has this element, in whatever case.

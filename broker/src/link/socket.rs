@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use futures_util::{Sink, SinkExt, Stream, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -102,12 +103,16 @@ pub(super) async fn ping(
     write(sink.send(Message::Ping(Bytes::new()))).await
 }
 
-/// Closes the connection: sends a close, and reads on for a moment, so that what was sent last is not lost to a reset
-/// over what the node still had under way.
+/// Closes the connection: sends a close, or answers the node's, ends our half, and reads on for a moment. Otherwise what
+/// was sent last would be lost to a reset over what the node still had under way. (RFC 6455, 7.1.1)
 pub(super) async fn close(mut socket: WebSocket) {
     let farewell = async {
-        if socket.close(None).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
+        // The sink's close, since the socket's own sends nothing once the node has closed.
+        let _ = SinkExt::close(&mut socket).await;
+        let stream = socket.get_mut();
+        if stream.shutdown().await.is_ok() {
+            // As bytes: after a violation there are no messages any more.
+            let _ = tokio::io::copy(stream, &mut tokio::io::sink()).await;
         }
     };
     let _ = timeout(GOODBYE_WITHIN, farewell).await;

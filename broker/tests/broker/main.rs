@@ -32,3 +32,5 @@ mod prekeys;
 mod reseal;
 /// What a broker keeps over a restart, and on what it refuses to start.
 mod restart;
+/// RFC 6455 and HTTP, byte by byte.
+mod websocket;

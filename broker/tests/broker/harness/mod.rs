@@ -4,6 +4,7 @@ mod broker;
 mod items;
 mod link;
 mod mesh;
+pub mod raw;
 mod socket;
 
 use std::time::Duration;
