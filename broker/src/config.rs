@@ -162,7 +162,7 @@ impl Limits {
         within("queue_bytes", self.queue_bytes, limits::ENVELOPE as u64, u64::MAX)?;
         within("window_items", self.window_items.into(), 1, limits::WINDOW_ITEMS as u64)?;
         within("window_bytes", self.window_bytes.into(), limits::FRAME as u64, limits::WINDOW_BYTES as u64)?;
-        within("dedupe_days", self.dedupe_days.into(), 8, 3_650)?;
+        within("dedupe_days", self.dedupe_days.into(), limits::DEDUPE_DAYS_MIN.into(), 3_650)?;
         within("connections", self.connections.into(), 1, u32::MAX.into())
     }
 

@@ -2,7 +2,7 @@
 
 use waxwing_crypto::Error;
 use waxwing_protocol::limits;
-use waxwing_protocol::link::Code;
+use waxwing_protocol::link::{Code, ErrorFrame, ToNode};
 
 /// A request that is not served. The link goes on.
 #[derive(Debug)]
@@ -17,6 +17,12 @@ impl Refusal {
     /// A refusal.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { code, detail: shortened(detail.into()) }
+    }
+
+    /// The frame that says so.
+    pub(crate) fn frame(self, req: Option<u64>) -> ToNode {
+        let Self { code, detail } = self;
+        ToNode::Error(ErrorFrame { req, code, detail, after: None })
     }
 }
 

@@ -28,6 +28,10 @@ pub const LOG_PAGE: usize = 256;
 pub const LOG_PAGE_BYTES: usize = 512 * 1024;
 /// Most nodes in one `prekey.get`.
 pub const PREKEY_PAGE: usize = 256;
+/// Most features in a hello or welcome.
+pub const FEATURES: usize = 32;
+/// Longest name of a feature, in bytes.
+pub const FEATURE_NAME: usize = 32;
 /// Most characters of a human-readable detail in an error or goaway.
 pub const DETAIL: usize = 500;
 
@@ -38,6 +42,13 @@ pub const DEAD_AFTER: Duration = Duration::from_secs(45);
 /// A login that takes longer is closed.
 pub const LOGIN_WITHIN: Duration = Duration::from_secs(10);
 
+/// The furthest moment that a `goaway` may name for coming back. A node takes a later one for this.
+pub const AGAIN_MAX: Duration = Duration::from_secs(10 * 60);
+/// The longest wait that a `rate_limited` may ask for. A node takes a longer one for this.
+pub const AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// How long a broker remembers an accepted wire id, at least, in days.
+pub const DEDUPE_DAYS_MIN: u32 = 8;
 /// How long a broker remembers an accepted wire id.
 pub const DEDUPE: Duration = days(35);
 /// Default lifetime of a message.

@@ -2,7 +2,7 @@
 
 use waxwing_crypto::membership::{Body, Entry, LogHead, MAX_CLOCK_SKEW, Roster, SignedEntry};
 use waxwing_crypto::{MeshId, NodeId, VerifyingKey};
-use waxwing_protocol::link::{Code, ErrorFrame, Log, ToNode};
+use waxwing_protocol::link::{Code, Log, ToNode};
 
 use super::batch::Batch;
 use super::change::{Answer, Append, Author};
@@ -30,7 +30,7 @@ pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result
                 rows.push(LogRow { mesh, seq: head.seq, entry: entry.clone() });
                 ToNode::Log(Log { req: Some(req), entries: vec![entry], head: Some(head) })
             }
-            Err(Refusal { code, detail }) => ToNode::Error(ErrorFrame { req: Some(req), code, detail }),
+            Err(refusal) => refusal.frame(Some(req)),
         };
         batch.effects.replies.push((reply, Answer::Frame(frame)));
     }

@@ -8,7 +8,7 @@ mod send;
 mod settle;
 
 use tokio::sync::mpsc;
-use waxwing_protocol::link::{Code, DecodeError, ErrorFrame, ToBroker, ToNode};
+use waxwing_protocol::link::{Code, DecodeError, ToBroker, ToNode};
 
 use crate::accept::{Answer, Reply};
 use crate::link::{End, Session};
@@ -52,8 +52,7 @@ pub(crate) async fn answer(answers: &mpsc::Sender<Answer>, frame: ToNode) -> Res
 
 /// Refuses a request.
 async fn refuse(answers: &mpsc::Sender<Answer>, req: u64, refusal: Refusal) -> Result<(), End> {
-    let Refusal { code, detail } = refusal;
-    answer(answers, ToNode::Error(ErrorFrame { req: Some(req), code, detail })).await
+    answer(answers, refusal.frame(Some(req))).await
 }
 
 /// The answer to bytes that are no frame.
@@ -62,6 +61,5 @@ pub(crate) fn bad_frame(err: &DecodeError) -> ToNode {
         DecodeError::Unsupported(_) => Code::Unsupported,
         DecodeError::BadFrame(_) | DecodeError::TooLarge => Code::BadFrame,
     };
-    let Refusal { code, detail } = Refusal::new(code, err.to_string());
-    ToNode::Error(ErrorFrame { req: None, code, detail })
+    Refusal::new(code, err.to_string()).frame(None)
 }

@@ -56,10 +56,12 @@ const fn again(reason: Reason) -> Option<(u64, u64)> {
     match reason {
         Reason::Restarting => Some((0, 2_000)),
         Reason::Busy => Some((1_000, 10_000)),
+        // Its backlog waits on disk, and what it could not drain a moment ago it will hardly drain at once.
+        Reason::TooSlow => Some((1_000, 15_000)),
         Reason::Replaced => Some((1_000, 5_000)),
         // A bug of the node: trying again at once would only repeat it.
         Reason::ProtocolViolation | Reason::FrameTooLarge => Some((0, 30_000)),
-        Reason::Unauthenticated | Reason::Revoked | Reason::WrongBroker => None,
+        Reason::Unauthenticated | Reason::Revoked | Reason::Unsupported | Reason::WrongBroker => None,
     }
 }
 

@@ -1,7 +1,7 @@
 //! An entering link: reads the log, appends one entry, and has nothing else to say.
 
 use tokio::sync::mpsc;
-use waxwing_protocol::link::{Code, DecodeError, ErrorFrame, Reason, ToBroker, ToNode, decode};
+use waxwing_protocol::link::{Code, DecodeError, Reason, ToBroker, ToNode, decode};
 
 use super::handshake::Guest;
 use super::{End, WebSocket, socket};
@@ -62,6 +62,5 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
 
 fn not_allowed(req: Option<u64>) -> ToNode {
     let detail = "an entering link may read the log and append its one entry";
-    let Refusal { code, detail } = Refusal::new(Code::NotAllowed, detail);
-    ToNode::Error(ErrorFrame { req, code, detail })
+    Refusal::new(Code::NotAllowed, detail).frame(req)
 }

@@ -10,7 +10,8 @@ use tokio::sync::{oneshot, watch};
 use waxwing_crypto::membership::{LogHead, Roster, Rule, Standing};
 use waxwing_crypto::{MeshId, Signed, VerifyingKey};
 use waxwing_protocol::link::{
-    Challenge, EnteringHello, Hello, MemberHello, Reason, ToBrokerLogin, ToNodeLogin, Welcome, decode,
+    Challenge, EnteringHello, Features, Hello, MemberHello, Reason, ToBrokerLogin, ToNodeLogin, VERSIONS,
+    Welcome, decode,
 };
 
 use super::{End, WebSocket, socket};
@@ -76,7 +77,8 @@ pub(super) async fn run(socket: &mut WebSocket, state: &Arc<State>) -> Result<Ad
 async fn challenge(socket: &mut WebSocket, state: &State) -> Result<[u8; 32], End> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|err| End::Failed(Error::Internal(err.into())))?;
-    let challenge = Challenge { nonce, store: state.store, clock: state.clock.now() };
+    let versions = VERSIONS.to_vec();
+    let challenge = Challenge { nonce, store: state.store, clock: state.clock.now(), versions };
     socket::send(socket, &ToNodeLogin::Challenge(challenge)).await?;
     Ok(nonce)
 }
@@ -99,6 +101,7 @@ async fn member(
         Standing::Left => return Err(End::told(Reason::Revoked, "this node has left the mesh")),
         Standing::Unknown => return Err(unauthenticated("this mesh has no such node")),
     }
+    check_support(hello.version, &hello.features, state)?;
     let (peer, registration) = register(NodeKey { mesh: hello.mesh, node: hello.node }, state).await?;
     let head = snapshot.head();
     let welcome = welcome(Some(peer.login.0), Some(head), state);
@@ -123,6 +126,7 @@ fn guest(hello: &EnteringHello, signed: &Signed, state: &State) -> Result<(Admit
     if let Some(roster) = &roster {
         may_enter(roster, &hello.key, state)?;
     }
+    check_support(hello.version, &hello.features, state)?;
     let welcome = welcome(None, roster.map(|roster| roster.head()), state);
     Ok((Admitted::Entering(Guest { mesh: hello.mesh, key: hello.key }), welcome))
 }
@@ -151,8 +155,24 @@ fn check_url(url: &str, state: &State) -> Result<(), End> {
     }
 }
 
+/// Whether this broker serves the version that the node speaks, and has what it needs.
+fn check_support(version: u32, needed: &Features, state: &State) -> Result<(), End> {
+    if !VERSIONS.contains(&version) {
+        let detail = format!(
+            "this broker serves versions {VERSIONS:?} of the protocol, and the node speaks {version}"
+        );
+        return Err(End::told(Reason::Unsupported, detail));
+    }
+    features(state).cover(needed).map_err(|lacking| End::told(Reason::Unsupported, lacking.to_string()))
+}
+
+/// What this broker has.
+fn features(state: &State) -> Features {
+    Features::of(state.limits.dedupe_days)
+}
+
 fn welcome(login: Option<u64>, head: Option<LogHead>, state: &State) -> Welcome {
-    Welcome { login, head, limits: state.limits.told(), clock: state.clock.now() }
+    Welcome { login, head, limits: state.limits.told(), features: features(state), clock: state.clock.now() }
 }
 
 fn unauthenticated(detail: &str) -> End {

@@ -3,7 +3,7 @@ use tokio_tungstenite::tungstenite::Message;
 use waxwing_crypto::SigningKey;
 use waxwing_crypto::membership::{Body, Update};
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{Hello, MemberHello, Reason, ToNodeLogin};
+use waxwing_protocol::link::{EnteringHello, Features, Hello, MemberHello, Reason, ToNodeLogin};
 
 use crate::harness::{Broker, Dialled, Keys, Link, Mesh, dial, receive, rng};
 
@@ -82,6 +82,53 @@ async fn any_of_the_brokers_urls_will_do() {
     assert_eq!(refused(login), Reason::Unauthenticated, "before anything is said, who asks is known");
     let login = mesh.try_enter(&named, &mesh.founder.signing).await;
     assert_eq!(refused(login), Reason::WrongBroker, "an advertised URL replaces the listen address");
+}
+
+#[tokio::test]
+async fn a_version_or_feature_that_is_not_there_is_named_to_whoever_can_sign() {
+    let broker = Broker::with(|config| config.limits.dedupe_days = 10).await;
+    let (mut mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    mesh.commit(&broker, mesh.revoke_entry(&beta)).await;
+    let needed = Features::needed;
+    for (version, features, says) in [
+        (1, needed(), "the node speaks 1"),
+        (u32::MAX, needed(), "serves versions [0]"),
+        (0, needed().with("telepathy", 1), "does not have the feature `telepathy`"),
+        (0, needed().with("dedupe_days", 11), "has 10 of the feature `dedupe_days`, and the node needs 11"),
+        (0, needed().with("envelope", limits::ENVELOPE as u64 + 1), "`envelope`"),
+    ] {
+        let dialled = Dialled::dial(&broker).await;
+        assert_eq!(dialled.challenge.versions, [0]);
+        let hello = mesh.member_hello(&broker, &dialled.challenge, &alpha);
+        let hello = MemberHello { version, features: features.clone(), ..hello };
+        let goaway = dialled.login(Hello::Member(hello.clone()), &alpha.signing).await.err().unwrap();
+        assert_eq!((goaway.reason, goaway.again), (Reason::Unsupported, None));
+        assert!(goaway.detail.contains(says), "{}", goaway.detail);
+
+        let dialled = Dialled::dial(&broker).await;
+        let nonce = dialled.challenge.nonce;
+        let stranger = SigningKey::generate(&mut rng());
+        let login = dialled.login(Hello::Member(MemberHello { nonce, ..hello.clone() }), &stranger).await;
+        assert_eq!(refused(login), Reason::Unauthenticated, "who asks comes first");
+        let dialled = Dialled::dial(&broker).await;
+        let nonce = dialled.challenge.nonce;
+        let gone = MemberHello { nonce, node: beta.id(), ..hello };
+        assert_eq!(refused(dialled.login(Hello::Member(gone), &beta.signing).await), Reason::Revoked);
+
+        let dialled = Dialled::dial(&broker).await;
+        let founder = &mesh.founder.signing;
+        let hello = EnteringHello {
+            nonce: dialled.challenge.nonce,
+            url: broker.url.clone(),
+            mesh: mesh.id(),
+            key: founder.public(),
+            version,
+            features,
+        };
+        assert_eq!(refused(dialled.login(Hello::Entering(hello), founder).await), Reason::Unsupported);
+    }
+    let welcome = mesh.login(&broker, &alpha).await.welcome;
+    assert_eq!(welcome.features, Features::of(10));
 }
 
 #[tokio::test]

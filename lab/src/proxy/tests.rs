@@ -5,7 +5,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::{Digest, MeshId, SigningKey};
-use waxwing_protocol::link::{Done, Hello, LogGet, MemberHello, ToBroker, ToBrokerLogin, ToNode, encode};
+use waxwing_protocol::link::{
+    Done, Features, Hello, LogGet, MemberHello, ToBroker, ToBrokerLogin, ToNode, encode,
+};
 
 use super::link::Socket;
 use super::*;
@@ -35,6 +37,8 @@ fn hello() -> Bytes {
         mesh: MeshId::from_bytes([1; 16]),
         node: NODE,
         head: LogHead { seq: 1, hash: Digest::from_bytes([2; 32]) },
+        version: 0,
+        features: Features::needed(),
     });
     encode(&ToBrokerLogin::Hello(hello.sign(&SigningKey::from_seed(&[3; 32])).unwrap())).unwrap()
 }

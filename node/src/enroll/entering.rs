@@ -1,14 +1,18 @@
 //! An entering link: one that may only read the log and append one entry.
 
+use tokio::time::sleep;
 use waxwing_crypto::membership::{Genesis, Roster, SignedEntry};
 use waxwing_crypto::{Error as CryptoError, MeshId, SigningKey};
 use waxwing_protocol::link::{
-    Challenge, Code, EnteringHello, ErrorFrame, Hello, Log, LogAppend, LogGet, ToBroker, ToNode,
+    Challenge, Code, EnteringHello, ErrorFrame, Features, Hello, Log, LogAppend, LogGet, ToBroker, ToNode,
 };
 
 use crate::error::{Error, Result};
 use crate::link::dial::{self, Connection, DialError};
-use crate::link::refused;
+use crate::link::{pause, refused};
+
+/// Attempts at one request, while the broker wants to be asked later.
+const ATTEMPTS: usize = 5;
 
 /// A link that may only read the log and append one entry.
 pub(super) struct Entering {
@@ -33,6 +37,9 @@ impl Refused {
                 Error::Unreachable { url: broker.into(), cause: "the log keeps changing".into() }
             }
             Self::Denied(ErrorFrame { code: Code::NotAllowed, detail, .. }) => Error::NotAuthorised(detail),
+            Self::Denied(ErrorFrame { code: Code::RateLimited, detail, .. }) => {
+                Error::Unreachable { url: broker.into(), cause: detail }
+            }
             Self::Denied(error) => Error::Incompatible(error.detail),
             Self::Lost(error) => dial_error(broker, error),
         }
@@ -42,7 +49,7 @@ impl Refused {
 fn dial_error(broker: &str, error: DialError) -> Error {
     match error {
         DialError::GoAway(goaway) if goaway.again.is_none() => refused(&goaway),
-        DialError::Incompatible(why) => Error::Incompatible(why),
+        DialError::Incompatible(why) | DialError::Unsupported(why) => Error::Incompatible(why),
         error @ (DialError::GoAway(_) | DialError::Unreachable(_)) => {
             Error::Unreachable { url: broker.into(), cause: error.to_string() }
         }
@@ -58,7 +65,7 @@ impl Entering {
         key: &SigningKey,
     ) -> Result<(Self, SignedEntry, MeshId)> {
         let mut founded = Err(CryptoError::Malformed("genesis"));
-        let hello = |challenge: &Challenge| {
+        let hello = |challenge: &Challenge, version| {
             founded = Roster::found(challenge.clock, genesis, key);
             let mesh = founded.as_ref().map_or(MeshId::from_bytes([0; 16]), |(_, roster)| roster.mesh());
             Hello::Entering(EnteringHello {
@@ -66,6 +73,8 @@ impl Entering {
                 url: broker.to_owned(),
                 mesh,
                 key: key.public(),
+                version,
+                features: Features::needed(),
             })
         };
         let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
@@ -74,12 +83,14 @@ impl Entering {
     }
 
     pub(super) async fn dial(broker: &str, mesh: MeshId, key: &SigningKey) -> Result<Self> {
-        let hello = |challenge: &Challenge| {
+        let hello = |challenge: &Challenge, version| {
             Hello::Entering(EnteringHello {
                 nonce: challenge.nonce,
                 url: broker.to_owned(),
                 mesh,
                 key: key.public(),
+                version,
+                features: Features::needed(),
             })
         };
         let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
@@ -102,11 +113,23 @@ impl Entering {
     }
 
     pub(super) async fn append(&mut self, entry: &SignedEntry) -> Result<(), Refused> {
-        let entry = entry.clone();
-        self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await.map(|_| ())
+        self.call(|req| ToBroker::LogAppend(LogAppend { req, entry: entry.clone() })).await.map(|_| ())
     }
 
-    async fn call(&mut self, request: impl FnOnce(u64) -> ToBroker) -> Result<Log, Refused> {
+    /// Asks, again and again while the broker wants to be asked later.
+    async fn call(&mut self, request: impl Fn(u64) -> ToBroker) -> Result<Log, Refused> {
+        for _ in 1..ATTEMPTS {
+            match self.ask(&request).await {
+                Err(Refused::Denied(ErrorFrame { code: Code::RateLimited, after, .. })) => {
+                    sleep(pause(after)).await;
+                }
+                answer => return answer,
+            }
+        }
+        self.ask(&request).await
+    }
+
+    async fn ask(&mut self, request: impl Fn(u64) -> ToBroker) -> Result<Log, Refused> {
         let req = self.next;
         self.next += 1;
         let socket = &mut self.connection.socket;

@@ -109,6 +109,7 @@ fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
         CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
             Problem::new(ProblemCode::Internal).detail(error.to_string())
         }
+        CallError::Limited { .. } => Problem::new(ProblemCode::Busy).detail(error.to_string()),
         CallError::Lost => offline(mesh, INVITE),
     }
 }

@@ -13,6 +13,7 @@ use super::mesh::offline;
 use super::problem::Refused;
 use super::request::{Json, Query};
 use crate::content::Content;
+use crate::link::CallError;
 use crate::mesh::Mesh;
 use crate::outbox as contract;
 use crate::store::outbox::{self, Life, Which};
@@ -114,7 +115,12 @@ pub(super) async fn broker_view(
     let wire_id = mesh.keys.wire_id(&id);
     let why = "what the broker holds, only it can say";
     let calls = mesh.calls().ok_or_else(|| offline(mesh, why))?;
-    let shown = calls.show(wire_id).await.map_err(|_| offline(mesh, why))?;
+    let shown = calls.show(wire_id).await.map_err(|error| match error {
+        CallError::Limited { .. } => Problem::new(ProblemCode::Busy).detail(error.to_string()),
+        CallError::Lost | CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
+            offline(mesh, why)
+        }
+    })?;
     Ok(Answer(BrokerView {
         wire_id,
         message_id: shown.as_ref().map(|shown| shown.message),

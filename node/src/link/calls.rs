@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use waxwing_crypto::membership::{Body, SignedEntry};
 use waxwing_crypto::{NodeId, WireId};
+use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    Code, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown, ToBroker, ToNode,
+    Code, ErrorFrame, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown, ToBroker,
+    ToNode,
 };
 
 use crate::mesh::{GrowError, Mesh};
@@ -18,6 +20,8 @@ use crate::store::prekeys;
 
 /// An answer takes no longer than this, or the link is as good as lost.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Even a broker that asks for less is not asked again at once.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
 /// Attempts to append an entry while others append theirs.
 const APPEND_ATTEMPTS: usize = 8;
 
@@ -45,6 +49,12 @@ pub(crate) enum CallError {
         code: Code,
         /// For people.
         detail: String,
+    },
+    /// The broker wants to be asked less often.
+    #[error("the broker wants to be asked again in {} ms", .after.as_millis())]
+    Limited {
+        /// Not before.
+        after: Duration,
     },
     /// What it sent does not fit the log held here.
     #[error(transparent)]
@@ -76,7 +86,7 @@ impl Calls {
     pub(crate) async fn fetch_log(&self, mesh: &Mesh) -> Result<(), CallError> {
         loop {
             let after = mesh.roster(|roster| roster.head().seq);
-            let log = self.log(|req| ToBroker::LogGet(LogGet { req, after })).await?;
+            let log = log(self.patiently(|req| ToBroker::LogGet(LogGet { req, after })).await?)?;
             mesh.grow(&log.entries).await?;
             let head = log.head.map_or(0, |head| head.seq);
             if log.entries.is_empty() || mesh.roster(|roster| roster.head().seq) >= head {
@@ -100,7 +110,7 @@ impl Calls {
     }
 
     async fn append_entry(&self, entry: SignedEntry) -> Result<(), CallError> {
-        self.log(|req| ToBroker::LogAppend(LogAppend { req, entry })).await.map(|_| ())
+        log(self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await?).map(|_| ())
     }
 
     /// Publishes this node's newest prekey.
@@ -108,8 +118,8 @@ impl Calls {
         let Some(newest) = prekeys::newest(&mesh.db).await? else {
             return Ok(());
         };
-        let prekey = newest.signed;
-        let answer = self.call(|req| ToBroker::PrekeyPut(PrekeyPut { req, prekey })).await?;
+        let put = |req| ToBroker::PrekeyPut(PrekeyPut { req, prekey: newest.signed.clone() });
+        let answer = self.patiently(put).await?;
         let ToNode::Done(_) = answer else { return Err(unexpected(&answer)) };
         Ok(mesh.writer.published(newest.id).await.map_err(GrowError::from)?)
     }
@@ -128,10 +138,14 @@ impl Calls {
         Ok(answer.shown)
     }
 
-    async fn log(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<Log, CallError> {
-        let answer = self.call(request).await?;
-        let ToNode::Log(log) = answer else { return Err(unexpected(&answer)) };
-        Ok(log)
+    /// Asks until the broker has time for it.
+    async fn patiently(&self, request: impl Fn(u64) -> ToBroker) -> Result<ToNode, CallError> {
+        loop {
+            match self.call(&request).await {
+                Err(CallError::Limited { after }) => sleep(after).await,
+                answer => return answer,
+            }
+        }
     }
 
     async fn call(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<ToNode, CallError> {
@@ -146,7 +160,7 @@ impl Calls {
         self.waiting().remove(&req);
         let frame = outcome?;
         if let ToNode::Error(error) = frame {
-            return Err(CallError::Refused { code: error.code, detail: error.detail });
+            return Err(refused(error));
         }
         Ok(frame)
     }
@@ -159,6 +173,28 @@ impl Calls {
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<ToNode>>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The log that an answer holds.
+fn log(answer: ToNode) -> Result<Log, CallError> {
+    let ToNode::Log(log) = answer else { return Err(unexpected(&answer)) };
+    Ok(log)
+}
+
+/// A request that was not served, for good or for now.
+fn refused(error: ErrorFrame) -> CallError {
+    let ErrorFrame { code, detail, after, .. } = error;
+    match code {
+        Code::RateLimited => CallError::Limited { after: pause(after) },
+        Code::Unsupported | Code::BadFrame | Code::LogConflict | Code::NotAllowed | Code::ClockSkew => {
+            CallError::Refused { code, detail }
+        }
+    }
+}
+
+/// How long to wait with a request that the broker has refused as `rate_limited`.
+pub(crate) fn pause(after: Option<u64>) -> Duration {
+    Duration::from_millis(after.unwrap_or_default()).clamp(LEAST_PAUSE, limits::AFTER_MAX)
 }
 
 /// An answer of another kind than the request's.

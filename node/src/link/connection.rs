@@ -120,9 +120,10 @@ pub(super) fn ended(error: CallError) -> Ended {
         CallError::Grow(GrowError::Rollback(why)) => Ended::Rollback(format!("log_rollback: {why}")),
         CallError::Grow(GrowError::Write(error)) => Ended::Database(error.to_string()),
         CallError::Read(error) => Ended::Database(error.to_string()),
-        CallError::Lost | CallError::Refused { .. } | CallError::Grow(GrowError::Gap) => {
-            Ended::Lost(error.to_string())
-        }
+        CallError::Lost
+        | CallError::Refused { .. }
+        | CallError::Limited { .. }
+        | CallError::Grow(GrowError::Gap) => Ended::Lost(error.to_string()),
     }
 }
 

@@ -16,13 +16,16 @@ use url::{Host, Url};
 use waxwing_crypto::SigningKey;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    self, Challenge, Frame, GoAway, Hello, PATH, SUBPROTOCOL, ToBrokerLogin, ToNodeLogin, Welcome,
+    self, Challenge, Features, Frame, GoAway, Hello, PATH, SUBPROTOCOL, ToBrokerLogin, ToNodeLogin, VERSIONS,
+    Welcome, common_version,
 };
 
 use crate::error::{Error, Result};
 
 /// Connecting takes no longer than this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// Versions of a broker that are named when none of them will do.
+const VERSIONS_SHOWN: usize = 16;
 /// Read buffer of a link. Tungstenite's default costs 128 KiB per connection.
 const READ_BUFFER: usize = 8 * 1024;
 
@@ -48,6 +51,9 @@ pub(crate) enum DialError {
     /// It does not speak the protocol.
     #[error("{0}")]
     Incompatible(String),
+    /// It speaks the protocol, but no version of it that this node does, or lacks what this node needs.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 /// Checks a broker's URL: `ws://`, and on this machine, since without TLS everybody on the way could read who writes to
@@ -76,10 +82,10 @@ pub(crate) fn check_url(text: &str) -> Result<String> {
     Ok(format!("ws://{host}:{}", url.port_or_known_default().unwrap_or(80)))
 }
 
-/// Connects and logs in. `hello` is made once the challenge is there.
+/// Connects and logs in. `hello` is made once the challenge is there and a version is agreed on.
 pub(crate) async fn dial(
     url: &str,
-    hello: impl FnOnce(&Challenge) -> Hello,
+    hello: impl FnOnce(&Challenge, u32) -> Hello,
     key: &SigningKey,
 ) -> Result<Connection, DialError> {
     let mut socket = timeout(CONNECT_WITHIN, connect(url))
@@ -93,11 +99,16 @@ pub(crate) async fn dial(
                 return Err(DialError::Incompatible("welcomed before the login".into()));
             }
         };
-        let signed =
-            hello(&challenge).sign(key).map_err(|error| DialError::Incompatible(error.to_string()))?;
+        let version = common_version(&challenge.versions).ok_or_else(|| no_version(&challenge.versions))?;
+        let signed = hello(&challenge, version)
+            .sign(key)
+            .map_err(|error| DialError::Incompatible(error.to_string()))?;
         send(&mut socket, &ToBrokerLogin::Hello(signed)).await?;
         match receive(&mut socket).await? {
-            ToNodeLogin::Welcome(welcome) => Ok(welcome),
+            ToNodeLogin::Welcome(welcome) => match welcome.features.cover(&Features::needed()) {
+                Ok(()) => Ok(welcome),
+                Err(lacking) => Err(DialError::Unsupported(lacking.to_string())),
+            },
             ToNodeLogin::GoAway(goaway) => Err(DialError::GoAway(goaway)),
             ToNodeLogin::Challenge(_) => Err(DialError::Incompatible("challenged twice".into())),
         }
@@ -106,6 +117,13 @@ pub(crate) async fn dial(
         .await
         .map_err(|_| DialError::Unreachable("the login was not answered within 10 s".into()))??;
     Ok(Connection { socket, welcome })
+}
+
+fn no_version(served: &[u32]) -> DialError {
+    let served: Vec<_> = served.iter().take(VERSIONS_SHOWN).collect();
+    DialError::Unsupported(format!(
+        "the broker serves versions {served:?} of the protocol, and this node speaks {VERSIONS:?}"
+    ))
 }
 
 async fn connect(url: &str) -> Result<Socket, DialError> {

@@ -26,9 +26,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use waxwing_crypto::membership::Roster;
 use waxwing_protocol::api::LinkState;
-use waxwing_protocol::link::{GoAway, Hello, MemberHello, Reason};
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{Challenge, Features, GoAway, Hello, MemberHello, Reason};
 
-pub(crate) use calls::{CallError, Calls};
+pub(crate) use calls::{CallError, Calls, pause};
 
 use self::backoff::Backoff;
 use self::dial::{Connection, DialError};
@@ -50,6 +51,9 @@ pub(crate) enum Ended {
     /// The broker shows another history of the mesh than the one held here.
     #[error("{0}")]
     Rollback(String),
+    /// The broker and this node share no version, or it lacks what this node needs.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
     /// This node's database failed.
     #[error("{0}")]
     Database(String),
@@ -85,10 +89,13 @@ fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
     match ended {
         Ended::Lost(_) => Ok(backoff.next()),
         Ended::Rollback(why) => Err(Error::Incompatible(why.clone())),
+        Ended::Unsupported(_) => Err(Error::Incompatible(ended.to_string())),
         Ended::Database(why) => Err(Error::Database(sqlx::Error::Protocol(why.clone()))),
         Ended::GoAway(goaway) => match goaway.again {
             Some((first, last)) if first <= last => {
-                let span = backoff::between(Duration::from_millis(first), Duration::from_millis(last));
+                // Nor may it keep this node away for as long as it likes: that is what `never` is for, and is seen.
+                let at = |millis| Duration::from_millis(millis).min(limits::AGAIN_MAX);
+                let span = backoff::between(at(first), at(last));
                 // A broker that accepts and drops must not be hammered, whatever it says.
                 Ok(span.max(backoff.next()))
             }
@@ -103,9 +110,11 @@ pub(crate) fn refused(goaway: &GoAway) -> Error {
     let text = format!("the broker refuses this node: {} ({})", goaway.detail, goaway.reason);
     match goaway.reason {
         Reason::Unauthenticated | Reason::Revoked => Error::NotAuthorised(text),
-        Reason::WrongBroker
+        Reason::Unsupported
+        | Reason::WrongBroker
         | Reason::Restarting
         | Reason::Busy
+        | Reason::TooSlow
         | Reason::Replaced
         | Reason::ProtocolViolation
         | Reason::FrameTooLarge => Error::Incompatible(text),
@@ -116,12 +125,13 @@ async fn connect_and_run(mesh: &Arc<Mesh>) -> Ended {
     let connection = match login(mesh).await {
         Ok(connection) => connection,
         Err(DialError::GoAway(goaway)) => return Ended::GoAway(goaway),
+        Err(DialError::Unsupported(why)) => return Ended::Unsupported(why),
         Err(error @ (DialError::Unreachable(_) | DialError::Incompatible(_))) => {
             return Ended::Lost(error.to_string());
         }
     };
     mesh.clock.login(connection.welcome.clock);
-    if mesh.clock.offset_millis().unsigned_abs() > waxwing_protocol::limits::CLOCK_SKEW.as_millis() as u64 {
+    if mesh.clock.offset_millis().unsigned_abs() > limits::CLOCK_SKEW.as_millis() as u64 {
         warn!(offset_ms = mesh.clock.offset_millis(), "this host's clock and the broker's are far apart");
     }
     if let Err(error) = mesh.check_head(connection.welcome.head) {
@@ -134,13 +144,15 @@ async fn connect_and_run(mesh: &Arc<Mesh>) -> Ended {
 
 async fn login(mesh: &Mesh) -> Result<Connection, DialError> {
     let head = mesh.roster(Roster::head);
-    let hello = |challenge: &waxwing_protocol::link::Challenge| {
+    let hello = |challenge: &Challenge, version| {
         Hello::Member(MemberHello {
             nonce: challenge.nonce,
             url: mesh.broker.clone(),
             mesh: mesh.identity.mesh,
             node: mesh.identity.node,
             head,
+            version,
+            features: Features::needed(),
         })
     };
     dial::dial(&mesh.broker, hello, &mesh.identity.signing).await

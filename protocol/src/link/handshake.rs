@@ -10,6 +10,7 @@ use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::{MeshId, NodeId, Purpose, Signed, SigningKey, Timestamp, VerifyingKey};
 
 use super::codec::{DecodeError, Frame, decode_value, encode_value};
+use super::features::Features;
 use crate::id::StoreId;
 
 /// Frames of a broker before the login is done.
@@ -52,6 +53,8 @@ pub struct Challenge {
     pub store: StoreId,
     /// The broker's clock.
     pub clock: Timestamp,
+    /// Minor versions of v1 that this broker serves. A node that speaks none of them does not answer.
+    pub versions: Vec<u32>,
 }
 
 /// What a node answers. Travels as [`Signed`] bytes, signed with [`Purpose::Login`].
@@ -80,6 +83,10 @@ pub struct MemberHello {
     pub node: NodeId,
     /// The end of the log that the node holds.
     pub head: LogHead,
+    /// The minor version that the node speaks: one of the challenge's.
+    pub version: u32,
+    /// What the node needs, and how much of it at least.
+    pub features: Features,
 }
 
 /// The login of a key that may enter a mesh.
@@ -94,6 +101,10 @@ pub struct EnteringHello {
     pub mesh: MeshId,
     /// The founder's signing key, or the invite's.
     pub key: VerifyingKey,
+    /// The minor version that the node speaks: one of the challenge's.
+    pub version: u32,
+    /// What the node needs, and how much of it at least.
+    pub features: Features,
 }
 
 impl Hello {
@@ -145,6 +156,22 @@ impl Hello {
             Self::Entering(hello) => hello.mesh,
         }
     }
+
+    /// The minor version spoken.
+    pub const fn version(&self) -> u32 {
+        match self {
+            Self::Member(hello) => hello.version,
+            Self::Entering(hello) => hello.version,
+        }
+    }
+
+    /// What the node needs.
+    pub const fn features(&self) -> &Features {
+        match self {
+            Self::Member(hello) => &hello.features,
+            Self::Entering(hello) => &hello.features,
+        }
+    }
 }
 
 /// The login is good.
@@ -156,6 +183,8 @@ pub struct Welcome {
     pub head: Option<LogHead>,
     /// What this broker allows.
     pub limits: Limits,
+    /// What this broker has.
+    pub features: Features,
     /// The broker's clock.
     pub clock: Timestamp,
 }

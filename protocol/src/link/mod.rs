@@ -18,11 +18,13 @@
 //! there the next frame is known: a `send` before login is not a rule to check but a frame that does not decode.
 
 mod codec;
+mod features;
 mod handshake;
 mod to_broker;
 mod to_node;
 
 pub use codec::{DecodeError, Frame, decode, encode};
+pub use features::{Features, Lacking, VERSIONS, common_version};
 pub use handshake::{
     Challenge, EnteringHello, Hello, Limits, MemberHello, ToBrokerLogin, ToNodeLogin, Welcome,
 };

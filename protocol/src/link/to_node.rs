@@ -101,6 +101,11 @@ pub enum Outcome {
     BadItem,
     /// The recipient's queue is at its cap. Transient.
     QueueFull,
+    /// The sender has sent more than it may, for now. Transient.
+    RateLimited {
+        /// Not before so many milliseconds have passed; at most [`crate::limits::AFTER_MAX`].
+        after: u64,
+    },
     /// An earlier item of this lane was refused for now. Transient.
     Behind,
 }
@@ -108,7 +113,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the same item may be accepted later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::QueueFull | Self::Behind)
+        matches!(self, Self::QueueFull | Self::RateLimited { .. } | Self::Behind)
     }
 }
 
@@ -264,6 +269,8 @@ pub struct ErrorFrame {
     pub code: Code,
     /// The same for people, at most [`crate::limits::DETAIL`] characters.
     pub detail: String,
+    /// With `rate_limited`: not before so many milliseconds have passed; at most [`crate::limits::AFTER_MAX`].
+    pub after: Option<u64>,
 }
 
 /// Why a request was not served.
@@ -280,6 +287,8 @@ pub enum Code {
     NotAllowed,
     /// The entry's time is too far from the broker's clock.
     ClockSkew,
+    /// The node has asked for more than it may, for now. The same request may be made again later.
+    RateLimited,
 }
 
 /// See [`ToNode::GoAway`].
@@ -301,6 +310,8 @@ pub enum Reason {
     Restarting,
     /// The broker serves as many links as it can, or its store does not answer.
     Busy,
+    /// The node does not read or settle what it is sent.
+    TooSlow,
     /// A newer login of the same node took over.
     Replaced,
     /// A frame broke the protocol. A bug: logged as one.
@@ -311,6 +322,8 @@ pub enum Reason {
     Unauthenticated,
     /// This node was revoked, or has left.
     Revoked,
+    /// The broker does not serve the node's version, or lacks a feature that it needs.
+    Unsupported,
     /// The URL dialled is not one of this broker's.
     WrongBroker,
 }
@@ -321,11 +334,13 @@ impl Reason {
         match self {
             Self::Restarting => "restarting",
             Self::Busy => "busy",
+            Self::TooSlow => "too_slow",
             Self::Replaced => "replaced",
             Self::ProtocolViolation => "protocol_violation",
             Self::FrameTooLarge => "frame_too_large",
             Self::Unauthenticated => "unauthenticated",
             Self::Revoked => "revoked",
+            Self::Unsupported => "unsupported",
             Self::WrongBroker => "wrong_broker",
         }
     }

@@ -12,10 +12,10 @@ use waxwing_crypto::{
     Digest, Fingerprint, MeshId, NodeId, Priority, Purpose, Receipt, Signed, SigningKey, Timestamp, WireId,
 };
 use waxwing_protocol::link::{
-    Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, GoAway, Hello, Limits,
-    Log, LogAppend, LogGet, MemberHello, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut,
-    Prekeys, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown, ToBroker,
-    ToBrokerLogin, ToNode, ToNodeLogin, Welcome,
+    Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, Features, GoAway, Hello,
+    Limits, Log, LogAppend, LogGet, MemberHello, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet,
+    PrekeyPut, Prekeys, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown,
+    ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS, Welcome,
 };
 use waxwing_protocol::{MessageId, StoreId, limits};
 
@@ -63,8 +63,13 @@ pub(crate) fn to_node_login() -> Vec<(&'static str, ToNodeLogin)> {
         bytes: limits::WINDOW_BYTES as u32,
         dedupe: limits::DEDUPE.as_millis() as u64,
     };
-    let challenge = Challenge { nonce: [0xc0; 32], store: StoreId::from_bytes([0x57; 16]), clock: at(0) };
-    let welcome = |login, head| ToNodeLogin::Welcome(Welcome { login, head, limits, clock: at(0) });
+    let store = StoreId::from_bytes([0x57; 16]);
+    let challenge = Challenge { nonce: [0xc0; 32], store, clock: at(0), versions: VERSIONS.to_vec() };
+    let features = Features::of(35);
+    let welcome = |login, head| {
+        let features = features.clone();
+        ToNodeLogin::Welcome(Welcome { login, head, limits, features, clock: at(0) })
+    };
     let refusal = GoAway {
         reason: Reason::Unauthenticated,
         detail: "this broker has no such mesh".to_owned(),
@@ -81,8 +86,17 @@ pub(crate) fn to_node_login() -> Vec<(&'static str, ToNodeLogin)> {
 /// Each with the name of its file.
 pub(crate) fn to_broker_login() -> Vec<(&'static str, ToBrokerLogin)> {
     let (nonce, url) = ([0xc0; 32], URL.to_owned());
-    let member = MemberHello { nonce, url: url.clone(), mesh: MESH, node: ALPHA, head: HEAD };
-    let entering = EnteringHello { nonce, url, mesh: MESH, key: key().public() };
+    let (version, features) = (0, Features::needed());
+    let member = MemberHello {
+        nonce,
+        url: url.clone(),
+        mesh: MESH,
+        node: ALPHA,
+        head: HEAD,
+        version,
+        features: features.clone(),
+    };
+    let entering = EnteringHello { nonce, url, mesh: MESH, key: key().public(), version, features };
     let sign = |hello: Hello| ToBrokerLogin::Hello(hello.sign(&key()).unwrap());
     vec![("hello_member", sign(Hello::Member(member))), ("hello_entering", sign(Hello::Entering(entering)))]
 }
@@ -128,6 +142,7 @@ fn outcomes() -> Vec<Outcome> {
         Outcome::Expired,
         Outcome::BadItem,
         Outcome::QueueFull,
+        Outcome::RateLimited { after: 250 },
         Outcome::Behind,
     ]
 }
@@ -168,7 +183,9 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         first_seen: at(1),
         queued: Some(1_652),
     };
-    let error = |req, code, detail: &str| ToNode::Error(ErrorFrame { req, code, detail: detail.to_owned() });
+    let error = |req, code, detail: &str, after| {
+        ToNode::Error(ErrorFrame { req, code, detail: detail.to_owned(), after })
+    };
     let goaway = GoAway {
         reason: Reason::Restarting,
         detail: "the broker is stopping".to_owned(),
@@ -185,8 +202,9 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         ("log_unknown", ToNode::Log(Log { req: Some(4), entries: Vec::new(), head: None })),
         ("queue.shown", ToNode::QueueShown(QueueShown { req: 6, shown: Some(shown) })),
         ("queue.shown_unknown", ToNode::QueueShown(QueueShown { req: 6, shown: None })),
-        ("error", error(Some(5), Code::LogConflict, "the log has 4 entries: read on, and sign again")),
-        ("error_unread", error(None, Code::Unsupported, "no frame is called `sennd`")),
+        ("error", error(Some(5), Code::LogConflict, "the log has 4 entries: read on, and sign again", None)),
+        ("error_rate_limited", error(Some(6), Code::RateLimited, "too many requests", Some(1_500))),
+        ("error_unread", error(None, Code::Unsupported, "no frame is called `sennd`", None)),
         ("goaway", ToNode::GoAway(goaway)),
     ]
 }

@@ -8,7 +8,7 @@ use waxwing_crypto::membership::{
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey};
-use waxwing_protocol::link::{Challenge, EnteringHello, GoAway, Hello, MemberHello};
+use waxwing_protocol::link::{Challenge, EnteringHello, Features, GoAway, Hello, MemberHello};
 
 use super::{Broker, Dialled, Link, TestClock, rng};
 
@@ -154,6 +154,8 @@ impl Mesh {
             mesh: self.id(),
             node: keys.id(),
             head,
+            version: 0,
+            features: Features::needed(),
         }
     }
 
@@ -168,6 +170,8 @@ impl Mesh {
             url: broker.url.clone(),
             mesh: self.id(),
             key: key.public(),
+            version: 0,
+            features: Features::needed(),
         };
         dialled.login(Hello::Entering(hello), key).await
     }

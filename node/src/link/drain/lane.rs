@@ -18,6 +18,8 @@ pub(super) struct Lane {
     pub(super) refused: Option<i64>,
     /// Not before.
     pub(super) blocked: Option<Instant>,
+    /// What the broker has said of that.
+    limited: Option<Instant>,
     pub(super) resend: Backoff,
     pub(super) prekey: Backoff,
 }
@@ -30,9 +32,15 @@ impl Lane {
             dry: false,
             refused: None,
             blocked: None,
+            limited: None,
             resend: Backoff::RESEND,
             prekey: Backoff::PREKEY,
         }
+    }
+
+    /// The broker wants nothing more of this lane before a moment.
+    pub(super) fn not_before(&mut self, moment: Option<Instant>) {
+        self.limited = self.limited.max(moment);
     }
 
     /// Goes back to a row that has to be sent again, after a while.
@@ -48,7 +56,8 @@ impl Lane {
         {
             self.cursor = self.cursor.min(refused - 1);
             self.dry = false;
-            self.blocked = Some(Instant::now() + self.resend.next());
+            let again = Instant::now() + self.resend.next();
+            self.blocked = Some(again).max(self.limited.take());
         }
     }
 

@@ -9,6 +9,7 @@ mod seal;
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -164,7 +165,10 @@ impl<'a> Drain<'a> {
                 return Err(connection::ended(error));
             }
             Err(error) => {
-                let wait = lane.prekey.next();
+                let mut wait = lane.prekey.next();
+                if let NoSession::Call(CallError::Limited { after }) = error {
+                    wait = wait.max(after);
+                }
                 debug!(peer = %key.recipient, %error, ?wait, "nothing can be sealed yet");
                 lane.dry = false;
                 lane.blocked = Some(Instant::now() + wait);
@@ -234,6 +238,7 @@ impl<'a> Drain<'a> {
             lane.flying.remove(&flying.row);
             if outcome.is_transient() {
                 debug!(row = flying.row, ?outcome, "not accepted yet");
+                lane.not_before(not_before(outcome));
                 lane.back_to(flying.row);
             } else {
                 lane.resend.reset();
@@ -259,7 +264,27 @@ fn verdict(flying: &Flying, outcome: Outcome) -> Answered {
         Outcome::TtlTooLong => refused("ttl_too_long"),
         Outcome::Expired => refused("expired"),
         Outcome::BadItem => refused("bad_item"),
-        Outcome::QueueFull | Outcome::Behind => Answered::Later { row },
+        Outcome::QueueFull | Outcome::RateLimited { .. } | Outcome::Behind => Answered::Later { row },
+    }
+}
+
+/// When an item may be offered again, if the broker has said so.
+fn not_before(outcome: Outcome) -> Option<Instant> {
+    match outcome {
+        Outcome::RateLimited { after } => {
+            Some(Instant::now() + Duration::from_millis(after).min(limits::AFTER_MAX))
+        }
+        Outcome::Accepted { .. }
+        | Outcome::Duplicate { .. }
+        | Outcome::IdReused
+        | Outcome::UnknownRecipient
+        | Outcome::RevokedRecipient
+        | Outcome::TooLarge
+        | Outcome::TtlTooLong
+        | Outcome::Expired
+        | Outcome::BadItem
+        | Outcome::QueueFull
+        | Outcome::Behind => None,
     }
 }
 
