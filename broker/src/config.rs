@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use waxwing_protocol::{limits, link};
 
 pub use self::settings::{SETTINGS, Setting, reference};
+use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
@@ -30,6 +31,10 @@ pub struct Config {
     pub limits: Limits,
     /// How long a stopping broker waits for its links to end, in seconds.
     pub grace_seconds: u64,
+    /// How many nodes may come back in a second after a stop: they are told to spread by that.
+    pub reconnects_per_second: u32,
+    /// Where operators ask how it is.
+    pub admin: Admin,
     /// Where the time comes from.
     #[serde(skip)]
     pub clock: Clock,
@@ -74,6 +79,8 @@ impl Default for Config {
             urls: Vec::new(),
             limits: Limits::default(),
             grace_seconds: 10,
+            reconnects_per_second: 1_000,
+            admin: Admin::default(),
             clock: Clock::default(),
         }
     }
@@ -121,6 +128,9 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         if self.data.as_os_str().is_empty() {
             return Err(Error::Config("data: say which folder the broker keeps its store in".into()));
+        }
+        if self.reconnects_per_second == 0 {
+            return Err(Error::Config("reconnects_per_second is 0: nobody could come back".into()));
         }
         self.limits.check()?;
         match self.urls.iter().find(|url| canonical(url).is_none()) {

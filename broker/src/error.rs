@@ -1,5 +1,6 @@
 //! What can go wrong, sorted by who does what next.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Why a broker does not start, or stops. What a peer did wrong never stops one: it gets an error frame or the end
@@ -12,6 +13,14 @@ pub enum Error {
     /// Another broker runs on this data folder.
     #[error("another broker is using {}", .0.display())]
     InUse(PathBuf),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {addr}: {cause}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why not.
+        cause: std::io::Error,
+    },
     /// A newer Waxwing has changed the store's schema. Nothing was touched.
     #[error("the store has schema {found}, and this broker knows {known}: run a newer one")]
     NewerSchema {

@@ -23,6 +23,8 @@ pub struct Holder {
     pub pid: u32,
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where it answers operators.
+    pub admin: Option<SocketAddr>,
     /// Whether it runs. Otherwise it is the last one that did.
     pub runs: bool,
 }
@@ -45,9 +47,15 @@ pub fn holder(data: &Path) -> Result<Option<Holder>> {
         Err(TryLockError::Error(err)) => return Err(failed(err)),
     };
     let text = fs::read_to_string(&path).map_err(failed)?;
-    let words = text.trim_end().split_once(' ');
-    let read = words.and_then(|(pid, addr)| Some((pid.parse().ok()?, addr.parse().ok()?)));
-    Ok(read.filter(|(pid, _)| *pid > 1).map(|(pid, addr)| Holder { pid, addr, runs }))
+    Ok(read(&text, runs))
+}
+
+/// `PID ADDRESS [ADMIN]`.
+fn read(text: &str, runs: bool) -> Option<Holder> {
+    let mut words = text.split_whitespace();
+    let pid = words.next()?.parse().ok().filter(|pid| *pid > 1)?;
+    let addr = words.next()?.parse().ok()?;
+    Some(Holder { pid, addr, admin: words.next().and_then(|admin| admin.parse().ok()), runs })
 }
 
 fn lock_path(data: &Path) -> PathBuf {
@@ -57,15 +65,16 @@ fn lock_path(data: &Path) -> PathBuf {
 /// A data folder that this process holds. The lock goes with the value, or with the process.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    _lock: File,
+    lock: File,
+    path: PathBuf,
 }
 
 impl Folder {
-    /// Makes the folder if absent, private if empty, takes its lock, and says in it where this process listens.
+    /// Makes the folder if absent, private if empty, and takes its lock.
     ///
     /// # Errors
     /// `Config` if it has files and others have access to it; `InUse` if another broker holds it.
-    pub(crate) fn open(path: &Path, addr: SocketAddr) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let failed = |err| Error::Config(format!("{}: {err}", path.display()));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
         let mode = fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
@@ -79,7 +88,7 @@ impl Folder {
             }
             fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)?;
         }
-        let mut lock = File::options()
+        let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
@@ -87,10 +96,18 @@ impl Folder {
             .open(lock_path(path))
             .map_err(failed)?;
         take(&lock, path)?;
-        lock.set_len(0).map_err(failed)?;
+        Ok(Self { lock, path: lock_path(path) })
+    }
+
+    /// Says in the lock file where this process listens.
+    ///
+    /// # Errors
+    /// `Config` if it cannot be written.
+    pub(crate) fn announce(&mut self, addr: SocketAddr, admin: SocketAddr) -> Result<()> {
+        let text = format!("{} {addr} {admin}\n", std::process::id());
         // One write of a few bytes: a reader sees all of it or nothing.
-        lock.write_all(format!("{} {addr}\n", std::process::id()).as_bytes()).map_err(failed)?;
-        Ok(Self { _lock: lock })
+        let written = self.lock.set_len(0).and_then(|()| self.lock.write_all(text.as_bytes()));
+        written.map_err(|err| Error::Config(format!("{}: {err}", self.path.display())))
     }
 
     /// The database in a data folder.
@@ -117,20 +134,22 @@ mod tests {
     use super::*;
 
     const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7900);
+    const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 7901);
 
     #[test]
     fn one_broker_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
-        let held = Folder::open(&path, ADDR).unwrap();
+        let mut held = Folder::open(&path).unwrap();
+        held.announce(ADDR, ADMIN).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(matches!(Folder::open(&path, ADDR), Err(Error::InUse(_))));
-        let me = Holder { pid: std::process::id(), addr: ADDR, runs: true };
+        assert!(matches!(Folder::open(&path), Err(Error::InUse(_))));
+        let me = Holder { pid: std::process::id(), addr: ADDR, admin: Some(ADMIN), runs: true };
         assert_eq!(holder(&path).unwrap(), Some(me));
         drop(held);
         assert_eq!(holder(&path).unwrap(), Some(Holder { runs: false, ..me }));
         assert_eq!(holder(dir.path()).unwrap(), None);
-        Folder::open(&path, ADDR).unwrap();
+        Folder::open(&path).unwrap();
     }
 
     #[test]
@@ -138,10 +157,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
         mode(0o755);
-        drop(Folder::open(dir.path(), ADDR).unwrap());
+        drop(Folder::open(dir.path()).unwrap());
         assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o700);
         mode(0o750);
-        let err = Folder::open(dir.path(), ADDR).unwrap_err();
+        let err = Folder::open(dir.path()).unwrap_err();
         assert!(err.to_string().contains("has mode 750"), "{err}");
     }
 }

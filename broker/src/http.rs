@@ -6,6 +6,7 @@
 mod upgrade;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,30 +41,31 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 struct Connection {
     meter: Arc<Meter>,
-    _permit: Arc<OwnedSemaphorePermit>,
+    peer: SocketAddr,
+    _place: Arc<OwnedSemaphorePermit>,
 }
 
-/// Accepts connections until `shutdown`.
+/// Accepts connections as long as there are places for them, and has the router answer, until `shutdown`.
 ///
 /// # Errors
 /// None today; accepting is tried again whatever happens.
 pub(crate) async fn serve(
     listener: TcpListener,
+    router: Router,
+    places: &Arc<Semaphore>,
     state: &Arc<State>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    let permits = Arc::new(Semaphore::new(state.limits.connections as usize));
-    let router = router(Arc::clone(state));
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
-            accepted = accept(&listener, &permits) => {
-                let (stream, permit) = accepted?;
+            accepted = accept(&listener, places, state) => {
+                let accepted = accepted?;
                 let (state, router) = (Arc::clone(state), router.clone());
                 state.tasks.clone().spawn(async move {
                     tokio::select! {
-                        () = connection(stream, permit, router) => {}
+                        () = connection(accepted, router, &state) => {}
                         () = state.stop.cancelled() => {}
                     }
                 });
@@ -72,20 +74,23 @@ pub(crate) async fn serve(
     }
 }
 
-fn router(state: Arc<State>) -> Router {
+/// What nodes are answered.
+pub(crate) fn links(state: &Arc<State>) -> Router {
+    let state = Arc::clone(state);
     Router::new().route(link::PATH, get(link_route)).route("/healthz", get(async || "ok\n")).with_state(state)
 }
 
+/// A connection, from where, and its place.
+type Accepted = (TcpStream, SocketAddr, OwnedSemaphorePermit);
+
 /// Waits for a place among the connections, then for one to fill it.
-async fn accept(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> Result<(TcpStream, OwnedSemaphorePermit)> {
-    let permit = Arc::clone(permits).acquire_owned().await.map_err(|err| Error::Internal(err.into()))?;
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, state: &State) -> Result<Accepted> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(|err| Error::Internal(err.into()))?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return Ok((stream, permit)),
+            Ok((stream, peer)) => return Ok((stream, peer, place)),
             Err(err) => {
+                state.metrics.connection_refused("cannot_accept");
                 warn!(%err, "cannot accept");
                 sleep(ACCEPT_AGAIN).await;
             }
@@ -94,13 +99,15 @@ async fn accept(
 }
 
 /// Serves the one request of a connection.
-async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, router: Router) {
+async fn connection((stream, peer, place): Accepted, router: Router, state: &State) {
+    state.metrics.connections.inc();
     if let Err(err) = stream.set_nodelay(true) {
-        debug!(%err, "connection lost");
+        debug!(%peer, %err, "connection lost");
         return;
     }
     let meter = Arc::new(Meter::new(limits::BEFORE_LOGIN));
-    let connection = Connection { meter: Arc::clone(&meter), _permit: Arc::new(permit) };
+    let connection = Connection { meter: Arc::clone(&meter), peer, _place: Arc::new(place) };
+    let stream = Metered::new(stream, meter, state.metrics.traffic.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
         answer(router.clone(), request)
@@ -109,11 +116,12 @@ async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, router: Rou
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS_WITHIN)
         .max_buf_size(HEADERS)
-        .serve_connection(TokioIo::new(Metered::new(stream, meter)), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
     if let Err(err) = served {
-        debug!(%err, "connection failed");
+        state.metrics.connection_refused("bad_http");
+        debug!(%peer, %err, "connection failed");
     }
 }
 
@@ -129,14 +137,19 @@ async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result
 
 /// Upgrades to a WebSocket, and runs the link in a task of its own.
 async fn link_route(Shared(state): Shared<Arc<State>>, request: Request) -> Response {
-    upgrade::respond(request, |upgrading, connection: Connection| {
+    let metrics = Arc::clone(&state);
+    let response = upgrade::respond(request, |upgrading, connection: Connection| {
         let tasks = state.tasks.clone();
         drop(tasks.spawn(async move {
             // Fails only if the client is gone by now.
             if let Ok(upgraded) = upgrading.await {
                 let socket = crate::link::accept(upgraded).await;
-                crate::link::run(socket, &connection.meter, state).await;
+                crate::link::run(socket, &connection.meter, connection.peer, state).await;
             }
         }));
-    })
+    });
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        metrics.metrics.connection_refused("bad_upgrade");
+    }
+    response
 }

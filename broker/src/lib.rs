@@ -7,14 +7,17 @@
 //! accept    the writer: the one task that changes the store, in batches, and answers after the commit
 //! store     SQLite: one file per table, the only place with SQL
 //! hub       who is connected; meshes: who is a member; sweep: what has ended
+//! admin     what operators ask; metrics: what is counted
 //! ```
 //!
 //! What is durable is the table; a wake-up carries nothing that matters. Being slow, being offline and reconnecting are
 //! the same to the broker: a link reads its node's queue from where it is.
 
 mod accept;
+pub mod admin;
 mod clock;
 mod config;
+mod drain;
 mod error;
 mod folder;
 mod handlers;
@@ -23,18 +26,22 @@ mod hub;
 mod link;
 mod meshes;
 mod meter;
+mod metrics;
 mod refusal;
+mod sparing;
 mod state;
 mod store;
 mod sweep;
 #[cfg(test)]
 mod testing;
 
+use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +56,7 @@ pub use folder::{Holder, holder};
 use accept::Writer;
 use folder::Folder;
 use meshes::Meshes;
+use metrics::Kind;
 use state::State;
 use store::Store;
 
@@ -69,11 +77,13 @@ pub async fn run(
     config.check()?;
     let addr = listener.local_addr()?;
     Config::check_listen(addr)?;
-    let _folder = Folder::open(&config.data, addr)?;
+    let mut folder = Folder::open(&config.data)?;
+    let admin = config.admin.bind(&config.data).await?;
+    folder.announce(addr, admin.addr)?;
     let broker = Broker::start(&config, addr).await?;
-    info!(%addr, urls = ?broker.state.urls, "broker running");
+    info!(%addr, admin = %admin.addr, urls = ?broker.state.urls, "broker running");
     ready();
-    let served = broker.work(listener, shutdown).await;
+    let served = broker.work(listener, admin, shutdown).await;
     let written = broker.stop(config.grace()).await;
     info!("broker stopped");
     written.and(served)
@@ -98,8 +108,10 @@ impl Broker {
         let now = config.clock.now();
         let id = store::meta::store_id(&mut store.writer, StoreId::from_bytes(fresh), now).await?;
         let meshes = Meshes::load(&store.readers).await?;
+        let (envelopes, bytes) = store::node::totals(&store.readers).await?;
         let (changes, inbox) = Writer::new();
         let state = Arc::new(State::new(config, addr, id, store.readers, meshes, changes));
+        state.metrics.queued(envelopes, bytes);
         let (stop_writer, writer_ended) = (CancellationToken::new(), CancellationToken::new());
         let writer = tokio::spawn({
             let (state, stop, ended) =
@@ -113,9 +125,17 @@ impl Broker {
     }
 
     /// Works until `shutdown`, or until a part of it fails.
-    async fn work(&self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<()> {
+    async fn work(
+        &self,
+        listener: TcpListener,
+        admin: admin::Bound,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<()> {
+        let (operators, router) = admin.router(Arc::clone(&self.state));
+        let places = Arc::new(Semaphore::new(admin::CONNECTIONS));
         tokio::select! {
-            served = http::serve(listener, &self.state, shutdown) => served,
+            served = http::serve(listener, http::links(&self.state), &self.state.places, &self.state, shutdown) => served,
+            served = http::serve(operators, router, &places, &self.state, pending()) => served,
             swept = sweep::run(&self.state) => swept,
             () = self.writer_ended.cancelled() => Ok(()), // Its own result says why.
         }
@@ -124,6 +144,7 @@ impl Broker {
     /// Ends the links, then the writer, then the store: each has what it needs until it has ended.
     async fn stop(self, grace: Duration) -> Result<()> {
         let Self { state, writer, stop_writer, writer_ended: _ } = self;
+        state.drain.begin(state.metrics.link_count(Kind::Member));
         state.stop.cancel();
         state.tasks.close();
         if timeout(grace, state.tasks.wait()).await.is_err() {

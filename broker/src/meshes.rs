@@ -29,6 +29,11 @@ impl Meshes {
         Ok(Self(RwLock::new(meshes)))
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// A mesh's roster, or none if this broker does not hold it.
     pub(crate) fn roster(&self, mesh: MeshId) -> Option<Arc<Roster>> {
         self.watch(mesh).map(|roster| Arc::clone(&roster.borrow()))

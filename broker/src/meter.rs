@@ -1,4 +1,4 @@
-//! Counts what a connection sends before it has logged in, and ends it beyond a limit. tungstenite can bound a message
+//! Counts what goes through a connection; and before it has logged in, ends it beyond a limit. tungstenite can bound a message
 //! only for the whole life of a socket, and a stranger may not make us hold 1 MiB.
 
 use std::io;
@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::metrics::Traffic;
 
 /// What a connection may still send. Shared by the byte stream, which counts, and the link, which lifts the limit.
 #[derive(Debug)]
@@ -45,12 +47,13 @@ impl Meter {
 pub(crate) struct Metered<S> {
     stream: S,
     meter: Arc<Meter>,
+    traffic: Traffic,
 }
 
 impl<S> Metered<S> {
     /// Puts the meter on.
-    pub(crate) const fn new(stream: S, meter: Arc<Meter>) -> Self {
-        Self { stream, meter }
+    pub(crate) const fn new(stream: S, meter: Arc<Meter>, traffic: Traffic) -> Self {
+        Self { stream, meter, traffic }
     }
 }
 
@@ -71,13 +74,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        Poll::Ready(self.meter.count(buf.filled().len() - before))
+        let read = buf.filled().len() - before;
+        self.traffic.read.inc_by(read as u64);
+        Poll::Ready(self.meter.count(read))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.traffic.written.inc_by(written as u64);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -97,7 +104,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        self.traffic.written.inc_by(written as u64);
+        Poll::Ready(Ok(written))
     }
 }
 
@@ -106,19 +115,22 @@ mod tests {
     use tokio::io::AsyncReadExt as _;
 
     use super::*;
+    use crate::metrics::Metrics;
 
     #[tokio::test]
     async fn a_stream_ends_at_its_limit_unless_that_is_lifted() {
         let bytes = [7; 100];
         let meter = Arc::new(Meter::new(60));
-        let mut stream = Metered::new(&bytes[..], Arc::clone(&meter));
+        let traffic = Metrics::new().traffic;
+        let mut stream = Metered::new(&bytes[..], Arc::clone(&meter), traffic.clone());
         let mut buf = [0; 30];
         stream.read_exact(&mut buf).await.unwrap();
         stream.read_exact(&mut buf).await.unwrap();
         assert!(is_exhausted(&stream.read_exact(&mut buf[..1]).await.unwrap_err()));
 
-        let mut stream = Metered::new(&bytes[..], meter);
+        let mut stream = Metered::new(&bytes[..], meter, traffic.clone());
         stream.meter.lift();
         stream.read_exact(&mut [0; 100]).await.unwrap();
+        assert_eq!(traffic.read.get(), 161);
     }
 }

@@ -1,23 +1,43 @@
 //! What the parts of a running broker share.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use sqlx::sqlite::SqlitePool;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use waxwing_crypto::Timestamp;
 use waxwing_protocol::StoreId;
 
-use crate::accept::Writer;
+use crate::accept::{LastCommit, Writer};
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
+use crate::drain::Drain;
+use crate::folder::Folder;
 use crate::hub::Hub;
 use crate::meshes::Meshes;
+use crate::metrics::Metrics;
+use crate::sparing::Sparing;
 use crate::sweep::Nudge;
 
 /// Handles on everything that outlives a link.
 pub(crate) struct State {
     /// How much to take on.
     pub(crate) limits: Limits,
+    /// Where nodes dial.
+    pub(crate) listen: SocketAddr,
+    /// When the broker started.
+    pub(crate) since: Timestamp,
+    /// Places for connections of nodes.
+    pub(crate) places: Arc<Semaphore>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+    /// The file of the store.
+    pub(crate) database: PathBuf,
+    /// When the store took its last commit.
+    pub(crate) last_commit: LastCommit,
     /// URLs that nodes may have dialled, in canonical form.
     pub(crate) urls: Vec<String>,
     /// The time.
@@ -32,6 +52,10 @@ pub(crate) struct State {
     pub(crate) hub: Hub,
     /// Who is a member of what.
     pub(crate) meshes: Meshes,
+    /// When those come back whom a stop sends away.
+    pub(crate) drain: Drain,
+    /// Which lines about strangers are logged.
+    pub(crate) stranger_lines: Sparing,
     /// Wakes the sweeper.
     pub(crate) nudge: Nudge,
     /// Cancelled when the broker stops: links say goodbye.
@@ -52,6 +76,12 @@ impl State {
     ) -> Self {
         Self {
             limits: config.limits,
+            listen,
+            since: config.clock.now(),
+            places: Arc::new(Semaphore::new(config.limits.connections as usize)),
+            metrics: Metrics::new(),
+            database: Folder::database(&config.data),
+            last_commit: LastCommit::default(),
             urls: config.advertised(listen),
             clock: config.clock.clone(),
             store,
@@ -59,6 +89,8 @@ impl State {
             writer,
             hub: Hub::default(),
             meshes,
+            drain: Drain::new(config.reconnects_per_second),
+            stranger_lines: Sparing::default(),
             nudge: Nudge::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -34,6 +34,9 @@ pub(crate) struct BrokerRun {
     /// Address to listen on; loopback only until there is TLS. Port 0 takes a free one [default: 127.0.0.1:7900]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Address to answer operators on: health, metrics [default: 127.0.0.1:7901, or a free port if that is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
     /// Folder for what the broker stores [default: `broker` in the state folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

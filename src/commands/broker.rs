@@ -65,6 +65,9 @@ fn configured(context: &Context, arguments: BrokerRun) -> Result<waxwing_broker:
     if let Some(listen) = arguments.listen {
         config.listen = listen;
     }
+    if let Some(admin) = arguments.admin {
+        config.admin.listen = Some(admin);
+    }
     if !arguments.advertise.is_empty() {
         config.urls = arguments.advertise;
     }
@@ -74,8 +77,9 @@ fn configured(context: &Context, arguments: BrokerRun) -> Result<waxwing_broker:
 fn cannot_listen(address: SocketAddr, error: &io::Error) -> Failure {
     let message = format!("cannot listen on {address}: {error}");
     if error.kind() == io::ErrorKind::AddrInUse {
-        Failure::conflict(message)
-            .hint("stop what listens there, or take another port with --listen (0 for any free one)")
+        Failure::conflict(message).hint(
+            "stop what listens there, or take another port with --listen or --admin (0 for any free one)",
+        )
     } else {
         Failure::failed(message)
     }
@@ -125,6 +129,7 @@ impl From<waxwing_broker::Error> for Failure {
         match error {
             Error::Config(_) => Self::usage(message),
             Error::InUse(_) => Self::conflict(message).hint("stop it first, or use another --data"),
+            Error::Listen { addr, cause } => cannot_listen(addr, &cause),
             Error::NewerSchema { .. } => Self::incompatible(message),
             Error::Internal(_) => Self::failed(message),
         }

@@ -11,6 +11,7 @@ use waxwing_protocol::link::{Code, Done, NoticeKind, ToNode};
 
 use super::change::{Answer, Author, Budget, Login, Peer, PrekeyPut, Reply, Work};
 use crate::error::Result;
+use crate::metrics::Tally;
 use crate::refusal::Refusal;
 use crate::state::State;
 use crate::store::node::Counters;
@@ -33,7 +34,8 @@ pub(super) struct Batch<'a> {
     /// What follows the commit.
     pub(super) effects: Effects,
     counters: HashMap<NodeKey, Counters>,
-    touched: HashSet<NodeKey>,
+    /// What was changed, and how it was before.
+    touched: HashMap<NodeKey, Counters>,
     rosters: HashMap<MeshId, Arc<Roster>>,
     grown: HashSet<MeshId>,
 }
@@ -49,6 +51,10 @@ pub(super) struct Effects {
     pub(super) gone: bool,
     /// Given back now that the envelopes are stored.
     pub(super) budgets: Vec<[Budget; 2]>,
+    /// Answers to those who ask whether the store takes commits.
+    pub(super) probes: Vec<oneshot::Sender<()>>,
+    /// What is counted.
+    pub(super) tally: Tally,
     rosters: Vec<Arc<Roster>>,
     logins: Vec<(oneshot::Sender<LoginNumber>, LoginNumber)>,
     wake: HashMap<NodeKey, Ranks>,
@@ -64,7 +70,7 @@ impl<'a> Batch<'a> {
             rows: Vec::new(),
             effects: Effects::default(),
             counters: HashMap::new(),
-            touched: HashSet::new(),
+            touched: HashMap::new(),
             rosters: HashMap::new(),
             grown: HashSet::new(),
         };
@@ -151,6 +157,15 @@ impl<'a> Batch<'a> {
         store::prekey::put(self.db, &rows).await
     }
 
+    /// Writes what changes nothing.
+    pub(super) async fn probe(&mut self, probes: Vec<oneshot::Sender<()>>) -> Result<()> {
+        if !probes.is_empty() {
+            store::touch(self.db).await?;
+            self.effects.probes = probes;
+        }
+        Ok(())
+    }
+
     /// A node's counters. Known, or as of a node that has none.
     pub(super) fn counters(&self, node: NodeKey) -> Counters {
         self.counters.get(&node).copied().unwrap_or_default()
@@ -158,8 +173,9 @@ impl<'a> Batch<'a> {
 
     /// A node's counters, to be changed.
     pub(super) fn change(&mut self, node: NodeKey) -> &mut Counters {
-        self.touched.insert(node);
-        self.counters.entry(node).or_default()
+        let counters = self.counters.entry(node).or_default();
+        self.touched.entry(node).or_insert(*counters);
+        counters
     }
 
     /// Puts a row at the end of a queue. The counters of its owner must have been read.
@@ -180,6 +196,7 @@ impl<'a> Batch<'a> {
     /// Tells a sender what became of its message, if it is still a member.
     pub(super) fn notify(&mut self, sender: NodeKey, id: WireId, kind: NoticeKind, exp: Timestamp) {
         if self.standing(sender) == Standing::Live {
+            self.effects.tally.notice(&kind);
             let notice = Notice { id, kind, ends: exp.plus(NOTICE_TTL) };
             self.push(sender, Rank::Notice, Item::Notice(notice));
         }
@@ -202,7 +219,10 @@ impl<'a> Batch<'a> {
     /// Writes what has been gathered.
     pub(super) async fn close(mut self) -> Result<Effects> {
         store::queue::insert(self.db, &self.rows).await?;
-        let changed: Vec<_> = self.touched.iter().map(|node| (*node, self.counters[node])).collect();
+        let changed: Vec<_> = self.touched.keys().map(|node| (*node, self.counters[node])).collect();
+        for (node, before) in &self.touched {
+            self.effects.tally.queue(before, &self.counters[node]);
+        }
         store::node::put(self.db, &changed).await?;
         self.effects.rosters = self.grown.iter().map(|mesh| Arc::clone(&self.rosters[mesh])).collect();
         Ok(self.effects)
@@ -231,6 +251,9 @@ impl Effects {
         }
         for (answer, more) in self.swept {
             let _ = answer.send(more);
+        }
+        for answer in self.probes {
+            let _ = answer.send(());
         }
     }
 }

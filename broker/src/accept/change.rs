@@ -32,6 +32,8 @@ pub(crate) enum Change {
         /// Whether there are more.
         answer: oneshot::Sender<bool>,
     },
+    /// Writes what changes nothing, to see that the store takes it.
+    Probe(oneshot::Sender<()>),
 }
 
 /// See [`Change::Login`].
@@ -198,12 +200,15 @@ impl Budget {
 /// The changes of one batch, by kind, in the order they came.
 #[derive(Default)]
 pub(super) struct Work {
+    /// How many items there are in all.
+    pub(super) items: usize,
     pub(super) logins: Vec<Login>,
     pub(super) appends: Vec<Append>,
     pub(super) settles: Vec<Settles>,
     pub(super) sweeps: Vec<oneshot::Sender<bool>>,
     pub(super) evictions: Vec<(NodeKey, oneshot::Sender<bool>)>,
     pub(super) prekeys: Vec<PrekeyPut>,
+    pub(super) probes: Vec<oneshot::Sender<()>>,
     pub(super) sends: Vec<Sends>,
 }
 
@@ -216,6 +221,7 @@ impl Work {
             Change::Sweep(answer) => self.sweeps.push(answer),
             Change::Evict { node, answer } => self.evictions.push((node, answer)),
             Change::Prekey(prekey) => self.prekeys.push(prekey),
+            Change::Probe(answer) => self.probes.push(answer),
             Change::Settle(settle) => {
                 let items = settle.settled.len();
                 self.settles.push(settle);

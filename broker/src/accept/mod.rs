@@ -17,6 +17,7 @@
 mod append;
 mod batch;
 mod change;
+mod last;
 mod send;
 mod settle;
 mod sweep;
@@ -25,11 +26,14 @@ use std::sync::Arc;
 
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use change::{
     Answer, Append, Author, Budget, Change, Login, MailRef, Peer, PrekeyPut, Reply, Sends, Settled, Settles,
 };
+
+pub(crate) use last::LastCommit;
 
 use crate::error::{Error, Result};
 use crate::state::State;
@@ -71,6 +75,11 @@ impl Writer {
         self.changes.send(change).await.map_err(|_| Error::Internal("the writer has stopped".into()))
     }
 
+    /// What waits: changes, and the bytes of their envelopes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        (CHANGES - self.changes.capacity(), WAITING_BYTES - self.bytes.available_permits())
+    }
+
     /// Waits until that many bytes may wait for the writer, in the order of asking.
     pub(crate) async fn reserve(&self, bytes: usize) -> Result<Budget> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -90,7 +99,10 @@ pub(crate) async fn run(
     stop: &CancellationToken,
 ) -> Result<()> {
     while let Some(work) = inbox.collect(stop).await {
+        let (begin, items) = (Instant::now(), work.items);
         let effects = commit(&mut db, work, state).await?;
+        state.last_commit.is_now();
+        state.metrics.committed(&effects.tally, items, begin.elapsed());
         effects.publish(state);
     }
     store::close(db).await
@@ -114,6 +126,7 @@ impl Inbox {
             let (more_items, more_bytes) = work.add(change);
             (items, bytes) = (items + more_items, bytes + more_bytes);
         }
+        work.items = items;
         Some(work)
     }
 }
@@ -127,6 +140,7 @@ async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<
     settle::apply(&mut batch, work.settles).await?;
     sweep::apply(&mut batch, work.sweeps, work.evictions).await?;
     batch.put_prekeys(work.prekeys).await?;
+    batch.probe(work.probes).await?;
     send::apply(&mut batch, work.sends).await?;
     let effects = batch.close().await?;
     tx.commit().await?;

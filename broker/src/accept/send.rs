@@ -37,7 +37,12 @@ pub(super) async fn apply(batch: &mut Batch<'_>, sends: Vec<Sends>) -> Result<()
     let sends: Vec<_> = sends.into_iter().filter(|send| batch.is_current(&send.peer)).collect();
     let mut known = Known::read(batch, &sends).await?;
     for Sends { peer, req, items, reply, budget } in sends {
-        let outcomes = items.iter().map(|item| known.decide(batch, &peer, item)).collect();
+        let mut outcomes = Vec::with_capacity(items.len());
+        for item in &items {
+            let outcome = known.decide(batch, &peer, item);
+            batch.effects.tally.item(&outcome, item.pri);
+            outcomes.push(outcome);
+        }
         batch.effects.replies.push((reply, Answer::Frame(ToNode::Sent(Sent { req, outcomes }))));
         batch.effects.budgets.push(budget);
     }

@@ -23,6 +23,7 @@ pub(super) async fn apply(batch: &mut Batch<'_>, settles: Vec<Settles>) -> Resul
             let Some((mail, settlement)) = settled.mail else {
                 continue;
             };
+            batch.effects.tally.settle(&settlement);
             let kind = match settlement {
                 Settlement::Receipt(receipt) => NoticeKind::Delivered { receipt },
                 Settlement::Nack(_) if !nacked.contains(&key(peer.key, settled.place)) => {

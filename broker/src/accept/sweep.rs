@@ -21,12 +21,15 @@ pub(super) async fn apply(
         let ended = store::queue::expire(&mut *batch.db, batch.now, STEP).await?;
         let forgotten = store::dedupe::forget(&mut *batch.db, batch.now, STEP).await?;
         let more = ended.len() == STEP || forgotten == STEP;
+        batch.effects.tally.swept("expired", ended.len());
+        batch.effects.tally.swept("forgotten", forgotten);
         tell(batch, ended, &NoticeKind::Expired).await?;
         batch.effects.swept.push((answer, more));
     }
     for (node, answer) in evictions {
         let ended = store::queue::evict(&mut *batch.db, node, STEP).await?;
         let more = ended.len() == STEP;
+        batch.effects.tally.swept("revoked", ended.len());
         tell(batch, ended, &NoticeKind::RevokedRecipient).await?;
         batch.effects.swept.push((answer, more));
     }

@@ -47,6 +47,23 @@ pub const SETTINGS: &[Setting] = &[
         about: "How long a stopping broker waits for its links to end.",
     },
     Setting {
+        key: "reconnects_per_second",
+        flag: None,
+        default: "1000",
+        example: "500",
+        about: "How many nodes may come back in a second after the broker was stopped: they are told to spread by that, over \
+                2 s at least and 5 minutes at most.",
+    },
+    Setting {
+        key: "admin.listen",
+        flag: Some("--admin"),
+        default: "\"127.0.0.1:7901\", or a free port of 127.0.0.1 if that is taken",
+        example: "\"127.0.0.1:7951\"",
+        about: "Address on which operators are answered: health, metrics, status (see operations.md). One that is set and \
+                cannot be had is an error. On an address that other machines can reach, callers must show the token in \
+                `admin.token` in the data folder.",
+    },
+    Setting {
         key: "limits.queue_items",
         flag: None,
         default: "100000",

@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{GoAway, Reason};
 
+use crate::drain::Drain;
 use crate::error::Error;
 use crate::refusal::shortened;
 
@@ -41,20 +42,20 @@ impl End {
     }
 
     /// The last frame, if there is anybody to read it.
-    pub(crate) fn goaway(&self) -> Option<GoAway> {
+    pub(crate) fn goaway(&self, drain: &Drain) -> Option<GoAway> {
         let (reason, detail) = match self {
             Self::Gone | Self::Silent | Self::Stuck => return None,
             Self::Told(reason, detail) => (*reason, detail.clone()),
             Self::Failed(_) => (Reason::Busy, "the broker failed".to_owned()),
         };
-        Some(GoAway { reason, detail: shortened(detail), again: again(reason) })
+        Some(GoAway { reason, detail: shortened(detail), again: again(reason, drain) })
     }
 }
 
 /// When the node may come back, in milliseconds.
-const fn again(reason: Reason) -> Option<(u64, u64)> {
+fn again(reason: Reason, drain: &Drain) -> Option<(u64, u64)> {
     match reason {
-        Reason::Restarting => Some((0, 2_000)),
+        Reason::Restarting => Some((0, drain.millis())),
         Reason::Busy => Some((1_000, 10_000)),
         // Its backlog waits on disk, and what it could not drain a moment ago it will hardly drain at once.
         Reason::TooSlow => Some((1_000, 15_000)),

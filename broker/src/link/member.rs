@@ -1,21 +1,21 @@
 //! A member's link: a reader and a writer, until one of them ends.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
-use waxwing_crypto::NodeId;
 use waxwing_crypto::membership::Roster;
 use waxwing_protocol::link::Reason;
 
 use super::handshake::{Member, replaced};
 use super::window::Window;
-use super::{End, WebSocket, goodbye, reader, report, writer};
+use super::{End, WebSocket, Who, goodbye, reader, report, writer};
 use crate::accept::Peer;
+use crate::metrics::Kind;
 use crate::state::State;
-use crate::store::LoginNumber;
 
 /// Answers that wait to be written. A node that does not read them is not read from.
 const ANSWERS: usize = 64;
@@ -40,19 +40,17 @@ pub(crate) struct Session {
 }
 
 /// Serves the link until it ends, says goodbye, and logs how it went.
-pub(super) async fn run(socket: WebSocket, member: Box<Member>, state: Arc<State>) {
-    let who = shortened(member.peer.key.node, member.peer.login);
+pub(super) async fn run(socket: WebSocket, member: Box<Member>, peer: SocketAddr, state: Arc<State>) {
+    let counted = state.metrics.login(Kind::Member);
     let (mut sink, mut source) = socket.split();
-    let end = serve(&mut sink, &mut source, &member, state).await;
-    report(&who, &end);
+    let end = serve(&mut sink, &mut source, &member, Arc::clone(&state)).await;
+    drop(counted);
+    state.metrics.link_ended(&end);
+    let key = member.peer.key;
+    report(&Who { mesh: key.mesh, node: Some((key.node, member.peer.login)), peer }, &end);
     if let Ok(socket) = sink.reunite(source) {
-        goodbye(socket, &end).await;
+        goodbye(socket, &end, &state).await;
     }
-}
-
-/// A link as the log names it.
-fn shortened(node: NodeId, login: LoginNumber) -> String {
-    format!("{:.8}#{}", node.to_string(), login.0)
 }
 
 async fn serve(sink: &mut Sink, source: &mut Source, member: &Member, state: Arc<State>) -> End {

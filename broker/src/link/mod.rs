@@ -21,10 +21,13 @@ mod socket;
 mod window;
 mod writer;
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::timeout;
 use tracing::{info, warn};
+use waxwing_crypto::{MeshId, NodeId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Reason, ToNode};
 
@@ -33,27 +36,34 @@ pub(crate) use member::Session;
 pub(crate) use socket::{WebSocket, accept};
 
 use crate::meter::Meter;
+use crate::metrics::Kind;
 use crate::state::State;
+use crate::store::LoginNumber;
 use handshake::Admitted;
 
 /// Serves one link until it ends, and logs how it did.
-pub(crate) async fn run(mut socket: WebSocket, meter: &Meter, state: Arc<State>) {
+pub(crate) async fn run(mut socket: WebSocket, meter: &Meter, peer: SocketAddr, state: Arc<State>) {
     let end = match login(&mut socket, &state).await {
         Err(end) => {
-            report("", &end);
-            goodbye(socket, &end).await;
-            return;
+            state.metrics.login_refused(&end);
+            report_stranger(peer, &end, &state);
+            end
         }
         Ok(admitted) => {
             meter.lift();
             match admitted {
-                Admitted::Member(admitted) => return member::run(socket, admitted, state).await,
-                Admitted::Entering(guest) => entering::run(&mut socket, &guest, &state).await,
+                Admitted::Member(admitted) => return member::run(socket, admitted, peer, state).await,
+                Admitted::Entering(guest) => {
+                    let _counted = state.metrics.login(Kind::Entering);
+                    let end = entering::run(&mut socket, &guest, &state).await;
+                    state.metrics.link_ended(&end);
+                    report(&Who { mesh: guest.mesh, node: None, peer }, &end);
+                    end
+                }
             }
         }
     };
-    report("entering", &end);
-    goodbye(socket, &end).await;
+    goodbye(socket, &end, &state).await;
 }
 
 async fn login(socket: &mut WebSocket, state: &Arc<State>) -> Result<Admitted, End> {
@@ -63,20 +73,49 @@ async fn login(socket: &mut WebSocket, state: &Arc<State>) -> Result<Admitted, E
     }
 }
 
+/// Whose link it is, as logs name it: ids by their first characters.
+struct Who {
+    mesh: MeshId,
+    /// Of a member: its node, and the number of its login.
+    node: Option<(NodeId, LoginNumber)>,
+    peer: SocketAddr,
+}
+
 /// The one line that says how a link ended.
-fn report(who: &str, end: &End) {
+fn report(who: &Who, end: &End) {
+    let (mesh, peer, reason) = (short(&who.mesh), who.peer, end.reason());
+    let (node, login) = match &who.node {
+        Some((node, login)) => (short(node), login.0),
+        None => ("entering".to_owned(), 0),
+    };
     match end {
-        End::Failed(cause) => warn!(who, %cause, "link failed"),
+        End::Failed(cause) => warn!(mesh, node, login, %peer, reason, %cause, "link failed"),
         End::Told(Reason::ProtocolViolation | Reason::FrameTooLarge, detail) => {
-            warn!(who, detail, "link ended: the node has a bug");
+            warn!(mesh, node, login, %peer, reason, detail, "link ended: the node has a bug");
         }
-        End::Gone | End::Silent | End::Stuck | End::Told(..) => info!(who, %end, "link ended"),
+        End::Gone | End::Silent | End::Stuck | End::Told(..) => {
+            info!(mesh, node, login, %peer, reason, %end, "link ended");
+        }
     }
 }
 
+/// The line about a link that was not logged in. Strangers can cause these, so only some are written.
+fn report_stranger(peer: SocketAddr, end: &End, state: &State) {
+    let reason = end.reason();
+    if let End::Failed(cause) = end {
+        warn!(%peer, reason, %cause, "link failed");
+    } else if let Some(unsaid) = state.stranger_lines.may() {
+        info!(%peer, reason, %end, unsaid, "login refused");
+    }
+}
+
+fn short(id: &impl fmt::Display) -> String {
+    format!("{:.8}", id.to_string())
+}
+
 /// Says why, if anybody is left to hear it, and closes.
-async fn goodbye(mut socket: WebSocket, end: &End) {
-    if let Some(goaway) = end.goaway() {
+async fn goodbye(mut socket: WebSocket, end: &End, state: &State) {
+    if let Some(goaway) = end.goaway(&state.drain) {
         // Whether it arrives is the node's business; it comes back without it too.
         let _ = socket::send(&mut socket, &ToNode::GoAway(goaway)).await;
     }

@@ -136,6 +136,7 @@ impl Pump {
 
     /// Numbers what was loaded, and puts it in the window.
     fn launch(&self, load: Load, tail: bool) -> Deliver {
+        self.state.metrics.delivered(load.items.iter().map(|(place, _)| place.rank));
         let first = self.window.launch(load.items.iter().map(|(place, item)| flight(*place, item)));
         let items = load.items.into_iter().zip(first..).map(|((place, item), n)| delivery(n, place, item));
         Deliver { items: items.collect(), tail }

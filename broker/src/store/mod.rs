@@ -16,7 +16,7 @@ pub(crate) mod node;
 pub(crate) mod prekey;
 pub(crate) mod queue;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
@@ -38,6 +38,9 @@ const READ_AHEAD: usize = 8;
 /// A checkpoint every 64 MiB of log: at the default of 4 MiB it runs inside one commit in a few hundred and is the
 /// p99 of all of them.
 const CHECKPOINT_PAGES: u32 = 16_000;
+
+/// "wxbr", in the header of the file.
+const APPLICATION: &str = "PRAGMA application_id = 2004378226";
 
 /// An open store.
 pub(crate) struct Store {
@@ -82,8 +85,7 @@ async fn migrate(db: &mut SqliteConnection) -> Result<()> {
         return Ok(());
     };
     if let MigrateError::VersionMissing(found) = err {
-        let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
-        return Err(Error::NewerSchema { found, known });
+        return Err(Error::NewerSchema { found, known: schema_version() });
     }
     Err(Error::Internal(err.into()))
 }
@@ -97,6 +99,25 @@ async fn assert_durable(db: &mut SqliteConnection) -> Result<()> {
     } else {
         Err(Error::Internal(format!("journal_mode is {journal}, synchronous is {synchronous}").into()))
     }
+}
+
+/// The version of the schema that this broker brings a store to.
+pub(crate) fn schema_version() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// The log of a database: what is committed and not yet in its file.
+pub(crate) fn log_file(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
+}
+
+/// Writes the mark by which the file is known as a broker's. It has it already; but a page is written, and with its
+/// commit the disk has taken one.
+pub(crate) async fn touch(db: &mut SqliteConnection) -> Result<()> {
+    sqlx::query(APPLICATION).execute(db).await?;
+    Ok(())
 }
 
 /// Closes the writer's connection, so that the log is folded into the database file.

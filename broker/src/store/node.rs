@@ -87,6 +87,14 @@ pub(crate) async fn put(db: &mut SqliteConnection, rows: &[(NodeKey, Counters)])
     Ok(())
 }
 
+/// What is in all queues: envelopes, and their bytes. Reads every node: for the start, not for every day.
+pub(crate) async fn totals(db: impl SqliteExecutor<'_>) -> Result<(u64, u64)> {
+    let row = sqlx::query("SELECT COALESCE(SUM(queued), 0), COALESCE(SUM(queued_bytes), 0) FROM node")
+        .fetch_one(db)
+        .await?;
+    Ok((number(&row, 0)?, number(&row, 1)?))
+}
+
 /// Nodes after `after` that have envelopes queued, at most `limit`, in the order of their keys.
 pub(crate) async fn with_mail(
     db: impl SqliteExecutor<'_>,

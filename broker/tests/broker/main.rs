@@ -12,6 +12,8 @@ mod harness;
 
 /// What is accepted, and what is not.
 mod accept;
+/// What operators are answered.
+mod admin;
 /// Delivery: windows, order, tails, settlements.
 mod delivery;
 /// Founders and invites: what they may do before they are members.

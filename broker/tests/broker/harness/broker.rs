@@ -77,6 +77,13 @@ impl Broker {
         Dialled::dial(self).await;
     }
 
+    /// Where it answers operators.
+    pub async fn admin(&self) -> SocketAddr {
+        self.ready().await;
+        let holder = waxwing_broker::holder(self.path()).unwrap().unwrap();
+        holder.admin.unwrap()
+    }
+
     pub fn path(&self) -> &Path {
         self.dir.path()
     }

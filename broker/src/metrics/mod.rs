@@ -1,0 +1,225 @@
+//! What the broker counts, for `/metrics`: the one place where a metric is named.
+//!
+//! A thing is counted where it happens, by a verb of [`Metrics`] or on one of its counters: an atomic addition. What a
+//! batch did is gathered in a [`Tally`] and counted once it is committed. What can be looked up (sizes, memory, how much
+//! waits) is looked up when somebody asks, in `scrape.rs`.
+//!
+//! Labels are words of the program, so that their number is bounded: never a node, a mesh or an address.
+
+mod labels;
+mod scrape;
+mod tally;
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Metric, Registry};
+
+pub(crate) use labels::Kind;
+use labels::{ByDirection, ByKind, ByOutcome, ByPriority, ByReason};
+pub(crate) use scrape::{render, store_bytes};
+pub(crate) use tally::Tally;
+
+use crate::link::End;
+use crate::store::Rank;
+use scrape::Looked;
+
+/// What the names of the broker's own metrics begin with.
+const PREFIX: &str = "waxwing_broker";
+
+/// Everything that is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Bytes on the connections that nodes have made, in and out.
+    pub(crate) traffic: Traffic,
+    /// Connections that were accepted.
+    pub(crate) connections: Counter,
+    connections_refused: Family<ByReason, Counter>,
+    links: Family<ByKind, Gauge>,
+    logins: Family<ByKind, Counter>,
+    logins_refused: Family<ByReason, Counter>,
+    link_ends: Family<ByReason, Counter>,
+    items: Family<ByOutcome, Counter>,
+    deliveries: Family<ByPriority, Counter>,
+    notices_delivered: Counter,
+    settles: Family<ByKind, Counter>,
+    notices: Family<ByKind, Counter>,
+    swept: Family<ByReason, Counter>,
+    queue_envelopes: Gauge,
+    queue_bytes: Gauge,
+    batch_changes: Histogram,
+    commit_seconds: Histogram,
+    looked: Looked,
+}
+
+/// Bytes of the connections to nodes, both ways.
+#[derive(Clone, Debug)]
+pub(crate) struct Traffic {
+    /// Read.
+    pub(crate) read: Counter,
+    /// Written.
+    pub(crate) written: Counter,
+}
+
+/// A link that counts as one. Dropping it takes it off.
+pub(crate) struct CountedLink(Gauge);
+
+impl Drop for CountedLink {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// All of them, at zero.
+    pub(crate) fn new() -> Self {
+        let mut root = Registry::default();
+        let process = scrape::Process::new(&mut root);
+        let registry = root.sub_registry_with_prefix(PREFIX);
+        let bytes: Family<ByDirection, Counter> =
+            add(registry, "bytes", "Bytes on the connections of nodes", Family::default());
+        let traffic = Traffic {
+            read: bytes.get_or_create_owned(&ByDirection { direction: "in" }),
+            written: bytes.get_or_create_owned(&ByDirection { direction: "out" }),
+        };
+        let looked = Looked::new(registry, process);
+        let batches = Histogram::new(exponential_buckets(1.0, 2.0, 11));
+        let commits = Histogram::new(exponential_buckets(0.000_25, 2.0, 15));
+        Self {
+            traffic,
+            connections: add(registry, "connections", "Connections accepted", Counter::default()),
+            connections_refused: family(
+                registry,
+                "connections_refused",
+                "Connections that were ended before they were a link",
+                labels::connection_refusals(),
+            ),
+            links: family(registry, "links", "Links that are logged in", labels::links()),
+            logins: family(registry, "logins", "Logins that were admitted", labels::links()),
+            logins_refused: family(
+                registry,
+                "logins_refused",
+                "Logins that were not admitted",
+                labels::ends(),
+            ),
+            link_ends: family(
+                registry,
+                "link_ends",
+                "Links that ended after they were logged in",
+                labels::ends(),
+            ),
+            items: family(registry, "items", "Items that nodes handed over", labels::outcomes()),
+            deliveries: family(
+                registry,
+                "deliveries",
+                "Envelopes written to links, again and again if a link was lost",
+                labels::priorities(),
+            ),
+            notices_delivered: add(
+                registry,
+                "notices_delivered",
+                "Notices written to links",
+                Counter::default(),
+            ),
+            settles: family(registry, "settles", "Deliveries settled by recipients", labels::settles()),
+            notices: family(registry, "notices", "Notices put into senders' queues", labels::notices()),
+            swept: family(registry, "swept", "Rows that housekeeping took out", labels::sweeps()),
+            queue_envelopes: add(registry, "queue_envelopes", "Envelopes in all queues", Gauge::default()),
+            queue_bytes: add(registry, "queue_bytes", "Their bytes", Gauge::default()),
+            batch_changes: add(registry, "batch_changes", "Items in one transaction", batches),
+            commit_seconds: add(registry, "commit_seconds", "From a transaction's begin to its end", commits),
+            looked,
+            registry: root,
+        }
+    }
+
+    /// A connection was ended before it was a link.
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        self.connections_refused.get_or_create(&ByReason { reason }).inc();
+    }
+
+    /// A login was admitted. The link counts until the value is dropped.
+    pub(crate) fn login(&self, kind: Kind) -> CountedLink {
+        let kind = ByKind { kind: kind.as_str() };
+        self.logins.get_or_create(&kind).inc();
+        let links = self.links.get_or_create_owned(&kind);
+        links.inc();
+        CountedLink(links)
+    }
+
+    /// A login was not admitted.
+    pub(crate) fn login_refused(&self, end: &End) {
+        self.logins_refused.get_or_create(&ByReason { reason: end.reason() }).inc();
+    }
+
+    /// A link that was logged in has ended.
+    pub(crate) fn link_ended(&self, end: &End) {
+        self.link_ends.get_or_create(&ByReason { reason: end.reason() }).inc();
+    }
+
+    /// Rows of a queue went out on a link.
+    pub(crate) fn delivered(&self, ranks: impl Iterator<Item = Rank>) {
+        for rank in ranks {
+            match rank.priority() {
+                Some(priority) => {
+                    self.deliveries.get_or_create(&ByPriority { priority: priority.as_str() }).inc()
+                }
+                None => self.notices_delivered.inc(),
+            };
+        }
+    }
+
+    /// What is in all queues at start. From then on, each batch says how it changed that.
+    pub(crate) fn queued(&self, envelopes: u64, bytes: u64) {
+        self.queue_envelopes.set(envelopes.cast_signed());
+        self.queue_bytes.set(bytes.cast_signed());
+    }
+
+    /// A batch is on the disk.
+    pub(crate) fn committed(&self, tally: &Tally, changes: usize, took: Duration) {
+        self.batch_changes.observe(changes as f64);
+        self.commit_seconds.observe(took.as_secs_f64());
+        tally.count(self);
+    }
+
+    /// How many links there are, by kind.
+    pub(crate) fn link_count(&self, kind: Kind) -> u64 {
+        let kind = ByKind { kind: kind.as_str() };
+        self.links.get_or_create(&kind).get().try_into().unwrap_or(0)
+    }
+
+    /// What is in all queues: envelopes, and their bytes.
+    pub(crate) fn queue_totals(&self) -> (u64, u64) {
+        let total = |gauge: &Gauge| gauge.get().try_into().unwrap_or(0);
+        (total(&self.queue_envelopes), total(&self.queue_bytes))
+    }
+}
+
+/// Registers a metric.
+fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers a family with these labels: each is there from the first look, at zero.
+fn family<S, M>(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    labels: impl IntoIterator<Item = S>,
+) -> Family<S, M>
+where
+    S: EncodeLabelSet + Clone + std::fmt::Debug + Eq + std::hash::Hash + Send + Sync + 'static,
+    M: Default + Clone + Send + Sync + 'static,
+    Family<S, M>: Metric,
+{
+    let family = Family::<S, M>::default();
+    for label in labels {
+        drop(family.get_or_create_owned(&label));
+    }
+    add(registry, name, help, family)
+}
