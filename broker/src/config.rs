@@ -56,6 +56,8 @@ pub struct Limits {
     pub dedupe_days: u32,
     /// Most connections at once. More wait to be accepted.
     pub connections: u32,
+    /// Most of them that have not logged in. Beyond that, a newcomer takes the place of whoever has waited longest.
+    pub strangers: u32,
 }
 
 impl Default for Limits {
@@ -67,6 +69,7 @@ impl Default for Limits {
             window_bytes: limits::WINDOW_BYTES as u32,
             dedupe_days: 35,
             connections: 16_384,
+            strangers: 1_024,
         }
     }
 }
@@ -173,7 +176,13 @@ impl Limits {
         within("window_items", self.window_items.into(), 1, limits::WINDOW_ITEMS as u64)?;
         within("window_bytes", self.window_bytes.into(), limits::FRAME as u64, limits::WINDOW_BYTES as u64)?;
         within("dedupe_days", self.dedupe_days.into(), limits::DEDUPE_DAYS_MIN.into(), 3_650)?;
-        within("connections", self.connections.into(), 1, u32::MAX.into())
+        within("connections", self.connections.into(), 1, u32::MAX.into())?;
+        within("strangers", self.strangers.into(), 1, 65_536)
+    }
+
+    /// Most connections that have not logged in: others must find a place too.
+    pub(crate) fn strangers(&self) -> u32 {
+        self.strangers.min(self.connections / 2).max(1)
     }
 
     /// How long an accepted wire id is remembered.

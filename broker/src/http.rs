@@ -29,6 +29,7 @@ use waxwing_protocol::{limits, link};
 use crate::error::{Error, Result};
 use crate::meter::{Meter, Metered};
 use crate::state::State;
+use crate::strangers::Stranger;
 
 /// How long a client may take to send its headers.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
@@ -42,6 +43,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 struct Connection {
     meter: Arc<Meter>,
     peer: SocketAddr,
+    stranger: Arc<Stranger>,
     _place: Arc<OwnedSemaphorePermit>,
 }
 
@@ -62,10 +64,12 @@ pub(crate) async fn serve(
             () = &mut shutdown => return Ok(()),
             accepted = accept(&listener, places, state) => {
                 let accepted = accepted?;
+                let stranger = Arc::new(state.strangers.admit(accepted.1.ip()));
                 let (state, router) = (Arc::clone(state), router.clone());
                 state.tasks.clone().spawn(async move {
                     tokio::select! {
-                        () = connection(accepted, router, &state) => {}
+                        () = connection(accepted, Arc::clone(&stranger), router, &state) => {}
+                        () = stranger.ousted() => state.metrics.connection_refused("ousted"),
                         () = state.stop.cancelled() => {}
                     }
                 });
@@ -99,14 +103,14 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, state: &State) 
 }
 
 /// Serves the one request of a connection.
-async fn connection((stream, peer, place): Accepted, router: Router, state: &State) {
+async fn connection((stream, peer, place): Accepted, stranger: Arc<Stranger>, router: Router, state: &State) {
     state.metrics.connections.inc();
     if let Err(err) = stream.set_nodelay(true) {
         debug!(%peer, %err, "connection lost");
         return;
     }
     let meter = Arc::new(Meter::new(limits::BEFORE_LOGIN));
-    let connection = Connection { meter: Arc::clone(&meter), peer, _place: Arc::new(place) };
+    let connection = Connection { meter: Arc::clone(&meter), peer, stranger, _place: Arc::new(place) };
     let stream = Metered::new(stream, meter, state.metrics.traffic.clone());
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
@@ -144,7 +148,8 @@ async fn link_route(Shared(state): Shared<Arc<State>>, request: Request) -> Resp
             // Fails only if the client is gone by now.
             if let Ok(upgraded) = upgrading.await {
                 let socket = crate::link::accept(upgraded).await;
-                crate::link::run(socket, &connection.meter, connection.peer, state).await;
+                let Connection { meter, peer, stranger, _place } = connection;
+                crate::link::run(socket, &meter, (peer, stranger), state).await;
             }
         }));
     });

@@ -5,6 +5,7 @@
 //! link      one WebSocket: login, a reader, a writer with the pump that delivers
 //! handlers  what each frame asks for: checks, then a change for the writer
 //! accept    the writer: the one task that changes the store, in batches, and answers after the commit
+//! strangers who has not logged in: a bounded number
 //! store     SQLite: one file per table, the only place with SQL
 //! hub       who is connected; meshes: who is a member; sweep: what has ended
 //! admin     what operators ask; metrics: what is counted
@@ -31,6 +32,7 @@ mod refusal;
 mod sparing;
 mod state;
 mod store;
+mod strangers;
 mod sweep;
 #[cfg(test)]
 mod testing;

@@ -20,6 +20,7 @@ use crate::hub::Hub;
 use crate::meshes::Meshes;
 use crate::metrics::Metrics;
 use crate::sparing::Sparing;
+use crate::strangers::Strangers;
 use crate::sweep::Nudge;
 
 /// Handles on everything that outlives a link.
@@ -56,6 +57,8 @@ pub(crate) struct State {
     pub(crate) drain: Drain,
     /// Which lines about strangers are logged.
     pub(crate) stranger_lines: Sparing,
+    /// Who has not logged in.
+    pub(crate) strangers: Strangers,
     /// Wakes the sweeper.
     pub(crate) nudge: Nudge,
     /// Cancelled when the broker stops: links say goodbye.
@@ -91,6 +94,7 @@ impl State {
             meshes,
             drain: Drain::new(config.reconnects_per_second),
             stranger_lines: Sparing::default(),
+            strangers: Strangers::new(config.limits.strangers()),
             nudge: Nudge::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -105,6 +105,14 @@ pub const SETTINGS: &[Setting] = &[
         example: "65536",
         about: "Most connections at once. More wait to be accepted.",
     },
+    Setting {
+        key: "limits.strangers",
+        flag: None,
+        default: "1024",
+        example: "4096",
+        about: "Most connections that have not logged in; never more than half of all. Beyond that, a newcomer takes the place of the one that has waited \
+                longest, of the address that has most. Each has 10 seconds to log in.",
+    },
 ];
 
 /// The reference, as docs/config-broker.md has it.

@@ -39,11 +39,17 @@ use crate::meter::Meter;
 use crate::metrics::Kind;
 use crate::state::State;
 use crate::store::LoginNumber;
+use crate::strangers::Stranger;
 use handshake::Admitted;
 
 /// Serves one link until it ends, and logs how it did.
-pub(crate) async fn run(mut socket: WebSocket, meter: &Meter, peer: SocketAddr, state: Arc<State>) {
-    let end = match login(&mut socket, &state).await {
+pub(crate) async fn run(
+    mut socket: WebSocket,
+    meter: &Meter,
+    (peer, stranger): (SocketAddr, Arc<Stranger>),
+    state: Arc<State>,
+) {
+    let end = match login(&mut socket, &stranger, &state).await {
         Err(end) => {
             state.metrics.login_refused(&end);
             report_stranger(peer, &end, &state);
@@ -51,6 +57,7 @@ pub(crate) async fn run(mut socket: WebSocket, meter: &Meter, peer: SocketAddr, 
         }
         Ok(admitted) => {
             meter.lift();
+            drop(stranger);
             match admitted {
                 Admitted::Member(admitted) => return member::run(socket, admitted, peer, state).await,
                 Admitted::Entering(guest) => {
@@ -66,9 +73,10 @@ pub(crate) async fn run(mut socket: WebSocket, meter: &Meter, peer: SocketAddr, 
     goodbye(socket, &end, &state).await;
 }
 
-async fn login(socket: &mut WebSocket, state: &Arc<State>) -> Result<Admitted, End> {
+async fn login(socket: &mut WebSocket, stranger: &Stranger, state: &Arc<State>) -> Result<Admitted, End> {
     tokio::select! {
         done = timeout(limits::LOGIN_WITHIN, handshake::run(socket, state)) => done.unwrap_or(Err(End::Silent)),
+        () = stranger.ousted() => Err(End::told(Reason::Busy, "too many connections wait to log in")),
         () = state.stop.cancelled() => Err(End::told(Reason::Restarting, "the broker is stopping")),
     }
 }

@@ -5,7 +5,7 @@ use waxwing_crypto::membership::{Body, Update};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{EnteringHello, Features, Hello, MemberHello, Reason, ToNodeLogin};
 
-use crate::harness::{Broker, Dialled, Keys, Link, Mesh, dial, receive, rng};
+use crate::harness::{Broker, Dialled, Keys, Link, Mesh, receive, rng};
 
 #[track_caller]
 fn refused(login: Result<Link, waxwing_protocol::link::GoAway>) -> Reason {
@@ -202,15 +202,4 @@ async fn before_login_there_is_one_frame_and_little_room() {
         assert_eq!(goaway.reason, reason);
         assert!(goaway.again.is_some(), "a bug is not the end of a mesh");
     }
-}
-
-#[tokio::test]
-async fn a_stranger_who_says_nothing_costs_nobody_anything() {
-    let broker = Broker::start().await;
-    let (mesh, alpha, _) = Mesh::with_two(&broker).await;
-    let mut silent = Vec::new();
-    for _ in 0..100 {
-        silent.push(dial(&broker).await);
-    }
-    mesh.login(&broker, &alpha).await.round_trip().await;
 }

@@ -34,5 +34,7 @@ mod prekeys;
 mod reseal;
 /// What a broker keeps over a restart, and on what it refuses to start.
 mod restart;
+/// Connections that never log in.
+mod strangers;
 /// RFC 6455 and HTTP, byte by byte.
 mod websocket;

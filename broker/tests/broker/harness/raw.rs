@@ -107,6 +107,16 @@ impl Raw {
         }
     }
 
+    /// Waits until nothing is queued for it.
+    pub async fn until_tail(&mut self) {
+        loop {
+            let (_, bytes) = self.frame().await.expect("a delivery");
+            if matches!(decode(&bytes), Ok(ToNode::Deliver(deliver)) if deliver.tail) {
+                return;
+            }
+        }
+    }
+
     /// Asks something, and waits for the answer.
     pub async fn round_trip(&mut self) {
         self.transmit(&ToBroker::LogGet(LogGet { req: 77, after: u64::MAX })).await;
