@@ -43,6 +43,11 @@ impl Failure {
         Self::new("incompatible", 5, message)
     }
 
+    /// What is on this disk is not as it was written.
+    pub(crate) fn damaged(message: impl Into<String>) -> Self {
+        Self::new("damaged", 5, message)
+    }
+
     /// Nothing answers.
     pub(crate) fn unreachable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(code, 6, message)

@@ -29,6 +29,15 @@ pub enum Error {
         /// What this broker knows.
         known: i64,
     },
+    /// The store is damaged. Nothing more was written to it.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// A broker runs and does not answer.
+    #[error("the broker does not answer: {0}")]
+    Unreachable(String),
+    /// A file that was to be made is there already.
+    #[error("{} is there already", .0.display())]
+    Exists(PathBuf),
     /// Our side failed: the disk, the database, the listener. Nothing that was not stored has been acknowledged.
     #[error("the broker failed: {0}")]
     Internal(#[source] BoxError),
@@ -43,13 +52,21 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// The store holds what no broker puts there.
     pub(crate) fn damaged(what: &'static str) -> Self {
-        Self::Internal(format!("the store is damaged: {what}").into())
+        Self::Damaged(what.to_owned())
     }
 }
 
+/// SQLite's codes for a file that is damaged, and for one that is no database at all.
+const DAMAGED: [u32; 2] = [11, 26];
+
 impl From<sqlx::Error> for Error {
     fn from(err: sqlx::Error) -> Self {
-        Self::Internal(err.into())
+        let code = err.as_database_error().and_then(|err| err.code()?.parse::<u32>().ok());
+        // The lowest byte is the kind of fault, the others say where.
+        match code.map(|code| code & 0xff) {
+            Some(code) if DAMAGED.contains(&code) => Self::Damaged(err.to_string()),
+            _ => Self::Internal(err.into()),
+        }
     }
 }
 

@@ -16,8 +16,10 @@
 
 mod accept;
 pub mod admin;
+mod backup;
 mod clock;
 mod config;
+pub mod doctor;
 mod drain;
 mod error;
 mod folder;
@@ -50,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use waxwing_protocol::StoreId;
 
+pub use backup::backup;
 pub use clock::Clock;
 pub use config::{Config, Limits, SETTINGS, Setting, reference};
 pub use error::{BoxError, Error, Result};

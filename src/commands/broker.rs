@@ -131,6 +131,12 @@ impl From<waxwing_broker::Error> for Failure {
             Error::InUse(_) => Self::conflict(message).hint("stop it first, or use another --data"),
             Error::Listen { addr, cause } => cannot_listen(addr, &cause),
             Error::NewerSchema { .. } => Self::incompatible(message),
+            Error::Damaged(_) => Self::damaged(message)
+                .hint("`waxwing broker doctor` says how it is, and how to go on from a backup"),
+            Error::Exists(_) => Self::conflict(message).hint("name another file, or move that one away"),
+            Error::Unreachable(_) => {
+                Self::unreachable("unreachable", message).hint("`waxwing broker doctor` says what is wrong")
+            }
             Error::Internal(_) => Self::failed(message),
         }
     }

@@ -8,6 +8,7 @@
 //! GET /status    the same in a few lines, as JSON: what `waxwing broker status` shows
 //! ```
 
+mod client;
 mod ready;
 mod status;
 mod token;
@@ -27,6 +28,7 @@ use tokio::net::TcpListener;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
+pub use client::ask;
 pub use ready::Readiness;
 pub use status::{Links, Queued, Status};
 pub use token::token_file;

@@ -8,7 +8,9 @@ mod key;
 mod notice;
 mod sql;
 
+pub(crate) mod copy;
 pub(crate) mod dedupe;
+pub(crate) mod inspect;
 pub(crate) mod log;
 pub(crate) mod mesh;
 pub(crate) mod meta;
@@ -24,6 +26,8 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions as _, Connection as _};
+use tokio::time::Instant;
+use tracing::info;
 
 pub(crate) use key::{LoginNumber, NodeKey, Place, QueueKey, Rank, Ranks, Seq};
 
@@ -54,11 +58,15 @@ impl Store {
     /// Opens or makes the database at `path`, and brings its schema up to date.
     ///
     /// # Errors
-    /// `NewerSchema` if a newer broker has been here; `Internal` if the database cannot be used, or does not promise
+    /// `NewerSchema` if a newer broker has been here; `Damaged` if it was not closed and is not whole; `Internal` if the database cannot be used, or does not promise
     /// what an answer after its commit relies on.
     pub(crate) async fn open(path: &Path) -> Result<Self> {
+        let closed = is_closed(path);
         let mut writer = options(path).create_if_missing(true).connect().await?;
-        migrate(&mut writer).await?;
+        if !closed {
+            check(&mut writer).await?;
+        }
+        migrate(&mut writer, &MIGRATOR, Some(path)).await?;
         assert_durable(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
@@ -79,15 +87,50 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-async fn migrate(db: &mut SqliteConnection) -> Result<()> {
-    // `run` takes any `Acquire`, and then the compiler cannot show that this future is `Send`.
-    let Err(err) = MIGRATOR.run_direct(None, db, false).await else {
-        return Ok(());
-    };
-    if let MigrateError::VersionMissing(found) = err {
-        return Err(Error::NewerSchema { found, known: schema_version() });
+/// Whether the last broker closed this database. A closed one has its log folded in, and no log is left.
+fn is_closed(path: &Path) -> bool {
+    std::fs::metadata(log_file(path)).map_or(true, |log| log.len() == 0)
+}
+
+/// Looks at a database that was not closed. A crash alone does no damage to it; what caused the crash may have.
+async fn check(db: &mut SqliteConnection) -> Result<()> {
+    let begin = Instant::now();
+    let wrong = inspect::integrity(db, inspect::Depth::Quick).await?;
+    match wrong.first() {
+        Some(wrong) => Err(Error::Damaged(wrong.clone())),
+        None => {
+            info!(ms = begin.elapsed().as_millis(), "the store was not closed; it is whole");
+            Ok(())
+        }
     }
-    Err(Error::Internal(err.into()))
+}
+
+/// Brings the schema up to date. What was there before is kept in one copy beside it.
+async fn migrate(db: &mut SqliteConnection, migrator: &Migrator, path: Option<&Path>) -> Result<()> {
+    let newest = newest(migrator);
+    if let (Some(path), Some(found)) = (path, inspect::schema(db).await?)
+        && found < newest
+    {
+        let kept = copy_before_migrating(path);
+        info!(from = found, to = newest, copy = %kept.display(), "migrating; keeping a copy");
+        copy::replace(db, &kept).await?;
+    }
+    // `run` takes any `Acquire`, and then the compiler cannot show that this future is `Send`.
+    match migrator.run_direct(None, db, false).await {
+        Ok(()) => Ok(()),
+        Err(MigrateError::VersionMissing(found)) => Err(Error::NewerSchema { found, known: newest }),
+        Err(MigrateError::Execute(err)) => Err(err.into()),
+        Err(err) => Err(Error::Internal(err.into())),
+    }
+}
+
+/// Where the copy is that is kept before a migration.
+pub(crate) fn copy_before_migrating(database: &Path) -> PathBuf {
+    database.with_extension("before-migration.db")
+}
+
+fn newest(migrator: &Migrator) -> i64 {
+    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
 }
 
 /// Asks the database itself, since a typo in a pragma is not an error to SQLite.
@@ -103,7 +146,7 @@ async fn assert_durable(db: &mut SqliteConnection) -> Result<()> {
 
 /// The version of the schema that this broker brings a store to.
 pub(crate) fn schema_version() -> i64 {
-    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+    newest(&MIGRATOR)
 }
 
 /// The log of a database: what is committed and not yet in its file.
@@ -136,7 +179,7 @@ pub(crate) mod testing {
 
     pub(crate) async fn database() -> SqliteConnection {
         let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-        migrate(&mut db).await.unwrap();
+        migrate(&mut db, &MIGRATOR, None).await.unwrap();
         db
     }
 
@@ -170,6 +213,43 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("broker.db")).await.unwrap();
         sqlx::query("DELETE FROM queue").execute(&store.readers).await.unwrap_err();
+    }
+
+    /// This broker's migrations and one more that nobody has made yet.
+    async fn later(dir: &Path) -> Migrator {
+        for migration in MIGRATOR.iter() {
+            let name = format!("{:04}_{}.sql", migration.version, migration.description.replace(' ', "_"));
+            std::fs::write(dir.join(name), migration.sql.as_str()).unwrap();
+        }
+        std::fs::write(dir.join("0099_later.sql"), "CREATE TABLE later (x INTEGER)").unwrap();
+        Migrator::new(dir.to_owned()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_copy_is_kept_before_a_migration_of_what_was_there() {
+        let (dir, migrations) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let path = dir.path().join("broker.db");
+        let kept = copy_before_migrating(&path);
+        let mut store = Store::open(&path).await.unwrap();
+        assert!(!kept.exists(), "there was nothing to keep");
+        sqlx::query(
+            "INSERT INTO mesh (mesh, created, head_seq, head_hash) VALUES (zeroblob(16), 1, 1, zeroblob(32))",
+        )
+        .execute(&mut store.writer)
+        .await
+        .unwrap();
+        std::fs::write(&kept, "of an older migration").unwrap();
+        let later = later(migrations.path()).await;
+        migrate(&mut store.writer, &later, Some(&path)).await.unwrap();
+        assert!(inspect::has_table(&mut store.writer, "later").await.unwrap());
+
+        let mut copy = inspect::connect(&kept).await.unwrap();
+        assert_eq!(inspect::schema(&mut copy).await.unwrap(), Some(schema_version()));
+        assert!(!inspect::has_table(&mut copy, "later").await.unwrap());
+        assert_eq!(mesh::all(&mut copy).await.unwrap().len(), 1);
+        let made = std::fs::metadata(&kept).unwrap().modified().unwrap();
+        migrate(&mut store.writer, &later, Some(&path)).await.unwrap();
+        assert_eq!(std::fs::metadata(&kept).unwrap().modified().unwrap(), made, "nothing was pending");
     }
 
     #[tokio::test]

@@ -14,6 +14,8 @@ mod harness;
 mod accept;
 /// What operators are answered.
 mod admin;
+/// Copies of a store, and what a broker does with a damaged one.
+mod backup;
 /// Delivery: windows, order, tails, settlements.
 mod delivery;
 /// Founders and invites: what they may do before they are members.

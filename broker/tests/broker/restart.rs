@@ -59,6 +59,38 @@ async fn a_stopping_broker_answers_what_it_has_read_and_says_goodbye() {
 }
 
 #[tokio::test]
+async fn hundreds_are_answered_sent_away_and_told_to_come_back_spread_out() {
+    const NODES: usize = 300;
+    let broker = Broker::with(|config| config.reconnects_per_second = 50).await;
+    let (mut mesh, _, beta) = Mesh::with_two(&broker).await;
+    let mut links = Vec::new();
+    for _ in 0..NODES {
+        // The name is the node's alone.
+        let name = Box::leak(format!("node-{}", links.len()).into_boxed_str());
+        let keys = mesh.join(&broker, name).await;
+        links.push(mesh.login(&broker, &keys).await);
+    }
+    let mut reqs = Vec::new();
+    for (n, link) in links.iter_mut().enumerate() {
+        reqs.push(link.post(vec![item(&broker.clock, &beta, n as u32)]).await);
+        link.round_trip().await;
+    }
+    let stopped = tokio::spawn(broker.stop());
+    for (link, req) in links.iter_mut().zip(reqs) {
+        assert!(matches!(link.sent(req).await[..], [Outcome::Accepted { .. }]));
+        let goaway = link.goaway().await;
+        assert_eq!(
+            (goaway.reason, goaway.again),
+            (Reason::Restarting, Some((0, 6_000))),
+            "300 at 50 a second"
+        );
+        link.is_closed().await;
+    }
+    drop(links);
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_second_broker_on_a_folder_is_refused() {
     let broker = Broker::start().await;
     broker.ready().await;

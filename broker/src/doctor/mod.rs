@@ -1,0 +1,158 @@
+//! What an operator should know about a broker and its data folder, whether it runs or not. Nothing is changed.
+//!
+//! Each check gives findings; one that is not in order comes with the command that mends it, or shows more.
+
+mod host;
+mod store;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::admin::ask;
+use crate::config::Config;
+use crate::folder::{self, Holder};
+
+/// Something that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was seen.
+    pub detail: String,
+    /// The command that mends it, or shows more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// As it should be.
+    Ok,
+    /// The broker works, and should be looked after.
+    Warning,
+    /// The broker does not work, or will not for long.
+    Wrong,
+}
+
+impl Finding {
+    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, detail: detail.into(), mend: None }
+    }
+
+    fn warning(check: &'static str, detail: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warning, detail: detail.into(), mend: Some(mend.into()) }
+    }
+
+    fn wrong(check: &'static str, detail: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Wrong, detail: detail.into(), mend: Some(mend.into()) }
+    }
+}
+
+/// Looks at everything. `arguments` are what names this broker on the command line, for the commands that mend.
+pub async fn examine(config: &Config, arguments: &str) -> Vec<Finding> {
+    if !config.data.is_dir() {
+        let detail = format!("{} is not there: no broker has run on it", config.data.display());
+        return vec![Finding::wrong("data folder", detail, format!("waxwing broker run{arguments}"))];
+    }
+    let mut findings = access(&config.data);
+    let (holder, finding) = process(&config.data, arguments).await;
+    findings.push(finding);
+    findings.extend(store::examine(config, holder.as_ref(), arguments).await);
+    findings.push(host::disk(&config.data));
+    findings.push(host::listen(config, holder.as_ref(), arguments).await);
+    findings
+}
+
+/// Whether the folder and what is in it are this user's alone.
+fn access(data: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let us = rustix::process::geteuid().as_raw();
+    let entries = fs::read_dir(data).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    let mut paths: Vec<_> = match entries {
+        Ok(paths) => paths,
+        Err(err) => {
+            let detail = format!("{}: {err}", data.display());
+            return vec![Finding::wrong("data folder", detail, format!("ls -ld {}", data.display()))];
+        }
+    };
+    paths.sort();
+    paths.insert(0, data.to_owned());
+    for path in &paths {
+        let Ok(file) = fs::symlink_metadata(path) else { continue };
+        let (name, mode) = (path.display(), file.permissions().mode() & 0o777);
+        if mode & 0o077 != 0 && !file.is_symlink() {
+            let mend = format!("chmod {} {name}", if file.is_dir() { "700" } else { "600" });
+            findings.push(Finding::wrong(
+                "access",
+                format!("others have access to {name} (mode {mode:03o})"),
+                mend,
+            ));
+        }
+        if file.uid() != us {
+            let detail = format!("{name} belongs to user {}, and this is user {us}", file.uid());
+            findings.push(Finding::wrong("access", detail, format!("chown {us} {name}")));
+        }
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok("data folder", format!("{}, this user's alone", data.display())));
+    }
+    findings
+}
+
+/// Whether a broker runs, and answers.
+async fn process(data: &Path, arguments: &str) -> (Option<Holder>, Finding) {
+    const CHECK: &str = "process";
+    let holder = match folder::holder(data) {
+        Ok(holder) => holder.filter(|holder| holder.runs),
+        Err(err) => {
+            return (None, Finding::wrong(CHECK, err.to_string(), format!("ls -l {}", data.display())));
+        }
+    };
+    let Some(running) = holder else {
+        let detail = format!("not running; `waxwing broker run{arguments}` starts it");
+        return (None, Finding::ok(CHECK, detail));
+    };
+    let pid = running.pid;
+    let finding = match ask(data, &running, "/readyz").await {
+        Ok((200, _)) => Finding::ok(CHECK, format!("process {pid} runs and takes commits")),
+        Ok((_, text)) => Finding::wrong(
+            CHECK,
+            format!("process {pid} runs and is not ready: {}", text.trim()),
+            format!("waxwing broker status{arguments}"),
+        ),
+        Err(err) => Finding::wrong(
+            CHECK,
+            format!("process {pid} holds the lock and does not answer: {err}"),
+            format!("waxwing broker down{arguments}"),
+        ),
+    };
+    (Some(running), finding)
+}
+
+/// A span as people say it.
+fn span(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// A size as people say it.
+fn size(bytes: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    match bytes {
+        0..MIB => format!("{} KiB", bytes.div_ceil(1024)),
+        bytes if bytes < 10 * 1024 * MIB => format!("{} MiB", bytes / MIB),
+        bytes => format!("{} GiB", bytes / (1024 * MIB)),
+    }
+}

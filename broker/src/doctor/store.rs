@@ -1,0 +1,133 @@
+//! The database: whether it is whole, of which schema, how full its queues are, and whether the clock agrees with it.
+
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+
+use super::{Finding, size, span};
+use crate::config::Config;
+use crate::error::Error;
+use crate::folder::{Folder, Holder};
+use crate::store::inspect::{self, Depth, QueueState};
+use crate::store::schema_version;
+
+/// Queues that are listed.
+const QUEUES: u32 = 5;
+/// A clock that is so far behind what the store has seen is wrong.
+const BEHIND: Duration = Duration::from_secs(300);
+/// No clock that is right is before this: 2025.
+const EPOCH: u64 = 1_735_689_600_000;
+
+/// Looks at the database, over a connection that only reads.
+pub(super) async fn examine(config: &Config, holder: Option<&Holder>, arguments: &str) -> Vec<Finding> {
+    let path = Folder::database(&config.data);
+    if !path.exists() {
+        let detail = "there is none yet: the first start makes it";
+        return vec![Finding::ok("database", detail)];
+    }
+    let mut db = match inspect::connect(&path).await {
+        Ok(db) => db,
+        Err(err) => return vec![damaged(&err.to_string(), arguments)],
+    };
+    let mut findings = vec![whole(&mut db, holder, arguments).await];
+    if findings[0].verdict != super::Verdict::Ok {
+        return findings; // What is damaged cannot be asked.
+    }
+    let asked = [schema(&mut db).await, clock(&mut db, config).await, queues(&mut db, config).await];
+    for finding in asked {
+        findings.push(finding.unwrap_or_else(|err| match err {
+            Error::Damaged(what) => damaged(&what, arguments),
+            Error::Config(_)
+            | Error::InUse(_)
+            | Error::Listen { .. }
+            | Error::NewerSchema { .. }
+            | Error::Unreachable(_)
+            | Error::Exists(_)
+            | Error::Internal(_) => {
+                Finding::wrong("database", err.to_string(), format!("ls -l {}", path.display()))
+            }
+        }));
+    }
+    findings
+}
+
+async fn whole(db: &mut SqliteConnection, holder: Option<&Holder>, arguments: &str) -> Finding {
+    match inspect::integrity(db, Depth::Full).await {
+        Ok(wrong) if wrong.is_empty() => {
+            let open = if holder.is_some() { ", seen beside the running broker" } else { "" };
+            Finding::ok("database", format!("every page and index is whole{open}"))
+        }
+        Ok(wrong) => damaged(&wrong.join("; "), arguments),
+        Err(err) => damaged(&err.to_string(), arguments),
+    }
+}
+
+/// What is damaged is replaced by a backup: nodes send again what it does not have.
+fn damaged(what: &str, arguments: &str) -> Finding {
+    let mend = format!(
+        "waxwing broker down{arguments}; then put a backup in the place of broker.db, and remove broker.db-wal and \
+         broker.db-shm"
+    );
+    Finding::wrong("database", format!("damaged: {what}"), mend)
+}
+
+async fn schema(db: &mut SqliteConnection) -> crate::Result<Finding> {
+    let known = schema_version();
+    Ok(match inspect::schema(db).await? {
+        Some(found) if found == known => Finding::ok("schema", format!("version {found}, this program's")),
+        Some(found) if found > known => Finding::wrong(
+            "schema",
+            format!("version {found}, and this program knows {known}"),
+            "waxwing --version    (run the newer one)",
+        ),
+        Some(found) => Finding::ok(
+            "schema",
+            format!("version {found}: the next start keeps a copy and migrates to {known}"),
+        ),
+        None => Finding::ok("schema", format!("none yet: the next start makes version {known}")),
+    })
+}
+
+async fn clock(db: &mut SqliteConnection, config: &Config) -> crate::Result<Finding> {
+    const MEND: &str = "timedatectl set-ntp true";
+    let now = config.clock.now();
+    if now.as_millis() < EPOCH {
+        return Ok(Finding::wrong("clock", "it says a year before 2025", MEND));
+    }
+    let latest = if inspect::schema(db).await?.is_some() { inspect::latest(db).await? } else { None };
+    Ok(match latest.map(|latest| latest.since(now)) {
+        Some(behind) if behind > BEHIND => Finding::wrong(
+            "clock",
+            format!("it is {} behind the last message: expiries would be late", span(behind)),
+            MEND,
+        ),
+        _ => Finding::ok("clock", "not behind what the store has seen"),
+    })
+}
+
+async fn queues(db: &mut SqliteConnection, config: &Config) -> crate::Result<Finding> {
+    if inspect::schema(db).await?.is_none() {
+        return Ok(Finding::ok("queues", "none yet"));
+    }
+    let fullest = inspect::fullest(db, QUEUES).await?;
+    let now = config.clock.now();
+    let line = |queue: &QueueState| {
+        let age = queue.oldest.map(|oldest| format!(", the oldest for {}", span(now.since(oldest))));
+        let (envelopes, bytes, age) = (queue.envelopes, size(queue.bytes), age.unwrap_or_default());
+        format!("{envelopes} for {:.8} ({bytes}{age})", queue.node.to_string())
+    };
+    let detail = fullest.iter().map(line).collect::<Vec<_>>().join("; ");
+    let limits = config.limits;
+    let is_full = |queue: &&QueueState| {
+        queue.envelopes >= limits.queue_items / 5 * 4 || queue.bytes >= limits.queue_bytes / 5 * 4
+    };
+    Ok(match fullest.iter().find(is_full) {
+        Some(queue) => Finding::warning(
+            "queues",
+            format!("{detail}; senders to the fullest will soon be told `queue_full`"),
+            format!("start node {:.8}, or revoke it", queue.node.to_string()),
+        ),
+        None if fullest.is_empty() => Finding::ok("queues", "empty"),
+        None => Finding::ok("queues", format!("waiting: {detail}")),
+    })
+}

@@ -1,0 +1,121 @@
+//! What can be found out about a store from outside: whether it is whole, which schema it has, how full its queues are.
+
+use std::path::Path;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions as _, SqliteExecutor};
+use waxwing_crypto::{MeshId, NodeId, Timestamp};
+
+use super::sql::{array, number};
+use crate::error::Result;
+
+/// How closely a database is looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Depth {
+    /// Every page and what holds them together.
+    Quick,
+    /// That, and every index against its table.
+    Full,
+}
+
+/// Faults that are listed. One is enough to know.
+const FAULTS: usize = 5;
+
+/// A queue that is not empty.
+#[derive(Debug)]
+pub(crate) struct QueueState {
+    /// Whose.
+    pub(crate) node: NodeId,
+    /// Envelopes in it.
+    pub(crate) envelopes: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// When the first of them was accepted, if that is known.
+    pub(crate) oldest: Option<Timestamp>,
+}
+
+/// A connection that changes nothing, whichever way the database keeps its log: that of a backup is not the broker's.
+pub(crate) async fn connect(database: &Path) -> Result<SqliteConnection> {
+    let options = SqliteConnectOptions::new().filename(database).read_only(true);
+    Ok(options.disable_statement_logging().connect().await?)
+}
+
+/// What is wrong with a database; nothing if it is whole.
+pub(crate) async fn integrity(db: &mut SqliteConnection, depth: Depth) -> Result<Vec<String>> {
+    let check = match depth {
+        Depth::Quick => "quick_check",
+        Depth::Full => "integrity_check",
+    };
+    let sql = sqlx::AssertSqlSafe(format!("PRAGMA {check}({FAULTS})"));
+    let found: Vec<String> = sqlx::query_scalar(sql).fetch_all(db).await?;
+    Ok(found.into_iter().filter(|line| line != "ok").collect())
+}
+
+/// Whether there is such a table.
+pub(crate) async fn has_table(db: impl SqliteExecutor<'_>, table: &str) -> Result<bool> {
+    let found = sqlx::query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1")
+        .bind(table)
+        .fetch_optional(db)
+        .await?;
+    Ok(found.is_some())
+}
+
+/// The schema's version; none if nothing was ever made in it.
+pub(crate) async fn schema(db: &mut SqliteConnection) -> Result<Option<i64>> {
+    if !has_table(&mut *db, "_sqlx_migrations").await? {
+        return Ok(None);
+    }
+    Ok(sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(db).await?)
+}
+
+/// The fullest queues.
+pub(crate) async fn fullest(db: &mut SqliteConnection, limit: u32) -> Result<Vec<QueueState>> {
+    let rows = sqlx::query(
+        "SELECT mesh, node, queued, queued_bytes FROM node WHERE queued > 0 ORDER BY queued DESC LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(&mut *db)
+    .await?;
+    let mut queues = Vec::with_capacity(rows.len());
+    for row in rows {
+        let (mesh, node) = (MeshId::from_bytes(array(&row, 0)?), NodeId::from_bytes(array(&row, 1)?));
+        queues.push(QueueState {
+            node,
+            envelopes: number(&row, 2)?,
+            bytes: number(&row, 3)?,
+            oldest: oldest(db, mesh, node).await?,
+        });
+    }
+    Ok(queues)
+}
+
+/// When the first envelope of a queue was accepted. The first of each rank is looked at, by its record.
+async fn oldest(db: &mut SqliteConnection, mesh: MeshId, node: NodeId) -> Result<Option<Timestamp>> {
+    let mut oldest = None;
+    for rank in 1..=3 {
+        let row = sqlx::query(
+            "SELECT d.first_seen FROM
+               (SELECT mesh, sender, wire FROM queue WHERE mesh = $1 AND recipient = $2 AND rank = $3
+                ORDER BY seq LIMIT 1) q
+             JOIN dedupe d ON d.mesh = q.mesh AND d.sender = q.sender AND d.wire = q.wire",
+        )
+        .bind(&mesh.as_bytes()[..])
+        .bind(&node.as_bytes()[..])
+        .bind(rank)
+        .fetch_optional(&mut *db)
+        .await?;
+        if let Some(row) = row {
+            let seen = Timestamp::from_millis(number(&row, 0)?);
+            oldest = Some(oldest.map_or(seen, |oldest: Timestamp| oldest.min(seen)));
+        }
+    }
+    Ok(oldest)
+}
+
+/// The latest moment that the store has seen: no clock that is right is far behind it.
+pub(crate) async fn latest(db: &mut SqliteConnection) -> Result<Option<Timestamp>> {
+    // Records are written with the same distance to their end, so the last to end is the last that was written.
+    let row =
+        sqlx::query("SELECT first_seen FROM dedupe ORDER BY expires DESC LIMIT 1").fetch_optional(db).await?;
+    row.map(|row| Ok(Timestamp::from_millis(number(&row, 0)?))).transpose()
+}
