@@ -1,15 +1,18 @@
 //! What an operator can set, with the defaults in one place.
 
 mod settings;
+mod transport;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use waxwing_protocol::{limits, link};
+use waxwing_protocol::{BrokerUrl, limits, link};
 
 pub use self::settings::{SETTINGS, Setting, reference};
+pub use self::transport::TlsFiles;
+pub(crate) use self::transport::{Transport, own_url};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -24,9 +27,13 @@ pub struct Config {
     pub data: PathBuf,
     /// Address to listen on.
     pub listen: SocketAddr,
-    /// URLs that nodes may dial this broker by, `ws://host:port`. Empty: the listen address and the loopback names with
-    /// its port. A node that signs another is refused as `wrong_broker`.
+    /// URLs that nodes may dial this broker by, `wss://host:port`. Empty: the listen address, and on loopback the
+    /// loopback names with its port. A node that signs another is refused as `wrong_broker`.
     pub urls: Vec<String>,
+    /// No TLS, although other machines can reach the address: something in front of this broker has it.
+    pub plaintext: bool,
+    /// The certificate, if it is in files.
+    pub tls: TlsFiles,
     /// How much the broker takes on.
     pub limits: Limits,
     /// How long a stopping broker waits for its links to end, in seconds.
@@ -80,6 +87,8 @@ impl Default for Config {
             data: PathBuf::new(),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7900)),
             urls: Vec::new(),
+            plaintext: false,
+            tls: TlsFiles::default(),
             limits: Limits::default(),
             grace_seconds: 10,
             reconnects_per_second: 1_000,
@@ -104,24 +113,12 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|err| failed(&err))?;
         let mut config: Self = toml::from_str(&text).map_err(|err| failed(&err))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        if !config.data.as_os_str().is_empty() {
-            config.data = folder.join(&config.data);
+        for path in [Some(&mut config.data), config.tls.cert.as_mut(), config.tls.key.as_mut()] {
+            if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
+                *path = folder.join(&*path);
+            }
         }
         Ok(config)
-    }
-
-    /// Whether a broker may listen there. To be asked before binding; [`crate::run`] asks again.
-    ///
-    /// # Errors
-    /// `Config` for an address that other machines can reach: without TLS, logins and traffic would be in the open.
-    pub fn check_listen(addr: SocketAddr) -> Result<()> {
-        if addr.ip().to_canonical().is_loopback() {
-            Ok(())
-        } else {
-            Err(Error::Config(format!(
-                "{addr} can be reached from other machines, and TLS is not available yet: listen on 127.0.0.1 or [::1]"
-            )))
-        }
     }
 
     /// Whether every value is one that the broker can work with.
@@ -136,24 +133,19 @@ impl Config {
             return Err(Error::Config("reconnects_per_second is 0: nobody could come back".into()));
         }
         self.limits.check()?;
-        match self.urls.iter().find(|url| canonical(url).is_none()) {
-            Some(url) => Err(Error::Config(format!("urls: `{url}` is not of the form ws://host:port"))),
-            None => Ok(()),
-        }
+        self.parsed_urls().map(drop)
     }
 
-    /// The URLs that nodes may dial, as [`canonical`] makes them.
-    pub(crate) fn advertised(&self, listen: SocketAddr) -> Vec<String> {
-        if self.urls.is_empty() {
-            let port = listen.port();
-            ["127.0.0.1", "localhost", "[::1]"]
-                .map(|host| format!("ws://{host}:{port}"))
-                .into_iter()
-                .chain([format!("ws://{listen}")])
-                .collect()
-        } else {
-            self.urls.iter().filter_map(|url| canonical(url)).collect()
-        }
+    /// The URLs named, as nodes dial them.
+    fn parsed_urls(&self) -> Result<Vec<BrokerUrl>> {
+        let parse = |url: &String| match url.parse::<BrokerUrl>() {
+            Ok(url) if url.pin().is_some() => {
+                Err(Error::Config(format!("urls: `{url}`: leave the pin out, it is this broker's to tell")))
+            }
+            Ok(url) => Ok(url),
+            Err(err) => Err(Error::Config(format!("urls: {err}"))),
+        };
+        self.urls.iter().map(parse).collect()
     }
 
     /// How long a stopping broker waits for its links.
@@ -197,49 +189,9 @@ impl Limits {
     }
 }
 
-/// A URL in the one form that is compared: scheme and host in lower case, no path. None if it is not a link's URL.
-pub(crate) fn canonical(url: &str) -> Option<String> {
-    let url = url.trim_end_matches('/');
-    let url = url.strip_suffix(link::PATH).unwrap_or(url).to_ascii_lowercase();
-    let host = url.strip_prefix("ws://").or_else(|| url.strip_prefix("wss://"))?;
-    let plain = !host.is_empty() && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@".contains(&b));
-    plain.then_some(url)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_are_compared_in_one_form() {
-        for url in ["ws://Host:7900", "ws://host:7900/", "WS://host:7900/v1/link"] {
-            assert_eq!(canonical(url).as_deref(), Some("ws://host:7900"), "{url}");
-        }
-        for url in ["http://host", "ws://", "ws://host/path", "ws://user@host", "host:7900", ""] {
-            assert_eq!(canonical(url), None, "{url}");
-        }
-    }
-
-    #[test]
-    fn without_urls_the_listen_address_and_the_loopback_names_count() {
-        let urls = Config::new("x").advertised("127.0.0.2:7900".parse().unwrap());
-        for url in ["ws://127.0.0.1:7900", "ws://localhost:7900", "ws://[::1]:7900", "ws://127.0.0.2:7900"] {
-            assert!(urls.iter().any(|known| known == url), "{url}");
-        }
-        let named = Config { urls: vec!["wss://Mesh.example/".into()], ..Config::new("x") };
-        assert_eq!(named.advertised("127.0.0.1:1".parse().unwrap()), ["wss://mesh.example"]);
-    }
-
-    #[test]
-    fn only_loopback_addresses_are_listened_on() {
-        for addr in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:7900", "[::ffff:127.0.0.1]:1"] {
-            Config::check_listen(addr.parse().unwrap()).unwrap();
-        }
-        for addr in ["0.0.0.0:7900", "[::]:7900", "192.168.1.1:7900"] {
-            let err = Config::check_listen(addr.parse().unwrap()).unwrap_err();
-            assert!(err.to_string().contains("TLS is not available yet"), "{err}");
-        }
-    }
 
     #[test]
     fn values_out_of_range_are_named() {
@@ -262,9 +214,13 @@ mod tests {
     fn a_file_says_what_it_does_not_leave_to_the_defaults() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("broker.toml");
-        std::fs::write(&path, "data = 'store'\nlisten = '[::1]:7'\n[limits]\nqueue_items = 5").unwrap();
+        let text =
+            "data = 'store'\nlisten = '[::1]:7'\n[limits]\nqueue_items = 5\n[tls]\ncert = '/c'\nkey = 'k'";
+        std::fs::write(&path, text).unwrap();
         let config = Config::read(&path).unwrap();
-        assert_eq!(config.data, folder.path().join("store"), "relative to the file");
+        let (data, key) = (folder.path().join("store"), folder.path().join("k"));
+        assert_eq!((config.data, config.tls.key), (data, Some(key)), "relative to the file");
+        assert_eq!(config.tls.cert, Some("/c".into()));
         assert_eq!((config.listen.port(), config.limits.queue_items, config.grace_seconds), (7, 5, 10));
         std::fs::write(&path, "").unwrap();
         let error = Config::read(&path).unwrap().check().unwrap_err();

@@ -19,9 +19,10 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 use tower::Service as _;
 use tracing::{debug, warn};
 use waxwing_protocol::{limits, link};
@@ -30,8 +31,9 @@ use crate::error::{Error, Result};
 use crate::meter::{Meter, Metered};
 use crate::state::State;
 use crate::strangers::Stranger;
+use crate::tls::Tls;
 
-/// How long a client may take to send its headers.
+/// How long a client may take from connecting to having sent its headers, a TLS handshake included.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
 /// Most bytes of headers.
 const HEADERS: usize = 8 * 1024;
@@ -47,14 +49,22 @@ struct Connection {
     _place: Arc<OwnedSemaphorePermit>,
 }
 
+/// What connections to one listener come to.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) router: Router,
+    pub(crate) places: Arc<Semaphore>,
+    /// What is under HTTP, unless it is plain.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
 /// Accepts connections as long as there are places for them, and has the router answer, until `shutdown`.
 ///
 /// # Errors
 /// None today; accepting is tried again whatever happens.
 pub(crate) async fn serve(
     listener: TcpListener,
-    router: Router,
-    places: &Arc<Semaphore>,
+    door: Door,
     state: &Arc<State>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
@@ -62,13 +72,13 @@ pub(crate) async fn serve(
     loop {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
-            accepted = accept(&listener, places, state) => {
+            accepted = accept(&listener, &door.places, state) => {
                 let accepted = accepted?;
                 let stranger = Arc::new(state.strangers.admit(accepted.1.ip()));
-                let (state, router) = (Arc::clone(state), router.clone());
+                let (state, door) = (Arc::clone(state), door.clone());
                 state.tasks.clone().spawn(async move {
                     tokio::select! {
-                        () = connection(accepted, Arc::clone(&stranger), router, &state) => {}
+                        () = connection(accepted, Arc::clone(&stranger), door, &state) => {}
                         () = stranger.ousted() => state.metrics.connection_refused("ousted"),
                         () = state.stop.cancelled() => {}
                     }
@@ -102,8 +112,10 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, state: &State) 
     }
 }
 
-/// Serves the one request of a connection.
-async fn connection((stream, peer, place): Accepted, stranger: Arc<Stranger>, router: Router, state: &State) {
+/// Serves the one request of a connection. The meter is below TLS: it counts what a stranger makes us read, whatever
+/// that turns out to be.
+async fn connection((stream, peer, place): Accepted, stranger: Arc<Stranger>, door: Door, state: &State) {
+    let deadline = Instant::now() + HEADERS_WITHIN;
     state.metrics.connections.inc();
     if let Err(err) = stream.set_nodelay(true) {
         debug!(%peer, %err, "connection lost");
@@ -112,13 +124,38 @@ async fn connection((stream, peer, place): Accepted, stranger: Arc<Stranger>, ro
     let meter = Arc::new(Meter::new(limits::BEFORE_LOGIN));
     let connection = Connection { meter: Arc::clone(&meter), peer, stranger, _place: Arc::new(place) };
     let stream = Metered::new(stream, meter, state.metrics.traffic.clone());
+    let Some(tls) = door.tls else {
+        return request(stream, deadline, connection, door.router, state).await;
+    };
+    match timeout_at(deadline, tls.accept(stream)).await {
+        Ok(Ok(stream)) => request(stream, deadline, connection, door.router, state).await,
+        Ok(Err(err)) => {
+            state.metrics.connection_refused("bad_tls");
+            debug!(%peer, %err, "TLS handshake failed");
+        }
+        Err(_) => {
+            state.metrics.connection_refused("bad_tls");
+            debug!(%peer, "TLS handshake not done in time");
+        }
+    }
+}
+
+/// Reads the one request of a connection and answers it.
+async fn request(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    deadline: Instant,
+    connection: Connection,
+    router: Router,
+    state: &State,
+) {
+    let peer = connection.peer;
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(connection.clone());
         answer(router.clone(), request)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS_WITHIN)
+        .header_read_timeout(deadline.saturating_duration_since(Instant::now()))
         .max_buf_size(HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()

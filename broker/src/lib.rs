@@ -31,6 +31,7 @@ mod meshes;
 mod meter;
 mod metrics;
 mod refusal;
+mod secret;
 mod sparing;
 mod state;
 mod store;
@@ -38,6 +39,7 @@ mod strangers;
 mod sweep;
 #[cfg(test)]
 mod testing;
+mod tls;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -50,11 +52,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use waxwing_protocol::StoreId;
+use waxwing_protocol::{BrokerUrl, StoreId};
 
 pub use backup::backup;
 pub use clock::Clock;
-pub use config::{Config, Limits, SETTINGS, Setting, reference};
+pub use config::{Config, Limits, SETTINGS, Setting, TlsFiles, reference};
 pub use error::{BoxError, Error, Result};
 pub use folder::{Holder, holder};
 
@@ -64,6 +66,7 @@ use meshes::Meshes;
 use metrics::Kind;
 use state::State;
 use store::Store;
+use tls::Tls;
 
 /// Runs a broker until `shutdown` completes or its store fails. `ready` is called once nodes can connect.
 ///
@@ -76,22 +79,45 @@ use store::Store;
 pub async fn run(
     config: Config,
     listener: TcpListener,
-    ready: impl FnOnce(),
+    ready: impl FnOnce(&Ready),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     config.check()?;
     let addr = listener.local_addr()?;
-    Config::check_listen(addr)?;
+    let transport = config.transport(addr)?;
+    let urls = config.advertised(addr, &transport)?;
     let mut folder = Folder::open(&config.data)?;
+    let tls = Tls::open(transport, &config.data, &urls)?.map(Arc::new);
     let admin = config.admin.bind(&config.data).await?;
     folder.announce(addr, admin.addr)?;
-    let broker = Broker::start(&config, addr).await?;
+    let broker = Broker::start(&config, addr, &urls).await?;
     info!(%addr, admin = %admin.addr, urls = ?broker.state.urls, "broker running");
-    ready();
-    let served = broker.work(listener, admin, shutdown).await;
+    ready(&Ready::new(addr, urls, tls.as_deref())?);
+    let served = broker.work(listener, tls, admin, shutdown).await;
     let written = broker.stop(config.grace()).await;
     info!("broker stopped");
     written.and(served)
+}
+
+/// A broker that nodes can connect to.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// That as a URL, with the pin if it has one.
+    pub url: BrokerUrl,
+    /// What nodes dial it by, with the pin if it has one.
+    pub urls: Vec<BrokerUrl>,
+}
+
+impl Ready {
+    fn new(addr: SocketAddr, urls: Vec<BrokerUrl>, tls: Option<&Tls>) -> Result<Self> {
+        let pin = tls.and_then(Tls::pin);
+        // A plain broker has no pin, and its URLs may be those of a proxy with TLS.
+        let pinned = |url: BrokerUrl| url.with_pin(pin).map_err(|err| Error::Internal(err.into()));
+        let url = pinned(config::own_url(addr, tls.is_some()))?;
+        Ok(Self { addr, url, urls: urls.into_iter().map(pinned).collect::<Result<_>>()? })
+    }
 }
 
 /// A broker that runs.
@@ -106,7 +132,7 @@ struct Broker {
 
 impl Broker {
     /// Opens the store, and starts the task that writes to it.
-    async fn start(config: &Config, addr: SocketAddr) -> Result<Self> {
+    async fn start(config: &Config, addr: SocketAddr, urls: &[BrokerUrl]) -> Result<Self> {
         let mut store = Store::open(&Folder::database(&config.data)).await?;
         let mut fresh = [0; 16];
         getrandom::fill(&mut fresh).map_err(|err| Error::Internal(err.into()))?;
@@ -115,7 +141,7 @@ impl Broker {
         let meshes = Meshes::load(&store.readers).await?;
         let (envelopes, bytes) = store::node::totals(&store.readers).await?;
         let (changes, inbox) = Writer::new();
-        let state = Arc::new(State::new(config, addr, id, store.readers, meshes, changes));
+        let state = Arc::new(State::new(config, addr, urls, id, store.readers, meshes, changes));
         state.metrics.queued(envelopes, bytes);
         let (stop_writer, writer_ended) = (CancellationToken::new(), CancellationToken::new());
         let writer = tokio::spawn({
@@ -133,15 +159,19 @@ impl Broker {
     async fn work(
         &self,
         listener: TcpListener,
+        tls: Option<Arc<Tls>>,
         admin: admin::Bound,
         shutdown: impl Future<Output = ()>,
     ) -> Result<()> {
         let (operators, router) = admin.router(Arc::clone(&self.state));
-        let places = Arc::new(Semaphore::new(admin::CONNECTIONS));
+        let admin = http::Door { router, places: Arc::new(Semaphore::new(admin::CONNECTIONS)), tls: None };
+        let places = Arc::clone(&self.state.places);
+        let links = http::Door { router: http::links(&self.state), places, tls: tls.clone() };
         tokio::select! {
-            served = http::serve(listener, http::links(&self.state), &self.state.places, &self.state, shutdown) => served,
-            served = http::serve(operators, router, &places, &self.state, pending()) => served,
+            served = http::serve(listener, links, &self.state, shutdown) => served,
+            served = http::serve(operators, admin, &self.state, pending()) => served,
             swept = sweep::run(&self.state) => swept,
+            () = tls::watch(tls.as_deref(), &self.state.metrics) => Ok(()), // Never ends.
             () = self.writer_ended.cancelled() => Ok(()), // Its own result says why.
         }
     }

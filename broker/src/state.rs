@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use waxwing_crypto::Timestamp;
-use waxwing_protocol::StoreId;
+use waxwing_protocol::{BrokerUrl, StoreId};
 
 use crate::accept::{LastCommit, Writer};
 use crate::clock::Clock;
@@ -72,6 +72,7 @@ impl State {
     pub(crate) fn new(
         config: &Config,
         listen: SocketAddr,
+        urls: &[BrokerUrl],
         store: StoreId,
         readers: SqlitePool,
         meshes: Meshes,
@@ -85,7 +86,7 @@ impl State {
             metrics: Metrics::new(),
             database: Folder::database(&config.data),
             last_commit: LastCommit::default(),
-            urls: config.advertised(listen),
+            urls: urls.iter().map(BrokerUrl::dialled).collect(),
             clock: config.clock.clone(),
             store,
             readers,

@@ -50,7 +50,7 @@ impl Fixture {
         let (writer, inbox) = Writer::new();
         let listen = "127.0.0.1:7900".parse().unwrap();
         let id = StoreId::from_bytes([1; 16]);
-        let state = Arc::new(State::new(&config, listen, id, store.readers, meshes, writer));
+        let state = Arc::new(State::new(&config, listen, &[], id, store.readers, meshes, writer));
         let (founder, invite) = (SigningKey::from_seed(&[1; 32]), InviteSeed::from_bytes(&[2; 32]));
         let mut fixture = Self { state, db: store.writer, founder, now, invite, _inbox: inbox, _dir: dir };
         fixture.found().await;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::{Digest as _, Sha256};
 
 use crate::error::{Error, Result};
 
@@ -115,6 +116,14 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     HEXLOWER.decode(text.as_bytes()).ok()
 }
 
+fn base64url(bytes: &[u8]) -> String {
+    BASE64URL_NOPAD.encode(bytes)
+}
+
+fn from_base64url(text: &str) -> Option<Vec<u8>> {
+    BASE64URL_NOPAD.decode(text.as_bytes()).ok()
+}
+
 bytes_newtype! {
     /// A mesh: the first 16 bytes of its genesis entry's hash. Shown as 26 lowercase base32 characters.
     MeshId, 16, base32, from_base32, "mesh id"
@@ -143,6 +152,18 @@ bytes_newtype! {
 bytes_newtype! {
     /// Proof that the recipient has opened and stored a message: HMAC-SHA256(receipt secret, wire id), first 16 bytes.
     Receipt, 16, hex, from_hex, "receipt"
+}
+bytes_newtype! {
+    /// What a broker's key is recognised by: SHA-256 of the SubjectPublicKeyInfo of its certificate (RFC 5280, 4.1.2.7).
+    /// Shown as 43 characters of base64url.
+    Pin, 32, base64url, from_base64url, "pin"
+}
+
+impl Pin {
+    /// The pin of a SubjectPublicKeyInfo in DER.
+    pub fn of(spki: &[u8]) -> Self {
+        Self(Sha256::digest(spki).into())
+    }
 }
 
 /// The name of a mesh, node or app: `[a-z0-9][a-z0-9-]{0,62}`.

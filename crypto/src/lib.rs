@@ -33,7 +33,7 @@ pub mod storage;
 
 pub use error::{Error, Result};
 pub use id::{
-    ClientMessageId, Digest, Fingerprint, MeshId, Name, NodeId, Receipt, SessionId, Timestamp, WireId,
+    ClientMessageId, Digest, Fingerprint, MeshId, Name, NodeId, Pin, Receipt, SessionId, Timestamp, WireId,
 };
 pub use keys::{Purpose, SealingKey, SealingPublicKey, Signature, Signed, SigningKey, VerifyingKey};
 pub use priority::Priority;

@@ -15,7 +15,7 @@ use waxwing_crypto::membership::{
     RecoverySecret, Resume, Revoke, Role, Roster, SignedEntry, Target, Update,
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKey, StateKeys};
-use waxwing_crypto::{Digest, SealingKey, Signature, SigningKey, Timestamp, VerifyingKey};
+use waxwing_crypto::{Digest, Pin, SealingKey, Signature, SigningKey, Timestamp, VerifyingKey};
 
 #[test]
 fn the_log_is_as_it_was() {
@@ -58,12 +58,13 @@ fn a_token_is_as_it_was() {
         "signing": hex(signing.as_bytes()),
         "sealing": hex(&sealing.to_bytes()),
         "public": make("wss://broker.example", None),
-        "pinned": make("wss://192.0.2.7:7400", Some([6; 32])),
+        "pinned": make("wss://192.0.2.7:7400", Some(Pin::from_bytes([6; 32]))),
     });
     let kept = golden("token.json", &vector);
-    for (name, url, pin) in
-        [("public", "wss://broker.example", None), ("pinned", "wss://192.0.2.7:7400", Some(&[6; 32]))]
-    {
+    for (name, url, pin) in [
+        ("public", "wss://broker.example", None),
+        ("pinned", "wss://192.0.2.7:7400", Some(Pin::from_bytes([6; 32]))),
+    ] {
         let token: InviteToken = kept[name].as_str().unwrap().parse().unwrap();
         assert_eq!((token.broker_url(), token.mesh(), token.pin()), (url, mesh, pin));
         assert_eq!(token.seed().signing_key().public(), signing);

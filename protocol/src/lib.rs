@@ -2,9 +2,11 @@
 
 pub mod address;
 pub mod api;
+pub mod broker_url;
 pub mod id;
 pub mod limits;
 pub mod link;
 
 pub use address::Address;
+pub use broker_url::BrokerUrl;
 pub use id::{MessageId, StoreId};

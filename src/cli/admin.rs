@@ -22,6 +22,7 @@ pub(crate) struct Up {
 pub(crate) enum Broker {
     /// Run a broker until it is told to stop (SIGINT, SIGTERM)
     #[command(after_help = "Examples: waxwing broker run --data /var/lib/waxwing-broker
+          waxwing broker run --listen 192.168.1.5:7900
           waxwing broker run --config /etc/waxwing/broker.toml")]
     Run(BrokerRun),
 }
@@ -31,7 +32,7 @@ pub(crate) struct BrokerRun {
     /// File with the broker's settings; a flag goes over what it says [default: every setting's default]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Address to listen on; loopback only until there is TLS. Port 0 takes a free one [default: 127.0.0.1:7900]
+    /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:7900]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<SocketAddr>,
     /// Address to answer operators on: health, metrics [default: 127.0.0.1:7901, or a free port if that is taken]
@@ -43,6 +44,15 @@ pub(crate) struct BrokerRun {
     /// URL that nodes may dial it by; may be repeated [default: the listen address and loopback names]
     #[arg(long, value_name = "URL")]
     pub(crate) advertise: Vec<String>,
+    /// Certificate chain, PEM [default: off loopback, one that the broker makes, known by its pin]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// No TLS, also where other machines can reach it: for a TLS proxy in front
+    #[arg(long, conflicts_with = "tls_cert")]
+    pub(crate) plaintext: bool,
     /// Leave the terminal and log to files: how `waxwing up` runs it
     #[arg(long, hide = true)]
     pub(crate) detached: bool,

@@ -23,7 +23,22 @@ const NAME: &str = "broker";
 #[derive(Serialize)]
 struct Ready {
     event: &'static str,
+    /// Where it listens.
     url: String,
+    /// What nodes dial.
+    advertised: Vec<String>,
+}
+
+impl Ready {
+    fn new(ready: &waxwing_broker::Ready) -> Self {
+        let advertised = ready.urls.iter().map(ToString::to_string).collect();
+        Self { event: "ready", url: ready.url.to_string(), advertised }
+    }
+
+    /// What a person copies: the URLs to dial, unless only this machine can.
+    fn people(&self, address: SocketAddr) -> String {
+        if address.ip().to_canonical().is_loopback() { self.url.clone() } else { self.advertised.join("\n") }
+    }
 }
 
 pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
@@ -37,14 +52,13 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     let detached = arguments.detached;
     let config = configured(context, arguments)?;
     config.check()?;
-    waxwing_broker::Config::check_listen(config.listen)?;
+    config.check_listen(config.listen)?;
     let shutdown = stop::asked()?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|err| cannot_listen(config.listen, &err))?;
-    let address = listener.local_addr().map_err(|err| cannot_listen(config.listen, &err))?;
-    let ready = Ready { event: "ready", url: format!("ws://{address}") };
-    let say_ready = || {
-        if !detached && let Err(error) = context.output.print(&ready, || ready.url.clone()) {
+    let say_ready = |ready: &waxwing_broker::Ready| {
+        let (address, ready) = (ready.addr, Ready::new(ready));
+        if !detached && let Err(error) = context.output.print(&ready, || ready.people(address)) {
             warn!(error = error.message(), "nobody reads that the broker is ready");
         }
     };
@@ -71,6 +85,10 @@ fn configured(context: &Context, arguments: BrokerRun) -> Result<waxwing_broker:
     if !arguments.advertise.is_empty() {
         config.urls = arguments.advertise;
     }
+    if arguments.tls_cert.is_some() {
+        config.tls = waxwing_broker::TlsFiles { cert: arguments.tls_cert, key: arguments.tls_key };
+    }
+    config.plaintext |= arguments.plaintext;
     Ok(config)
 }
 
@@ -96,7 +114,13 @@ pub(super) async fn start(
     config: &waxwing_node::Config,
     listen: SocketAddr,
 ) -> Result<Holder> {
-    waxwing_broker::Config::check_listen(listen)?;
+    if !listen.ip().to_canonical().is_loopback() {
+        let message =
+            format!("{listen} can be reached from other machines, and the broker of `up` is for this one");
+        return Err(Failure::usage(message).hint(format!(
+            "`waxwing broker run --listen {listen}` runs one for others; found the mesh with `waxwing mesh create`"
+        )));
+    }
     let data = data_folder(config);
     let listen = listen.to_string();
     let arguments = ["broker", "run", "--listen", &listen].map(Into::into).to_vec();

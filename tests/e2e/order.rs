@@ -87,5 +87,5 @@ async fn small_broker(
         limits: Limits { queue_items: QUEUE as u64, ..Limits::default() },
         ..Config::new(data.join("broker"))
     };
-    tokio::spawn(waxwing_broker::run(config, listener, || (), stop.cancelled_owned()))
+    tokio::spawn(waxwing_broker::run(config, listener, |_| (), stop.cancelled_owned()))
 }

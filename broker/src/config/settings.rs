@@ -28,16 +28,26 @@ pub const SETTINGS: &[Setting] = &[
         key: "listen",
         flag: Some("--listen"),
         default: "\"127.0.0.1:7900\"",
-        example: "\"127.0.0.1:7950\"",
+        example: "\"0.0.0.0:7900\"",
         about: "Address to listen on. Port 0 takes a free one.",
     },
     Setting {
         key: "urls",
         flag: Some("--advertise"),
         default: "[]",
-        example: "[\"ws://127.0.0.1:7950\"]",
-        about: "URLs that nodes may dial this broker by. Empty: the listen address, and the loopback names with its port. A \
-                node that dials another is refused as `wrong_broker`. The flag may be repeated, and replaces the list.",
+        example: "[\"wss://broker.example:7900\"]",
+        about: "URLs that nodes may dial this broker by. Empty: the listen address, and on loopback the loopback names with \
+                its port; for an address like 0.0.0.0, which nobody dials, they must be named. A node that dials another is \
+                refused as `wrong_broker`. The flag may be repeated, and replaces the list.",
+    },
+    Setting {
+        key: "plaintext",
+        flag: Some("--plaintext"),
+        default: "false",
+        example: "false",
+        about: "No TLS on an address that other machines can reach: for a TLS proxy in front, whose URL nodes dial (`urls`). \
+                Without it, and without a certificate, such a broker makes itself one. On loopback there is no TLS unless \
+                there is a certificate.",
     },
     Setting {
         key: "grace_seconds",
@@ -62,6 +72,21 @@ pub const SETTINGS: &[Setting] = &[
         about: "Address on which operators are answered: health, metrics, status (see operations.md). One that is set and \
                 cannot be had is an error. On an address that other machines can reach, callers must show the token in \
                 `admin.token` in the data folder.",
+    },
+    Setting {
+        key: "tls.cert",
+        flag: Some("--tls-cert"),
+        default: "none",
+        example: "\"/etc/waxwing/chain.pem\"",
+        about: "The certificate, PEM: the broker's own first, then those that lead to the CA. It and the key are loaded anew \
+                when the files change, and links go on; a pair that does not fit is logged, and the old one kept.",
+    },
+    Setting {
+        key: "tls.key",
+        flag: Some("--tls-key"),
+        default: "none",
+        example: "\"/etc/waxwing/key.pem\"",
+        about: "The certificate's key, PEM.",
     },
     Setting {
         key: "limits.queue_items",
@@ -209,6 +234,7 @@ mod tests {
     fn every_key_of_the_file_is_in_the_table_once_and_its_example_is_one() {
         let config: Config = toml::from_str(&example()).unwrap();
         config.check().unwrap();
+        config.check_listen(config.listen).unwrap();
         let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
         listed.sort_unstable();
         assert_eq!(listed, values(&config).keys().map(String::as_str).collect::<Vec<_>>());
@@ -222,7 +248,8 @@ mod tests {
             let in_words = *value == Value::Null || *value == "";
             let said: Option<Value> = serde_json::from_str(setting.default).ok();
             assert!(in_words || said.as_ref() == Some(value), "{}: {value}", setting.key);
-            assert_ne!(*value, examples[setting.key], "{}", setting.key);
+            let same_in_example = setting.key == "plaintext"; // It contradicts a certificate.
+            assert_eq!(*value == examples[setting.key], same_in_example, "{}", setting.key);
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 use waxwing_crypto::membership::{LogHead, Roster, Rule, Standing};
 use waxwing_crypto::{MeshId, Signed, VerifyingKey};
+use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::link::{
     Challenge, EnteringHello, Features, Hello, MemberHello, Reason, ToBrokerLogin, ToNodeLogin, VERSIONS,
     Welcome, decode,
@@ -16,7 +17,6 @@ use waxwing_protocol::link::{
 
 use super::{End, WebSocket, socket};
 use crate::accept::{Change, Login, Peer};
-use crate::config::canonical;
 use crate::error::Error;
 use crate::hub::Registration;
 use crate::state::State;
@@ -147,7 +147,7 @@ fn may_enter(roster: &Roster, key: &VerifyingKey, state: &State) -> Result<(), E
 }
 
 fn check_url(url: &str, state: &State) -> Result<(), End> {
-    let ours = canonical(url).is_some_and(|url| state.urls.contains(&url));
+    let ours = url.parse::<BrokerUrl>().is_ok_and(|url| state.urls.contains(&url.dialled()));
     if ours {
         Ok(())
     } else {

@@ -114,7 +114,7 @@ pub(super) fn links() -> impl Iterator<Item = ByKind> {
 }
 
 pub(super) fn connection_refusals() -> impl Iterator<Item = ByReason> {
-    ["bad_upgrade", "bad_http", "cannot_accept"].into_iter().map(|reason| ByReason { reason })
+    ["bad_upgrade", "bad_http", "bad_tls", "cannot_accept"].into_iter().map(|reason| ByReason { reason })
 }
 
 /// The ends that happen in the life of every broker. Others appear with their first.

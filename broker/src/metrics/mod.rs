@@ -39,6 +39,10 @@ pub(crate) struct Metrics {
     /// Connections that were accepted.
     pub(crate) connections: Counter,
     connections_refused: Family<ByReason, Counter>,
+    /// Certificates loaded from changed files.
+    pub(crate) certificates_loaded: Counter,
+    /// 1 while the certificate in use is an older one than its files hold.
+    pub(crate) certificate_stale: Gauge,
     links: Family<ByKind, Gauge>,
     logins: Family<ByKind, Counter>,
     logins_refused: Family<ByReason, Counter>,
@@ -97,6 +101,18 @@ impl Metrics {
                 "connections_refused",
                 "Connections that were ended before they were a link",
                 labels::connection_refusals(),
+            ),
+            certificates_loaded: add(
+                registry,
+                "certificates_loaded",
+                "New certificates taken from changed files",
+                Counter::default(),
+            ),
+            certificate_stale: add(
+                registry,
+                "certificate_stale",
+                "1 while what is in the certificate's files cannot be used, and an older one is",
+                Gauge::default(),
             ),
             links: family(registry, "links", "Links that are logged in", labels::links()),
             logins: family(registry, "logins", "Logins that were admitted", labels::links()),

@@ -35,7 +35,7 @@ async fn samples(broker: &Broker) -> BTreeMap<String, f64> {
 }
 
 /// Waits until a sample is as it should be.
-async fn until(broker: &Broker, name: &str, is: impl Fn(f64) -> bool) {
+pub async fn until(broker: &Broker, name: &str, is: impl Fn(f64) -> bool) {
     let as_it_should = async {
         while !is(samples(broker).await[name]) {
             tokio::task::yield_now().await;
@@ -226,7 +226,7 @@ async fn an_admin_address_that_was_asked_for_and_is_taken_is_an_error_that_names
     let mut config = Config::new(dir.path());
     config.admin.listen = Some(addr);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refused = waxwing_broker::run(config, listener, || (), std::future::pending()).await.unwrap_err();
+    let refused = waxwing_broker::run(config, listener, |_| (), std::future::pending()).await.unwrap_err();
     assert!(matches!(&refused, Error::Listen { addr: named, .. } if *named == addr), "{refused}");
 }
 

@@ -112,7 +112,7 @@ async fn killed(broker: &Broker) -> tempfile::TempDir {
 
 async fn start(dir: &Path) -> waxwing_broker::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    waxwing_broker::run(Config::new(dir), listener, || (), std::future::ready(())).await
+    waxwing_broker::run(Config::new(dir), listener, |_| (), std::future::ready(())).await
 }
 
 #[tokio::test]

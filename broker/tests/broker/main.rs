@@ -38,5 +38,7 @@ mod reseal;
 mod restart;
 /// Connections that never log in.
 mod strangers;
+/// TLS under the links: certificates, and strangers who stall.
+mod tls;
 /// RFC 6455 and HTTP, byte by byte.
 mod websocket;

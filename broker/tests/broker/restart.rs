@@ -96,7 +96,7 @@ async fn a_second_broker_on_a_folder_is_refused() {
     broker.ready().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let second =
-        waxwing_broker::run(Config::new(broker.path()), listener, || (), std::future::pending()).await;
+        waxwing_broker::run(Config::new(broker.path()), listener, |_| (), std::future::pending()).await;
     assert!(matches!(second, Err(Error::InUse(_))));
     let mesh = Mesh::found(&broker).await;
     mesh.login(&broker, &mesh.founder).await.round_trip().await;
@@ -114,16 +114,17 @@ async fn a_newer_schema_is_refused() {
     sqlx::query(newer).execute(&mut db).await.unwrap();
     db.close().await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let refused = waxwing_broker::run(config, listener, || (), std::future::pending()).await;
+    let refused = waxwing_broker::run(config, listener, |_| (), std::future::pending()).await;
     assert!(matches!(refused, Err(Error::NewerSchema { found: 99, .. })));
 }
 
 #[tokio::test]
-async fn an_address_that_others_reach_is_refused() {
+async fn an_address_that_stands_for_all_needs_a_url_that_is_dialled() {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let refused = waxwing_broker::run(Config::new(dir.path()), listener, || (), std::future::pending()).await;
-    assert!(refused.unwrap_err().to_string().contains("TLS is not available yet"));
+    let refused =
+        waxwing_broker::run(Config::new(dir.path()), listener, |_| (), std::future::pending()).await;
+    assert!(refused.unwrap_err().to_string().contains("--advertise wss://"));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::id::MeshId;
+use crate::id::{MeshId, Pin};
 use crate::membership::InviteSeed;
 
 const PREFIX: &str = "ww1_";
@@ -34,7 +34,7 @@ pub struct InviteToken {
     broker_url: String,
     mesh: MeshId,
     seed: InviteSeed,
-    pin: Option<[u8; 32]>,
+    pin: Option<Pin>,
 }
 
 impl InviteToken {
@@ -47,7 +47,7 @@ impl InviteToken {
     ///
     /// # Errors
     /// `Malformed` if the URL is empty, longer than [`InviteToken::MAX_URL`] or not printable ASCII without spaces.
-    pub fn new(broker_url: &str, mesh: MeshId, seed: InviteSeed, pin: Option<[u8; 32]>) -> Result<Self> {
+    pub fn new(broker_url: &str, mesh: MeshId, seed: InviteSeed, pin: Option<Pin>) -> Result<Self> {
         if !is_plain_url(broker_url.as_bytes()) {
             return Err(Error::Malformed("broker URL"));
         }
@@ -69,9 +69,9 @@ impl InviteToken {
         &self.seed
     }
 
-    /// SHA-256 of the SubjectPublicKeyInfo of a broker without a public certificate.
-    pub fn pin(&self) -> Option<&[u8; 32]> {
-        self.pin.as_ref()
+    /// What the broker's key is recognised by. None for a broker whose certificate public CAs vouch for.
+    pub const fn pin(&self) -> Option<Pin> {
+        self.pin
     }
 
     /// Reveals the token as text, to hand it over.
@@ -92,7 +92,7 @@ impl InviteToken {
         bytes.extend_from_slice(self.mesh.as_bytes());
         bytes.extend_from_slice(self.seed.reveal());
         bytes.push(u8::from(self.pin.is_some()));
-        bytes.extend_from_slice(self.pin.as_ref().map_or(&[], |pin| pin));
+        bytes.extend_from_slice(self.pin.as_ref().map_or(&[], |pin| pin.as_bytes()));
         let checksum = checksum(&bytes);
         bytes.extend_from_slice(&checksum);
         bytes
@@ -181,7 +181,7 @@ impl Reader<'_> {
         let seed = InviteSeed::from_bytes(self.array()?);
         let pin = match *self.array()? {
             [0] => None,
-            [1] => Some(*self.array()?),
+            [1] => Some(Pin::from_bytes(*self.array()?)),
             [_] => return Err(TokenError::Damaged),
         };
         Ok(InviteToken { broker_url: broker_url.ok_or(TokenError::Damaged)?, mesh, seed, pin })
@@ -204,7 +204,7 @@ impl Reader<'_> {
 mod tests {
     use super::*;
 
-    fn token(url: &str, pin: Option<[u8; 32]>) -> InviteToken {
+    fn token(url: &str, pin: Option<Pin>) -> InviteToken {
         let seed = InviteSeed::from_bytes(&[5; 32]);
         InviteToken::new(url, MeshId::from_bytes([7; 16]), seed, pin).unwrap()
     }
@@ -224,16 +224,13 @@ mod tests {
         let longest = "w".repeat(InviteToken::MAX_URL);
         for (url, pin) in [
             ("wss://broker.example:8443", None),
-            ("ws://[::1]:1/x", Some([9; 32])),
-            (&longest, Some([1; 32])),
+            ("ws://[::1]:1/x", Some(Pin::from_bytes([9; 32]))),
+            (&longest, Some(Pin::from_bytes([1; 32]))),
         ] {
             let text = token(url, pin).reveal();
             assert!(text.len() <= 804 && text.len() <= InviteToken::MAX_TEXT);
             let read: InviteToken = format!(" {}\n", *text).parse().unwrap();
-            assert_eq!(
-                (read.broker_url(), read.mesh(), read.pin()),
-                (url, MeshId::from_bytes([7; 16]), pin.as_ref())
-            );
+            assert_eq!((read.broker_url(), read.mesh(), read.pin()), (url, MeshId::from_bytes([7; 16]), pin));
             assert_eq!(read.seed().reveal(), &[5; 32]);
         }
     }
@@ -249,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_truncation_is_told() {
-        for pin in [None, Some([9; 32])] {
+        for pin in [None, Some(Pin::from_bytes([9; 32]))] {
             let text = token("wss://broker.example", pin).reveal();
             for cut in 0..text.len() {
                 let expected = if cut < PREFIX.len() { TokenError::NotAToken } else { TokenError::Truncated };
@@ -260,7 +257,7 @@ mod tests {
 
     #[test]
     fn no_changed_character_passes() {
-        let text = token("wss://broker.example", Some([9; 32])).reveal();
+        let text = token("wss://broker.example", Some(Pin::from_bytes([9; 32]))).reveal();
         for at in 0..text.len() {
             for new in ["A", "z", "0", "-", "_", "=", "+", " ", "ä"] {
                 let mut changed = text.to_string();

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use waxwing_broker::{Clock, Config};
 use waxwing_crypto::Timestamp;
 
-use super::{Dialled, PATIENCE};
+use super::PATIENCE;
 
 /// A broker under test.
 pub struct Broker {
@@ -23,6 +23,7 @@ pub struct Broker {
     pub dir: Arc<TempDir>,
     pub clock: TestClock,
     config: Config,
+    ready: watch::Receiver<bool>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<waxwing_broker::Result<()>>,
 }
@@ -61,7 +62,11 @@ impl Broker {
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move { drop(stopped.await) };
-        let broker = waxwing_broker::run(config.clone(), listener, || (), shutdown);
+        let (told, ready) = watch::channel(false);
+        let tell = move |_: &waxwing_broker::Ready| {
+            told.send_replace(true);
+        };
+        let broker = waxwing_broker::run(config.clone(), listener, tell, shutdown);
         let running = tokio::spawn(async move {
             let ended = broker.await;
             if let Err(err) = &ended {
@@ -69,12 +74,13 @@ impl Broker {
             }
             ended
         });
-        Self { url: format!("ws://{addr}"), addr, dir, clock, config, stop, running }
+        Self { url: format!("ws://{addr}"), addr, dir, clock, config, ready, stop, running }
     }
 
     /// Waits until it serves.
     pub async fn ready(&self) {
-        Dialled::dial(self).await;
+        let mut ready = self.ready.clone();
+        timeout(PATIENCE, ready.wait_for(|ready| *ready)).await.unwrap().unwrap();
     }
 
     /// Where it answers operators.
