@@ -1,15 +1,19 @@
 //! What an operator can set, with the defaults in one place.
 
+mod limits;
 mod settings;
 mod transport;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use waxwing_protocol::{BrokerUrl, limits, link};
+use waxwing_crypto::MeshId;
+use waxwing_protocol::BrokerUrl;
 
+pub use self::limits::{Limits, MeshLimits, MeshSettings};
 pub use self::settings::{SETTINGS, Setting, reference};
 pub use self::transport::TlsFiles;
 pub(crate) use self::transport::{Transport, own_url};
@@ -36,6 +40,9 @@ pub struct Config {
     pub tls: TlsFiles,
     /// How much the broker takes on.
     pub limits: Limits,
+    /// What is different for one mesh, by its id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mesh: BTreeMap<MeshId, MeshSettings>,
     /// How long a stopping broker waits for its links to end, in seconds.
     pub grace_seconds: u64,
     /// How many nodes may come back in a second after a stop: they are told to spread by that.
@@ -47,40 +54,6 @@ pub struct Config {
     pub clock: Clock,
 }
 
-/// How much a broker takes on.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Most envelopes in one node's queue; then senders are told `queue_full` and try again.
-    pub queue_items: u64,
-    /// Most envelope bytes in one node's queue.
-    pub queue_bytes: u64,
-    /// Most items in flight on one link, per direction. At most 1,024.
-    pub window_items: u32,
-    /// Most envelope bytes in flight on one link, per direction. 1 to 8 MiB.
-    pub window_bytes: u32,
-    /// How long an accepted wire id is remembered, in days. At least 8; a message may live 5 days less.
-    pub dedupe_days: u32,
-    /// Most connections at once. More wait to be accepted.
-    pub connections: u32,
-    /// Most of them that have not logged in. Beyond that, a newcomer takes the place of whoever has waited longest.
-    pub strangers: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            queue_items: 100_000,
-            queue_bytes: 1024 * 1024 * 1024,
-            window_items: limits::WINDOW_ITEMS as u32,
-            window_bytes: limits::WINDOW_BYTES as u32,
-            dedupe_days: 35,
-            connections: 16_384,
-            strangers: 1_024,
-        }
-    }
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -90,6 +63,7 @@ impl Default for Config {
             plaintext: false,
             tls: TlsFiles::default(),
             limits: Limits::default(),
+            mesh: BTreeMap::new(),
             grace_seconds: 10,
             reconnects_per_second: 1_000,
             admin: Admin::default(),
@@ -132,8 +106,16 @@ impl Config {
         if self.reconnects_per_second == 0 {
             return Err(Error::Config("reconnects_per_second is 0: nobody could come back".into()));
         }
-        self.limits.check()?;
+        self.limits.check("limits")?;
+        for mesh in self.mesh.keys() {
+            self.limits_of(mesh).check(&format!("mesh.{mesh}.limits"))?;
+        }
         self.parsed_urls().map(drop)
+    }
+
+    /// The limits in force for one mesh.
+    pub(crate) fn limits_of(&self, mesh: &MeshId) -> Limits {
+        self.mesh.get(mesh).map_or(self.limits, |own| self.limits.with(&own.limits))
     }
 
     /// The URLs named, as nodes dial them.
@@ -151,41 +133,6 @@ impl Config {
     /// How long a stopping broker waits for its links.
     pub(crate) const fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds)
-    }
-}
-
-impl Limits {
-    fn check(&self) -> Result<()> {
-        let within = |what: &str, value: u64, from: u64, to: u64| {
-            if (from..=to).contains(&value) {
-                Ok(())
-            } else {
-                Err(Error::Config(format!("limits.{what} is {value}, and may be {from} to {to}")))
-            }
-        };
-        within("queue_items", self.queue_items, 1, u64::MAX)?;
-        within("queue_bytes", self.queue_bytes, limits::ENVELOPE as u64, u64::MAX)?;
-        within("window_items", self.window_items.into(), 1, limits::WINDOW_ITEMS as u64)?;
-        within("window_bytes", self.window_bytes.into(), limits::FRAME as u64, limits::WINDOW_BYTES as u64)?;
-        within("dedupe_days", self.dedupe_days.into(), limits::DEDUPE_DAYS_MIN.into(), 3_650)?;
-        within("connections", self.connections.into(), 1, u32::MAX.into())?;
-        within("strangers", self.strangers.into(), 1, 65_536)
-    }
-
-    /// Most connections that have not logged in: others must find a place too.
-    pub(crate) fn strangers(&self) -> u32 {
-        self.strangers.min(self.connections / 2).max(1)
-    }
-
-    /// How long an accepted wire id is remembered.
-    pub(crate) const fn dedupe(&self) -> Duration {
-        Duration::from_secs(self.dedupe_days as u64 * 24 * 60 * 60)
-    }
-
-    /// The part that nodes are told.
-    pub(crate) fn told(&self) -> link::Limits {
-        let dedupe = u64::try_from(self.dedupe().as_millis()).unwrap_or(u64::MAX);
-        link::Limits { items: self.window_items, bytes: self.window_bytes, dedupe }
     }
 }
 
@@ -208,6 +155,24 @@ mod tests {
         assert!(toml::from_str::<Config>("data = 'x'\n[limits]\nqueue_items = 5").is_ok());
         assert!(toml::from_str::<Config>("data = 'x'\nqueue = 5").is_err());
         assert!(toml::from_str::<Config>("data = 'x'\n[limits]\nqueue = 5").is_err());
+    }
+
+    #[test]
+    fn a_mesh_has_limits_of_its_own_over_those_for_all() {
+        let (one, other) = (MeshId::from_bytes([1; 16]), MeshId::from_bytes([2; 16]));
+        let file = |line| format!("data = 'x'\n[limits]\nqueue_items = 5\n[mesh.{one}.limits]\n{line}");
+        let config: Config = toml::from_str(&file("queue_bytes = 400000\nsend_items = 7")).unwrap();
+        config.check().unwrap();
+        let of = |mesh| config.limits_of(&mesh);
+        assert_eq!((of(one).queue_items, of(one).queue_bytes, of(one).send_items), (5, 400_000, 7));
+        assert_eq!(of(other), config.limits);
+        for unknown in ["queue = 1", "window_items = 5", "links = 3"] {
+            assert!(toml::from_str::<Config>(&file(unknown)).is_err(), "{unknown}");
+        }
+        assert!(toml::from_str::<Config>("data = 'x'\n[mesh.somebody.limits]").is_err(), "no mesh id");
+        let wrong: Config = toml::from_str(&file("queue_bytes = 1")).unwrap();
+        let said = wrong.check().unwrap_err().to_string();
+        assert!(said.contains(&format!("mesh.{one}.limits.queue_bytes is 1")), "{said}");
     }
 
     #[test]

@@ -67,6 +67,12 @@ impl Hub {
         Some(Registration { hub: self.clone(), node, login, bell, replaced })
     }
 
+    /// Whether a node may have a link when there may be so many. In the place of its own it always may.
+    pub(crate) fn has_room(&self, node: NodeKey, most: usize) -> bool {
+        let links = self.lock();
+        links.len() < most || links.contains_key(&node)
+    }
+
     /// Wakes a node's link, if it has one.
     pub(crate) fn wake(&self, node: NodeKey, ranks: Ranks) {
         let bell = self.lock().get(&node).map(|entry| Arc::clone(&entry.bell));

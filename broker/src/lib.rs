@@ -7,6 +7,7 @@
 //! accept    the writer: the one task that changes the store, in batches, and answers after the commit
 //! strangers who has not logged in: a bounded number
 //! store     SQLite: one file per table, the only place with SQL
+//! limiter   how fast nodes and addresses may go
 //! hub       who is connected; meshes: who is a member; sweep: what has ended
 //! admin     what operators ask; metrics: what is counted
 //! ```
@@ -26,6 +27,7 @@ mod folder;
 mod handlers;
 mod http;
 mod hub;
+mod limiter;
 mod link;
 mod meshes;
 mod meter;
@@ -56,7 +58,7 @@ use waxwing_protocol::{BrokerUrl, StoreId};
 
 pub use backup::backup;
 pub use clock::Clock;
-pub use config::{Config, Limits, SETTINGS, Setting, TlsFiles, reference};
+pub use config::{Config, Limits, MeshLimits, MeshSettings, SETTINGS, Setting, TlsFiles, reference};
 pub use error::{BoxError, Error, Result};
 pub use folder::{Holder, holder};
 

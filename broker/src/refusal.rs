@@ -4,6 +4,8 @@ use waxwing_crypto::Error;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Code, ErrorFrame, ToNode};
 
+use crate::limiter::After;
+
 /// A request that is not served. The link goes on.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -11,18 +13,27 @@ pub(crate) struct Refusal {
     pub(crate) code: Code,
     /// The same for people.
     pub(crate) detail: String,
+    /// When to ask again, in milliseconds, if that is all that is wrong.
+    after: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: shortened(detail.into()) }
+        Self { code, detail: shortened(detail.into()), after: None }
     }
 
     /// The frame that says so.
     pub(crate) fn frame(self, req: Option<u64>) -> ToNode {
-        let Self { code, detail } = self;
-        ToNode::Error(ErrorFrame { req, code, detail, after: None })
+        let Self { code, detail, after } = self;
+        ToNode::Error(ErrorFrame { req, code, detail, after })
+    }
+}
+
+impl From<After> for Refusal {
+    fn from(after: After) -> Self {
+        let detail = "this node asks for more than it may";
+        Self { after: Some(after.millis()), ..Self::new(Code::RateLimited, detail) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the parts of a running broker share.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use waxwing_crypto::Timestamp;
+use waxwing_crypto::{MeshId, Timestamp};
 use waxwing_protocol::{BrokerUrl, StoreId};
 
 use crate::accept::{LastCommit, Writer};
@@ -17,6 +18,7 @@ use crate::config::{Config, Limits};
 use crate::drain::Drain;
 use crate::folder::Folder;
 use crate::hub::Hub;
+use crate::limiter::Limiter;
 use crate::meshes::Meshes;
 use crate::metrics::Metrics;
 use crate::sparing::Sparing;
@@ -39,6 +41,10 @@ pub(crate) struct State {
     pub(crate) database: PathBuf,
     /// When the store took its last commit.
     pub(crate) last_commit: LastCommit,
+    /// The same for meshes that have settings of their own.
+    mesh_limits: HashMap<MeshId, Limits>,
+    /// How fast nodes and addresses may go.
+    pub(crate) limiter: Limiter,
     /// URLs that nodes may have dialled, in canonical form.
     pub(crate) urls: Vec<String>,
     /// The time.
@@ -86,6 +92,8 @@ impl State {
             metrics: Metrics::new(),
             database: Folder::database(&config.data),
             last_commit: LastCommit::default(),
+            mesh_limits: config.mesh.keys().map(|mesh| (*mesh, config.limits_of(mesh))).collect(),
+            limiter: Limiter::new(config),
             urls: urls.iter().map(BrokerUrl::dialled).collect(),
             clock: config.clock.clone(),
             store,
@@ -100,5 +108,10 @@ impl State {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// How much to take on for one mesh.
+    pub(crate) fn limits_of(&self, mesh: MeshId) -> Limits {
+        self.mesh_limits.get(&mesh).copied().unwrap_or(self.limits)
     }
 }

@@ -72,7 +72,7 @@ impl Waiting {
 }
 
 /// What one household has: an address, or the half of an IPv6 address that names a network.
-fn network(addr: IpAddr) -> IpAddr {
+pub(crate) fn network(addr: IpAddr) -> IpAddr {
     match addr.to_canonical() {
         IpAddr::V6(addr) => Ipv6Addr::from_bits(addr.to_bits() >> 64 << 64).into(),
         addr @ IpAddr::V4(_) => addr,

@@ -14,6 +14,8 @@ use crate::store::{self, NodeKey};
 
 /// How often the store is looked through without a reason.
 const EVERY: Duration = Duration::from_secs(60);
+/// How often allowances are looked through that nobody uses.
+const BUCKETS_EVERY: Duration = Duration::from_secs(10);
 /// Nodes looked at in one read.
 const PAGE: usize = 1_000;
 
@@ -33,10 +35,13 @@ pub(crate) struct Nudge {
 pub(crate) async fn run(state: &State) -> Result<()> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut buckets = interval(BUCKETS_EVERY);
+    buckets.set_missed_tick_behavior(MissedTickBehavior::Delay);
     state.nudge.gone.notify_one(); // What was left over by the run before.
     loop {
         tokio::select! {
             () = state.stop.cancelled() => return Ok(()),
+            _ = buckets.tick() => state.limiter.sweep(),
             _ = ticks.tick() => expire(state).await?,
             () = state.nudge.expired.notified() => expire(state).await?,
             () = state.nudge.gone.notified() => evict(state).await?,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use waxwing_crypto::membership::Role;
-use waxwing_crypto::{Name, NodeId, Priority, Timestamp};
+use waxwing_crypto::{MeshId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
     AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, Health, InboxItem, InboxPage,
     InboxQuery, InviteAnswer, InviteRequest, Link, LinkState, MeshHealth, MeshQuery, MessageState, Peer,
@@ -312,6 +312,7 @@ fn health_looks_as_documented() {
     looks(&Version { version: "0.1.0".to_owned(), api: 1 }, &json!({ "version": "0.1.0", "api": 1 }));
     let mesh = MeshHealth {
         mesh: name("home"),
+        mesh_id: MeshId::from_bytes(*NODE.as_bytes()),
         node: name("alpha"),
         node_id: NODE,
         broker: "ws://127.0.0.1:7900".to_owned(),
@@ -326,7 +327,7 @@ fn health_looks_as_documented() {
         host_warning: Some("only progress protects this node".to_owned()),
     };
     let json = json!({
-        "mesh": "home", "node": "alpha", "node_id": NODE_TEXT, "broker": "ws://127.0.0.1:7900",
+        "mesh": "home", "mesh_id": NODE_TEXT, "node": "alpha", "node_id": NODE_TEXT, "broker": "ws://127.0.0.1:7900",
         "link": { "state": "stopped", "since": 1, "reason": "revoked" }, "members": 2, "outbox_pending": 3,
         "outbox_unreceipted": 4, "inbox_unread": 5, "inbox_held": 6, "quarantined": 7, "clock_offset_ms": -8,
         "host_warning": "only progress protects this node",

@@ -95,7 +95,7 @@ fn mesh(mesh: &MeshHealth) -> String {
     let mut lines = vec![
         format!("mesh {} as {} ({}), {} members", mesh.mesh, mesh.node, mesh.node_id, mesh.members),
         format!("  link    {} since {}{reason}", mesh.link.state.as_str(), time(mesh.link.since)),
-        format!("  broker  {}", inline(&mesh.broker)),
+        format!("  broker  {}, which knows the mesh as {}", inline(&mesh.broker), mesh.mesh_id),
         format!(
             "  outbox  {} queued, {} accepted and not yet delivered",
             mesh.outbox_pending, mesh.outbox_unreceipted

@@ -1,7 +1,7 @@
 //! Accepting: what becomes of each item, decided in memory from what the batch has read; then stored.
 //!
 //! The order of the questions is the promise. Is it known? Then it is a duplicate, whatever else has changed meanwhile.
-//! Can it ever be accepted? Is its lane waiting for an earlier item? Is there room?
+//! Can it ever be accepted? Is its lane waiting for an earlier item? Is there room? Does its sender go too fast?
 
 use std::collections::{HashMap, HashSet};
 
@@ -89,19 +89,30 @@ impl Known {
         if let Some(refusal) = refusal(batch, to, item) {
             return refusal;
         }
-        if let Some(record) = record
+        // A higher seal takes the place of one that is queued: it overtakes nobody, and needs no room.
+        let queued = record.filter(|record| self.is_queued(&row_of(&key, record)));
+        if queued.is_none() && peer.behind().contains(&lane) {
+            return Outcome::Behind;
+        }
+        if queued.is_none() && is_full(batch, to, item.env.len()) {
+            peer.behind().insert(lane);
+            return Outcome::QueueFull;
+        }
+        if let Err(after) = batch.state.limiter.send(peer.key, item.env.len()) {
+            peer.behind().insert(lane);
+            return Outcome::RateLimited { after: after.millis() };
+        }
+        if let Some(record) = queued
             && self.replace(batch, key, &record, item)
         {
             return Outcome::Accepted { message: record.message };
         }
-        if peer.behind().contains(&lane) {
-            return Outcome::Behind;
-        }
-        if is_full(batch, to, item.env.len()) {
-            peer.behind().insert(lane);
-            return Outcome::QueueFull;
-        }
         self.accept(batch, key, record, to, item)
+    }
+
+    /// Whether the envelope of an accepted item is still in its queue.
+    fn is_queued(&self, row: &QueueKey) -> bool {
+        self.fresh.contains_key(row) || self.stored.contains_key(row)
     }
 
     /// Puts a higher seal in the place of the envelope that is queued. False if none is.
@@ -195,7 +206,7 @@ fn refusal(batch: &mut Batch<'_>, to: NodeKey, item: &SendItem) -> Option<Outcom
 
 /// Whether a recipient's queue has no room for so many bytes more.
 fn is_full(batch: &Batch<'_>, to: NodeKey, bytes: usize) -> bool {
-    let (counters, limits) = (batch.counters(to), batch.state.limits);
+    let (counters, limits) = (batch.counters(to), batch.state.limits_of(to.mesh));
     counters.queued >= limits.queue_items || counters.queued_bytes + bytes as u64 > limits.queue_bytes
 }
 

@@ -103,6 +103,50 @@ pub const SETTINGS: &[Setting] = &[
         about: "Most envelope bytes in one node's queue.",
     },
     Setting {
+        key: "limits.send_items",
+        flag: None,
+        default: "20000",
+        example: "5000",
+        about: "Items that one node may send per second, in the long run. Beyond its allowance, an item is told `rate_limited` and when \
+                to come again; nothing is lost. A retry of what was accepted costs nothing.",
+    },
+    Setting {
+        key: "limits.send_items_burst",
+        flag: None,
+        default: "100000",
+        example: "10000",
+        about: "Items that it may send at once, after a pause.",
+    },
+    Setting {
+        key: "limits.send_bytes",
+        flag: None,
+        default: "268435456",
+        example: "67108864",
+        about: "Envelope bytes that one node may send per second, in the long run. Each envelope counts for 1 KiB at least.",
+    },
+    Setting {
+        key: "limits.send_bytes_burst",
+        flag: None,
+        default: "536870912",
+        example: "134217728",
+        about: "Envelope bytes that it may send at once, after a pause. At least 327680, the largest envelope.",
+    },
+    Setting {
+        key: "limits.requests",
+        flag: None,
+        default: "500",
+        example: "100",
+        about: "Requests other than sends that one node may make per second, in the long run: for prekeys (one for each peer asked \
+                about), for the log, for what the broker holds of a message.",
+    },
+    Setting {
+        key: "limits.requests_burst",
+        flag: None,
+        default: "5000",
+        example: "1000",
+        about: "Requests that it may make at once, after a pause. At least 256.",
+    },
+    Setting {
         key: "limits.window_items",
         flag: None,
         default: "1024",
@@ -138,6 +182,28 @@ pub const SETTINGS: &[Setting] = &[
         about: "Most connections that have not logged in; never more than half of all. Beyond that, a newcomer takes the place of the one that has waited \
                 longest, of the address that has most. Each has 10 seconds to log in.",
     },
+    Setting {
+        key: "limits.links",
+        flag: None,
+        default: "16000",
+        example: "60000",
+        about: "Most links of members at once. A node beyond that is told `busy`, and comes again.",
+    },
+    Setting {
+        key: "limits.logins",
+        flag: None,
+        default: "50",
+        example: "10",
+        about: "Logins that may be begun per second from one address (of IPv6: one network), in the long run. Beyond that it is told \
+                `busy`. This machine's own addresses are not counted.",
+    },
+    Setting {
+        key: "limits.logins_burst",
+        flag: None,
+        default: "500",
+        example: "100",
+        about: "Logins that may be begun from it at once, after a pause.",
+    },
 ];
 
 /// The reference, as docs/config-broker.md has it.
@@ -156,8 +222,29 @@ pub fn reference() -> String {
     for setting in SETTINGS {
         text.push_str(&format!("\n## {}\n\n{}\n", setting.key, wrap(setting.about)));
     }
+    text.push_str(&format!("\n## For one mesh\n\n{}\n", wrap(&per_mesh())));
     text.push_str(&format!("\n## Example\n\n```toml\n{}```\n", example()));
     text
+}
+
+/// What can be set for one mesh.
+const PER_MESH: [&str; 8] = [
+    "queue_items",
+    "queue_bytes",
+    "send_items",
+    "send_items_burst",
+    "send_bytes",
+    "send_bytes_burst",
+    "requests",
+    "requests_burst",
+];
+
+fn per_mesh() -> String {
+    let names = PER_MESH.map(|name| format!("`{name}`")).join(", ");
+    format!(
+        "A section `[mesh.ID.limits]`, with the mesh's id, sets some of the limits for that mesh, over those for all: {names}. \
+         `waxwing status` shows the id of a mesh."
+    )
 }
 
 /// A file that sets everything. Settings without a section come first: TOML wants it so.
@@ -238,6 +325,15 @@ mod tests {
         let mut listed: Vec<_> = SETTINGS.iter().map(|setting| setting.key).collect();
         listed.sort_unstable();
         assert_eq!(listed, values(&config).keys().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_the_page_lists_for_one_mesh_is_what_can_be_set() {
+        let limits = serde_json::to_value(crate::config::MeshLimits::default()).unwrap();
+        let mut listed = PER_MESH.map(str::to_owned);
+        listed.sort_unstable();
+        assert!(limits.as_object().unwrap().keys().eq(&listed));
+        assert!(listed.iter().all(|name| SETTINGS.iter().any(|one| one.key == format!("limits.{name}"))));
     }
 
     #[test]

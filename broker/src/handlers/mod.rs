@@ -8,6 +8,7 @@ mod send;
 mod settle;
 
 use tokio::sync::mpsc;
+use waxwing_protocol::limits;
 use waxwing_protocol::link::{Code, DecodeError, ToBroker, ToNode};
 
 use crate::accept::{Answer, Reply};
@@ -23,6 +24,12 @@ pub(crate) async fn handle(
     session: &Session,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<(), End> {
+    if let Some((req, worth)) = request(&frame)
+        && let Err(after) = session.state.limiter.request(session.peer.key, worth)
+    {
+        session.state.metrics.requests_limited.inc();
+        return refuse(answers, req, after.into()).await;
+    }
     match frame {
         ToBroker::Send(frame) => send::handle(frame, session, answers).await,
         ToBroker::Settle(frame) => settle::handle(frame, session, answers).await,
@@ -32,6 +39,24 @@ pub(crate) async fn handle(
         ToBroker::LogAppend(frame) => log::append(frame, session, answers).await,
         ToBroker::QueueShow(frame) => queue::show(frame, session, answers).await,
     }
+}
+
+/// The number of a request other than a send, and how many requests it is worth. Sends have limits of their own, item by
+/// item; a settle is owed.
+pub(crate) const fn request(frame: &ToBroker) -> Option<(u64, usize)> {
+    match frame {
+        ToBroker::Send(_) | ToBroker::Settle(_) => None,
+        ToBroker::PrekeyGet(frame) => Some((frame.req, worth(frame.nodes.len(), limits::PREKEY_PAGE))),
+        ToBroker::PrekeyPut(frame) => Some((frame.req, 1)),
+        ToBroker::LogGet(frame) => Some((frame.req, 1)),
+        ToBroker::LogAppend(frame) => Some((frame.req, 1)),
+        ToBroker::QueueShow(frame) => Some((frame.req, 1)),
+    }
+}
+
+/// At least 1: a request for too many or none is answered with what is wrong with it.
+const fn worth(count: usize, most: usize) -> usize {
+    if count > most || count == 0 { 1 } else { count }
 }
 
 /// Reserves the place of an answer: waits until the node has read enough of those before.

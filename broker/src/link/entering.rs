@@ -9,6 +9,7 @@ use crate::accept::{Answer, Append, Author, Change};
 use crate::handlers::{self, bad_frame};
 use crate::refusal::Refusal;
 use crate::state::State;
+use crate::store::NodeKey;
 
 /// Serves the link until it ends.
 pub(super) async fn run(socket: &mut WebSocket, guest: &Guest, state: &State) -> End {
@@ -39,6 +40,13 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
         Err(DecodeError::TooLarge) => return Err(End::too_large()),
         Err(err) => return Ok(bad_frame(&err)),
     };
+    let entering = NodeKey { mesh: guest.mesh, node: guest.key.node_id() };
+    if let Some((req, worth)) = handlers::request(&frame)
+        && let Err(after) = state.limiter.request(entering, worth)
+    {
+        state.metrics.requests_limited.inc();
+        return Ok(Refusal::from(after).frame(Some(req)));
+    }
     match frame {
         ToBroker::LogGet(get) => Ok(handlers::log::page(&get, guest.mesh, state).await?),
         ToBroker::LogAppend(append) => {

@@ -27,7 +27,7 @@ pub(super) enum Admitted {
     /// For everything.
     Member(Box<Member>),
     /// To enter the mesh.
-    Entering(Guest),
+    Entering(Box<Guest>),
 }
 
 /// A member that has logged in.
@@ -50,6 +50,8 @@ pub(super) struct Guest {
     pub(super) mesh: MeshId,
     /// The founder's key, or the invite's.
     pub(super) key: VerifyingKey,
+    /// The mesh is there, and this key may enter it. Otherwise it is anybody's, for a mesh to be founded.
+    pub(super) known: bool,
 }
 
 /// Runs the login.
@@ -111,6 +113,9 @@ async fn member(
 
 /// Gets a login number, and makes this the node's link.
 async fn register(key: NodeKey, state: &State) -> Result<(Peer, Registration), End> {
+    if !state.hub.has_room(key, state.limits.links as usize) {
+        return Err(End::told(Reason::Busy, "this broker has as many links as it takes"));
+    }
     let (answer, answered) = oneshot::channel();
     state.writer.submit(Change::Login(Login { node: key, answer })).await?;
     // No number comes only if the node has stopped being a member this moment, or the broker is stopping.
@@ -127,8 +132,9 @@ fn guest(hello: &EnteringHello, signed: &Signed, state: &State) -> Result<(Admit
         may_enter(roster, &hello.key, state)?;
     }
     check_support(hello.version, &hello.features, state)?;
+    let known = roster.is_some();
     let welcome = welcome(None, roster.map(|roster| roster.head()), state);
-    Ok((Admitted::Entering(Guest { mesh: hello.mesh, key: hello.key }), welcome))
+    Ok((Admitted::Entering(Box::new(Guest { mesh: hello.mesh, key: hello.key, known })), welcome))
 }
 
 /// Whether a key may enter a mesh that exists. One that has just been used may come back to see that its entry was

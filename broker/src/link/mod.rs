@@ -49,7 +49,7 @@ pub(crate) async fn run(
     (peer, stranger): (SocketAddr, Arc<Stranger>),
     state: Arc<State>,
 ) {
-    let end = match login(&mut socket, &stranger, &state).await {
+    let end = match login(&mut socket, (peer, &stranger), &state).await {
         Err(end) => {
             state.metrics.login_refused(&end);
             report_stranger(peer, &end, &state);
@@ -57,12 +57,19 @@ pub(crate) async fn run(
         }
         Ok(admitted) => {
             meter.lift();
-            drop(stranger);
             match admitted {
-                Admitted::Member(admitted) => return member::run(socket, admitted, peer, state).await,
+                Admitted::Member(admitted) => {
+                    drop(stranger);
+                    return member::run(socket, admitted, peer, state).await;
+                }
                 Admitted::Entering(guest) => {
+                    // Anybody may be about to found a mesh: that is no reason to keep a place.
+                    let stranger = Some(stranger).filter(|_| !guest.known);
                     let _counted = state.metrics.login(Kind::Entering);
-                    let end = entering::run(&mut socket, &guest, &state).await;
+                    let end = tokio::select! {
+                        end = entering::run(&mut socket, &guest, &state) => end,
+                        () = ousted(stranger.as_deref()) => crowded(),
+                    };
                     state.metrics.link_ended(&end);
                     report(&Who { mesh: guest.mesh, node: None, peer }, &end);
                     end
@@ -73,12 +80,31 @@ pub(crate) async fn run(
     goodbye(socket, &end, &state).await;
 }
 
-async fn login(socket: &mut WebSocket, stranger: &Stranger, state: &Arc<State>) -> Result<Admitted, End> {
+async fn login(
+    socket: &mut WebSocket,
+    (peer, stranger): (SocketAddr, &Stranger),
+    state: &Arc<State>,
+) -> Result<Admitted, End> {
+    if state.limiter.login(peer.ip()).is_err() {
+        return Err(End::told(Reason::Busy, "too many logins from this address"));
+    }
     tokio::select! {
         done = timeout(limits::LOGIN_WITHIN, handshake::run(socket, state)) => done.unwrap_or(Err(End::Silent)),
-        () = stranger.ousted() => Err(End::told(Reason::Busy, "too many connections wait to log in")),
+        () = stranger.ousted() => Err(crowded()),
         () = state.stop.cancelled() => Err(End::told(Reason::Restarting, "the broker is stopping")),
     }
+}
+
+async fn ousted(stranger: Option<&Stranger>) {
+    match stranger {
+        Some(stranger) => stranger.ousted().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Another has taken its place among those who are not logged in as members.
+fn crowded() -> End {
+    End::told(Reason::Busy, "too many connections wait to log in")
 }
 
 /// Whose link it is, as logs name it: ids by their first characters.

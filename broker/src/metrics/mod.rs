@@ -48,6 +48,8 @@ pub(crate) struct Metrics {
     logins_refused: Family<ByReason, Counter>,
     link_ends: Family<ByReason, Counter>,
     items: Family<ByOutcome, Counter>,
+    /// Requests other than sends that were refused as `rate_limited`.
+    pub(crate) requests_limited: Counter,
     deliveries: Family<ByPriority, Counter>,
     notices_delivered: Counter,
     settles: Family<ByKind, Counter>,
@@ -129,6 +131,12 @@ impl Metrics {
                 labels::ends(),
             ),
             items: family(registry, "items", "Items that nodes handed over", labels::outcomes()),
+            requests_limited: add(
+                registry,
+                "requests_limited",
+                "Requests other than sends that were told to come later",
+                Counter::default(),
+            ),
             deliveries: family(
                 registry,
                 "deliveries",

@@ -29,6 +29,7 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
     let (inbox_unread, inbox_held) = inbox::counts(&mesh.db).await?;
     Ok(MeshHealth {
         mesh: mesh.name.clone(),
+        mesh_id: mesh.identity.mesh,
         node: mesh.node_name().unwrap_or_else(|| mesh.name.clone()),
         node_id: mesh.identity.node,
         broker: mesh.broker.clone(),

@@ -1,7 +1,7 @@
 //! Version and health.
 
 use serde::{Deserialize, Serialize};
-use waxwing_crypto::{Name, NodeId, Timestamp};
+use waxwing_crypto::{MeshId, Name, NodeId, Timestamp};
 
 /// `GET /v1/version`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -28,6 +28,8 @@ pub struct Health {
 pub struct MeshHealth {
     /// The mesh.
     pub mesh: Name,
+    /// Its id, by which brokers know it.
+    pub mesh_id: MeshId,
     /// This node's name in it.
     pub node: Name,
     /// This node's id in it.
