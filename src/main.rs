@@ -39,7 +39,7 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Demo => commands::demo::run(context).await,
         Command::Up(arguments) => commands::up::run(context, arguments).await,
         Command::Down => commands::down::run(context).await,
-        Command::Broker(Broker::Run(arguments)) => commands::broker::run(context, arguments).await,
+        Command::Broker(command) => broker(command, context).await,
         Command::Mesh(Mesh::Create(arguments)) => commands::mesh::create(context, arguments).await,
         Command::Invite(arguments) => commands::invite::run(context, arguments).await,
         Command::Join(arguments) => commands::join::run(context, arguments).await,
@@ -53,6 +53,18 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Node(command) => node(command, context).await,
         Command::Config(ConfigCommand::Show) => commands::config::show(context),
         Command::Config(ConfigCommand::Path) => commands::config::path(context),
+    }
+}
+
+async fn broker(command: Broker, context: &Context) -> Result<()> {
+    match command {
+        Broker::Run(arguments) => commands::broker::run(context, arguments).await,
+        Broker::Status(at) => commands::broker::status::run(context, at).await,
+        Broker::Down(at) => commands::broker::down(context, at).await,
+        Broker::Backup(arguments) => commands::broker::backup::run(context, arguments).await,
+        Broker::Doctor(at) => commands::broker::doctor::run(context, at).await,
+        Broker::InstallService(arguments) => commands::broker::service::install(context, &arguments),
+        Broker::UninstallService(service) => commands::broker::service::uninstall(context, &service),
     }
 }
 

@@ -41,6 +41,11 @@ impl Output {
         self.json
     }
 
+    /// Whether a person reads, who wants remarks.
+    pub(crate) const fn is_for_people(self) -> bool {
+        !self.json && !self.quiet
+    }
+
     /// The command's result: the document, or what people read instead.
     pub(crate) fn print(self, data: &impl Serialize, people: impl FnOnce() -> String) -> Result<()> {
         self.line(data, people).map(drop)

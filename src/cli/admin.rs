@@ -8,6 +8,8 @@ use waxwing_client::api::MessageState;
 use waxwing_client::{ClientMessageId, Name};
 use waxwing_crypto::membership::Role;
 
+use super::broker::{BrokerAt, BrokerBackup, InstallService, Service};
+
 #[derive(Args, Debug)]
 pub(crate) struct Up {
     /// Name of this node, if its mesh is to be founded [default: this host's]
@@ -25,6 +27,25 @@ pub(crate) enum Broker {
           waxwing broker run --listen 192.168.1.5:7900
           waxwing broker run --config /etc/waxwing/broker.toml")]
     Run(BrokerRun),
+    /// Show how a running broker is
+    #[command(after_help = "Example: waxwing broker status --data /var/lib/waxwing-broker")]
+    Status(BrokerAt),
+    /// Stop a broker; returns when it is gone
+    #[command(after_help = "Example: waxwing broker down --data /var/lib/waxwing-broker")]
+    Down(BrokerAt),
+    /// Copy a broker's store to a file, also while it runs; the copy is checked
+    #[command(after_help = "Example: waxwing broker backup /backup/broker-$(date +%F).db")]
+    Backup(BrokerBackup),
+    /// Look for what is wrong with a broker, running or not; exits with 1 if something is
+    #[command(after_help = "Example: waxwing broker doctor --data /var/lib/waxwing-broker")]
+    Doctor(BrokerAt),
+    /// Have systemd run a broker from now on
+    #[command(after_help = "Examples: waxwing broker install-service --print
+          waxwing broker install-service --system --config /etc/waxwing/broker.toml")]
+    InstallService(InstallService),
+    /// Stop and remove the service; what the broker has stored stays
+    #[command(after_help = "Example: waxwing broker uninstall-service")]
+    UninstallService(Service),
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,7 @@
 //! The syntax of the command line.
 
 mod admin;
+mod broker;
 mod messages;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub(crate) use admin::{
     Broker, BrokerRun, ConfigCommand, Invite, Join, Mesh, MeshCreate, Node, NodeUp, Outbox, OutboxList,
     Requeue, Up,
 };
+pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 
 /// Sealed, durable messages between machines: a node on each host, and a broker that can read nothing

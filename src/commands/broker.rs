@@ -1,4 +1,11 @@
-//! `waxwing broker run`, and the broker that `waxwing up` starts.
+//! `waxwing broker run`, and the broker that `waxwing up` starts. The other commands about a broker have files of their
+//! own.
+
+mod at;
+pub(crate) mod backup;
+pub(crate) mod doctor;
+pub(crate) mod service;
+pub(crate) mod status;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,9 +19,10 @@ use waxwing_broker::Holder;
 
 use super::{Context, stop};
 use crate::background::{self, Launch};
-use crate::cli::BrokerRun;
+use crate::cli::{BrokerAt, BrokerRun};
 use crate::failure::{Failure, Result};
 use crate::logs;
+use at::At;
 
 /// What its logs are called.
 const NAME: &str = "broker";
@@ -50,6 +58,7 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
         logs::serving(context.verbose);
     }
     let detached = arguments.detached;
+    let named = at::arguments(context, arguments.config.as_deref(), arguments.data.as_ref());
     let config = configured(context, arguments)?;
     config.check()?;
     config.check_listen(config.listen)?;
@@ -62,7 +71,23 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
             warn!(error = error.message(), "nobody reads that the broker is ready");
         }
     };
-    Ok(waxwing_broker::run(config, listener, say_ready, shutdown).await?)
+    let ran = waxwing_broker::run(config, listener, say_ready, shutdown).await;
+    ran.map_err(|error| at::named(error, &named))
+}
+
+/// `waxwing broker down`.
+pub(crate) async fn down(context: &Context, at: BrokerAt) -> Result<()> {
+    logs::passing(context.verbose);
+    let at = At::resolve(context, at)?;
+    super::down::broker(context, at.data()).await
+}
+
+/// A size as people read it.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_048_576 => format!("{} KiB", bytes.div_ceil(1_024)),
+        bytes => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
 }
 
 /// The settings: flag over file over default.

@@ -1,4 +1,6 @@
-//! `waxwing down`, and `waxwing node down`.
+//! `waxwing down`, `waxwing node down`, and `waxwing broker down`.
+
+use std::path::Path;
 
 use serde::Serialize;
 use waxwing_node::Config;
@@ -10,7 +12,8 @@ use crate::failure::Result;
 /// What was stopped.
 #[derive(Serialize)]
 struct Down {
-    node: Stopped,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    node: Option<Stopped>,
     #[serde(skip_serializing_if = "Option::is_none")]
     broker: Option<Stopped>,
 }
@@ -41,18 +44,26 @@ pub(crate) async fn run(context: &Context) -> Result<()> {
     crate::logs::passing(context.verbose);
     let config = context.config()?;
     let node = stop_node(&config).await?;
-    let broker = stop_broker(&config).await?;
-    let down = Down { node, broker: Some(broker) };
-    context.output.print(&down, || {
-        let broker = down.broker.iter().map(|broker| broker.people("broker"));
-        [down.node.people("node")].into_iter().chain(broker).collect::<Vec<_>>().join("\n")
-    })
+    let broker = stop_broker(&super::broker::data_folder(&config)).await?;
+    print(context, &Down { node: Some(node), broker: Some(broker) })
 }
 
 pub(crate) async fn node(context: &Context) -> Result<()> {
     crate::logs::passing(context.verbose);
-    let down = Down { node: stop_node(&context.config()?).await?, broker: None };
-    context.output.print(&down, || down.node.people("node"))
+    print(context, &Down { node: Some(stop_node(&context.config()?).await?), broker: None })
+}
+
+/// Stops the broker of a data folder.
+pub(super) async fn broker(context: &Context, data: &Path) -> Result<()> {
+    print(context, &Down { node: None, broker: Some(stop_broker(data).await?) })
+}
+
+fn print(context: &Context, down: &Down) -> Result<()> {
+    context.output.print(down, || {
+        let parts = [("node", &down.node), ("broker", &down.broker)];
+        let lines = parts.iter().filter_map(|(name, part)| Some(part.as_ref()?.people(name)));
+        lines.collect::<Vec<_>>().join("\n")
+    })
 }
 
 async fn stop_node(config: &Config) -> Result<Stopped> {
@@ -69,10 +80,9 @@ async fn stop_node(config: &Config) -> Result<Stopped> {
     Ok(Stopped::new(running))
 }
 
-async fn stop_broker(config: &Config) -> Result<Stopped> {
-    let data = super::broker::data_folder(config);
+async fn stop_broker(data: &Path) -> Result<Stopped> {
     let runs = || -> Result<Option<u32>> {
-        Ok(waxwing_broker::holder(&data)?.filter(|holder| holder.runs).map(|holder| holder.pid))
+        Ok(waxwing_broker::holder(data)?.filter(|holder| holder.runs).map(|holder| holder.pid))
     };
     let running = runs()?;
     if let Some(pid) = running {

@@ -61,9 +61,13 @@ async fn get(addr: SocketAddr, path: &str, token: Option<String>) -> Result<(u16
         let bytes = to_bytes(Body::new(response.into_body()), ANSWER).await?;
         Ok((code, String::from_utf8(bytes.into())?))
     };
+    tokio::pin!(asked);
     tokio::select! {
-        answer = asked => answer,
-        // It ends on its own only with an error, or once the answer is there.
-        ended = connection => Err(ended.err().map_or_else(|| "it closed the connection".into(), Into::into)),
+        answer = &mut asked => answer,
+        // It ends when the answer is there, or without one.
+        ended = connection => match ended {
+            Ok(()) => asked.await,
+            Err(err) => Err(err.into()),
+        },
     }
 }

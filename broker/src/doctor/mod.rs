@@ -74,7 +74,10 @@ pub async fn examine(config: &Config, arguments: &str) -> Vec<Finding> {
 /// Whether the folder and what is in it are this user's alone.
 fn access(data: &Path) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let us = rustix::process::geteuid().as_raw();
+    let user = rustix::process::geteuid();
+    let owner = fs::metadata(data).map_or(user.as_raw(), |folder| folder.uid());
+    // Root looks at the broker of another user, whose everything must be then.
+    let us = if user.is_root() { owner } else { user.as_raw() };
     let entries = fs::read_dir(data).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
     let mut paths: Vec<_> = match entries {
         Ok(paths) => paths,
@@ -97,7 +100,7 @@ fn access(data: &Path) -> Vec<Finding> {
             ));
         }
         if file.uid() != us {
-            let detail = format!("{name} belongs to user {}, and this is user {us}", file.uid());
+            let detail = format!("{name} belongs to user {}, and the broker is user {us}", file.uid());
             findings.push(Finding::wrong("access", detail, format!("chown {us} {name}")));
         }
     }
