@@ -105,7 +105,9 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, state: &State) 
             Ok((stream, peer)) => return Ok((stream, peer, place)),
             Err(err) => {
                 state.metrics.connection_refused("cannot_accept");
-                warn!(%err, "cannot accept");
+                if let Some(unsaid) = state.accept_lines.may() {
+                    warn!(%err, unsaid, "cannot accept");
+                }
                 sleep(ACCEPT_AGAIN).await;
             }
         }

@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) drain: Drain,
     /// Which lines about strangers are logged.
     pub(crate) stranger_lines: Sparing,
+    /// Which lines about connections that cannot be accepted are.
+    pub(crate) accept_lines: Sparing,
     /// Who has not logged in.
     pub(crate) strangers: Strangers,
     /// Wakes the sweeper.
@@ -103,6 +105,7 @@ impl State {
             meshes,
             drain: Drain::new(config.reconnects_per_second),
             stranger_lines: Sparing::default(),
+            accept_lines: Sparing::default(),
             strangers: Strangers::new(config.limits.strangers()),
             nudge: Nudge::default(),
             stop: CancellationToken::new(),

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,6 +63,7 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     let config = configured(context, arguments)?;
     config.check()?;
     config.check_listen(config.listen)?;
+    raise_descriptors();
     let shutdown = stop::asked()?;
     let listener =
         TcpListener::bind(config.listen).await.map_err(|err| cannot_listen(config.listen, &err))?;
@@ -73,6 +75,14 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     };
     let ran = waxwing_broker::run(config, listener, say_ready, shutdown).await;
     ran.map_err(|error| at::named(error, &named))
+}
+
+/// Takes as many descriptors as this user may have: each link needs one, and shells give programs few.
+fn raise_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(err) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit.clone() }) {
+        warn!(%err, current = limit.current, "cannot raise the limit of file descriptors");
+    }
 }
 
 /// `waxwing broker down`.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use waxwing_lab::eventually;
 
-use crate::support::WITHIN;
+use crate::support::{PROGRAM, WITHIN};
 use crate::terminal::{Desk, Running, command, output};
 
 fn signal(name: &str, pid: &Value) {
@@ -199,6 +199,35 @@ async fn told_to_stop_twice_it_ends_at_once() {
     // And nothing is in the way of the next.
     let (next, _) = run_broker(&desk).await;
     next.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_takes_as_many_descriptors_as_it_may_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = tokio::process::Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -S -n 256 && exec \"$0\" \"$@\"",
+            PROGRAM,
+            "broker",
+            "run",
+            "--listen",
+            "127.0.0.1:0",
+        ])
+        .arg("--data")
+        .arg(folder.path().join("data"))
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut ready = [0; 5];
+    broker.stdout.as_mut().unwrap().read_exact(&mut ready).await.unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", broker.id().unwrap())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let (soft, hard) = (files.split_whitespace().nth(3).unwrap(), files.split_whitespace().nth(4).unwrap());
+    assert!(soft == hard && soft != "256", "{files}");
+    broker.kill().await.unwrap();
 }
 
 #[tokio::test]

@@ -1,14 +1,13 @@
 //! The token that callers from other machines must show.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64URL_NOPAD;
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::secret;
 
 /// How many random bytes it stands for.
 const BYTES: usize = 32;
@@ -21,7 +20,7 @@ pub fn token_file(data: &Path) -> PathBuf {
 }
 
 /// A secret that callers must show. It has no `Debug` and is nowhere printed.
-pub(super) struct Token(String);
+pub(super) struct Token(Zeroizing<String>);
 
 impl Token {
     /// Reads the token, or makes one if there is none.
@@ -29,27 +28,15 @@ impl Token {
     /// # Errors
     /// `Config` if it cannot be read, others can read it, or it is too short to be a secret.
     pub(super) fn load(path: &Path) -> Result<Self> {
-        let wrong = |what: String| Error::Config(format!("{}: {what}", path.display()));
-        match fs::metadata(path) {
-            Ok(file) => {
-                let mode = file.permissions().mode() & 0o777;
-                if mode & 0o077 != 0 {
-                    return Err(wrong(format!("others can read it: chmod 600 {}", path.display())));
-                }
-            }
-            Err(err) if err.kind() == ErrorKind::NotFound => {
-                make(path).map_err(|err| wrong(err.to_string()))?;
-            }
-            Err(err) => return Err(wrong(err.to_string())),
-        }
-        let text = fs::read_to_string(path).map_err(|err| wrong(err.to_string()))?;
-        let token = text.trim();
+        let text = secret::keep(path, make)?;
+        let token = Zeroizing::new(text.trim().to_owned());
         if token.len() < CHARACTERS {
-            return Err(wrong(format!(
-                "it has fewer than {CHARACTERS} characters: remove it, and a new one is made"
+            let path = path.display();
+            return Err(Error::Config(format!(
+                "{path}: it has fewer than {CHARACTERS} characters: remove it, and a new one is made"
             )));
         }
-        Ok(Self(token.to_owned()))
+        Ok(Self(token))
     }
 
     /// Whether this is it. Takes the same time wherever they differ.
@@ -58,16 +45,17 @@ impl Token {
     }
 }
 
-fn make(path: &Path) -> std::io::Result<()> {
-    let mut secret = [0; BYTES];
-    getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
-    let mut file = File::options().create_new(true).write(true).mode(0o600).open(path)?;
-    file.write_all(format!("{}\n", BASE64URL_NOPAD.encode(&secret)).as_bytes())?;
-    file.sync_all()
+fn make() -> Result<Zeroizing<String>> {
+    let mut secret = Zeroizing::new([0; BYTES]);
+    getrandom::fill(&mut secret[..]).map_err(|err| Error::Internal(err.into()))?;
+    Ok(Zeroizing::new(format!("{}\n", BASE64URL_NOPAD.encode(&secret[..]))))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -77,7 +65,7 @@ mod tests {
         let token = Token::load(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(Token::load(&path).unwrap().is(&token.0), "the second start has the same");
-        assert!(!token.is("") && !token.is(&token.0[1..]) && !token.is(&format!("{}x", token.0)));
+        assert!(!token.is("") && !token.is(&token.0[1..]) && !token.is(&format!("{}x", *token.0)));
         let other = tempfile::tempdir().unwrap();
         assert!(!Token::load(&token_file(other.path())).unwrap().is(&token.0));
     }

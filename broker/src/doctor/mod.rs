@@ -2,6 +2,7 @@
 //!
 //! Each check gives findings; one that is not in order comes with the command that mends it, or shows more.
 
+mod certificate;
 mod host;
 mod store;
 
@@ -66,6 +67,7 @@ pub async fn examine(config: &Config, arguments: &str) -> Vec<Finding> {
     let (holder, finding) = process(&config.data, arguments).await;
     findings.push(finding);
     findings.extend(store::examine(config, holder.as_ref(), arguments).await);
+    findings.extend(certificate::examine(config));
     findings.push(host::disk(&config.data));
     findings.push(host::listen(config, holder.as_ref(), arguments).await);
     findings

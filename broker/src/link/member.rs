@@ -46,8 +46,7 @@ pub(super) async fn run(socket: WebSocket, member: Box<Member>, peer: SocketAddr
     let end = serve(&mut sink, &mut source, &member, Arc::clone(&state)).await;
     drop(counted);
     state.metrics.link_ended(&end);
-    let key = member.peer.key;
-    report(&Who { mesh: key.mesh, node: Some((key.node, member.peer.login)), peer }, &end);
+    report(&Who { node: member.peer.key, login: member.peer.login, peer }, &end);
     if let Ok(socket) = sink.reunite(source) {
         goodbye(socket, &end, &state).await;
     }

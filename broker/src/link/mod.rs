@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 use tracing::{info, warn};
-use waxwing_crypto::{MeshId, NodeId};
+use waxwing_crypto::MeshId;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Reason, ToNode};
 
@@ -38,7 +38,7 @@ pub(crate) use socket::{WebSocket, accept};
 use crate::meter::Meter;
 use crate::metrics::Kind;
 use crate::state::State;
-use crate::store::LoginNumber;
+use crate::store::{LoginNumber, NodeKey};
 use crate::strangers::Stranger;
 use handshake::Admitted;
 
@@ -71,7 +71,7 @@ pub(crate) async fn run(
                         () = ousted(stranger.as_deref()) => crowded(),
                     };
                     state.metrics.link_ended(&end);
-                    report(&Who { mesh: guest.mesh, node: None, peer }, &end);
+                    report_entering(guest.mesh, peer, &end, &state);
                     end
                 }
             }
@@ -109,19 +109,15 @@ fn crowded() -> End {
 
 /// Whose link it is, as logs name it: ids by their first characters.
 struct Who {
-    mesh: MeshId,
-    /// Of a member: its node, and the number of its login.
-    node: Option<(NodeId, LoginNumber)>,
+    node: NodeKey,
+    login: LoginNumber,
     peer: SocketAddr,
 }
 
-/// The one line that says how a link ended.
+/// The one line that says how a member's link ended.
 fn report(who: &Who, end: &End) {
-    let (mesh, peer, reason) = (short(&who.mesh), who.peer, end.reason());
-    let (node, login) = match &who.node {
-        Some((node, login)) => (short(node), login.0),
-        None => ("entering".to_owned(), 0),
-    };
+    let (mesh, node, login) = (short(&who.node.mesh), short(&who.node.node), who.login.0);
+    let (peer, reason) = (who.peer, end.reason());
     match end {
         End::Failed(cause) => warn!(mesh, node, login, %peer, reason, %cause, "link failed"),
         End::Told(Reason::ProtocolViolation | Reason::FrameTooLarge, detail) => {
@@ -130,6 +126,16 @@ fn report(who: &Who, end: &End) {
         End::Gone | End::Silent | End::Stuck | End::Told(..) => {
             info!(mesh, node, login, %peer, reason, %end, "link ended");
         }
+    }
+}
+
+/// The line about the end of an entering link. Whoever may found a mesh here is a stranger.
+fn report_entering(mesh: MeshId, peer: SocketAddr, end: &End, state: &State) {
+    let (mesh, reason) = (short(&mesh), end.reason());
+    if let End::Failed(cause) = end {
+        warn!(mesh, %peer, reason, %cause, "entering link failed");
+    } else if let Some(unsaid) = state.stranger_lines.may() {
+        info!(mesh, %peer, reason, %end, unsaid, "entering link ended");
     }
 }
 
