@@ -92,9 +92,10 @@ pub async fn run(
     let tls = Tls::open(transport, &config.data, &urls)?.map(Arc::new);
     let admin = config.admin.bind(&config.data).await?;
     folder.announce(addr, admin.addr)?;
-    let broker = Broker::start(&config, addr, &urls).await?;
+    let told = Ready::new(addr, urls, tls.as_deref())?;
+    let broker = Broker::start(&config, addr, &told.urls).await?;
     info!(%addr, admin = %admin.addr, urls = ?broker.state.urls, "broker running");
-    ready(&Ready::new(addr, urls, tls.as_deref())?);
+    ready(&told);
     let served = broker.work(listener, tls, admin, shutdown).await;
     let written = broker.stop(config.grace()).await;
     info!("broker stopped");

@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     /// URLs that nodes may have dialled, in canonical form.
     pub(crate) urls: Vec<String>,
+    /// The same as people are told them, with the pin if there is one.
+    pub(crate) told_urls: Vec<String>,
     /// The time.
     pub(crate) clock: Clock,
     /// This life of the store.
@@ -97,6 +99,7 @@ impl State {
             mesh_limits: config.mesh.keys().map(|mesh| (*mesh, config.limits_of(mesh))).collect(),
             limiter: Limiter::new(config),
             urls: urls.iter().map(BrokerUrl::dialled).collect(),
+            told_urls: urls.iter().map(ToString::to_string).collect(),
             clock: config.clock.clone(),
             store,
             readers,

@@ -80,6 +80,9 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
 /// Takes as many descriptors as this user may have: each link needs one, and shells give programs few.
 fn raise_descriptors() {
     let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
     if let Err(err) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit.clone() }) {
         warn!(%err, current = limit.current, "cannot raise the limit of file descriptors");
     }

@@ -19,7 +19,7 @@ pub struct Status {
     pub since: u64,
     /// Where it listens for nodes.
     pub listen: SocketAddr,
-    /// URLs that nodes may dial.
+    /// What nodes dial it by, with the pin if it has one.
     pub urls: Vec<String>,
     /// Its links.
     pub links: Links,
@@ -66,7 +66,7 @@ pub(super) async fn of(state: &State) -> Status {
         pid: std::process::id(),
         since: state.since.as_millis(),
         listen: state.listen,
-        urls: state.urls.clone(),
+        urls: state.told_urls.clone(),
         links,
         meshes: state.meshes.count(),
         queued: Queued { envelopes, bytes },

@@ -24,7 +24,7 @@ use waxwing_crypto::Pin;
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::link::{GoAway, Reason, SUBPROTOCOL, ToNodeLogin, decode};
 
-use crate::admin::until;
+use crate::admin::{get, until};
 use crate::harness::raw::Raw;
 use crate::harness::{Broker, PATIENCE};
 
@@ -174,6 +174,9 @@ async fn run_open_to_others(data: &Path) -> (BrokerUrl, Pin) {
     let running = tokio::spawn(waxwing_broker::run(config, listener, tell, async { drop(stopped.await) }));
     let url = timeout(PATIENCE, ready).await.unwrap().unwrap();
     let (_, shown) = connect(([127, 0, 0, 1], port).into()).await;
+    let admin = waxwing_broker::holder(data).unwrap().unwrap().admin.unwrap();
+    let (_, status) = get(admin, "/status", "").await;
+    assert!(status.contains(&url.to_string()), "who has lost the pin finds it there: {status}");
     drop(stop);
     timeout(PATIENCE, running).await.unwrap().unwrap().unwrap();
     (url, shown)
