@@ -83,7 +83,7 @@ fn raise_descriptors() {
     if limit.current == limit.maximum {
         return;
     }
-    if let Err(err) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit.clone() }) {
+    if let Err(err) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         warn!(%err, current = limit.current, "cannot raise the limit of file descriptors");
     }
 }
