@@ -25,6 +25,7 @@ pub mod id;
 pub mod keys;
 mod low_order;
 mod mac;
+pub mod mark;
 pub mod membership;
 pub mod priority;
 pub mod sealing;

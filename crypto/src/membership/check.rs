@@ -11,7 +11,7 @@ use crate::membership::{
 
 /// Who acts with an admin's rights.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Author {
+pub(super) enum Author {
     Node(usize),
     Recovery,
 }
@@ -184,7 +184,7 @@ impl Roster {
     }
 
     /// The admin whose current key, and no other, signed: or the recovery key.
-    fn admin(&self, signers: &[VerifyingKey]) -> Result<Author, Rule> {
+    pub(super) fn admin(&self, signers: &[VerifyingKey]) -> Result<Author, Rule> {
         let [key] = signers else {
             return Err(Rule::WrongSigners);
         };

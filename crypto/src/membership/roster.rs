@@ -190,6 +190,28 @@ impl Roster {
         if self.index.names.contains_key(name) { Err(Rule::NameTaken) } else { Ok(()) }
     }
 
+    /// Whether this key acts for the mesh as of the head: a live admin's current one, or the recovery key.
+    pub fn is_admin_key(&self, key: &VerifyingKey) -> bool {
+        self.admin(std::slice::from_ref(key)).is_ok()
+    }
+
+    /// Whether this log has come to that place.
+    pub fn holds(&self, head: LogHead) -> bool {
+        self.hash_at(head.seq) == Some(head.hash)
+    }
+
+    /// The last place that this log and another of the mesh share; 0 if they have not even the genesis in common.
+    pub fn shared_with(&self, other: &Self) -> u64 {
+        // Each hash covers all before it: where they are the same, everything before is.
+        let same = |seq: u64| self.hash_at(seq).is_some_and(|hash| other.hash_at(seq) == Some(hash));
+        let (mut shared, mut parted) = (0, self.head().seq.min(other.head().seq) + 1);
+        while parted - shared > 1 {
+            let middle = shared.midpoint(parted);
+            if same(middle) { shared = middle } else { parted = middle }
+        }
+        shared
+    }
+
     /// What a node is to this mesh.
     pub fn standing(&self, id: &NodeId) -> Standing {
         self.former(id).map_or(Standing::Unknown, |member| member.standing)
