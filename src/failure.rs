@@ -162,7 +162,11 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
         | ProblemCode::UnknownApp => 7,
-        ProblemCode::IdempotencyKeyReused | ProblemCode::AppRegistered | ProblemCode::WrongState => 8,
+        ProblemCode::IdempotencyKeyReused
+        | ProblemCode::AppRegistered
+        | ProblemCode::WrongState
+        | ProblemCode::ResumeWanted
+        | ProblemCode::NothingToResume => 8,
         ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
     }
 }
@@ -174,6 +178,8 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::UnknownMesh | ProblemCode::MeshStopped | ProblemCode::Offline => {
             Some("`waxwing node status` shows how the node is")
         }
+        ProblemCode::ResumeWanted => Some("on an admin's host: `waxwing mesh resume`"),
+        ProblemCode::NothingToResume => Some("`waxwing node status` shows how the mesh is"),
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => {
             Some("use the `waxwing` that started the node")
         }

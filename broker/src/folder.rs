@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
+use waxwing_crypto::mark::PassKey;
+
 use crate::error::{Error, Result};
+use crate::store::meta::random;
 
 /// How often, and how long, a lock that somebody holds is waited for. Looking at one takes microseconds; a broker holds
 /// it for life.
@@ -110,10 +113,42 @@ impl Folder {
         written.map_err(|err| Error::Config(format!("{}: {err}", self.path.display())))
     }
 
+    /// The key that makes passes of meshes. A file of its own, so that it survives the loss of the database.
+    ///
+    /// # Errors
+    /// `Config` if it cannot be read or made, or is no key.
+    pub(crate) fn pass_key(data: &Path) -> Result<PassKey> {
+        let path = data.join("pass.key");
+        let failed = |err: &dyn std::fmt::Display| Error::Config(format!("{}: {err}", path.display()));
+        match fs::read(&path) {
+            Ok(key) => match key.try_into() {
+                Ok(key) => Ok(PassKey::from_bytes(key)),
+                Err(_) => Err(failed(&"it has not 32 bytes: put back the file that was there, or remove it")),
+            },
+            Err(err) if err.kind() == ErrorKind::NotFound => {
+                let key = random::<32>()?;
+                write_new(data, &path, &key).map_err(|err| failed(&err))?;
+                Ok(PassKey::from_bytes(key))
+            }
+            Err(err) => Err(failed(&err)),
+        }
+    }
+
     /// The database in a data folder.
     pub(crate) fn database(path: &Path) -> PathBuf {
         path.join("broker.db")
     }
+}
+
+/// Writes a file that is its owner's alone, whole or not at all.
+fn write_new(folder: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let draft = path.with_extension("new");
+    let _ = fs::remove_file(&draft);
+    let mut file = File::options().create_new(true).write(true).mode(0o600).open(&draft)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    File::open(folder)?.sync_all()
 }
 
 /// The kernel's lock, unless another broker has it.

@@ -8,7 +8,7 @@
 //! strangers who has not logged in: a bounded number
 //! store     SQLite: one file per table, the only place with SQL
 //! limiter   how fast nodes and addresses may go
-//! hub       who is connected; meshes: who is a member; sweep: what has ended
+//! hub       who is connected; meshes: who is a member; life: the store's id and marks; sweep: what has ended
 //! admin     what operators ask; metrics: what is counted
 //! ```
 //!
@@ -27,6 +27,7 @@ mod folder;
 mod handlers;
 mod http;
 mod hub;
+mod life;
 mod limiter;
 mod link;
 mod meshes;
@@ -54,7 +55,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use waxwing_protocol::{BrokerUrl, StoreId};
+use waxwing_protocol::BrokerUrl;
 
 pub use backup::backup;
 pub use clock::Clock;
@@ -64,10 +65,12 @@ pub use folder::{Holder, holder};
 
 use accept::Writer;
 use folder::Folder;
+use life::Life;
 use meshes::Meshes;
 use metrics::Kind;
-use state::State;
+use state::{Kept, State};
 use store::Store;
+use store::meta::Fresh;
 use tls::Tls;
 
 /// Runs a broker until `shutdown` completes or its store fails. `ready` is called once nodes can connect.
@@ -137,14 +140,14 @@ impl Broker {
     /// Opens the store, and starts the task that writes to it.
     async fn start(config: &Config, addr: SocketAddr, urls: &[BrokerUrl]) -> Result<Self> {
         let mut store = Store::open(&Folder::database(&config.data)).await?;
-        let mut fresh = [0; 16];
-        getrandom::fill(&mut fresh).map_err(|err| Error::Internal(err.into()))?;
-        let now = config.clock.now();
-        let id = store::meta::store_id(&mut store.writer, StoreId::from_bytes(fresh), now).await?;
+        let fresh = Fresh::mint()?;
+        let life = Life::new(store::meta::open(&mut store.writer, &fresh, config.clock.now()).await?);
+        let passes = Folder::pass_key(&config.data)?;
         let meshes = Meshes::load(&store.readers).await?;
         let (envelopes, bytes) = store::node::totals(&store.readers).await?;
         let (changes, inbox) = Writer::new();
-        let state = Arc::new(State::new(config, addr, urls, id, store.readers, meshes, changes));
+        let kept = Kept { life, readers: store.readers, meshes, passes };
+        let state = Arc::new(State::new(config, addr, urls, kept, changes));
         state.metrics.queued(envelopes, bytes);
         let (stop_writer, writer_ended) = (CancellationToken::new(), CancellationToken::new());
         let writer = tokio::spawn({

@@ -24,6 +24,11 @@ impl Meter {
         Self(AtomicUsize::new(bytes))
     }
 
+    /// Allows so many bytes more: the peer was asked for them.
+    pub(crate) fn allow(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Ends the counting: the peer has said who it is.
     pub(crate) fn lift(&self) {
         self.0.store(LIFTED, Ordering::Relaxed);

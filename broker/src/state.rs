@@ -9,8 +9,9 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use waxwing_crypto::mark::PassKey;
 use waxwing_crypto::{MeshId, Timestamp};
-use waxwing_protocol::{BrokerUrl, StoreId};
+use waxwing_protocol::BrokerUrl;
 
 use crate::accept::{LastCommit, Writer};
 use crate::clock::Clock;
@@ -18,7 +19,9 @@ use crate::config::{Config, Limits};
 use crate::drain::Drain;
 use crate::folder::Folder;
 use crate::hub::Hub;
+use crate::life::Life;
 use crate::limiter::Limiter;
+use crate::link::Uploads;
 use crate::meshes::Meshes;
 use crate::metrics::Metrics;
 use crate::sparing::Sparing;
@@ -52,7 +55,7 @@ pub(crate) struct State {
     /// The time.
     pub(crate) clock: Clock,
     /// This life of the store.
-    pub(crate) store: StoreId,
+    pub(crate) life: Life,
     /// Connections that read.
     pub(crate) readers: SqlitePool,
     /// The task that writes.
@@ -61,6 +64,10 @@ pub(crate) struct State {
     pub(crate) hub: Hub,
     /// Who is a member of what.
     pub(crate) meshes: Meshes,
+    /// The logs that nodes are bringing.
+    pub(crate) uploads: Uploads,
+    /// Makes passes of meshes.
+    pub(crate) passes: PassKey,
     /// When those come back whom a stop sends away.
     pub(crate) drain: Drain,
     /// Which lines about strangers are logged.
@@ -77,17 +84,28 @@ pub(crate) struct State {
     pub(crate) tasks: TaskTracker,
 }
 
+/// What a broker finds in its data folder.
+pub(crate) struct Kept {
+    /// See [`State::life`].
+    pub(crate) life: Life,
+    /// See [`State::readers`].
+    pub(crate) readers: SqlitePool,
+    /// See [`State::meshes`].
+    pub(crate) meshes: Meshes,
+    /// See [`State::passes`].
+    pub(crate) passes: PassKey,
+}
+
 impl State {
     /// Puts the parts together.
     pub(crate) fn new(
         config: &Config,
         listen: SocketAddr,
         urls: &[BrokerUrl],
-        store: StoreId,
-        readers: SqlitePool,
-        meshes: Meshes,
+        kept: Kept,
         writer: Writer,
     ) -> Self {
+        let Kept { life, readers, meshes, passes } = kept;
         Self {
             limits: config.limits,
             listen,
@@ -101,11 +119,13 @@ impl State {
             urls: urls.iter().map(BrokerUrl::dialled).collect(),
             told_urls: urls.iter().map(ToString::to_string).collect(),
             clock: config.clock.clone(),
-            store,
+            life,
             readers,
             writer,
             hub: Hub::default(),
             meshes,
+            uploads: Uploads::default(),
+            passes,
             drain: Drain::new(config.reconnects_per_second),
             stranger_lines: Sparing::default(),
             accept_lines: Sparing::default(),

@@ -69,7 +69,7 @@ async fn evict(state: &State) -> Result<()> {
 }
 
 fn is_gone(state: &State, node: NodeKey) -> bool {
-    state.meshes.roster(node.mesh).is_none_or(|roster| roster.standing(&node.node) != Standing::Live)
+    state.meshes.get(node.mesh).is_none_or(|mesh| mesh.standing(&node.node) != Standing::Live)
 }
 
 /// One change through the writer. Says whether there is more to do.

@@ -9,17 +9,19 @@ use rand_core::UnwrapErr;
 use sqlx::SqliteConnection;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
+use waxwing_crypto::mark::PassKey;
 use waxwing_crypto::membership::{
     Body, Genesis, InviteSeed, Join, NewInvite, NewMember, RecoverySecret, Role, Roster, SignedEntry,
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::{Digest, Fingerprint, NodeId, Priority, SealingKey, SigningKey, Timestamp, WireId};
-use waxwing_protocol::StoreId;
 use waxwing_protocol::link::SendItem;
 
 use crate::accept::{Answer, Budget, Inbox, Peer, Reply, Sends, Writer};
-use crate::meshes::Meshes;
-use crate::state::State;
+use crate::life::Life;
+use crate::meshes::{Mesh, Meshes};
+use crate::state::{Kept, State};
+use crate::store::meta::Fresh;
 use crate::store::{self, LoginNumber, NodeKey, Store};
 use crate::{Clock, Config};
 
@@ -41,7 +43,7 @@ impl Fixture {
     /// A mesh with its founder and an invite, in an empty store.
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("broker.db")).await.unwrap();
+        let mut store = Store::open(&dir.path().join("broker.db")).await.unwrap();
         let now = Arc::new(AtomicU64::new(START));
         let told = Arc::clone(&now);
         let clock = Clock::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst)));
@@ -49,8 +51,11 @@ impl Fixture {
         let meshes = Meshes::load(&store.readers).await.unwrap();
         let (writer, inbox) = Writer::new();
         let listen = "127.0.0.1:7900".parse().unwrap();
-        let id = StoreId::from_bytes([1; 16]);
-        let state = Arc::new(State::new(&config, listen, &[], id, store.readers, meshes, writer));
+        let fresh = Fresh::mint().unwrap();
+        let opened = store::meta::open(&mut store.writer, &fresh, config.clock.now()).await.unwrap();
+        let passes = PassKey::from_bytes([5; 32]);
+        let kept = Kept { life: Life::new(opened), readers: store.readers, meshes, passes };
+        let state = Arc::new(State::new(&config, listen, &[], kept, writer));
         let (founder, invite) = (SigningKey::from_seed(&[1; 32]), InviteSeed::from_bytes(&[2; 32]));
         let mut fixture = Self { state, db: store.writer, founder, now, invite, _inbox: inbox, _dir: dir };
         fixture.found().await;
@@ -64,10 +69,10 @@ impl Fixture {
         let genesis = Genesis { name: "test".parse().unwrap(), founder: member, recovery, state_keys };
         let (genesis, roster) = Roster::found(self.time(), genesis, &self.founder).unwrap();
         let (mesh, head, now) = (roster.mesh(), roster.head(), self.time());
-        store::mesh::insert(&mut self.db, mesh, head, now).await.unwrap();
+        store::mesh::insert(&mut self.db, mesh, head, false, now).await.unwrap();
         let row = store::log::LogRow { mesh, seq: head.seq, entry: genesis };
         store::log::insert(&mut self.db, &[row]).await.unwrap();
-        self.state.meshes.publish(Arc::new(roster));
+        self.state.meshes.publish(Mesh::settled(Arc::new(roster)));
     }
 
     /// An invite entry by the founder.
@@ -100,7 +105,7 @@ impl Fixture {
             roster.apply(&self.invite_entry()).unwrap();
         }
         roster.apply(&self.join_entry(&roster, name, &key)).unwrap();
-        self.state.meshes.publish(Arc::new(roster));
+        self.state.meshes.publish(Mesh::settled(Arc::new(roster)));
         self.node(key.public().node_id())
     }
 

@@ -140,13 +140,21 @@ impl Lab {
     /// # Errors
     /// If a command fails.
     pub async fn enrol(&mut self, node: &str) -> Result<()> {
+        self.enrol_by(node, &api::InviteRequest::default()).await
+    }
+
+    /// As [`Lab::enrol`], by such an invite.
+    ///
+    /// # Errors
+    /// If a command fails.
+    pub async fn enrol_by(&mut self, node: &str, invite: &api::InviteRequest) -> Result<()> {
         let made = match &self.founder {
             None => {
                 let url = self.proxy.url();
                 self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node]).await?
             }
             Some(founder) => {
-                let invite = self.client(founder).invite(&api::InviteRequest::default()).await?;
+                let invite = self.client(founder).invite(invite).await?;
                 self.run(node, &["--json", "join", "-", "--name", node], invite.token.as_bytes())
                     .await?
                     .json()?

@@ -4,7 +4,8 @@
 -- Facts there is one of.
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,      -- what it is: broker (URL), state_keys (sealed to this node), cursor (last place
-                                 -- given to a message or event)
+                                 -- given to a message or event), forgotten (last event no longer kept), store (life of
+                                 -- the broker's), mark (the newest it gave), pass (the mesh's there, encrypted)
     value BLOB NOT NULL          -- text, bytes, or a number in 8 bytes, big endian
 ) WITHOUT ROWID;
 
@@ -43,6 +44,7 @@ CREATE TABLE outbox (
     message_id   BLOB,                  -- what the broker calls it, 16 bytes
     nacks        INTEGER NOT NULL DEFAULT 0, -- how often its recipient asked for another seal
     superseded_by TEXT,                 -- of an aborted one: the id it was sent under again
+    doubtful     INTEGER NOT NULL DEFAULT 0, -- 1 if a broker that had it has lost its store: it may have been delivered
     void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come
     size         INTEGER NOT NULL,      -- bytes of content, for the cap
     content      BLOB NOT NULL          -- body, metadata and headers, encrypted under the storage key

@@ -15,6 +15,7 @@ use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_crypto::{Name, Timestamp};
 use waxwing_protocol::api::{EventBody, Link, LinkState};
+use waxwing_protocol::link::Mark;
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
@@ -70,10 +71,21 @@ pub(crate) struct Mesh {
     /// One change of the roster at a time.
     growing: tokio::sync::Mutex<()>,
     link: watch::Sender<Link>,
+    /// While the mesh waits for a `resume`: the ends of the logs to choose from.
+    resume_wanted: Mutex<Option<Vec<LogHead>>>,
     /// Requests to the broker, while the link is up.
     calls: Mutex<Option<Calls>>,
     /// Since when everything the broker had for this node is settled.
     caught_up: Mutex<Option<Instant>>,
+}
+
+fn is_resume(entry: &SignedEntry) -> bool {
+    entry.parse().is_ok_and(|entry| matches!(entry.body, Body::Resume(_)))
+}
+
+/// Whether the keys that an entry names act for the mesh in this log.
+fn is_by_admin(entry: &SignedEntry, roster: &Roster) -> bool {
+    entry.parse().is_ok_and(|entry| entry.signers.iter().all(|key| roster.is_admin_key(key)))
 }
 
 fn write_error(error: &WriteError) -> Error {
@@ -86,7 +98,10 @@ pub(crate) enum GrowError {
     /// Entries between ours and these are missing: ask for them.
     #[error("entries are missing before this one")]
     Gap,
-    /// The broker shows another history than the one this node holds.
+    /// The broker's log parts from the one held here.
+    #[error("the broker shows another entry {0} than the one held here")]
+    Parts(u64),
+    /// The broker shows another history than the one this node holds, and no admin has said that it is right.
     #[error("log_rollback: {0}")]
     Rollback(String),
     /// Not written.
@@ -98,7 +113,7 @@ impl Mesh {
     /// Opens a mesh's database and starts its writer.
     pub(crate) async fn open(admitted: Admitted, config: &Config, tasks: &TaskTracker) -> Result<Arc<Self>> {
         let (connection, db) = store::open(&admitted.folder.join("node.db")).await?;
-        let entries = log::all(&db).await?;
+        let entries = log::after(&db, 0).await?;
         let roster = Roster::replay(&entries)?;
         if roster.mesh() != admitted.identity.mesh {
             return Err(Error::Damaged(format!("{}'s log is of another mesh", admitted.name)));
@@ -127,6 +142,7 @@ impl Mesh {
             state_keys,
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link { state: LinkState::Down, since: clock::now(), reason: None }),
+            resume_wanted: Mutex::default(),
             calls: Mutex::default(),
             caught_up: Mutex::default(),
         });
@@ -175,21 +191,27 @@ impl Mesh {
         self.roster(|roster| roster.member(&self.identity.node).map(|member| member.name.clone()))
     }
 
-    /// Takes entries that the broker shows into the roster, once they are verified and on disk. Those already held are
-    /// compared and skipped.
-    pub(crate) async fn grow(&self, entries: &[SignedEntry]) -> Result<(), GrowError> {
+    /// Takes entries that the broker shows into the roster, once they are verified and on disk, with the mark that they
+    /// came under. Those already held are compared and skipped.
+    pub(crate) async fn grow(&self, entries: &[SignedEntry], mark: Option<Mark>) -> Result<(), GrowError> {
         let _one_at_a_time = self.growing.lock().await;
         let mut roster = self.roster(Roster::clone);
         let first = roster.head().seq + 1;
         let mut new = Vec::new();
         for entry in entries {
-            let seq = entry.parse().map_err(|error| GrowError::Rollback(error.to_string()))?.seq;
-            if seq <= roster.head().seq {
-                self.compare(&roster, LogHead { seq, hash: entry.hash() })?;
+            let parsed = entry.parse().map_err(|error| GrowError::Rollback(error.to_string()))?;
+            let head = roster.head();
+            if parsed.seq <= head.seq {
+                if roster.hash_at(parsed.seq) != Some(entry.hash()) {
+                    return Err(GrowError::Parts(parsed.seq));
+                }
                 continue;
             }
-            if seq > roster.head().seq + 1 {
+            if parsed.seq > head.seq + 1 {
                 return Err(GrowError::Gap);
+            }
+            if parsed.prev != head.hash {
+                return Err(GrowError::Parts(head.seq));
             }
             roster.apply(entry).map_err(|error| GrowError::Rollback(error.to_string()))?;
             new.push(entry.clone());
@@ -197,28 +219,75 @@ impl Mesh {
         if new.is_empty() {
             return Ok(());
         }
-        self.writer.log(first, new).await?;
+        let resumed = new.iter().any(is_resume);
+        self.writer.log(first, new, mark).await?;
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
+        if resumed {
+            self.set_resume_wanted(None).await;
+        }
         Ok(())
     }
 
-    /// Checks a head that the broker shows against the log held here.
-    pub(crate) fn check_head(&self, head: Option<LogHead>) -> Result<(), GrowError> {
+    /// Takes a log that parts from the one held here in its place: if it holds by itself, and behind the place where they
+    /// part there is a `resume` by somebody who may sign one in the log held here as well.
+    pub(crate) async fn adopt(&self, entries: Vec<SignedEntry>) -> Result<(), GrowError> {
+        let _one_at_a_time = self.growing.lock().await;
+        let ours = self.roster(Roster::clone);
+        let refused = |why: &str| GrowError::Rollback(why.to_owned());
+        // 100 µs per entry, and there may be many.
+        let replayed =
+            tokio::task::spawn_blocking(move || Roster::replay(&entries).map(|roster| (roster, entries)));
+        let replayed = replayed.await.map_err(|error| GrowError::Rollback(error.to_string()))?;
+        let (theirs, mut entries) = replayed.map_err(|error| GrowError::Rollback(error.to_string()))?;
+        if theirs.mesh() != ours.mesh() {
+            return Err(refused("the broker shows the log of another mesh"));
+        }
+        let shared = ours.shared_with(&theirs);
+        let new = entries.split_off(usize::try_from(shared).unwrap_or(usize::MAX));
+        if !new.iter().any(|entry| is_resume(entry) && is_by_admin(entry, &ours)) {
+            return Err(refused(
+                "the broker's log is shorter than the one held here, or another, and no admin has resumed it",
+            ));
+        }
+        let detail = format!("an admin has resumed another log after entry {shared}: this node has taken it");
+        warn!("{detail}");
+        self.writer.log(shared + 1, new, None).await?;
+        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = theirs;
+        let what = EventBody::Security { what: "log_resumed".into(), node: None, detail };
+        Ok(self.writer.tell_all(what).await?)
+    }
+
+    /// Whether the broker's log, which ends there, is not the one held here and no continuation of it, as far as the end
+    /// alone tells.
+    pub(crate) fn parts_from(&self, head: Option<LogHead>) -> bool {
         self.roster(|roster| match head {
-            Some(head) if head.seq > roster.head().seq => Ok(()),
-            Some(head) if head.seq == roster.head().seq => self.compare(roster, head),
-            _ => Err(GrowError::Rollback("the broker's log is shorter than the one held here".into())),
+            Some(head) if head.seq > roster.head().seq => false,
+            Some(head) => roster.head() != head,
+            None => true,
         })
     }
 
-    fn compare(&self, roster: &Roster, shown: LogHead) -> Result<(), GrowError> {
-        if roster.hash_at(shown.seq) == Some(shown.hash) {
-            Ok(())
-        } else {
-            Err(GrowError::Rollback(format!(
-                "the broker shows another entry {} than the one held here",
-                shown.seq
-            )))
+    /// The logs between which an admin has to choose, since the broker has lost its store; none when that is over.
+    pub(crate) fn resume_wanted(&self) -> Option<Vec<LogHead>> {
+        self.resume_wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that an admin has to choose, or has chosen, and tells apps when that is new.
+    pub(crate) async fn set_resume_wanted(&self, wanted: Option<Vec<LogHead>>) {
+        let begins = {
+            let mut known = self.resume_wanted.lock().unwrap_or_else(PoisonError::into_inner);
+            let begins = known.is_none() && wanted.is_some();
+            *known = wanted;
+            begins
+        };
+        if begins {
+            let detail =
+                "the broker has lost its store: an admin should say `waxwing mesh resume`".to_owned();
+            warn!("{detail}");
+            let what = EventBody::Security { what: "resume_wanted".into(), node: None, detail };
+            if let Err(error) = self.writer.tell_all(what).await {
+                debug!(%error, "apps are not told of the loss");
+            }
         }
     }
 
@@ -311,7 +380,7 @@ pub(crate) mod tests {
         let (entry, roster) = Roster::found(clock::now(), genesis, &identity.signing).unwrap();
         identity.in_mesh(roster.mesh()).save(&path).unwrap();
         let (mut db, readers) = store::open(&path.join("node.db")).await.unwrap();
-        log::append(&mut db, 1, &[entry]).await.unwrap();
+        log::put(&mut db, 1, &[entry]).await.unwrap();
         meta::set_text(&mut db, meta::BROKER, "ws://127.0.0.1:1").await.unwrap();
         meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await.unwrap();
         store::close(db, readers).await.unwrap();

@@ -26,11 +26,27 @@ impl MessageId {
     }
 }
 
-/// One life of a broker's store: random, new when the store is created. 16 bytes.
+/// One life of a broker's store: random, new when the store is created, restored or found set back. 16 bytes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct StoreId(Uuid);
 
 impl StoreId {
+    /// The 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Takes 16 bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+}
+
+/// One opening of a broker's store: random. 16 bytes.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct RunId(Uuid);
+
+impl RunId {
     /// The 16 bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
@@ -76,3 +92,4 @@ macro_rules! uuid_newtype {
 
 uuid_newtype!(MessageId);
 uuid_newtype!(StoreId);
+uuid_newtype!(RunId);

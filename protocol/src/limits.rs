@@ -26,6 +26,14 @@ pub const FRAME_ENVELOPES: usize = 640 * 1024;
 pub const LOG_PAGE: usize = 256;
 /// Most bytes of log entries in one frame.
 pub const LOG_PAGE_BYTES: usize = 512 * 1024;
+/// Largest membership log that a broker takes back after it has lost its store, in bytes.
+pub const LOG: usize = 64 * 1024 * 1024;
+/// Uploads of a log, side by side.
+pub const UPLOADS: usize = 4;
+/// An upload that takes longer is closed.
+pub const UPLOAD_WITHIN: Duration = Duration::from_secs(120);
+/// Most logs of one mesh, beside its own, that a broker keeps until an admin says which is right.
+pub const BRANCHES: usize = 16;
 /// Most nodes in one `prekey.get`.
 pub const PREKEY_PAGE: usize = 256;
 /// Most features in a hello or welcome.

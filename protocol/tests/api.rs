@@ -7,12 +7,13 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use waxwing_crypto::membership::Role;
-use waxwing_crypto::{MeshId, Name, NodeId, Priority, Timestamp};
+use waxwing_crypto::membership::{LogHead, Role};
+use waxwing_crypto::{Digest, MeshId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
     AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, Health, InboxItem, InboxPage,
     InboxQuery, InviteAnswer, InviteRequest, Link, LinkState, MeshHealth, MeshQuery, MessageState, Peer,
-    Peers, Problem, ProblemCode, ReceiptWanted, SendAnswer, SendRequest, SendStatus, Version, Voucher,
+    Peers, Problem, ProblemCode, ReceiptWanted, ResumeAnswer, SendAnswer, SendRequest, SendStatus, Version,
+    Voucher,
 };
 use waxwing_protocol::{Address, MessageId};
 
@@ -302,6 +303,9 @@ fn the_mesh_looks_as_documented() {
     let json = json!({ "role": "member", "uses": 3, "expires": "24h", "name": "printer", "mesh": "home" });
     looks(&request, &json);
     refuses_unknown::<InviteRequest>(&json);
+    let head = LogHead { seq: 4, hash: Digest::from_bytes([0x33; 32]) };
+    let resumed = ResumeAnswer { mesh: name("home"), head };
+    looks(&resumed, &json!({ "mesh": "home", "head": { "seq": 4, "hash": "33".repeat(32) } }));
     let answer = InviteAnswer { token: "ww1_secret".to_owned(), mesh: name("home"), expires_at: at(1) };
     looks(&answer, &json!({ "token": "ww1_secret", "mesh": "home", "expires_at": 1 }));
     assert!(!format!("{answer:?}").contains("secret"), "a token is a secret");
@@ -324,12 +328,14 @@ fn health_looks_as_documented() {
         inbox_held: 6,
         quarantined: 7,
         clock_offset_ms: -8,
+        resume_wanted: Some(vec![LogHead { seq: 4, hash: Digest::from_bytes([0x33; 32]) }]),
         host_warning: Some("only progress protects this node".to_owned()),
     };
     let json = json!({
         "mesh": "home", "mesh_id": NODE_TEXT, "node": "alpha", "node_id": NODE_TEXT, "broker": "ws://127.0.0.1:7900",
         "link": { "state": "stopped", "since": 1, "reason": "revoked" }, "members": 2, "outbox_pending": 3,
         "outbox_unreceipted": 4, "inbox_unread": 5, "inbox_held": 6, "quarantined": 7, "clock_offset_ms": -8,
+        "resume_wanted": [{ "seq": 4, "hash": "33".repeat(32) }],
         "host_warning": "only progress protects this node",
     });
     let health = Health { live: true, ready: false, meshes: vec![mesh] };

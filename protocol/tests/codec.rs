@@ -179,9 +179,9 @@ fn unknown_fields_are_ignored() {
             assert_eq!(decode(&more), Ok(()), "{name}");
         }
     }
-    // And deeper down: in an item of a `done`-like answer and of a `settle`.
-    let outcome = b"\x81\xa4sent\x82\xa3req\x01\xa8outcomes\x91\x81\xa8accepted\x82\xa7message\xc4\x10";
-    let bytes = [&outcome[..], &[7; 16], b"\xa2zz\xc0"].concat();
+    // And deeper down: in an item of a delivery and of a `settle`.
+    let notice = b"\x81\xa7deliver\x82\xa5items\x91\x81\xa6notice\x84\xa1n\x01\xa2id\xc4\x10";
+    let bytes = [&notice[..], &[7; 16], b"\xa4kind\xa7expired\xa2zz\xc0\xa4tail\xc3"].concat();
     assert_eq!(decodes::<ToNode>(&bytes), Ok(()));
 }
 
@@ -304,7 +304,7 @@ fn the_fullest_frames_that_the_limits_allow_fit() {
 
 #[test]
 fn a_hello_is_exactly_one_value() {
-    let ToBrokerLogin::Hello(signed) = examples::to_broker_login().swap_remove(0).1;
+    let ToBrokerLogin::Hello(signed) = examples::to_broker_login().swap_remove(0).1 else { panic!() };
     for cut in 0..signed.bytes.len() {
         let cut = Signed { bytes: signed.bytes.slice(..cut), ..signed.clone() };
         assert_eq!(Hello::peek(&cut), Err(DecodeError::BadFrame("hello")));

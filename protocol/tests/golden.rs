@@ -15,8 +15,8 @@ use waxwing_crypto::VerifyingKey;
 use waxwing_crypto::sealing::{Nack, NackReason, Opening, Prekey, SESSION_MESSAGES};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    Code, Frame, Hello, NoticeKind, Outcome, Reason, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, decode,
-    encode,
+    Code, Frame, Hello, MeshNoticeKind, NoticeKind, Outcome, Reason, ToBroker, ToBrokerLogin, ToNode,
+    ToNodeLogin, decode, encode,
 };
 
 fn folder() -> PathBuf {
@@ -100,6 +100,7 @@ fn the_documentation_names_every_frame_outcome_code_and_reason() {
         variants::<Reason>(),
         variants::<NoticeKind>(),
         variants::<NackReason>(),
+        variants::<MeshNoticeKind>(),
     ];
     for word in words.iter().flatten() {
         let in_a_table =
@@ -128,6 +129,8 @@ fn the_documentation_states_the_limits_in_force() {
         ("before login, in all", limits::BEFORE_LOGIN),
         ("in flight per direction", limits::WINDOW_ITEMS),
         ("in flight per direction", limits::WINDOW_BYTES),
+        ("membership log, brought back", limits::LOG),
+        ("logs of one mesh", limits::BRANCHES),
         ("membership entry", waxwing_crypto::membership::MAX_ENTRY),
         ("log entries in one frame", limits::LOG_PAGE),
         ("log entries in one frame", limits::LOG_PAGE_BYTES),
@@ -156,7 +159,8 @@ fn the_documentation_states_the_limits_in_force() {
 #[test]
 fn a_hello_is_signed_by_the_key_it_needs() {
     let other = VerifyingKey::from_bytes(waxwing_crypto::SigningKey::from_seed(&[2; 32]).public().as_bytes());
-    for (name, ToBrokerLogin::Hello(signed)) in examples::to_broker_login() {
+    for (name, frame) in examples::to_broker_login() {
+        let ToBrokerLogin::Hello(signed) = frame else { continue };
         let hello = Hello::peek(&signed).unwrap();
         assert_eq!((hello.nonce(), hello.url()), (&[0xc0; 32], "ws://127.0.0.1:7900"), "{name}");
         assert_eq!(Hello::verify(&signed, &examples::key().public()), Ok(()), "{name}");

@@ -84,6 +84,9 @@ pub(crate) enum Mesh {
     /// Found a mesh with this host's node as its first admin, and print its recovery words once
     #[command(after_help = "Example: waxwing mesh create home --broker ws://127.0.0.1:7900")]
     Create(MeshCreate),
+    /// After the broker has lost its store: say that the log this node holds is the right one
+    #[command(after_help = "Example: waxwing mesh resume")]
+    Resume,
 }
 
 #[derive(Args, Debug)]

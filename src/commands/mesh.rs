@@ -1,7 +1,9 @@
-//! `waxwing mesh create`.
+//! `waxwing mesh create` and `waxwing mesh resume`.
 
 use serde::Serialize;
+use waxwing_client::api::ResumeRequest;
 use waxwing_client::{Name, NodeId};
+use waxwing_crypto::membership::LogHead;
 use waxwing_node::enroll;
 
 use super::Context;
@@ -40,6 +42,19 @@ pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<(
     context.output.keep(&recovery(words));
     context.output.note(&format!("next: {}", context.command("node up")));
     Ok(())
+}
+
+/// Says which log is right, after the broker has lost its store.
+pub(crate) async fn resume(context: &Context) -> Result<()> {
+    let request = ResumeRequest { mesh: context.mesh.clone() };
+    let resumed = context.client()?.resume(&request).await?;
+    context.output.print(&resumed, || {
+        let LogHead { seq, hash } = resumed.head;
+        format!(
+            "mesh {} goes on with the log of this node, which ended at entry {seq} ({hash:.8})",
+            resumed.mesh
+        )
+    })
 }
 
 /// The words as they are written down.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tracing::warn;
 use waxwing_client::Client;
 use waxwing_client::api::{Health, MeshHealth};
+use waxwing_crypto::membership::LogHead;
 use waxwing_node::Config;
 
 use super::{Context, stop};
@@ -108,10 +109,29 @@ fn mesh(mesh: &MeshHealth) -> String {
     if mesh.clock_offset_ms.unsigned_abs() > 60_000 {
         lines.push(format!("  warning this clock is {} s off the broker's", mesh.clock_offset_ms / 1_000));
     }
+    if let Some(branches) = &mesh.resume_wanted {
+        lines.push(format!(
+            "  warning the broker has lost its store: an admin should say `waxwing mesh resume`{}",
+            fork(branches)
+        ));
+    }
     if let Some(warning) = &mesh.host_warning {
         lines.push(format!("  warning {}", inline(warning)));
     }
     lines.join("\n")
+}
+
+/// The logs to choose from, if there is more than one.
+fn fork(branches: &[LogHead]) -> String {
+    if branches.len() < 2 {
+        return String::new();
+    }
+    let ends: Vec<_> =
+        branches.iter().map(|head| format!("{} ({:.8})", head.seq, head.hash.to_string())).collect();
+    format!(
+        "\n          on a host that holds the right log; nodes hold logs that end at entry {}",
+        ends.join(", ")
+    )
 }
 
 pub(crate) async fn version(context: &Context) -> Result<()> {

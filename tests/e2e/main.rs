@@ -18,11 +18,11 @@ mod demo; // `waxwing demo` does what the README says.
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
+mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
 mod operators; // Messages that do not arrive, a node on another host, and how everything is set.
 mod order; // Nothing overtakes what was refused for the moment.
 mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
-mod rollback; // A broker whose store was set back is not believed.
 mod storm; // Both nodes send and read while processes are killed and links are cut.
 mod streams; // Apps stream and poll while everything around them is killed.
 mod support; // What all of these share.

@@ -97,9 +97,12 @@ async fn a_receipt_that_the_broker_made_up_is_not_believed() {
 fn notices(frame: &mut Frame) -> impl Iterator<Item = &mut waxwing_protocol::link::Notice> {
     let items = match frame {
         Frame::ToNode(ToNode::Deliver(deliver)) => deliver.items.as_mut_slice(),
-        Frame::Hello(_) | Frame::ToBroker(_) | Frame::Login(_) | Frame::ToNode(_) | Frame::Unreadable => {
-            &mut []
-        }
+        Frame::Hello(_)
+        | Frame::Upload(_)
+        | Frame::ToBroker(_)
+        | Frame::Login(_)
+        | Frame::ToNode(_)
+        | Frame::Unreadable => &mut [],
     };
     items.iter_mut().filter_map(|item| match item {
         Delivery::Notice(notice) => Some(notice),

@@ -1,84 +1,124 @@
 //! Appends to the membership logs. The rules are the roster's; the broker adds that an entry is about as old as it says.
 
+use std::sync::Arc;
+
 use waxwing_crypto::membership::{Body, Entry, LogHead, MAX_CLOCK_SKEW, Roster, SignedEntry};
-use waxwing_crypto::{MeshId, NodeId, VerifyingKey};
+use waxwing_crypto::{MeshId, VerifyingKey};
 use waxwing_protocol::link::{Code, Log, ToNode};
 
 use super::batch::Batch;
 use super::change::{Answer, Append, Author};
 use crate::error::Result;
+use crate::meshes::Mesh;
 use crate::refusal::Refusal;
 use crate::store::log::LogRow;
 use crate::store::{self, NodeKey};
 
 /// Applies appends, one after the other: each moves the head that the next must stand on.
 pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result<()> {
-    let mut rows = Vec::new();
     for Append { author, entry, req, reply } in appends {
+        let member = matches!(author, Author::Member(_));
         if let Author::Member(peer) = &author
             && !batch.is_current(peer)
         {
             continue;
         }
-        let frame = match check(batch, &author, &entry) {
-            Ok(Appended { mesh, before, head, changes }) => {
-                match before {
-                    Some(before) => store::mesh::advance(&mut *batch.db, mesh, before, head).await?,
-                    None => store::mesh::insert(&mut *batch.db, mesh, head, batch.now).await?,
-                }
-                follow(batch, mesh, changes).await?;
-                rows.push(LogRow { mesh, seq: head.seq, entry: entry.clone() });
-                ToNode::Log(Log { req: Some(req), entries: vec![entry], head: Some(head) })
+        let frame = match append(batch, &author, &entry).await? {
+            Ok(head) => {
+                let mark = member.then_some(batch.mark);
+                ToNode::Log(Log { req: Some(req), entries: vec![entry], head: Some(head), mark })
             }
             Err(refusal) => refusal.frame(Some(req)),
         };
         batch.effects.replies.push((reply, Answer::Frame(frame)));
     }
-    store::log::insert(batch.db, &rows).await
+    Ok(())
 }
 
-/// An entry that the roster has taken, and the store is about to.
-struct Appended {
+/// Appends one entry, if it may be.
+async fn append(
+    batch: &mut Batch<'_>,
+    author: &Author,
+    signed: &SignedEntry,
+) -> Result<Result<LogHead, Refusal>> {
+    let entry = match signed.parse() {
+        Ok(entry) => entry,
+        Err(err) => return Ok(Err(err.into())),
+    };
+    if let Err(refusal) = is_about_now(batch, &entry) {
+        return Ok(Err(refusal));
+    }
+    let mesh = author.mesh();
+    let before = match batch.mesh(mesh) {
+        Some(known) => {
+            if known.waiting.is_some() {
+                return super::upload::resume(batch, &known, author, signed, &entry).await;
+            }
+            Some(known.roster.head())
+        }
+        None => None,
+    };
+    let head = match check(batch, author, before, signed, &entry) {
+        Ok(head) => head,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    match before {
+        Some(before) => store::mesh::advance(&mut *batch.db, mesh, before, head).await?,
+        None => store::mesh::insert(&mut *batch.db, mesh, head, false, batch.now).await?,
+    }
+    keep(batch, mesh, head, signed, &entry).await?;
+    Ok(Ok(head))
+}
+
+/// Stores an entry that its roster has taken, and what follows from it.
+pub(super) async fn keep(
+    batch: &mut Batch<'_>,
     mesh: MeshId,
-    /// The head it stands on; none for a genesis.
-    before: Option<LogHead>,
     head: LogHead,
-    changes: Changes,
+    signed: &SignedEntry,
+    entry: &Entry,
+) -> Result<()> {
+    let row = LogRow { mesh, seq: head.seq, entry: signed.clone() };
+    store::log::insert(batch.db, &[row]).await?;
+    follow(batch, mesh, &entry.body).await
 }
 
-/// What an entry changes beside the roster.
-enum Changes {
-    /// A node's prekey was signed by a key that is the node's no longer.
-    Key(NodeId),
-    /// Somebody stopped being a member.
-    Gone,
-    Nothing,
-}
-
-fn check(batch: &mut Batch<'_>, author: &Author, signed: &SignedEntry) -> Result<Appended, Refusal> {
-    let entry = signed.parse().map_err(Refusal::from)?;
+fn is_about_now(batch: &Batch<'_>, entry: &Entry) -> Result<(), Refusal> {
     let skew = entry.at.since(batch.now).max(batch.now.since(entry.at));
     if skew > MAX_CLOCK_SKEW {
         let detail = format!("the entry is dated {} s from the broker's clock", skew.as_secs());
         return Err(Refusal::new(Code::ClockSkew, detail));
     }
-    let mesh = author.mesh();
-    let before = batch.roster(mesh).map(|roster| roster.head());
+    Ok(())
+}
+
+fn check(
+    batch: &mut Batch<'_>,
+    author: &Author,
+    before: Option<LogHead>,
+    signed: &SignedEntry,
+    entry: &Entry,
+) -> Result<LogHead, Refusal> {
     let before = match (before, author) {
         (Some(before), Author::Member(_)) => before,
         (Some(before), Author::Entering { key, .. }) => {
-            joins_by(&entry, key)?;
+            joins_by(entry, key)?;
             before
         }
-        (None, Author::Entering { key, .. }) => return found(batch, mesh, key, signed, &entry),
+        (None, Author::Entering { mesh, key }) => return found(batch, *mesh, key, signed, entry),
         (None, Author::Member(_)) => return Err(Refusal::new(Code::NotAllowed, "there is no such mesh")),
     };
-    if entry.seq != before.seq + 1 || entry.prev != before.hash {
-        let detail = format!("the log has {} entries: read on, and sign again", before.seq);
-        return Err(Refusal::new(Code::LogConflict, detail));
+    stands_on(entry, before)?;
+    batch.grow(author.mesh(), signed)
+}
+
+/// Whether an entry continues a log that ends there.
+pub(super) fn stands_on(entry: &Entry, head: LogHead) -> Result<(), Refusal> {
+    if entry.seq == head.seq + 1 && entry.prev == head.hash {
+        return Ok(());
     }
-    let head = batch.grow(mesh, signed)?;
-    Ok(Appended { mesh, before: Some(before), head, changes: Changes::of(&entry.body) })
+    let detail = format!("the log has {} entries: read on, and sign again", head.seq);
+    Err(Refusal::new(Code::LogConflict, detail))
 }
 
 /// A founder's one entry: a genesis that makes the mesh it named, signed by the key it logged in with.
@@ -88,7 +128,7 @@ fn found(
     key: &VerifyingKey,
     signed: &SignedEntry,
     entry: &Entry,
-) -> Result<Appended, Refusal> {
+) -> Result<LogHead, Refusal> {
     let is_own = matches!(&entry.body, Body::Genesis(genesis) if genesis.founder.signing == *key);
     if !is_own {
         return Err(Refusal::new(
@@ -101,8 +141,8 @@ fn found(
         return Err(Refusal::new(Code::NotAllowed, "the genesis makes another mesh than the one named"));
     }
     let head = roster.head();
-    batch.found(roster);
-    Ok(Appended { mesh, before: None, head, changes: Changes::Nothing })
+    batch.put_mesh(Mesh::settled(Arc::new(roster)));
+    Ok(head)
 }
 
 /// An invite's one entry: a join by it.
@@ -121,29 +161,23 @@ fn joins_by(entry: &Entry, key: &VerifyingKey) -> Result<(), Refusal> {
     }
 }
 
-impl Changes {
-    fn of(body: &Body) -> Self {
-        match body {
-            Body::Update(update) if update.signing.is_some() => Self::Key(update.node),
-            Body::Revoke(_) | Body::Leave(_) => Self::Gone,
-            Body::Update(_)
-            | Body::Genesis(_)
-            | Body::Invite(_)
-            | Body::Join(_)
-            | Body::Grant(_)
-            | Body::Epoch(_)
-            | Body::Resume(_) => Self::Nothing,
+/// What an entry changes beside the roster.
+pub(super) async fn follow(batch: &mut Batch<'_>, mesh: MeshId, body: &Body) -> Result<()> {
+    match body {
+        // Its prekey was signed by a key that is the node's no longer.
+        Body::Update(update) if update.signing.is_some() => {
+            store::prekey::remove(&mut *batch.db, NodeKey { mesh, node: update.node }).await
         }
-    }
-}
-
-async fn follow(batch: &mut Batch<'_>, mesh: MeshId, changes: Changes) -> Result<()> {
-    match changes {
-        Changes::Key(node) => store::prekey::remove(&mut *batch.db, NodeKey { mesh, node }).await,
-        Changes::Gone => {
+        Body::Revoke(_) | Body::Leave(_) => {
             batch.effects.gone = true;
             Ok(())
         }
-        Changes::Nothing => Ok(()),
+        Body::Update(_)
+        | Body::Genesis(_)
+        | Body::Invite(_)
+        | Body::Join(_)
+        | Body::Grant(_)
+        | Body::Epoch(_)
+        | Body::Resume(_) => Ok(()),
     }
 }

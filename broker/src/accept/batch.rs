@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
-use waxwing_crypto::membership::{LogHead, Roster, SignedEntry, Standing};
+use waxwing_crypto::membership::{LogHead, SignedEntry, Standing};
 use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
-use waxwing_protocol::link::{Code, Done, NoticeKind, ToNode};
+use waxwing_protocol::StoreId;
+use waxwing_protocol::link::{Code, Done, Mark, NoticeKind, ToNode};
 
 use super::change::{Answer, Author, Budget, Login, Peer, PrekeyPut, Reply, Work};
 use crate::error::Result;
+use crate::meshes::Mesh;
 use crate::metrics::Tally;
 use crate::refusal::Refusal;
 use crate::state::State;
@@ -33,11 +35,13 @@ pub(super) struct Batch<'a> {
     pub(super) rows: Vec<(QueueKey, Item)>,
     /// What follows the commit.
     pub(super) effects: Effects,
+    /// What the commit will be known by.
+    pub(super) mark: Mark,
     counters: HashMap<NodeKey, Counters>,
     /// What was changed, and how it was before.
     touched: HashMap<NodeKey, Counters>,
-    rosters: HashMap<MeshId, Arc<Roster>>,
-    grown: HashSet<MeshId>,
+    meshes: HashMap<MeshId, Mesh>,
+    changed: HashSet<MeshId>,
 }
 
 /// What follows a commit.
@@ -55,7 +59,13 @@ pub(super) struct Effects {
     pub(super) probes: Vec<oneshot::Sender<()>>,
     /// What is counted.
     pub(super) tally: Tally,
-    rosters: Vec<Arc<Roster>>,
+    /// The number of the commit.
+    m: u64,
+    /// The id of the life that it begins.
+    pub(super) renewed: Option<StoreId>,
+    /// Answers to those who brought a log, or proved a loss.
+    pub(super) heard: Vec<oneshot::Sender<()>>,
+    meshes: Vec<Mesh>,
     logins: Vec<(oneshot::Sender<LoginNumber>, LoginNumber)>,
     wake: HashMap<NodeKey, Ranks>,
 }
@@ -63,16 +73,18 @@ pub(super) struct Effects {
 impl<'a> Batch<'a> {
     /// Reads the counters that the work is known to need, in one go.
     pub(super) async fn open(db: &'a mut SqliteConnection, state: &'a State, work: &Work) -> Result<Self> {
+        let m = state.life.m() + 1;
         let mut batch = Self {
             db,
             state,
             now: state.clock.now(),
             rows: Vec::new(),
-            effects: Effects::default(),
+            effects: Effects { m, ..Effects::default() },
+            mark: state.life.mark(m),
             counters: HashMap::new(),
             touched: HashMap::new(),
-            rosters: HashMap::new(),
-            grown: HashSet::new(),
+            meshes: HashMap::new(),
+            changed: HashSet::new(),
         };
         batch.load(work.nodes()).await?;
         Ok(batch)
@@ -89,37 +101,38 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The mesh's roster, with what this batch has appended so far.
-    pub(super) fn roster(&mut self, mesh: MeshId) -> Option<Arc<Roster>> {
-        if let Some(roster) = self.rosters.get(&mesh) {
-            return Some(Arc::clone(roster));
+    /// A mesh, with what this batch has done to it so far.
+    pub(super) fn mesh(&mut self, id: MeshId) -> Option<Mesh> {
+        if let Some(mesh) = self.meshes.get(&id) {
+            return Some(mesh.clone());
         }
-        let roster = self.state.meshes.roster(mesh)?;
-        self.rosters.insert(mesh, Arc::clone(&roster));
-        Some(roster)
+        let mesh = self.state.meshes.get(id)?;
+        self.meshes.insert(id, mesh.clone());
+        Some(mesh)
     }
 
     /// Applies an entry to its mesh's roster, for the rest of the batch and for everybody after the commit. The first
     /// change of a batch copies the roster, since links hold the one before; a refused one leaves it as it was.
-    pub(super) fn grow(&mut self, mesh: MeshId, entry: &SignedEntry) -> Result<LogHead, Refusal> {
-        drop(self.roster(mesh));
-        let Some(roster) = self.rosters.get_mut(&mesh).map(Arc::make_mut) else {
+    pub(super) fn grow(&mut self, id: MeshId, entry: &SignedEntry) -> Result<LogHead, Refusal> {
+        drop(self.mesh(id));
+        let Some(roster) = self.meshes.get_mut(&id).map(|mesh| Arc::make_mut(&mut mesh.roster)) else {
             return Err(Refusal::new(Code::NotAllowed, "there is no such mesh"));
         };
         roster.apply(entry)?;
-        self.grown.insert(mesh);
+        self.changed.insert(id);
         Ok(roster.head())
     }
 
-    /// Adds a mesh.
-    pub(super) fn found(&mut self, roster: Roster) {
-        self.grown.insert(roster.mesh());
-        self.rosters.insert(roster.mesh(), Arc::new(roster));
+    /// Adds a mesh, or puts it in the place of what it was.
+    pub(super) fn put_mesh(&mut self, mesh: Mesh) {
+        let id = mesh.roster.mesh();
+        self.changed.insert(id);
+        self.meshes.insert(id, mesh);
     }
 
     /// A node's standing by now.
     pub(super) fn standing(&mut self, node: NodeKey) -> Standing {
-        self.roster(node.mesh).map_or(Standing::Unknown, |roster| roster.standing(&node.node))
+        self.mesh(node.mesh).map_or(Standing::Unknown, |mesh| mesh.standing(&node.node))
     }
 
     /// Whether this link is its node's newest, and the node still a member. If not, what it asked for is ignored.
@@ -224,7 +237,8 @@ impl<'a> Batch<'a> {
             self.effects.tally.queue(before, &self.counters[node]);
         }
         store::node::put(self.db, &changed).await?;
-        self.effects.rosters = self.grown.iter().map(|mesh| Arc::clone(&self.rosters[mesh])).collect();
+        self.effects.meshes = self.changed.iter().map(|mesh| self.meshes[mesh].clone()).collect();
+        store::meta::raise(&mut *self.db, self.mark.m).await?;
         Ok(self.effects)
     }
 }
@@ -233,8 +247,12 @@ impl Effects {
     /// Lets the world know. Links are woken before answers go out: whoever has seen an item accepted will not see its
     /// recipient told that nothing is queued.
     pub(super) fn publish(self, state: &State) {
-        for roster in self.rosters {
-            state.meshes.publish(roster);
+        state.life.committed(self.m);
+        for mesh in self.meshes {
+            state.meshes.publish(mesh);
+        }
+        if let Some(store) = self.renewed {
+            state.life.renew(store);
         }
         for (node, ranks) in self.wake {
             state.hub.wake(node, ranks);
@@ -248,6 +266,9 @@ impl Effects {
         // A link or sweeper that has ended meanwhile does not mind.
         for (answer, number) in self.logins {
             let _ = answer.send(number);
+        }
+        for answer in self.heard {
+            let _ = answer.send(());
         }
         for (answer, more) in self.swept {
             let _ = answer.send(more);

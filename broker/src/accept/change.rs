@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use waxwing_crypto::membership::SignedEntry;
+use waxwing_crypto::membership::{Roster, SignedEntry};
 use waxwing_crypto::{MeshId, NodeId, Priority, Timestamp, VerifyingKey, WireId};
-use waxwing_protocol::link::{SendItem, Settlement, ToNode};
+use waxwing_protocol::link::{Mark, SendItem, Settlement, ToNode};
 
 use crate::store::prekey::PrekeyRow;
 use crate::store::{LoginNumber, NodeKey, Place};
@@ -23,6 +23,10 @@ pub(crate) enum Change {
     Prekey(PrekeyPut),
     /// Appends to a membership log.
     Append(Append),
+    /// Takes a log that a node has brought back.
+    Upload(Box<Upload>),
+    /// Begins a new life of the store, if this mark still proves that one is due.
+    Renew(Renew),
     /// Ends some rows that are past their end. Answers whether there are more.
     Sweep(oneshot::Sender<bool>),
     /// Ends some rows of a node that is no longer a member. Answers whether there are more.
@@ -111,6 +115,26 @@ pub(crate) struct Append {
     pub(crate) req: u64,
     /// Where the new head, or the refusal, goes.
     pub(crate) reply: Reply,
+}
+
+/// See [`Change::Upload`].
+pub(crate) struct Upload {
+    /// The whole log, verified.
+    pub(crate) roster: Roster,
+    /// The place before the first of `entries`.
+    pub(crate) after: u64,
+    /// Its entries from there on.
+    pub(crate) entries: Vec<SignedEntry>,
+    /// Answered once what is new of it is kept.
+    pub(crate) answer: oneshot::Sender<()>,
+}
+
+/// See [`Change::Renew`].
+pub(crate) struct Renew {
+    /// What a node has shown.
+    pub(crate) mark: Mark,
+    /// Answered once the new life has begun.
+    pub(crate) answer: oneshot::Sender<()>,
 }
 
 /// On what kind of link an entry came.
@@ -203,6 +227,8 @@ pub(super) struct Work {
     /// How many items there are in all.
     pub(super) items: usize,
     pub(super) logins: Vec<Login>,
+    pub(super) uploads: Vec<Upload>,
+    pub(super) renewals: Vec<Renew>,
     pub(super) appends: Vec<Append>,
     pub(super) settles: Vec<Settles>,
     pub(super) sweeps: Vec<oneshot::Sender<bool>>,
@@ -218,6 +244,8 @@ impl Work {
         match change {
             Change::Login(login) => self.logins.push(login),
             Change::Append(append) => self.appends.push(append),
+            Change::Upload(upload) => self.uploads.push(*upload),
+            Change::Renew(renew) => self.renewals.push(renew),
             Change::Sweep(answer) => self.sweeps.push(answer),
             Change::Evict { node, answer } => self.evictions.push((node, answer)),
             Change::Prekey(prekey) => self.prekeys.push(prekey),

@@ -3,7 +3,7 @@
 //! ```text
 //! links, sweeper   submit a Change each, with the place for its answer reserved, and go on
 //! writer           takes all that waits (at most 1,024 items or 4 MiB); in one transaction, each phase set-based:
-//!                  logins -> log -> settlements -> sweeps -> prekeys -> sends -> rows and counters; commits
+//!                  lost and brought back -> logins -> log -> settlements -> sweeps -> prekeys -> sends -> rows and counters; commits
 //!                  only then: rosters are replaced, links are woken, answers go out
 //! ```
 //!
@@ -21,6 +21,7 @@ mod last;
 mod send;
 mod settle;
 mod sweep;
+mod upload;
 
 use std::sync::Arc;
 
@@ -30,7 +31,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use change::{
-    Answer, Append, Author, Budget, Change, Login, MailRef, Peer, PrekeyPut, Reply, Sends, Settled, Settles,
+    Answer, Append, Author, Budget, Change, Login, MailRef, Peer, PrekeyPut, Renew, Reply, Sends, Settled,
+    Settles, Upload,
 };
 
 pub(crate) use last::LastCommit;
@@ -135,6 +137,8 @@ impl Inbox {
 async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<Effects> {
     let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
     let mut batch = Batch::open(&mut tx, state, &work).await?;
+    upload::renew(&mut batch, work.renewals).await?;
+    upload::apply(&mut batch, work.uploads).await?;
     batch.login(work.logins);
     append::apply(&mut batch, work.appends).await?;
     settle::apply(&mut batch, work.settles).await?;

@@ -43,7 +43,8 @@ pub(super) async fn apply(batch: &mut Batch<'_>, sends: Vec<Sends>) -> Result<()
             batch.effects.tally.item(&outcome, item.pri);
             outcomes.push(outcome);
         }
-        batch.effects.replies.push((reply, Answer::Frame(ToNode::Sent(Sent { req, outcomes }))));
+        let sent = ToNode::Sent(Sent { req, outcomes, mark: batch.mark });
+        batch.effects.replies.push((reply, Answer::Frame(sent)));
         batch.effects.budgets.push(budget);
     }
     known.write(batch).await

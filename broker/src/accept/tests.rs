@@ -188,7 +188,7 @@ async fn appends_of_one_batch_stand_on_each_other() {
     assert!(matches!(&answers[2], Answer::Frame(ToNode::Error(err)) if err.code == Code::LogConflict));
     assert_eq!(fixture.roster().head().seq, 3);
     let reloaded = crate::meshes::Meshes::load(&fixture.state.readers).await.unwrap();
-    assert_eq!(reloaded.roster(alpha.mesh), Some(fixture.roster()));
+    assert_eq!(reloaded.get(alpha.mesh).unwrap().roster, fixture.roster());
 }
 
 #[tokio::test]

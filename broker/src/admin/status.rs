@@ -71,7 +71,7 @@ pub(super) async fn of(state: &State) -> Status {
         meshes: state.meshes.count(),
         queued: Queued { envelopes, bytes },
         store_bytes: store_bytes(&state.database).iter().map(|(_, bytes)| bytes).sum(),
-        store_id: format!("{:.8}", state.store.to_string()),
+        store_id: format!("{:.8}", state.life.store().to_string()),
         schema_version: crate::store::schema_version(),
         readiness: ready::ask(state).await,
     }

@@ -38,9 +38,9 @@ pub(super) async fn append(
 
 /// The answer to a `log.get`.
 pub(crate) async fn page(frame: &LogGet, mesh: MeshId, state: &State) -> Result<ToNode> {
-    let log = match state.meshes.roster(mesh) {
-        Some(roster) => after(frame.after, &roster, state).await?,
-        None => Log { req: None, entries: Vec::new(), head: None },
+    let log = match state.meshes.get(mesh) {
+        Some(mesh) => after(frame.after, &mesh.roster, state).await?,
+        None => Log { req: None, entries: Vec::new(), head: None, mark: None },
     };
     Ok(ToNode::Log(Log { req: Some(frame.req), ..log }))
 }
@@ -48,10 +48,11 @@ pub(crate) async fn page(frame: &LogGet, mesh: MeshId, state: &State) -> Result<
 /// The entries after a place, as many as a frame takes, as a frame that answers nobody.
 pub(crate) async fn after(after: u64, roster: &Roster, state: &State) -> Result<Log> {
     let head = roster.head();
-    let mut entries = if after < head.seq {
-        store::log::page(&state.readers, roster.mesh(), after, limits::LOG_PAGE).await?
-    } else {
-        Vec::new()
+    // Nothing beyond the head: the mark below must cover what it comes with.
+    let limit = usize::try_from(head.seq.saturating_sub(after)).unwrap_or(usize::MAX).min(limits::LOG_PAGE);
+    let mut entries = match limit {
+        0 => Vec::new(),
+        limit => store::log::page(&state.readers, roster.mesh(), after, limit).await?,
     };
     let mut left = limits::LOG_PAGE_BYTES;
     let fits = |entry: &SignedEntry| {
@@ -60,5 +61,5 @@ pub(crate) async fn after(after: u64, roster: &Roster, state: &State) -> Result<
         rest.is_some()
     };
     entries.truncate(entries.iter().map(fits).take_while(|fits| *fits).count());
-    Ok(Log { req: None, entries, head: Some(head) })
+    Ok(Log { req: None, entries, head: Some(head), mark: Some(state.life.mark(state.life.m())) })
 }

@@ -23,7 +23,7 @@ pub(super) async fn put(
 ) -> Result<(), End> {
     let link::PrekeyPut { req, prekey } = frame;
     let owner = session.peer.key;
-    let key = session.roster.borrow().member(&owner.node).map(|member| member.signing);
+    let key = session.mesh.borrow().roster.member(&owner.node).map(|member| member.signing);
     let verified = match key {
         Some(key) => Prekey::verify(&prekey, owner.node, &key).map_err(Refusal::from),
         None => Err(Refusal::new(Code::NotAllowed, "this node is no longer a member")),

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use waxwing_crypto::membership::{LogHead, Roster, Rule, Standing};
 use waxwing_crypto::{MeshId, Signed, VerifyingKey};
 use waxwing_protocol::BrokerUrl;
@@ -16,9 +17,10 @@ use waxwing_protocol::link::{
 };
 
 use super::{End, WebSocket, socket};
-use crate::accept::{Change, Login, Peer};
+use crate::accept::{Change, Login, Peer, Renew};
 use crate::error::Error;
 use crate::hub::Registration;
+use crate::meshes::Mesh;
 use crate::state::State;
 use crate::store::NodeKey;
 
@@ -39,9 +41,11 @@ pub(super) struct Member {
     /// The key it logged in with.
     pub(super) key: VerifyingKey,
     /// Its mesh, from the head in its welcome on.
-    pub(super) roster: watch::Receiver<Arc<Roster>>,
+    pub(super) mesh: watch::Receiver<Mesh>,
     /// That head.
     pub(super) head: LogHead,
+    /// Cancelled when the store's life ends in which it logged in.
+    pub(super) life: CancellationToken,
 }
 
 /// Somebody who may enter a mesh.
@@ -54,23 +58,70 @@ pub(super) struct Guest {
     pub(super) known: bool,
 }
 
-/// Runs the login.
+/// A hello that answers our challenge, its signature not checked yet.
+pub(super) struct Asked {
+    hello: Hello,
+    signed: Signed,
+    /// Cancelled when the store's life ends that the challenge named.
+    life: CancellationToken,
+}
+
+impl Asked {
+    /// What a member says of itself.
+    pub(super) const fn member(&self) -> Option<&MemberHello> {
+        match &self.hello {
+            Hello::Member(hello) => Some(hello),
+            Hello::Entering(_) => None,
+        }
+    }
+}
+
+/// Sends the challenge, and waits for its answer.
 ///
 /// # Errors
 /// The end of the link, with what the node is told.
-pub(super) async fn run(socket: &mut WebSocket, state: &Arc<State>) -> Result<Admitted, End> {
+pub(super) async fn ask(socket: &mut WebSocket, state: &State) -> Result<Asked, End> {
+    let life = state.life.ended();
     let nonce = challenge(socket, state).await?;
     let signed = match decode(&socket::next(socket).await?) {
         Ok(ToBrokerLogin::Hello(signed)) => signed,
+        Ok(ToBrokerLogin::LogUpload(_)) => return Err(End::violation("a log comes when it is wanted")),
         Err(err) => return Err(End::violation(err.to_string())),
     };
     let hello = Hello::peek(&signed).map_err(|err| End::violation(err.to_string()))?;
-    if *hello.nonce() != nonce {
-        return Err(unauthenticated("this answers another challenge"));
+    if *hello.nonce() == nonce {
+        Ok(Asked { hello, signed, life })
+    } else {
+        Err(unauthenticated("this answers another challenge"))
     }
-    let (admitted, welcome) = match hello {
-        Hello::Member(hello) => member(&hello, &signed, state).await?,
-        Hello::Entering(hello) => guest(&hello, &signed, state)?,
+}
+
+/// Looks whether the node's mark proves that the store was set back: if so, a new life of it begins.
+///
+/// # Errors
+/// Then the link ends like all others.
+pub(super) async fn check_mark(hello: &MemberHello, state: &State) -> Result<(), End> {
+    let Some(mark) = hello.mark.filter(|mark| state.life.is_set_back(mark)) else {
+        return Ok(());
+    };
+    let (answer, renewed) = oneshot::channel();
+    state.writer.submit(Change::Renew(Renew { mark, answer })).await?;
+    renewed.await.map_err(|_| End::Failed(Error::Internal("the writer has stopped".into())))?;
+    Err(set_back())
+}
+
+/// Decides the login.
+///
+/// # Errors
+/// The end of the link, with what the node is told.
+pub(super) async fn admit(
+    socket: &mut WebSocket,
+    asked: &Asked,
+    state: &Arc<State>,
+) -> Result<Admitted, End> {
+    let (admitted, welcome) = match &asked.hello {
+        Hello::Member(hello) => member(hello, asked, state).await?,
+        Hello::Entering(hello) => guest(hello, &asked.signed, state)?,
     };
     socket::send(socket, &ToNodeLogin::Welcome(welcome)).await?;
     Ok(admitted)
@@ -79,35 +130,42 @@ pub(super) async fn run(socket: &mut WebSocket, state: &Arc<State>) -> Result<Ad
 async fn challenge(socket: &mut WebSocket, state: &State) -> Result<[u8; 32], End> {
     let mut nonce = [0; 32];
     getrandom::fill(&mut nonce).map_err(|err| End::Failed(Error::Internal(err.into())))?;
-    let versions = VERSIONS.to_vec();
-    let challenge = Challenge { nonce, store: state.store, clock: state.clock.now(), versions };
+    let (store, versions) = (state.life.store(), VERSIONS.to_vec());
+    let challenge = Challenge { nonce, store, clock: state.clock.now(), versions };
     socket::send(socket, &ToNodeLogin::Challenge(challenge)).await?;
     Ok(nonce)
 }
 
-async fn member(
-    hello: &MemberHello,
-    signed: &Signed,
-    state: &Arc<State>,
-) -> Result<(Admitted, Welcome), End> {
-    let roster =
+async fn member(hello: &MemberHello, asked: &Asked, state: &Arc<State>) -> Result<(Admitted, Welcome), End> {
+    let watched =
         state.meshes.watch(hello.mesh).ok_or_else(|| unauthenticated("this broker has no such mesh"))?;
-    let snapshot = Arc::clone(&roster.borrow());
-    let known = snapshot.member(&hello.node).or_else(|| snapshot.former(&hello.node));
+    let mesh = watched.borrow().clone();
+    let roster = &mesh.roster;
+    let known = roster.member(&hello.node).or_else(|| roster.former(&hello.node));
     let key = known.ok_or_else(|| unauthenticated("this mesh has no such node"))?.signing;
-    Hello::verify(signed, &key).map_err(|_| unauthenticated("the signature does not hold"))?;
+    Hello::verify(&asked.signed, &key).map_err(|_| unauthenticated("the signature does not hold"))?;
     check_url(&hello.url, state)?;
-    match snapshot.standing(&hello.node) {
+    match mesh.standing(&hello.node) {
         Standing::Live => {}
-        Standing::Revoked => return Err(End::told(Reason::Revoked, "this node was revoked")),
         Standing::Left => return Err(End::told(Reason::Revoked, "this node has left the mesh")),
+        Standing::Revoked | Standing::Unknown if mesh.waiting.is_some() => return Err(undecided()),
+        Standing::Revoked => return Err(End::told(Reason::Revoked, "this node was revoked")),
         Standing::Unknown => return Err(unauthenticated("this mesh has no such node")),
     }
     check_support(hello.version, &hello.features, state)?;
     let (peer, registration) = register(NodeKey { mesh: hello.mesh, node: hello.node }, state).await?;
-    let head = snapshot.head();
-    let welcome = welcome(Some(peer.login.0), Some(head), state);
-    let member = Member { peer: Arc::new(peer), registration, key, roster, head };
+    let head = roster.head();
+    let welcome = Welcome {
+        login: Some(peer.login.0),
+        head: Some(head),
+        waits: mesh.waiting.is_some(),
+        pass: Some(state.passes.pass(&hello.mesh)),
+        limits: state.limits.told(),
+        features: features(state),
+        clock: state.clock.now(),
+    };
+    let (peer, life) = (Arc::new(peer), asked.life.clone());
+    let member = Member { peer, registration, key, mesh: watched, head, life };
     Ok((Admitted::Member(Box::new(member)), welcome))
 }
 
@@ -127,13 +185,21 @@ async fn register(key: NodeKey, state: &State) -> Result<(Peer, Registration), E
 fn guest(hello: &EnteringHello, signed: &Signed, state: &State) -> Result<(Admitted, Welcome), End> {
     Hello::verify(signed, &hello.key).map_err(|_| unauthenticated("the signature does not hold"))?;
     check_url(&hello.url, state)?;
-    let roster = state.meshes.roster(hello.mesh);
-    if let Some(roster) = &roster {
-        may_enter(roster, &hello.key, state)?;
+    let mesh = state.meshes.get(hello.mesh);
+    if let Some(mesh) = &mesh {
+        may_enter(&mesh.roster, &hello.key, state)?;
     }
     check_support(hello.version, &hello.features, state)?;
-    let known = roster.is_some();
-    let welcome = welcome(None, roster.map(|roster| roster.head()), state);
+    let known = mesh.is_some();
+    let welcome = Welcome {
+        login: None,
+        head: mesh.as_ref().map(|mesh| mesh.roster.head()),
+        waits: mesh.is_some_and(|mesh| mesh.waiting.is_some()),
+        pass: None,
+        limits: state.limits.told(),
+        features: features(state),
+        clock: state.clock.now(),
+    };
     Ok((Admitted::Entering(Box::new(Guest { mesh: hello.mesh, key: hello.key, known })), welcome))
 }
 
@@ -152,7 +218,7 @@ fn may_enter(roster: &Roster, key: &VerifyingKey, state: &State) -> Result<(), E
     }
 }
 
-fn check_url(url: &str, state: &State) -> Result<(), End> {
+pub(super) fn check_url(url: &str, state: &State) -> Result<(), End> {
     let ours = url.parse::<BrokerUrl>().is_ok_and(|url| state.urls.contains(&url.dialled()));
     if ours {
         Ok(())
@@ -177,10 +243,6 @@ fn features(state: &State) -> Features {
     Features::of(state.limits.dedupe_days)
 }
 
-fn welcome(login: Option<u64>, head: Option<LogHead>, state: &State) -> Welcome {
-    Welcome { login, head, limits: state.limits.told(), features: features(state), clock: state.clock.now() }
-}
-
 fn unauthenticated(detail: &str) -> End {
     End::told(Reason::Unauthenticated, detail)
 }
@@ -188,4 +250,17 @@ fn unauthenticated(detail: &str) -> End {
 /// What an older link is told.
 pub(super) fn replaced() -> End {
     End::told(Reason::Replaced, "a newer login of this node took over")
+}
+
+/// What links are told whose store was found to be an older copy.
+pub(super) fn set_back() -> End {
+    End::told(Reason::Restarting, "the broker's store was set back to an older copy: log in anew")
+}
+
+/// What a node is told that is a member in one branch and not in another.
+pub(super) fn undecided() -> End {
+    End::told(
+        Reason::Busy,
+        "not every log of this mesh has this node as a member: an admin has to resume one",
+    )
 }

@@ -7,13 +7,13 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
-use waxwing_crypto::membership::Roster;
 use waxwing_protocol::link::Reason;
 
-use super::handshake::{Member, replaced};
+use super::handshake::{Member, replaced, set_back};
 use super::window::Window;
 use super::{End, WebSocket, Who, goodbye, reader, report, writer};
 use crate::accept::Peer;
+use crate::meshes::Mesh;
 use crate::metrics::Kind;
 use crate::state::State;
 
@@ -32,7 +32,7 @@ pub(crate) struct Session {
     /// The link, for the store's writer.
     pub(crate) peer: Arc<Peer>,
     /// The mesh.
-    pub(crate) roster: watch::Receiver<Arc<Roster>>,
+    pub(crate) mesh: watch::Receiver<Mesh>,
     /// What is under way to the node.
     pub(crate) window: Arc<Window>,
     /// What may be under way from the node, in bytes.
@@ -57,19 +57,23 @@ async fn serve(sink: &mut Sink, source: &mut Source, member: &Member, state: Arc
     let session = Session {
         state,
         peer: Arc::clone(&member.peer),
-        roster: member.roster.clone(),
+        mesh: member.mesh.clone(),
         window: Arc::new(Window::new(limits.window_items as usize, limits.window_bytes as usize)),
         incoming: Arc::new(Semaphore::new(limits.window_bytes as usize)),
     };
     let (answers_in, mut answers) = mpsc::channel(ANSWERS);
     let mut writer = writer::Writer::new(sink, &session, member);
     // Dropping the reader drops its end of the answers, so that they end with the last one that is under way.
-    tokio::select! {
-        end = reader::run(source, &session, answers_in) => return end,
-        end = writer.run(&mut answers) => return end,
-        () = member.registration.replaced.cancelled() => return replaced(),
-        () = stop.cancelled() => {}
+    let end = tokio::select! {
+        end = reader::run(source, &session, answers_in) => end,
+        end = writer.run(&mut answers) => end,
+        () = member.registration.replaced.cancelled() => replaced(),
+        () = member.life.cancelled() => set_back(),
+        () = stop.cancelled() => End::told(Reason::Restarting, "the broker is stopping"),
+    };
+    // The node has done nothing wrong, and waits for what it has asked.
+    if matches!(end, End::Told(Reason::Restarting, _)) {
+        writer.finish(&mut answers).await;
     }
-    writer.finish(&mut answers).await;
-    End::told(Reason::Restarting, "the broker is stopping")
+    end
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! handshake   challenge, hello, a login number from the writer, welcome
+//! upload      in between, if the store has lost it: the log of the mesh
 //! entering    a founder's or an invite's: reads the log, appends its one entry
 //! member      reader and writer, two futures over the two halves; when one ends, both do
 //!               reader   frames in -> handlers -> changes for the store's writer, or answers
@@ -18,6 +19,7 @@ mod member;
 mod pump;
 mod reader;
 mod socket;
+mod upload;
 mod window;
 mod writer;
 
@@ -34,6 +36,7 @@ use waxwing_protocol::link::{Reason, ToNode};
 pub(crate) use end::End;
 pub(crate) use member::Session;
 pub(crate) use socket::{WebSocket, accept};
+pub(crate) use upload::Uploads;
 
 use crate::meter::Meter;
 use crate::metrics::Kind;
@@ -49,7 +52,7 @@ pub(crate) async fn run(
     (peer, stranger): (SocketAddr, Arc<Stranger>),
     state: Arc<State>,
 ) {
-    let end = match login(&mut socket, (peer, &stranger), &state).await {
+    let end = match login(&mut socket, meter, (peer, &stranger), &state).await {
         Err(end) => {
             state.metrics.login_refused(&end);
             report_stranger(peer, &end, &state);
@@ -82,14 +85,23 @@ pub(crate) async fn run(
 
 async fn login(
     socket: &mut WebSocket,
+    meter: &Meter,
     (peer, stranger): (SocketAddr, &Stranger),
     state: &Arc<State>,
 ) -> Result<Admitted, End> {
     if state.limiter.login(peer.ip()).is_err() {
         return Err(End::told(Reason::Busy, "too many logins from this address"));
     }
+    let steps = async {
+        let asked = within(handshake::ask(socket, state)).await?;
+        if let Some(hello) = asked.member() {
+            within(handshake::check_mark(hello, state)).await?;
+            upload::obtain(socket, meter, hello, state).await?;
+        }
+        within(handshake::admit(socket, &asked, state)).await
+    };
     tokio::select! {
-        done = timeout(limits::LOGIN_WITHIN, handshake::run(socket, state)) => done.unwrap_or(Err(End::Silent)),
+        done = steps => done,
         () = stranger.ousted() => Err(crowded()),
         () = state.stop.cancelled() => Err(End::told(Reason::Restarting, "the broker is stopping")),
     }
@@ -105,6 +117,11 @@ async fn ousted(stranger: Option<&Stranger>) {
 /// Another has taken its place among those who are not logged in as members.
 fn crowded() -> End {
     End::told(Reason::Busy, "too many connections wait to log in")
+}
+
+/// A step of the login takes no longer than the whole may.
+async fn within<T>(step: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+    timeout(limits::LOGIN_WITHIN, step).await.unwrap_or(Err(End::Silent))
 }
 
 /// Whose link it is, as logs name it: ids by their first characters.

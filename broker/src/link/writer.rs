@@ -6,17 +6,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 use waxwing_crypto::VerifyingKey;
-use waxwing_crypto::membership::{Roster, Standing};
+use waxwing_crypto::membership::{LogHead, Standing};
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{Reason, ToNode};
+use waxwing_protocol::link::{MeshNotice, MeshNoticeKind, Reason, ToNode};
 
-use super::handshake::Member;
+use super::handshake::{Member, undecided};
 use super::member::{Session, Sink};
 use super::pump::Pump;
 use super::window::Window;
 use super::{End, socket};
 use crate::accept::Answer;
 use crate::handlers;
+use crate::meshes::Mesh;
 use crate::state::State;
 use crate::store::NodeKey;
 
@@ -29,9 +30,11 @@ pub(super) struct Writer<'a> {
     state: Arc<State>,
     node: NodeKey,
     key: VerifyingKey,
-    roster: watch::Receiver<Arc<Roster>>,
-    /// The last entry of the log that the node has been told of.
-    log_told: u64,
+    mesh: watch::Receiver<Mesh>,
+    /// The end of the log as the node has been told of it.
+    log_told: LogHead,
+    /// The branches that the node has been told of.
+    branches_told: Vec<LogHead>,
     window: Arc<Window>,
     pump: Pump,
     pings: Interval,
@@ -46,9 +49,10 @@ impl<'a> Writer<'a> {
             Pump::new(Arc::clone(&state), node, Arc::clone(&member.registration.bell), Arc::clone(&window));
         let mut pings = interval_at(tokio::time::Instant::now() + limits::PING_EVERY, limits::PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut roster = member.roster.clone();
-        roster.mark_changed(); // It may have grown since the welcome.
-        Self { sink, state, node, key: member.key, roster, log_told: member.head.seq, window, pump, pings }
+        let mut mesh = member.mesh.clone();
+        mesh.mark_changed(); // It may have grown since the welcome.
+        let (key, log_told, branches_told) = (member.key, member.head, Vec::new());
+        Self { sink, state, node, key, mesh, log_told, branches_told, window, pump, pings }
     }
 
     /// Writes until the link ends.
@@ -81,7 +85,7 @@ impl<'a> Writer<'a> {
                 Some(answer) => self.answer(answer, answers).await,
                 None => Err(End::Gone),
             },
-            changed = self.roster.changed() => match changed {
+            changed = self.mesh.changed() => match changed {
                 Ok(()) => self.tell_log().await,
                 Err(_) => Err(End::Gone),
             },
@@ -113,24 +117,43 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The log has grown: tells the node, unless it concerns itself.
+    /// The mesh has changed: tells the node, unless it concerns itself.
     async fn tell_log(&mut self) -> Result<(), End> {
-        let roster = Arc::clone(&self.roster.borrow_and_update());
-        match roster.standing(&self.node.node) {
+        let mesh = self.mesh.borrow_and_update().clone();
+        match mesh.standing(&self.node.node) {
             Standing::Live => {}
             Standing::Left => return Err(End::told(Reason::Revoked, "this node has left the mesh")),
+            // Until an admin has resumed the mesh, that is not the last word.
+            Standing::Revoked | Standing::Unknown if mesh.waiting.is_some() => return Err(undecided()),
             Standing::Revoked | Standing::Unknown => {
                 return Err(End::told(Reason::Revoked, "this node was revoked"));
             }
         }
+        let roster = &mesh.roster;
         if roster.member(&self.node.node).is_none_or(|member| member.signing != self.key) {
             return Err(End::told(Reason::Replaced, "this node has a new signing key: log in with it"));
         }
-        while self.log_told < roster.head().seq {
-            let log = handlers::log::after(self.log_told, &roster, &self.state).await?;
-            self.log_told += log.entries.len() as u64;
+        if !roster.holds(self.log_told) {
+            return Err(End::told(Reason::Restarting, "another log of this mesh was resumed: log in anew"));
+        }
+        while self.log_told.seq < roster.head().seq {
+            let log = handlers::log::after(self.log_told.seq, roster, &self.state).await?;
+            let seq = self.log_told.seq + log.entries.len() as u64;
+            let Some(hash) = roster.hash_at(seq) else { return Err(End::Gone) };
+            self.log_told = LogHead { seq, hash };
             socket::send(self.sink, &ToNode::Log(log)).await?;
         }
-        Ok(())
+        self.tell_branches(&mesh).await
+    }
+
+    /// Tells that the mesh waits for a `resume`, and between which logs.
+    async fn tell_branches(&mut self, mesh: &Mesh) -> Result<(), End> {
+        let branches = if mesh.waiting.is_some() { mesh.heads() } else { Vec::new() };
+        if branches.is_empty() || branches == self.branches_told {
+            return Ok(());
+        }
+        self.branches_told.clone_from(&branches);
+        let kind = MeshNoticeKind::ResumeWanted { branches };
+        socket::send(self.sink, &ToNode::MeshNotice(MeshNotice { kind })).await
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::{MeshId, Signature};
@@ -29,12 +30,11 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[LogRow]) -> Result
     for (sql, chunk) in INSERT.exact(rows) {
         let mut query = sqlx::query(sql);
         for row in chunk {
-            let signatures: Vec<u8> = row.entry.signatures.iter().flat_map(|s| *s.as_bytes()).collect();
             query = query
                 .bind(&row.mesh.as_bytes()[..])
                 .bind(integer(row.seq))
                 .bind(&row.entry.bytes[..])
-                .bind(signatures);
+                .bind(signatures(&row.entry));
         }
         query.execute(&mut *db).await?;
     }
@@ -55,17 +55,29 @@ pub(crate) async fn page(
             .bind(integer(limit as u64))
             .fetch_all(db)
             .await?;
-    rows.iter()
-        .map(|row| {
-            let signatures = row.try_get::<&[u8], _>(1)?.chunks(Signature::SIZE).map(Signature::from_bytes);
-            Ok(SignedEntry {
-                bytes: Bytes::from(row.try_get::<Vec<u8>, _>(0)?),
-                signatures: signatures
-                    .collect::<Result<_, _>>()
-                    .map_err(|_| Error::damaged("a signature"))?,
-            })
-        })
-        .collect()
+    rows.iter().map(entry).collect()
+}
+
+/// Takes back the entries after a place: another log has been chosen.
+pub(crate) async fn cut(db: impl SqliteExecutor<'_>, mesh: MeshId, after: u64) -> Result<()> {
+    sqlx::query("DELETE FROM log WHERE mesh = $1 AND seq > $2")
+        .bind(&mesh.as_bytes()[..])
+        .bind(integer(after))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// An entry's signatures as they are kept.
+pub(super) fn signatures(entry: &SignedEntry) -> Vec<u8> {
+    entry.signatures.iter().flat_map(|signature| *signature.as_bytes()).collect()
+}
+
+/// An entry from its bytes and its signatures, the first two columns.
+pub(super) fn entry(row: &SqliteRow) -> Result<SignedEntry> {
+    let signatures = row.try_get::<&[u8], _>(1)?.chunks(Signature::SIZE).map(Signature::from_bytes);
+    let signatures = signatures.collect::<Result<_, _>>().map_err(|_| Error::damaged("a signature"))?;
+    Ok(SignedEntry { bytes: Bytes::from(row.try_get::<Vec<u8>, _>(0)?), signatures })
 }
 
 #[cfg(test)]
@@ -90,5 +102,7 @@ mod tests {
         assert_eq!(page(&mut db, mesh, 5, 9).await.unwrap(), [entry(6), entry(7)]);
         assert_eq!(page(&mut db, MeshId::from_bytes([2; 16]), 0, 9).await.unwrap(), []);
         insert(&mut db, &rows[..1]).await.unwrap_err();
+        cut(&mut db, mesh, 5).await.unwrap();
+        assert_eq!(page(&mut db, mesh, 4, 9).await.unwrap(), [entry(5)]);
     }
 }

@@ -1,32 +1,46 @@
 //! The meshes this store holds, and where each log ends.
 
-use sqlx::SqliteExecutor;
+use sqlx::{Row as _, SqliteExecutor};
 use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::{MeshId, Timestamp};
 
 use super::sql::{array, integer};
 use crate::error::{Error, Result};
 
-/// Every mesh.
-pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> Result<Vec<MeshId>> {
-    let rows = sqlx::query("SELECT mesh FROM mesh").fetch_all(db).await?;
-    rows.iter().map(|row| array(row, 0).map(MeshId::from_bytes)).collect()
+/// Every mesh, and whether it waits for a `resume`.
+pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> Result<Vec<(MeshId, bool)>> {
+    let rows = sqlx::query("SELECT mesh, waits FROM mesh").fetch_all(db).await?;
+    rows.iter().map(|row| Ok((MeshId::from_bytes(array(row, 0)?), row.try_get(1)?))).collect()
 }
 
-/// Adds a mesh whose log ends at its genesis.
+/// Adds a mesh with the end of its log.
 pub(crate) async fn insert(
     db: impl SqliteExecutor<'_>,
     mesh: MeshId,
     head: LogHead,
+    waits: bool,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query("INSERT INTO mesh (mesh, created, head_seq, head_hash) VALUES ($1, $2, $3, $4)")
+    sqlx::query("INSERT INTO mesh (mesh, created, head_seq, head_hash, waits) VALUES ($1, $2, $3, $4, $5)")
         .bind(&mesh.as_bytes()[..])
         .bind(integer(now.as_millis()))
         .bind(integer(head.seq))
         .bind(&head.hash.as_bytes()[..])
+        .bind(waits)
         .execute(db)
         .await?;
+    Ok(())
+}
+
+/// The store has lost something: every mesh waits for a `resume`.
+pub(crate) async fn wait_all(db: impl SqliteExecutor<'_>) -> Result<()> {
+    sqlx::query("UPDATE mesh SET waits = 1").execute(db).await?;
+    Ok(())
+}
+
+/// A mesh was resumed.
+pub(crate) async fn settle(db: impl SqliteExecutor<'_>, mesh: MeshId) -> Result<()> {
+    sqlx::query("UPDATE mesh SET waits = 0 WHERE mesh = $1").bind(&mesh.as_bytes()[..]).execute(db).await?;
     Ok(())
 }
 
@@ -69,8 +83,12 @@ mod tests {
         let mut db = database().await;
         let mesh = MeshId::from_bytes([1; 16]);
         let head = |seq: u64| LogHead { seq, hash: Digest::from_bytes([seq as u8; 32]) };
-        insert(&mut db, mesh, head(1), Timestamp::from_millis(5)).await.unwrap();
-        assert_eq!(all(&mut db).await.unwrap(), [mesh]);
+        insert(&mut db, mesh, head(1), false, Timestamp::from_millis(5)).await.unwrap();
+        assert_eq!(all(&mut db).await.unwrap(), [(mesh, false)]);
+        wait_all(&mut db).await.unwrap();
+        assert_eq!(all(&mut db).await.unwrap(), [(mesh, true)]);
+        settle(&mut db, mesh).await.unwrap();
+        assert_eq!(all(&mut db).await.unwrap(), [(mesh, false)]);
         advance(&mut db, mesh, head(1), head(2)).await.unwrap();
         advance(&mut db, mesh, head(1), head(3)).await.unwrap_err();
         advance(&mut db, mesh, head(2), head(3)).await.unwrap();

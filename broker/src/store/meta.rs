@@ -1,23 +1,113 @@
-//! The one row about the store itself.
+//! What the store says of itself: its id, its secret, its openings, and how often it has been committed.
 
-use sqlx::SqliteExecutor;
+use std::collections::HashMap;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Connection as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::Timestamp;
-use waxwing_protocol::StoreId;
+use waxwing_crypto::mark::StoreSecret;
+use waxwing_protocol::{RunId, StoreId};
 
-use super::sql::{array, integer};
-use crate::error::Result;
+use super::sql::{array, integer, number};
+use crate::error::{Error, Result};
+use crate::life::Opened;
 
-/// The id of this life of the store. `fresh` becomes it if the store is new.
-pub(crate) async fn store_id(db: impl SqliteExecutor<'_>, fresh: StoreId, now: Timestamp) -> Result<StoreId> {
-    let row = sqlx::query(
-        "INSERT INTO meta (id, store, created) VALUES (1, $1, $2)
-         ON CONFLICT (id) DO UPDATE SET id = excluded.id RETURNING store",
+/// Random values for an opening, of which a store that exists needs the run alone.
+pub(crate) struct Fresh {
+    /// Id of a new store.
+    pub(crate) store: StoreId,
+    /// Secret of a new store.
+    pub(crate) secret: StoreSecret,
+    /// This opening.
+    pub(crate) run: RunId,
+}
+
+impl Fresh {
+    /// From the operating system's random source.
+    ///
+    /// # Errors
+    /// If that fails.
+    pub(crate) fn mint() -> Result<Self> {
+        let secret = random::<32>()?;
+        Ok(Self {
+            store: StoreId::from_bytes(random()?),
+            secret: StoreSecret::from_bytes(secret),
+            run: RunId::from_bytes(random()?),
+        })
+    }
+}
+
+/// Random bytes.
+///
+/// # Errors
+/// If the operating system has none.
+pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|err| Error::Internal(err.into()))?;
+    Ok(bytes)
+}
+
+/// Notes an opening. A store without an id, new or brought back from a backup, gets one; if it holds meshes, each then
+/// waits for an admin's word on which log is right.
+pub(crate) async fn open(db: &mut SqliteConnection, fresh: &Fresh, now: Timestamp) -> Result<Opened> {
+    let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
+    let minted = sqlx::query(
+        "INSERT INTO meta (id, store, secret, m, created) VALUES (1, $1, $2, 0, $3) ON CONFLICT (id) DO NOTHING",
     )
-    .bind(&fresh.as_bytes()[..])
+    .bind(&fresh.store.as_bytes()[..])
+    .bind(&fresh.secret.reveal()[..])
     .bind(integer(now.as_millis()))
-    .fetch_one(db)
+    .execute(&mut *tx)
     .await?;
-    Ok(StoreId::from_bytes(array(&row, 0)?))
+    if minted.rows_affected() == 1 {
+        super::mesh::wait_all(&mut *tx).await?;
+    }
+    let meta = sqlx::query("SELECT store, secret, m FROM meta").fetch_one(&mut *tx).await?;
+    let m = number(&meta, 2)?;
+    let runs = sqlx::query("SELECT run, first FROM run ORDER BY rowid").fetch_all(&mut *tx).await?;
+    let past = ends(&runs, m)?;
+    sqlx::query("INSERT INTO run (run, first) VALUES ($1, $2)")
+        .bind(&fresh.run.as_bytes()[..])
+        .bind(integer(m))
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    let store = StoreId::from_bytes(array(&meta, 0)?);
+    let secret = StoreSecret::from_bytes(array(&meta, 1)?);
+    Ok(Opened { store, secret, run: fresh.run, m, past })
+}
+
+/// Each run with the number at which the next one began; the last one's is `m`.
+fn ends(runs: &[SqliteRow], m: u64) -> Result<HashMap<RunId, u64>> {
+    let mut past = HashMap::with_capacity(runs.len());
+    for (at, row) in runs.iter().enumerate() {
+        let end = runs.get(at + 1).map_or(Ok(m), |next| number(next, 1))?;
+        past.insert(RunId::from_bytes(array(row, 0)?), end);
+    }
+    Ok(past)
+}
+
+/// Counts a commit.
+///
+/// # Errors
+/// If the number is not the one before: somebody else writes to this store.
+pub(crate) async fn raise(db: impl SqliteExecutor<'_>, m: u64) -> Result<()> {
+    let raised = sqlx::query("UPDATE meta SET m = $1 WHERE m = $2")
+        .bind(integer(m))
+        .bind(integer(m.saturating_sub(1)))
+        .execute(db)
+        .await?;
+    if raised.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(Error::damaged("its number of commits is not the one that this broker has counted"))
+    }
+}
+
+/// Begins a new life: another id, and every mesh waits.
+pub(crate) async fn renew(db: &mut SqliteConnection, store: StoreId) -> Result<()> {
+    sqlx::query("UPDATE meta SET store = $1").bind(&store.as_bytes()[..]).execute(&mut *db).await?;
+    super::mesh::wait_all(db).await
 }
 
 #[cfg(test)]
@@ -25,11 +115,21 @@ mod tests {
     use super::*;
     use crate::store::testing::database;
 
+    const NOW: Timestamp = Timestamp::from_millis(1);
+
     #[tokio::test]
-    async fn the_first_id_stays() {
+    async fn a_store_keeps_its_id_and_secret_and_every_opening_is_another_run() {
         let mut db = database().await;
-        let (one, two) = (StoreId::from_bytes([1; 16]), StoreId::from_bytes([2; 16]));
-        assert_eq!(store_id(&mut db, one, Timestamp::from_millis(1)).await.unwrap(), one);
-        assert_eq!(store_id(&mut db, two, Timestamp::from_millis(2)).await.unwrap(), one);
+        let first = open(&mut db, &Fresh::mint().unwrap(), NOW).await.unwrap();
+        assert_eq!((first.m, first.past.len()), (0, 0));
+        raise(&mut db, 1).await.unwrap();
+        raise(&mut db, 2).await.unwrap();
+        raise(&mut db, 2).await.unwrap_err();
+        let second = open(&mut db, &Fresh::mint().unwrap(), NOW).await.unwrap();
+        assert_eq!((second.store, second.secret.reveal()), (first.store, first.secret.reveal()));
+        assert_eq!((second.m, &second.past), (2, &HashMap::from([(first.run, 2)])));
+        raise(&mut db, 3).await.unwrap();
+        let third = open(&mut db, &Fresh::mint().unwrap(), NOW).await.unwrap();
+        assert_eq!(third.past, HashMap::from([(first.run, 2), (second.run, 3)]));
     }
 }

@@ -8,6 +8,7 @@ mod key;
 mod notice;
 mod sql;
 
+pub(crate) mod branch;
 pub(crate) mod copy;
 pub(crate) mod dedupe;
 pub(crate) mod inspect;
@@ -233,7 +234,7 @@ mod tests {
         let mut store = Store::open(&path).await.unwrap();
         assert!(!kept.exists(), "there was nothing to keep");
         sqlx::query(
-            "INSERT INTO mesh (mesh, created, head_seq, head_hash) VALUES (zeroblob(16), 1, 1, zeroblob(32))",
+            "INSERT INTO mesh (mesh, created, head_seq, head_hash, waits) VALUES (zeroblob(16), 1, 1, zeroblob(32), 0)",
         )
         .execute(&mut store.writer)
         .await

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use waxwing_broker::{Config, Error};
 
-use crate::harness::{Broker, Mesh, PATIENCE, dial, item};
+use crate::harness::{Broker, Keys, Mesh, PATIENCE, dial, item};
 
 /// Asks for a page: its status, and its text.
 pub async fn get(addr: SocketAddr, path: &str, header: &str) -> (u16, String) {
@@ -112,8 +112,8 @@ async fn queue_totals_outlive_a_restart_and_follow_what_expires() {
 #[tokio::test]
 async fn refusals_are_counted_by_reason() {
     let broker = Broker::start().await;
-    let mesh = Mesh::new(&broker.clock);
-    let stranger = mesh.try_login(&broker, &mesh.founder).await.err().unwrap();
+    let mesh = Mesh::found(&broker).await;
+    let stranger = mesh.try_login(&broker, &Keys::new("stranger")).await.err().unwrap();
     assert_eq!(stranger.reason.as_str(), "unauthenticated");
     assert_eq!(get(broker.addr, "/v1/link", "").await.0, 426);
     let after = samples(&broker).await;

@@ -32,6 +32,8 @@ mod liveness;
 mod log;
 /// Who may log in, and what the others are told.
 mod login;
+/// A store that is lost or set back: marks, logs brought back, branches, the resume.
+mod loss;
 /// Prekeys: the newest of each member.
 mod prekeys;
 /// A message sealed anew.

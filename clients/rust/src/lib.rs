@@ -20,6 +20,7 @@
 //! | [`Client::requeue`], [`Client::abort`] | `POST /v1/outbox/requeue`, `/v1/outbox/abort` |
 //! | [`Client::peers`] | `GET /v1/peers` |
 //! | [`Client::invite`] | `POST /v1/mesh/invite` |
+//! | [`Client::resume`] | `POST /v1/mesh/resume` |
 //!
 //! ```no_run
 //! use waxwing_client::{Client, api};
@@ -301,6 +302,14 @@ impl Client {
     /// [`Error::Problem`] with `not_admin`, or `offline` while the broker cannot be reached.
     pub async fn invite(&self, request: &api::InviteRequest) -> Result<api::InviteAnswer> {
         self.post("/v1/mesh/invite", request).await
+    }
+
+    /// Says that the log held by this node is the right one, after the broker has lost its store. For admins.
+    ///
+    /// # Errors
+    /// As [`Client::invite`]; `nothing_to_resume` if the mesh does not wait for it.
+    pub async fn resume(&self, request: &api::ResumeRequest) -> Result<api::ResumeAnswer> {
+        self.post("/v1/mesh/resume", request).await
     }
 
     /// The same client, waiting longer for an answer if the node was asked to wait.

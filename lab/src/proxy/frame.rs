@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use waxwing_crypto::NodeId;
-use waxwing_protocol::link::{self, Delivery, Hello, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin};
+use waxwing_protocol::link::{
+    self, Delivery, Hello, LogUpload, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin,
+};
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -21,6 +23,8 @@ pub enum Direction {
 pub enum Frame {
     /// A login, whose signature the proxy does not check.
     Hello(Hello),
+    /// A part of a log, before the login is done.
+    Upload(LogUpload),
     /// Any later frame from a node.
     ToBroker(ToBroker),
     /// The broker's part of a login.
@@ -38,6 +42,7 @@ impl Frame {
                 Ok(ToBrokerLogin::Hello(signed)) => {
                     Hello::peek(&signed).map_or(Self::Unreadable, Self::Hello)
                 }
+                Ok(ToBrokerLogin::LogUpload(upload)) => Self::Upload(upload),
                 Err(_) => link::decode(bytes).map_or(Self::Unreadable, Self::ToBroker),
             },
             Direction::ToNode => match link::decode(bytes) {
@@ -50,6 +55,7 @@ impl Frame {
     /// The frame as bytes; none for what the proxy cannot sign or does not know.
     pub(super) fn write(&self) -> Option<Bytes> {
         match self {
+            Self::Upload(upload) => link::encode(&ToBrokerLogin::LogUpload(upload.clone())).ok(),
             Self::ToBroker(frame) => link::encode(frame).ok(),
             Self::Login(frame) => link::encode(frame).ok(),
             Self::ToNode(frame) => link::encode(frame).ok(),
@@ -61,9 +67,11 @@ impl Frame {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Hello(_) => "hello",
+            Self::Upload(_) => "log.upload",
             Self::ToBroker(frame) => frame.name(),
             Self::Login(frame) => match frame {
                 ToNodeLogin::Challenge(_) => "challenge",
+                ToNodeLogin::LogWanted(_) => "log_wanted",
                 ToNodeLogin::Welcome(_) => "welcome",
                 ToNodeLogin::GoAway(_) => "goaway",
             },
@@ -77,6 +85,7 @@ impl Frame {
         match self {
             Self::Hello(Hello::Member(hello)) => Some(hello.node),
             Self::Hello(Hello::Entering(_))
+            | Self::Upload(_)
             | Self::ToBroker(_)
             | Self::Login(_)
             | Self::ToNode(_)

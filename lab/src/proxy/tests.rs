@@ -32,6 +32,7 @@ async fn linked() -> (Proxy, Socket, Socket) {
 
 fn hello() -> Bytes {
     let hello = Hello::Member(MemberHello {
+        mark: None,
         nonce: [0; 32],
         url: "ws://127.0.0.1".to_owned(),
         mesh: MeshId::from_bytes([1; 16]),

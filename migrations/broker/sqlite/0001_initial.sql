@@ -4,14 +4,23 @@
 CREATE TABLE meta (
     id      INTEGER PRIMARY KEY CHECK (id = 1), -- there is one row
     store   BLOB    NOT NULL CHECK (length(store) = 16), -- this life of the store, random; every challenge carries it
+    secret  BLOB    NOT NULL CHECK (length(secret) = 32), -- makes the marks by which a store that was set back is found out
+    m       INTEGER NOT NULL, -- rises by one with every commit
     created INTEGER NOT NULL -- when the store was made
+) STRICT;
+
+-- Every opening of the store there ever was. A mark of one that is not here is from a future that was lost.
+CREATE TABLE run (
+    run   BLOB    NOT NULL UNIQUE CHECK (length(run) = 16), -- random
+    first INTEGER NOT NULL -- meta.m when it began
 ) STRICT;
 
 CREATE TABLE mesh (
     mesh      BLOB    NOT NULL PRIMARY KEY CHECK (length(mesh) = 16), -- first 16 bytes of the genesis entry's hash
     created   INTEGER NOT NULL, -- when this store first held it
     head_seq  INTEGER NOT NULL, -- last entry of the log; an append moves it only from where its writer saw it
-    head_hash BLOB    NOT NULL CHECK (length(head_hash) = 32) -- that entry's hash
+    head_hash BLOB    NOT NULL CHECK (length(head_hash) = 32), -- that entry's hash
+    waits     INTEGER NOT NULL CHECK (waits IN (0, 1)) -- 1 from a loss of the store until an admin's resume
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE log (
@@ -21,6 +30,17 @@ CREATE TABLE log (
     signatures BLOB    NOT NULL, -- over them, 64 bytes each, in the order of the entry's signers
     PRIMARY KEY (mesh, seq)
 ) STRICT;
+
+-- Logs that part from the one in log, of meshes that wait: what follows the last entry that both have.
+CREATE TABLE branch (
+    mesh       BLOB    NOT NULL,
+    head       BLOB    NOT NULL CHECK (length(head) = 32), -- hash of its last entry, which names the branch
+    seq        INTEGER NOT NULL,
+    entry      BLOB    NOT NULL, -- as in log
+    signatures BLOB    NOT NULL  -- as in log
+) STRICT;
+
+CREATE UNIQUE INDEX branch_place ON branch (mesh, head, seq);
 
 CREATE TABLE node (
     mesh         BLOB    NOT NULL,

@@ -8,7 +8,7 @@ use waxwing_protocol::link::{
 };
 
 use crate::error::{Error, Result};
-use crate::link::dial::{self, Connection, DialError};
+use crate::link::dial::{self, Answer, Connection, DialError};
 use crate::link::{pause, refused};
 
 /// Attempts at one request, while the broker wants to be asked later.
@@ -38,6 +38,9 @@ impl Refused {
             }
             Self::Denied(ErrorFrame { code: Code::NotAllowed, detail, .. }) => Error::NotAuthorised(detail),
             Self::Denied(ErrorFrame { code: Code::RateLimited, detail, .. }) => {
+                Error::Unreachable { url: broker.into(), cause: detail }
+            }
+            Self::Denied(ErrorFrame { code: Code::ResumeWanted, detail, .. }) => {
                 Error::Unreachable { url: broker.into(), cause: detail }
             }
             Self::Denied(error) => Error::Incompatible(error.detail),
@@ -77,7 +80,7 @@ impl Entering {
                 features: Features::needed(),
             })
         };
-        let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
+        let connection = login(broker, hello, key).await?;
         let (entry, roster) = founded?;
         Ok((Self { connection, next: 1 }, entry, roster.mesh()))
     }
@@ -93,7 +96,7 @@ impl Entering {
                 features: Features::needed(),
             })
         };
-        let connection = dial::dial(broker, hello, key).await.map_err(|error| dial_error(broker, error))?;
+        let connection = login(broker, hello, key).await?;
         Ok(Self { connection, next: 1 })
     }
 
@@ -146,8 +149,24 @@ impl Entering {
                 | ToNode::Deliver(_)
                 | ToNode::Done(_)
                 | ToNode::QueueShown(_)
+                | ToNode::MeshNotice(_)
                 | ToNode::Prekeys(_) => {}
             }
         }
+    }
+}
+
+/// Logs in as entering. Such a link is never asked for a log.
+async fn login(
+    broker: &str,
+    hello: impl FnOnce(&Challenge, u32) -> Hello,
+    key: &SigningKey,
+) -> Result<Connection> {
+    match dial::dial(broker, hello, key).await {
+        Ok(Answer::Welcome(connection)) => Ok(connection),
+        Ok(Answer::LogWanted(_)) => {
+            Err(Error::Incompatible("the broker asks a newcomer for the log of the mesh".into()))
+        }
+        Err(error) => Err(dial_error(broker, error)),
     }
 }

@@ -73,7 +73,7 @@ impl Folder {
             let _ = std::fs::remove_file(format!("{}{suffix}", database.display()));
         }
         let (mut db, readers) = store::open(&database).await?;
-        log::append(&mut db, 1, entries).await?;
+        log::put(&mut db, 1, entries).await?;
         meta::set_text(&mut db, meta::BROKER, broker).await?;
         meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await?;
         store::close(db, readers).await?;

@@ -41,6 +41,7 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         inbox_held,
         quarantined: meta::count(&mesh.db, "SELECT count(*) FROM quarantine").await?,
         clock_offset_ms: mesh.clock.offset_millis(),
+        resume_wanted: mesh.resume_wanted(),
         host_warning: mesh.host_warning.clone(),
     })
 }

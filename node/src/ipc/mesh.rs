@@ -6,7 +6,8 @@ use axum::Json as Answer;
 use axum::extract::State;
 use waxwing_crypto::membership::{Body, InviteSeed, InviteToken, NewInvite, Role};
 use waxwing_protocol::api::{
-    InviteAnswer, InviteRequest, LinkState, MeshQuery, Peer, Peers, Problem, ProblemCode,
+    InviteAnswer, InviteRequest, LinkState, MeshQuery, Peer, Peers, Problem, ProblemCode, ResumeAnswer,
+    ResumeRequest,
 };
 use waxwing_protocol::link::Code;
 
@@ -22,6 +23,8 @@ const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 const EXPIRES_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Why inviting needs the broker.
 const INVITE: &str = "an invite is an entry in the mesh's log";
+/// Why resuming needs the broker.
+const RESUME: &str = "to resume a mesh is an entry in its log";
 /// Most uses of an invite.
 const USES_MAX: u32 = 10_000;
 
@@ -51,13 +54,7 @@ pub(super) async fn invite(
     Json(request): Json<InviteRequest>,
 ) -> Result<Answer<InviteAnswer>, Refused> {
     let mesh = api.mesh(request.mesh.as_ref())?;
-    let is_admin =
-        mesh.roster(|roster| roster.member(&mesh.identity.node).is_some_and(|m| m.role == Role::Admin));
-    if !is_admin {
-        return Err(Problem::new(ProblemCode::NotAdmin)
-            .detail("ask an admin of the mesh for an invite")
-            .into());
-    }
+    must_be_admin(mesh, "ask an admin of the mesh for an invite")?;
     let calls = mesh.calls().ok_or_else(|| offline(mesh, INVITE))?;
     let seed = InviteSeed::generate(&mut crate::rng());
     let new = new_invite(mesh, &request, &seed)?;
@@ -65,6 +62,29 @@ pub(super) async fn invite(
     calls.append(mesh, Body::Invite(new)).await.map_err(|error| refusal(mesh, &error))?;
     let token = InviteToken::new(&mesh.broker, mesh.identity.mesh, seed, None)?;
     Ok(Answer(InviteAnswer { token: token.reveal().to_string(), mesh: mesh.name.clone(), expires_at }))
+}
+
+/// `POST /v1/mesh/resume`
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Json(request): Json<ResumeRequest>,
+) -> Result<Answer<ResumeAnswer>, Refused> {
+    let mesh = api.mesh(request.mesh.as_ref())?;
+    must_be_admin(mesh, "ask an admin of the mesh to say `waxwing mesh resume`")?;
+    let calls = mesh.calls().ok_or_else(|| offline(mesh, RESUME))?;
+    if mesh.resume_wanted().is_none() {
+        return Err(Problem::new(ProblemCode::NothingToResume).into());
+    }
+    let head = calls.resume(mesh).await.map_err(|error| refusal(mesh, &error))?;
+    Ok(Answer(ResumeAnswer { mesh: mesh.name.clone(), head }))
+}
+
+fn must_be_admin(mesh: &Mesh, otherwise: &str) -> Result<(), Problem> {
+    let role = mesh.roster(|roster| roster.member(&mesh.identity.node).map(|member| member.role));
+    match role {
+        Some(Role::Admin) => Ok(()),
+        Some(Role::Member) | None => Err(Problem::new(ProblemCode::NotAdmin).detail(otherwise)),
+    }
 }
 
 fn new_invite(mesh: &Mesh, request: &InviteRequest, seed: &InviteSeed) -> Result<NewInvite, Refused> {
@@ -105,6 +125,9 @@ fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
     match error {
         CallError::Refused { code: Code::NotAllowed, detail } => {
             Problem::new(ProblemCode::NotAdmin).detail(detail)
+        }
+        CallError::Refused { code: Code::ResumeWanted, detail } => {
+            Problem::new(ProblemCode::ResumeWanted).detail(detail)
         }
         CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
             Problem::new(ProblemCode::Internal).detail(error.to_string())

@@ -98,6 +98,7 @@ fn router(api: Api) -> Router {
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/peers", get(mesh::peers))
         .route("/v1/mesh/invite", post(mesh::invite))
+        .route("/v1/mesh/resume", post(mesh::resume))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(limits::API_BODY))

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
-use waxwing_crypto::membership::{Body, SignedEntry};
+use waxwing_crypto::membership::{Body, LogHead, Resume, Roster, SignedEntry};
 use waxwing_crypto::{NodeId, WireId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    Code, ErrorFrame, Log, LogAppend, LogGet, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown, ToBroker,
-    ToNode,
+    Code, ErrorFrame, Log, LogAppend, LogGet, Mark, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown,
+    ToBroker, ToNode,
 };
 
 use crate::mesh::{GrowError, Mesh};
@@ -87,7 +87,11 @@ impl Calls {
         loop {
             let after = mesh.roster(|roster| roster.head().seq);
             let log = log(self.patiently(|req| ToBroker::LogGet(LogGet { req, after })).await?)?;
-            mesh.grow(&log.entries).await?;
+            match mesh.grow(&log.entries, log.mark).await {
+                // Until an admin has resumed one, each node goes on with its own.
+                Err(GrowError::Parts(_)) if mesh.resume_wanted().is_some() => return Ok(()),
+                grown => grown?,
+            }
             let head = log.head.map_or(0, |head| head.seq);
             if log.entries.is_empty() || mesh.roster(|roster| roster.head().seq) >= head {
                 return Ok(());
@@ -100,7 +104,7 @@ impl Calls {
         for _ in 0..APPEND_ATTEMPTS {
             let entry = mesh.sign_entry(body.clone());
             match self.append_entry(entry.clone()).await {
-                Ok(()) => return Ok(mesh.grow(&[entry]).await?),
+                Ok(mark) => return Ok(mesh.grow(&[entry], mark).await?),
                 Err(CallError::Refused { code: Code::LogConflict, .. }) => self.fetch_log(mesh).await?,
                 Err(error) => return Err(error),
             }
@@ -109,8 +113,17 @@ impl Calls {
         Err(CallError::Refused { code: Code::LogConflict, detail })
     }
 
-    async fn append_entry(&self, entry: SignedEntry) -> Result<(), CallError> {
-        log(self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await?).map(|_| ())
+    /// Says that the log held here, as it ends now, is the right one. Returns where it ended.
+    pub(crate) async fn resume(&self, mesh: &Mesh) -> Result<LogHead, CallError> {
+        let head = mesh.roster(Roster::head);
+        let entry = mesh.sign_entry(Body::Resume(Resume { head }));
+        let mark = self.append_entry(entry.clone()).await?;
+        mesh.grow(&[entry], mark).await?;
+        Ok(head)
+    }
+
+    async fn append_entry(&self, entry: SignedEntry) -> Result<Option<Mark>, CallError> {
+        log(self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await?).map(|log| log.mark)
     }
 
     /// Publishes this node's newest prekey.
@@ -186,9 +199,12 @@ fn refused(error: ErrorFrame) -> CallError {
     let ErrorFrame { code, detail, after, .. } = error;
     match code {
         Code::RateLimited => CallError::Limited { after: pause(after) },
-        Code::Unsupported | Code::BadFrame | Code::LogConflict | Code::NotAllowed | Code::ClockSkew => {
-            CallError::Refused { code, detail }
-        }
+        Code::Unsupported
+        | Code::BadFrame
+        | Code::LogConflict
+        | Code::NotAllowed
+        | Code::ClockSkew
+        | Code::ResumeWanted => CallError::Refused { code, detail },
     }
 }
 

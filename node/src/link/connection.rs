@@ -13,7 +13,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tracing::info;
 use waxwing_protocol::api::LinkState;
 use waxwing_protocol::limits::{self, DEAD_AFTER, PING_EVERY};
-use waxwing_protocol::link::{self, Deliver, Delivery, Limits, Sent, ToBroker, ToNode};
+use waxwing_protocol::link::{
+    self, Deliver, Delivery, Limits, MeshNotice, MeshNoticeKind, Sent, ToBroker, ToNode,
+};
 
 use super::calls::{CallError, Calls};
 use super::dial::{Connection, Socket};
@@ -124,6 +126,7 @@ pub(super) fn ended(error: CallError) -> Ended {
         | CallError::Refused { .. }
         | CallError::Limited { .. }
         | CallError::Grow(GrowError::Gap) => Ended::Lost(error.to_string()),
+        CallError::Grow(GrowError::Parts(_)) => Ended::Parted(error.to_string()),
     }
 }
 
@@ -195,8 +198,9 @@ async fn dispatch(
                 context.calls.answer(req, ToNode::Log(log));
                 Ok(())
             }
-            None => match context.mesh.grow(&log.entries).await {
+            None => match context.mesh.grow(&log.entries, log.mark).await {
                 Ok(()) => Ok(()),
+                Err(GrowError::Parts(_)) if context.mesh.resume_wanted().is_some() => Ok(()),
                 Err(GrowError::Gap) => {
                     context.log_wanted.notify_one();
                     Ok(())
@@ -204,6 +208,10 @@ async fn dispatch(
                 Err(error) => Err(ended(error.into())),
             },
         },
+        ToNode::MeshNotice(MeshNotice { kind: MeshNoticeKind::ResumeWanted { branches } }) => {
+            context.mesh.set_resume_wanted(Some(branches)).await;
+            Ok(())
+        }
         ToNode::Error(error) => match error.req {
             Some(req) => {
                 context.calls.answer(req, ToNode::Error(error));

@@ -14,10 +14,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use url::{Host, Url};
 use waxwing_crypto::SigningKey;
+use waxwing_protocol::StoreId;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    self, Challenge, Features, Frame, GoAway, Hello, PATH, SUBPROTOCOL, ToBrokerLogin, ToNodeLogin, VERSIONS,
-    Welcome, common_version,
+    self, Challenge, Features, Frame, GoAway, Hello, LogUpload, LogWanted, PATH, SUBPROTOCOL, ToBrokerLogin,
+    ToNodeLogin, VERSIONS, Welcome, common_version,
 };
 
 use crate::error::{Error, Result};
@@ -36,6 +37,8 @@ pub(crate) type Socket = WebSocketStream<TcpStream>;
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) socket: Socket,
+    /// The life of the broker's store.
+    pub(crate) store: StoreId,
     pub(crate) welcome: Welcome,
 }
 
@@ -82,12 +85,30 @@ pub(crate) fn check_url(text: &str) -> Result<String> {
     Ok(format!("ws://{host}:{}", url.port_or_known_default().unwrap_or(80)))
 }
 
+/// What a broker answers to a hello.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// The link is there.
+    Welcome(Connection),
+    /// Only if it is given the log.
+    LogWanted(Wanted),
+}
+
+/// A login that waits for the log.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    socket: Socket,
+    store: StoreId,
+    /// What the broker has of it.
+    pub(crate) wanted: LogWanted,
+}
+
 /// Connects and logs in. `hello` is made once the challenge is there and a version is agreed on.
 pub(crate) async fn dial(
     url: &str,
     hello: impl FnOnce(&Challenge, u32) -> Hello,
     key: &SigningKey,
-) -> Result<Connection, DialError> {
+) -> Result<Answer, DialError> {
     let mut socket = timeout(CONNECT_WITHIN, connect(url))
         .await
         .map_err(|_| DialError::Unreachable("no answer within 10 s".into()))??;
@@ -95,8 +116,8 @@ pub(crate) async fn dial(
         let challenge = match receive(&mut socket).await? {
             ToNodeLogin::Challenge(challenge) => challenge,
             ToNodeLogin::GoAway(goaway) => return Err(DialError::GoAway(goaway)),
-            ToNodeLogin::Welcome(_) => {
-                return Err(DialError::Incompatible("welcomed before the login".into()));
+            ToNodeLogin::Welcome(_) | ToNodeLogin::LogWanted(_) => {
+                return Err(DialError::Incompatible("answered before it was asked".into()));
             }
         };
         let version = common_version(&challenge.versions).ok_or_else(|| no_version(&challenge.versions))?;
@@ -104,19 +125,46 @@ pub(crate) async fn dial(
             .sign(key)
             .map_err(|error| DialError::Incompatible(error.to_string()))?;
         send(&mut socket, &ToBrokerLogin::Hello(signed)).await?;
-        match receive(&mut socket).await? {
-            ToNodeLogin::Welcome(welcome) => match welcome.features.cover(&Features::needed()) {
-                Ok(()) => Ok(welcome),
-                Err(lacking) => Err(DialError::Unsupported(lacking.to_string())),
-            },
-            ToNodeLogin::GoAway(goaway) => Err(DialError::GoAway(goaway)),
-            ToNodeLogin::Challenge(_) => Err(DialError::Incompatible("challenged twice".into())),
-        }
+        Ok((challenge.store, receive(&mut socket).await?))
     };
-    let welcome = timeout(limits::LOGIN_WITHIN, login)
-        .await
-        .map_err(|_| DialError::Unreachable("the login was not answered within 10 s".into()))??;
-    Ok(Connection { socket, welcome })
+    let (store, answer) = within(limits::LOGIN_WITHIN, login).await?;
+    match answer {
+        ToNodeLogin::LogWanted(wanted) => Ok(Answer::LogWanted(Wanted { socket, store, wanted })),
+        answer @ (ToNodeLogin::Welcome(_) | ToNodeLogin::GoAway(_) | ToNodeLogin::Challenge(_)) => {
+            welcomed(socket, store, answer).map(Answer::Welcome)
+        }
+    }
+}
+
+impl Wanted {
+    /// Brings the log, in parts.
+    pub(crate) async fn bring(mut self, parts: Vec<LogUpload>) -> Result<Connection, DialError> {
+        let upload = async {
+            for part in parts {
+                send(&mut self.socket, &ToBrokerLogin::LogUpload(part)).await?;
+            }
+            receive(&mut self.socket).await
+        };
+        let answer = within(limits::UPLOAD_WITHIN, upload).await?;
+        welcomed(self.socket, self.store, answer)
+    }
+}
+
+async fn within<T>(time: Duration, step: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {
+    let late = || DialError::Unreachable(format!("the login was not answered within {} s", time.as_secs()));
+    timeout(time, step).await.map_err(|_| late())?
+}
+
+fn welcomed(socket: Socket, store: StoreId, answer: ToNodeLogin) -> Result<Connection, DialError> {
+    match answer {
+        ToNodeLogin::Welcome(welcome) => match welcome.features.cover(&Features::needed()) {
+            Ok(()) => Ok(Connection { socket, store, welcome }),
+            Err(lacking) => Err(DialError::Unsupported(lacking.to_string())),
+        },
+        ToNodeLogin::GoAway(goaway) => Err(DialError::GoAway(goaway)),
+        ToNodeLogin::Challenge(_) => Err(DialError::Incompatible("challenged twice".into())),
+        ToNodeLogin::LogWanted(_) => Err(DialError::Incompatible("wants the log twice".into())),
+    }
 }
 
 fn no_version(served: &[u32]) -> DialError {

@@ -4,6 +4,7 @@
 //! A connection is four futures over one WebSocket. When one ends, all do; what was under way is in the tables.
 //!
 //! ```text
+//! loss                before mail flows: a broker that has lost its store, or has another log
 //! connection::read    frames in: answers to `calls`, outcomes to `drain`, deliveries to `receive`, the log to the roster
 //! connection::write   frames out, as they come; a ping every 20 s
 //! drain               outbox rows -> sealed -> `send`, in lane order; what the broker says -> writer
@@ -15,6 +16,7 @@ mod calls;
 mod connection;
 pub(crate) mod dial;
 mod drain;
+mod loss;
 mod peers;
 mod receive;
 
@@ -32,7 +34,7 @@ use waxwing_protocol::link::{Challenge, Features, GoAway, Hello, MemberHello, Re
 pub(crate) use calls::{CallError, Calls, pause};
 
 use self::backoff::Backoff;
-use self::dial::{Connection, DialError};
+use self::dial::{Answer, Connection, DialError};
 use crate::error::{Error, Result};
 use crate::mesh::Mesh;
 
@@ -48,6 +50,9 @@ pub(crate) enum Ended {
     /// The broker ended it.
     #[error("{}: {}", .0.reason, .0.detail)]
     GoAway(GoAway),
+    /// The broker's log is another one than the one held here. Judged as a whole on the next link.
+    #[error("{0}")]
+    Parted(String),
     /// The broker shows another history of the mesh than the one held here.
     #[error("{0}")]
     Rollback(String),
@@ -65,12 +70,14 @@ pub(crate) enum Ended {
 /// What the broker refused for good, or the database's failure.
 pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()> {
     let mut backoff = Backoff::RECONNECT;
+    let mut parted = false;
     loop {
         let started = Instant::now();
         let ended = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            ended = connect_and_run(mesh) => ended,
+            ended = connect_and_run(mesh, parted) => ended,
         };
+        parted = matches!(ended, Ended::Parted(_));
         if started.elapsed() > HEALTHY {
             backoff.reset();
         }
@@ -87,7 +94,7 @@ pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()
 /// How long to wait before dialling again, or the error that ends this mesh.
 fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
     match ended {
-        Ended::Lost(_) => Ok(backoff.next()),
+        Ended::Lost(_) | Ended::Parted(_) => Ok(backoff.next()),
         Ended::Rollback(why) => Err(Error::Incompatible(why.clone())),
         Ended::Unsupported(_) => Err(Error::Incompatible(ended.to_string())),
         Ended::Database(why) => Err(Error::Database(sqlx::Error::Protocol(why.clone()))),
@@ -121,29 +128,26 @@ pub(crate) fn refused(goaway: &GoAway) -> Error {
     }
 }
 
-async fn connect_and_run(mesh: &Arc<Mesh>) -> Ended {
-    let connection = match login(mesh).await {
+/// One link, from dialling to its end. `parted`: on the last one, the broker's log turned out to be another than ours.
+async fn connect_and_run(mesh: &Arc<Mesh>, parted: bool) -> Ended {
+    let mut connection = match login(mesh).await {
         Ok(connection) => connection,
-        Err(DialError::GoAway(goaway)) => return Ended::GoAway(goaway),
-        Err(DialError::Unsupported(why)) => return Ended::Unsupported(why),
-        Err(error @ (DialError::Unreachable(_) | DialError::Incompatible(_))) => {
-            return Ended::Lost(error.to_string());
-        }
+        Err(ended) => return ended,
     };
     mesh.clock.login(connection.welcome.clock);
     if mesh.clock.offset_millis().unsigned_abs() > limits::CLOCK_SKEW.as_millis() as u64 {
         warn!(offset_ms = mesh.clock.offset_millis(), "this host's clock and the broker's are far apart");
     }
-    if let Err(error) = mesh.check_head(connection.welcome.head) {
-        return Ended::Rollback(error.to_string());
+    if let Err(ended) = loss::welcomed(mesh, &mut connection, parted).await {
+        return ended;
     }
     let ended = connection::run(mesh, connection).await;
     info!(%ended, "link down");
     ended
 }
 
-async fn login(mesh: &Mesh) -> Result<Connection, DialError> {
-    let head = mesh.roster(Roster::head);
+async fn login(mesh: &Mesh) -> Result<Connection, Ended> {
+    let (head, mark) = (mesh.roster(Roster::head), loss::mark(mesh).await?);
     let hello = |challenge: &Challenge, version| {
         Hello::Member(MemberHello {
             nonce: challenge.nonce,
@@ -151,9 +155,26 @@ async fn login(mesh: &Mesh) -> Result<Connection, DialError> {
             mesh: mesh.identity.mesh,
             node: mesh.identity.node,
             head,
+            mark,
             version,
             features: Features::needed(),
         })
     };
-    dial::dial(&mesh.broker, hello, &mesh.identity.signing).await
+    match dial::dial(&mesh.broker, hello, &mesh.identity.signing).await? {
+        Answer::Welcome(connection) => Ok(connection),
+        Answer::LogWanted(wanted) => {
+            let parts = loss::missing(mesh, &wanted.wanted).await?;
+            Ok(wanted.bring(parts).await?)
+        }
+    }
+}
+
+impl From<DialError> for Ended {
+    fn from(error: DialError) -> Self {
+        match error {
+            DialError::GoAway(goaway) => Self::GoAway(goaway),
+            DialError::Unsupported(why) => Self::Unsupported(why),
+            DialError::Unreachable(why) | DialError::Incompatible(why) => Self::Lost(why),
+        }
+    }
 }

@@ -54,7 +54,8 @@ pub(crate) fn state(mesh: &Mesh, life: &Life) -> MessageState {
 }
 
 fn end(life: &Life) -> MessageState {
-    if life.reason.as_deref() == Some("expired") { MessageState::Expired } else { MessageState::Dead }
+    let expired = life.reason.as_ref().is_some_and(|reason| reason.starts_with("expired"));
+    if expired { MessageState::Expired } else { MessageState::Dead }
 }
 
 /// Every change of state, oldest first.

@@ -9,10 +9,13 @@ use waxwing_crypto::membership::SignedEntry;
 use super::chunks::Chunks;
 use super::{damaged, number};
 
-/// Every entry, oldest first.
-pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<SignedEntry>> {
+/// Every entry after a place, oldest first.
+pub(crate) async fn after(db: impl SqliteExecutor<'_>, after: u64) -> sqlx::Result<Vec<SignedEntry>> {
     let rows: Vec<(Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("SELECT entry, signatures FROM log ORDER BY seq").fetch_all(db).await?;
+        sqlx::query_as("SELECT entry, signatures FROM log WHERE seq > ? ORDER BY seq")
+            .bind(number(after))
+            .fetch_all(db)
+            .await?;
     rows.into_iter()
         .map(|(entry, signatures)| {
             let signatures: Result<_, _> =
@@ -22,8 +25,9 @@ pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<SignedE
         .collect()
 }
 
-/// Appends entries from `seq` on.
-pub(crate) async fn append(db: &mut SqliteConnection, seq: u64, entries: &[SignedEntry]) -> sqlx::Result<()> {
+/// Puts entries at `seq` and after, in the place of what may be there.
+pub(crate) async fn put(db: &mut SqliteConnection, seq: u64, entries: &[SignedEntry]) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM log WHERE seq >= ?").bind(number(seq)).execute(&mut *db).await?;
     static INSERT: LazyLock<Chunks> =
         LazyLock::new(|| Chunks::new("INSERT INTO log (seq, entry, signatures) VALUES", 3, ""));
     let rows: Vec<(u64, &SignedEntry)> = (seq..).zip(entries).collect();

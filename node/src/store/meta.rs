@@ -1,6 +1,7 @@
 //! Facts there is one of.
 
 use sqlx::SqliteExecutor;
+use waxwing_protocol::link::Mark;
 
 use super::{damaged, unsigned};
 
@@ -8,6 +9,12 @@ use super::{damaged, unsigned};
 pub(crate) const BROKER: &str = "broker";
 /// The mesh's state keys, sealed to this node.
 pub(crate) const STATE_KEYS: &str = "state_keys";
+/// The life of the broker's store, as of the last login: 16 bytes.
+pub(crate) const STORE: &str = "store";
+/// The newest mark of the broker, in MessagePack.
+pub(crate) const MARK: &str = "mark";
+/// The mesh's pass at the broker, encrypted under the storage key.
+pub(crate) const PASS: &str = "pass";
 /// The last event that is no longer kept.
 pub(crate) const FORGOTTEN: &str = "forgotten";
 /// The last place given to a message or event.
@@ -39,6 +46,24 @@ pub(crate) async fn number(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Res
         return Ok(0);
     };
     value.try_into().map(u64::from_be_bytes).map_err(|_| damaged("meta"))
+}
+
+/// Forgets a fact.
+pub(crate) async fn remove(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM meta WHERE name = ?").bind(name).execute(db).await?;
+    Ok(())
+}
+
+/// The newest mark of the broker.
+pub(crate) async fn mark(db: impl SqliteExecutor<'_>) -> sqlx::Result<Option<Mark>> {
+    let mark = get(db, MARK).await?;
+    mark.map(|mark| rmp_serde::from_slice(&mark).map_err(|_| damaged("mark"))).transpose()
+}
+
+/// Keeps a mark.
+pub(crate) async fn set_mark(db: impl SqliteExecutor<'_>, mark: &Mark) -> sqlx::Result<()> {
+    let bytes = rmp_serde::to_vec_named(mark).map_err(|_| damaged("mark"))?;
+    set(db, MARK, &bytes).await
 }
 
 async fn set(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Result<()> {

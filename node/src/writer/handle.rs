@@ -7,7 +7,9 @@ use tokio::time::Instant;
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::sealing::PrekeyId;
 use waxwing_crypto::{NodeId, Signed, Timestamp, VerifyingKey};
+use waxwing_protocol::StoreId;
 use waxwing_protocol::api::EventBody;
+use waxwing_protocol::link::Mark;
 
 use super::{Acceptance, Answered, Delivered, GivenUp, Stored};
 use crate::store::events::NewEvent;
@@ -37,13 +39,14 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, WriteError>>;
 /// What can be written. Each is applied whole or not at all.
 pub(super) enum Change {
     Accept { rows: Vec<NewRow>, answer: Answer<Vec<Acceptance>> },
-    Answered { answered: Vec<Answered>, answer: Answer<()> },
+    Answered { answered: Vec<Answered>, mark: Mark, answer: Answer<()> },
     Received { delivered: Delivered, answer: Answer<Vec<Stored>> },
     Read { cursors: Vec<u64>, answer: Answer<u64> },
     ReadThrough { cursor: u64, app: Option<String>, answer: Answer<u64> },
     GiveUp { row: i64, successor: Option<Box<NewRow>>, answer: Answer<GivenUp> },
     Event { event: NewEvent, answer: Answer<()> },
-    Log { seq: u64, entries: Vec<SignedEntry>, answer: Answer<()> },
+    Log { seq: u64, entries: Vec<SignedEntry>, mark: Option<Mark>, answer: Answer<()> },
+    Life { store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
     Published { id: PrekeyId, answer: Answer<()> },
     PeerPrekey { node: NodeId, signer: VerifyingKey, id: PrekeyId, signed: Signed, answer: Answer<()> },
@@ -94,15 +97,16 @@ impl Writer {
         self.change(|answer| Change::Accept { rows, answer }).await
     }
 
-    /// Notes what the broker said of messages handed over. The answer comes by the receiver, so that more can be handed
+    /// Notes what the broker said of messages handed over, and its mark. The answer comes by the receiver, so that more can be handed
     /// over meanwhile.
     pub(crate) async fn answered(
         &self,
         answered: Vec<Answered>,
+        mark: Mark,
     ) -> oneshot::Receiver<Result<(), WriteError>> {
         let (answer, done) = oneshot::channel();
         // A writer that is gone drops the sender, and the receiver says so.
-        let _ = self.0.send(Change::Answered { answered, answer }).await;
+        let _ = self.0.send(Change::Answered { answered, mark, answer }).await;
         done
     }
 
@@ -135,9 +139,20 @@ impl Writer {
         self.change(|answer| Change::Event { event: NewEvent { app: None, body }, answer }).await
     }
 
-    /// Stores verified entries of the log from `seq` on.
-    pub(crate) async fn log(&self, seq: u64, entries: Vec<SignedEntry>) -> Result<(), WriteError> {
-        self.change(|answer| Change::Log { seq, entries, answer }).await
+    /// Stores verified entries of the log from `seq` on, in the place of what is there, and the broker's mark with them.
+    pub(crate) async fn log(
+        &self,
+        seq: u64,
+        entries: Vec<SignedEntry>,
+        mark: Option<Mark>,
+    ) -> Result<(), WriteError> {
+        self.change(|answer| Change::Log { seq, entries, mark, answer }).await
+    }
+
+    /// Notes which life of its store the broker is in, and the mesh's pass there, encrypted. If the life is another one
+    /// than the last, what it had is taken back; says how many messages.
+    pub(crate) async fn life(&self, store: StoreId, pass: Option<Vec<u8>>) -> Result<u64, WriteError> {
+        self.change(|answer| Change::Life { store, pass, answer }).await
     }
 
     /// Stores a new prekey of this node.
@@ -196,6 +211,7 @@ impl Change {
             | Self::GiveUp { .. }
             | Self::Event { .. }
             | Self::Log { .. }
+            | Self::Life { .. }
             | Self::Prekey { .. }
             | Self::Published { .. }
             | Self::PeerPrekey { .. }

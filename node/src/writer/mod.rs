@@ -10,6 +10,7 @@ mod accept;
 mod answers;
 mod give_up;
 mod handle;
+mod life;
 mod reading;
 mod receive;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use waxwing_crypto::ClientMessageId;
 use waxwing_crypto::sealing::{CounterRange, Kind};
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_protocol::api::{EventBody, MessageState};
+use waxwing_protocol::link::Mark;
 
 pub(crate) use accept::Acceptance;
 pub(crate) use answers::{Answered, News};
@@ -86,6 +88,8 @@ struct Copy {
     load: accept::Estimate,
     /// The last place given to a message or event.
     cursor: u64,
+    /// The newest mark of the broker.
+    mark: Option<Mark>,
 }
 
 /// What to tell once a transaction has ended: given its outcome.
@@ -222,7 +226,8 @@ impl Copy {
             counters: accept::Counters::default(),
             lanes: receive::Lanes::read(&mut *db).await?,
             load: accept::Estimate::read(&mut *db).await?,
-            cursor: meta::number(db, meta::CURSOR).await?,
+            cursor: meta::number(&mut *db, meta::CURSOR).await?,
+            mark: meta::mark(db).await?,
         })
     }
 }
@@ -270,8 +275,11 @@ async fn apply(
             sends.answers.push(answer);
             Ok(())
         }
-        Change::Answered { answered, answer } => {
-            let applied = answers::apply(db, &answered, now, effects).await;
+        Change::Answered { answered, mark, answer } => {
+            let applied = match life::note_mark(db, copy, Some(mark)).await {
+                Ok(()) => answers::apply(db, &answered, now, effects).await,
+                Err(error) => Err(error),
+            };
             effects.answer(answer, applied)
         }
         Change::Received { delivered, answer } => {
@@ -294,7 +302,17 @@ async fn apply(
             effects.events.push(event);
             effects.answer(answer, Ok(()))
         }
-        Change::Log { seq, entries, answer } => effects.answer(answer, log::append(db, seq, &entries).await),
+        Change::Log { seq, entries, mark, answer } => {
+            let noted = match life::note_mark(db, copy, mark).await {
+                Ok(()) => log::put(db, seq, &entries).await,
+                Err(error) => Err(error),
+            };
+            effects.answer(answer, noted)
+        }
+        Change::Life { store, pass, answer } => {
+            let begun = life::begin(db, copy, store, pass, effects).await;
+            effects.answer(answer, begun)
+        }
         Change::Prekey { prekey, answer } => effects.answer(answer, prekeys::insert(db, &prekey).await),
         Change::Published { id, answer } => effects.answer(answer, prekeys::published(db, id, now).await),
         Change::PeerPrekey { node, signer, id, signed, answer } => {

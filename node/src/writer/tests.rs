@@ -9,8 +9,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use waxwing_crypto::sealing::{CounterRange, Kind, NackReason};
 use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Timestamp, WireId};
-use waxwing_protocol::MessageId;
 use waxwing_protocol::api::{EventBody, Voucher};
+use waxwing_protocol::{MessageId, RunId, StoreId};
+
+mod loss;
 
 use super::*;
 use crate::store::inbox::{self, Filter, NewItem};
@@ -68,7 +70,7 @@ impl Fixture {
     }
 
     async fn answered(&self, answered: Answered) {
-        self.writer.answered(vec![answered]).await.await.unwrap().unwrap();
+        self.writer.answered(vec![answered], mark(1)).await.await.unwrap().unwrap();
     }
 
     async fn accepted_by_broker(&self, id: &str) {
@@ -104,6 +106,12 @@ fn keys() -> Arc<StorageKeys> {
 
 fn message(n: u8) -> MessageId {
     MessageId::from_bytes([n; 16])
+}
+
+/// A mark of the first life of the broker's store.
+fn mark(m: u64) -> Mark {
+    let (store, run) = (StoreId::from_bytes([1; 16]), RunId::from_bytes([2; 16]));
+    Mark { store, run, m, code: [m as u8; 32] }
 }
 
 fn lane(recipient: u8) -> OutLane {

@@ -77,7 +77,8 @@ pub enum EventBody {
     },
     /// Something that an honest peer and broker would not do.
     Security {
-        /// What: `sequence_gap`, `sequence_replay`, `bad_seal`, `log_mismatch`.
+        /// What: `sequence_gap`, `sequence_replay`, `bad_seal`, `log_mismatch`; `resume_wanted`: the broker has lost its
+        /// store; `log_resumed`: an admin has said that another log than the one held here is right.
         what: String,
         /// Who seems to have done it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,7 +90,7 @@ pub enum EventBody {
     Lagged,
     /// The node itself.
     System {
-        /// What: `started`.
+        /// What: `started`; `broker_store_lost`: what the broker had is sent again.
         what: String,
     },
 }

@@ -1,6 +1,7 @@
 //! Version and health.
 
 use serde::{Deserialize, Serialize};
+use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::{MeshId, Name, NodeId, Timestamp};
 
 /// `GET /v1/version`.
@@ -52,6 +53,10 @@ pub struct MeshHealth {
     pub quarantined: u64,
     /// This node's clock minus the broker's at the last login, in milliseconds.
     pub clock_offset_ms: i64,
+    /// The broker has lost its store, and an admin should say `waxwing mesh resume`: the ends of the logs that nodes have
+    /// shown to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_wanted: Option<Vec<LogHead>>,
     /// What protects this node against running as a copy, if not everything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_warning: Option<String>,

@@ -1,7 +1,7 @@
 //! Who is in a mesh, and how others come in.
 
 use serde::{Deserialize, Serialize};
-use waxwing_crypto::membership::Role;
+use waxwing_crypto::membership::{LogHead, Role};
 use waxwing_crypto::{Name, NodeId, Timestamp};
 
 /// Names the mesh of a request without other parameters.
@@ -74,4 +74,22 @@ impl std::fmt::Debug for InviteAnswer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "InviteAnswer({}, token hidden)", self.mesh)
     }
+}
+
+/// `POST /v1/mesh/resume`: after the broker has lost its store, says that the log held by this node is the right one.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeRequest {
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// A mesh that was resumed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ResumeAnswer {
+    /// The mesh.
+    pub mesh: Name,
+    /// Where the log ended that goes on.
+    pub head: LogHead,
 }

@@ -112,6 +112,10 @@ codes! {
     AppRegistered = "app_registered", 409, "an app of this name is registered already";
     /// What was asked of the message cannot be done in the state it is in.
     WrongState = "wrong_state", 409, "the message is not in a state for this";
+    /// The broker has lost its store: until an admin resumes the mesh, its log takes no entry.
+    ResumeWanted = "resume_wanted", 409, "an admin has to resume the mesh first";
+    /// The mesh does not wait for it.
+    NothingToResume = "nothing_to_resume", 409, "the mesh does not wait to be resumed";
     /// The id is bound to another request, or to one that ended.
     IdempotencyKeyReused = "idempotency_key_reused", 409, "this message id is taken";
     /// The request is larger than allowed.

@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use waxwing_crypto::membership::LogHead;
+use waxwing_crypto::mark::{MarkCode, MeshPass};
+use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::{MeshId, NodeId, Purpose, Signed, SigningKey, Timestamp, VerifyingKey};
 
 use super::codec::{DecodeError, Frame, decode_value, encode_value};
 use super::features::Features;
-use crate::id::StoreId;
+use crate::id::{RunId, StoreId};
 
 /// Frames of a broker before the login is done.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -19,6 +20,9 @@ pub enum ToNodeLogin {
     /// The first frame after the upgrade.
     #[serde(rename = "challenge")]
     Challenge(Challenge),
+    /// The broker lacks what this node holds of its mesh's log, and asks for it before it can decide the login.
+    #[serde(rename = "log_wanted")]
+    LogWanted(LogWanted),
     /// The login is good.
     #[serde(rename = "welcome")]
     Welcome(Welcome),
@@ -28,19 +32,22 @@ pub enum ToNodeLogin {
 }
 
 impl Frame for ToNodeLogin {
-    const NAMES: &'static [&'static str] = &["challenge", "welcome", "goaway"];
+    const NAMES: &'static [&'static str] = &["challenge", "log_wanted", "welcome", "goaway"];
 }
 
-/// Frames of a node before the login is done: one.
+/// Frames of a node before the login is done.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum ToBrokerLogin {
     /// The answer to the challenge: a [`Hello`] in signed bytes.
     #[serde(rename = "hello")]
     Hello(Signed),
+    /// A part of the log, when it is wanted.
+    #[serde(rename = "log.upload")]
+    LogUpload(LogUpload),
 }
 
 impl Frame for ToBrokerLogin {
-    const NAMES: &'static [&'static str] = &["hello"];
+    const NAMES: &'static [&'static str] = &["hello", "log.upload"];
 }
 
 /// What the broker wants signed.
@@ -83,6 +90,9 @@ pub struct MemberHello {
     pub node: NodeId,
     /// The end of the log that the node holds.
     pub head: LogHead,
+    /// The newest mark that the node has committed, if a broker has given it one. A store that was set back is found out
+    /// by it.
+    pub mark: Option<Mark>,
     /// The minor version that the node speaks: one of the challenge's.
     pub version: u32,
     /// What the node needs, and how much of it at least.
@@ -174,6 +184,45 @@ impl Hello {
     }
 }
 
+/// How far a broker's store had come when it answered. The node commits the newest together with what it answers, and
+/// shows it at login.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Mark {
+    /// The life of the store.
+    pub store: StoreId,
+    /// Its opening.
+    pub run: RunId,
+    /// Rises with every commit.
+    pub m: u64,
+    /// Proves that the broker has given it: see [`waxwing_crypto::mark::StoreSecret`].
+    #[serde(with = "serde_bytes")]
+    pub code: MarkCode,
+}
+
+/// Asks for a log.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LogWanted {
+    /// The end of the log that the broker holds of this mesh; none if it holds none.
+    pub have: Option<LogHead>,
+    /// Most bytes of entries that it takes.
+    pub most: u64,
+}
+
+/// A part of a node's log, in order. If the broker's head is a place in it, what follows that place will do; otherwise
+/// all of it, from the genesis on.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LogUpload {
+    /// The place before the first entry of this frame: 0, or the broker's head, in the first; where the one before ended
+    /// in the others.
+    pub after: u64,
+    /// At most [`crate::limits::LOG_PAGE`] entries.
+    pub entries: Vec<SignedEntry>,
+    /// Nothing follows.
+    pub last: bool,
+    /// What a closed broker gave this mesh; in the first frame.
+    pub pass: Option<MeshPass>,
+}
+
 /// The login is good.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Welcome {
@@ -181,6 +230,11 @@ pub struct Welcome {
     pub login: Option<u64>,
     /// The end of the broker's log. None if it holds no such mesh yet (a founder's entering link).
     pub head: Option<LogHead>,
+    /// The broker has lost its store, or was set back: until an admin appends a `resume`, the mesh carries mail, and its
+    /// log takes no other entry.
+    pub waits: bool,
+    /// Shown to this broker should it ever lack the mesh. None on an entering link.
+    pub pass: Option<MeshPass>,
     /// What this broker allows.
     pub limits: Limits,
     /// What this broker has.

@@ -4,6 +4,8 @@
 //! broker                              node
 //!   challenge            ->
 //!                        <-           hello            (a member's, or an entering one)
+//!   log_wanted           ->                            if it has lost its store
+//!                        <-           log.upload ...
 //!   welcome | goaway     ->
 //!                        <-           log.get, prekey.put
 //!   log, done            ->
@@ -26,14 +28,15 @@ mod to_node;
 pub use codec::{DecodeError, Frame, decode, encode};
 pub use features::{Features, Lacking, VERSIONS, common_version};
 pub use handshake::{
-    Challenge, EnteringHello, Hello, Limits, MemberHello, ToBrokerLogin, ToNodeLogin, Welcome,
+    Challenge, EnteringHello, Hello, Limits, LogUpload, LogWanted, Mark, MemberHello, ToBrokerLogin,
+    ToNodeLogin, Welcome,
 };
 pub use to_broker::{
     LogAppend, LogGet, PrekeyGet, PrekeyPut, QueueShow, Send, SendItem, Settle, Settlement, ToBroker,
 };
 pub use to_node::{
-    Code, Deliver, Delivery, Done, Envelope, ErrorFrame, GoAway, Log, Notice, NoticeKind, Outcome,
-    PeerPrekey, Prekeys, QueueShown, Reason, Sent, Shown, ToNode,
+    Code, Deliver, Delivery, Done, Envelope, ErrorFrame, GoAway, Log, MeshNotice, MeshNoticeKind, Notice,
+    NoticeKind, Outcome, PeerPrekey, Prekeys, QueueShown, Reason, Sent, Shown, ToNode,
 };
 
 /// WebSocket subprotocol of this version.

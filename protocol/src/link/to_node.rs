@@ -8,6 +8,7 @@ use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::{NodeId, Priority, Receipt, Signed, Timestamp, WireId};
 
 use super::codec::Frame;
+use super::handshake::Mark;
 use crate::id::MessageId;
 
 /// A frame from a broker, after login.
@@ -31,6 +32,9 @@ pub enum ToNode {
     /// Answers [`super::QueueShow`].
     #[serde(rename = "queue.shown")]
     QueueShown(QueueShown),
+    /// Something about the mesh that its members, or its admins, should know.
+    #[serde(rename = "mesh.notice")]
+    MeshNotice(MeshNotice),
     /// A request cannot be served. The link goes on.
     #[serde(rename = "error")]
     Error(ErrorFrame),
@@ -49,6 +53,7 @@ impl ToNode {
             Self::Prekeys(_) => "prekey",
             Self::Log(_) => "log",
             Self::QueueShown(_) => "queue.shown",
+            Self::MeshNotice(_) => "mesh.notice",
             Self::Error(_) => "error",
             Self::GoAway(_) => "goaway",
         }
@@ -57,7 +62,7 @@ impl ToNode {
 
 impl Frame for ToNode {
     const NAMES: &'static [&'static str] =
-        &["sent", "deliver", "done", "prekey", "log", "queue.shown", "error", "goaway"];
+        &["sent", "deliver", "done", "prekey", "log", "queue.shown", "mesh.notice", "error", "goaway"];
 }
 
 /// See [`ToNode::Sent`].
@@ -67,6 +72,8 @@ pub struct Sent {
     pub req: u64,
     /// One per item, in the same order.
     pub outcomes: Vec<Outcome>,
+    /// How far the store has come with them.
+    pub mark: Mark,
 }
 
 /// What the broker did with one item.
@@ -232,6 +239,26 @@ pub struct Log {
     pub entries: Vec<SignedEntry>,
     /// The end of the broker's log; none if it holds no such mesh.
     pub head: Option<LogHead>,
+    /// How far the store has come with them; none on an entering link.
+    pub mark: Option<Mark>,
+}
+
+/// See [`ToNode::MeshNotice`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MeshNotice {
+    /// What there is to know.
+    pub kind: MeshNoticeKind,
+}
+
+/// See [`MeshNotice`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeshNoticeKind {
+    /// The mesh waits for an admin's `resume`. Sent after the welcome, and when a branch is added.
+    ResumeWanted {
+        /// The ends of the logs that nodes have shown, the broker's own first: each a place that an admin may resume at.
+        branches: Vec<LogHead>,
+    },
 }
 
 /// See [`ToNode::QueueShown`].
@@ -289,6 +316,8 @@ pub enum Code {
     ClockSkew,
     /// The node has asked for more than it may, for now. The same request may be made again later.
     RateLimited,
+    /// The mesh waits for a `resume`, and its log takes no other entry.
+    ResumeWanted,
 }
 
 /// See [`ToNode::GoAway`].

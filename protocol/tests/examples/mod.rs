@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use waxwing_crypto::mark::{MeshPass, StoreSecret};
 use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::sealing::{Nack, NackReason};
 use waxwing_crypto::{
@@ -13,16 +14,18 @@ use waxwing_crypto::{
 };
 use waxwing_protocol::link::{
     Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, Features, GoAway, Hello,
-    Limits, Log, LogAppend, LogGet, MemberHello, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet,
-    PrekeyPut, Prekeys, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown,
-    ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS, Welcome,
+    Limits, Log, LogAppend, LogGet, LogUpload, LogWanted, Mark, MemberHello, MeshNotice, MeshNoticeKind,
+    Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut, Prekeys, QueueShow, QueueShown, Reason,
+    Send, SendItem, Sent, Settle, Settlement, Shown, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS,
+    Welcome,
 };
-use waxwing_protocol::{MessageId, StoreId, limits};
+use waxwing_protocol::{MessageId, RunId, StoreId, limits};
 
 const MESH: MeshId = MeshId::from_bytes([0xaa; 16]);
 const ALPHA: NodeId = NodeId::from_bytes([0xa1; 16]);
 const BETA: NodeId = NodeId::from_bytes([0xb2; 16]);
 const HEAD: LogHead = LogHead { seq: 3, hash: Digest::from_bytes([0x33; 32]) };
+const STORE: StoreId = StoreId::from_bytes([0x57; 16]);
 const URL: &str = "ws://127.0.0.1:7900";
 
 /// The signing key of every example.
@@ -46,6 +49,13 @@ fn stand_in(purpose: Purpose, bytes: &[u8]) -> Signed {
     Signed::new(&key(), purpose, bytes.to_vec())
 }
 
+/// As a broker whose store's secret is 32 bytes `5e` makes it.
+fn mark() -> Mark {
+    let (run, m) = (RunId::from_bytes([0x52; 16]), 1_205);
+    let code = StoreSecret::from_bytes([0x5e; 32]).code(STORE.as_bytes(), run.as_bytes(), m);
+    Mark { store: STORE, run, m, code }
+}
+
 fn nack() -> Signed {
     let nack = Nack { to: ALPHA, id: wire(0xd2), seal: 0, reason: NackReason::UnknownSession, log: None };
     nack.sign(&key()).unwrap()
@@ -63,13 +73,18 @@ pub(crate) fn to_node_login() -> Vec<(&'static str, ToNodeLogin)> {
         bytes: limits::WINDOW_BYTES as u32,
         dedupe: limits::DEDUPE.as_millis() as u64,
     };
-    let store = StoreId::from_bytes([0x57; 16]);
-    let challenge = Challenge { nonce: [0xc0; 32], store, clock: at(0), versions: VERSIONS.to_vec() };
-    let features = Features::of(35);
-    let welcome = |login, head| {
-        let features = features.clone();
-        ToNodeLogin::Welcome(Welcome { login, head, limits, features, clock: at(0) })
+    let challenge = Challenge { nonce: [0xc0; 32], store: STORE, clock: at(0), versions: VERSIONS.to_vec() };
+    let founder = Welcome {
+        login: None,
+        head: None,
+        waits: false,
+        pass: None,
+        limits,
+        features: Features::of(35),
+        clock: at(0),
     };
+    let pass = Some(MeshPass::from_bytes([0x9a; 32]));
+    let member = Welcome { login: Some(5), head: Some(HEAD), pass, ..founder.clone() };
     let refusal = GoAway {
         reason: Reason::Unauthenticated,
         detail: "this broker has no such mesh".to_owned(),
@@ -77,8 +92,16 @@ pub(crate) fn to_node_login() -> Vec<(&'static str, ToNodeLogin)> {
     };
     vec![
         ("challenge", ToNodeLogin::Challenge(challenge)),
-        ("welcome", welcome(Some(5), Some(HEAD))),
-        ("welcome_founder", welcome(None, None)),
+        (
+            "log_wanted",
+            ToNodeLogin::LogWanted(LogWanted {
+                have: Some(LogHead { seq: 2, ..HEAD }),
+                most: limits::LOG as u64,
+            }),
+        ),
+        ("log_wanted_none", ToNodeLogin::LogWanted(LogWanted { have: None, most: limits::LOG as u64 })),
+        ("welcome", ToNodeLogin::Welcome(member)),
+        ("welcome_founder", ToNodeLogin::Welcome(founder)),
         ("goaway_never", ToNodeLogin::GoAway(refusal)),
     ]
 }
@@ -93,12 +116,19 @@ pub(crate) fn to_broker_login() -> Vec<(&'static str, ToBrokerLogin)> {
         mesh: MESH,
         node: ALPHA,
         head: HEAD,
+        mark: Some(mark()),
         version,
         features: features.clone(),
     };
     let entering = EnteringHello { nonce, url, mesh: MESH, key: key().public(), version, features };
     let sign = |hello: Hello| ToBrokerLogin::Hello(hello.sign(&key()).unwrap());
-    vec![("hello_member", sign(Hello::Member(member))), ("hello_entering", sign(Hello::Entering(entering)))]
+    let pass = Some(MeshPass::from_bytes([0x9a; 32]));
+    let upload = LogUpload { after: 0, entries: vec![entry(1), entry(2)], last: true, pass };
+    vec![
+        ("hello_member", sign(Hello::Member(member))),
+        ("hello_entering", sign(Hello::Entering(entering))),
+        ("log.upload", ToBrokerLogin::LogUpload(upload)),
+    ]
 }
 
 /// Each with the name of its file.
@@ -173,8 +203,9 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         PeerPrekey { node: ALPHA, prekey: Some(stand_in(Purpose::Prekey, b"prekey")) },
         PeerPrekey { node: BETA, prekey: None },
     ];
-    let answer = Log { req: Some(4), entries: vec![entry(2), entry(3)], head: Some(HEAD) };
-    let pushed = Log { req: None, entries: vec![entry(3)], head: Some(HEAD) };
+    let answer =
+        Log { req: Some(4), entries: vec![entry(2), entry(3)], head: Some(HEAD), mark: Some(mark()) };
+    let pushed = Log { req: None, entries: vec![entry(3)], head: Some(HEAD), mark: Some(mark()) };
     let shown = Shown {
         message: message(0x70),
         to: BETA,
@@ -192,16 +223,20 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         again: Some((0, 2_000)),
     };
     vec![
-        ("sent", ToNode::Sent(Sent { req: 1, outcomes: outcomes() })),
+        ("sent", ToNode::Sent(Sent { req: 1, outcomes: outcomes(), mark: mark() })),
         ("deliver", ToNode::Deliver(Deliver { items: deliveries(), tail: false })),
         ("deliver_tail", ToNode::Deliver(Deliver { items: Vec::new(), tail: true })),
         ("done", ToNode::Done(Done { req: 2 })),
         ("prekey", ToNode::Prekeys(Prekeys { req: 3, prekeys })),
         ("log", ToNode::Log(answer)),
         ("log_pushed", ToNode::Log(pushed)),
-        ("log_unknown", ToNode::Log(Log { req: Some(4), entries: Vec::new(), head: None })),
+        ("log_unknown", ToNode::Log(Log { req: Some(4), entries: Vec::new(), head: None, mark: None })),
         ("queue.shown", ToNode::QueueShown(QueueShown { req: 6, shown: Some(shown) })),
         ("queue.shown_unknown", ToNode::QueueShown(QueueShown { req: 6, shown: None })),
+        (
+            "mesh.notice",
+            ToNode::MeshNotice(MeshNotice { kind: MeshNoticeKind::ResumeWanted { branches: vec![HEAD] } }),
+        ),
         ("error", error(Some(5), Code::LogConflict, "the log has 4 entries: read on, and sign again", None)),
         ("error_rate_limited", error(Some(6), Code::RateLimited, "too many requests", Some(1_500))),
         ("error_unread", error(None, Code::Unsupported, "no frame is called `sennd`", None)),

@@ -1,7 +1,7 @@
 //! The broker.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -110,5 +110,30 @@ impl Broker {
     pub async fn restart(self) -> Self {
         let (config, dir, clock) = self.stop().await;
         Self::run(config, dir, clock).await
+    }
+
+    /// Stops it, does something to its data folder, and starts another there.
+    pub async fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
+        let (config, dir, clock) = self.stop().await;
+        change(dir.path());
+        Self::run(config, dir, clock).await
+    }
+
+    /// Loses the whole store.
+    pub async fn lose_store(self) -> Self {
+        self.restart_after(|data| std::fs::remove_file(data.join("broker.db")).unwrap()).await
+    }
+
+    /// Stops and starts, with a copy of the store made in between.
+    pub async fn copied(self) -> (Self, PathBuf) {
+        let copy = self.path().join("copy");
+        let to = copy.clone();
+        let copied = move |data: &Path| assert_ne!(std::fs::copy(data.join("broker.db"), to).unwrap(), 0);
+        (self.restart_after(copied).await, copy)
+    }
+
+    /// Puts a copy in the place of the store.
+    pub async fn set_back(self, copy: &Path) -> Self {
+        self.restart_after(|data| assert_ne!(std::fs::copy(copy, data.join("broker.db")).unwrap(), 0)).await
     }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use waxwing_crypto::membership::{
-    Body, Genesis, InviteSeed, Join, Leave, NewInvite, NewMember, RecoverySecret, Revoke, Role, Roster,
-    SignedEntry, Target,
+    Body, Genesis, InviteSeed, Join, Leave, NewInvite, NewMember, RecoverySecret, Resume, Revoke, Role,
+    Roster, SignedEntry, Target,
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey};
-use waxwing_protocol::link::{Challenge, EnteringHello, Features, GoAway, Hello, MemberHello};
+use waxwing_protocol::link::{Challenge, EnteringHello, Features, GoAway, Hello, Mark, MemberHello};
 
 use super::{Broker, Dialled, Link, TestClock, rng};
 
@@ -42,6 +42,8 @@ impl Keys {
 /// A mesh as its founder knows it.
 pub struct Mesh {
     pub roster: Roster,
+    /// Its log, as far as this copy of the mesh has seen it.
+    pub log: Vec<SignedEntry>,
     pub genesis: SignedEntry,
     pub founder: Keys,
     pub recovery: SigningKey,
@@ -64,7 +66,16 @@ impl Mesh {
         };
         let (genesis, roster) = Roster::found(clock.now(), genesis, &founder.signing).unwrap();
         let invite = InviteSeed::generate(&mut rng());
-        Self { roster, genesis, founder, recovery, invite, state_keys, clock: clock.clone() }
+        Self {
+            roster,
+            log: vec![genesis.clone()],
+            genesis,
+            founder,
+            recovery,
+            invite,
+            state_keys,
+            clock: clock.clone(),
+        }
     }
 
     /// Founds a mesh on a broker, with an invite for many.
@@ -87,6 +98,26 @@ impl Mesh {
 
     pub fn id(&self) -> MeshId {
         self.roster.mesh()
+    }
+
+    /// As somebody knows it who is not there for what comes later.
+    pub fn snapshot(&self) -> Self {
+        let copy = |key: &SigningKey| SigningKey::from_seed(&key.reveal_seed());
+        let founder = Keys {
+            name: self.founder.name,
+            signing: copy(&self.founder.signing),
+            sealing: self.founder.sealing.clone(),
+        };
+        Self {
+            roster: self.roster.clone(),
+            log: self.log.clone(),
+            genesis: self.genesis.clone(),
+            founder,
+            recovery: copy(&self.recovery),
+            invite: self.invite.clone(),
+            state_keys: self.state_keys.clone(),
+            clock: self.clock.clone(),
+        }
     }
 
     /// An invite entry by the founder, with this mesh's invite key.
@@ -126,7 +157,18 @@ impl Mesh {
     pub async fn commit(&mut self, broker: &Broker, entry: SignedEntry) {
         let mut link = self.login(broker, &self.founder).await;
         link.append(&entry).await.unwrap();
+        self.learn(entry);
+    }
+
+    /// Takes an entry that the broker has.
+    pub fn learn(&mut self, entry: SignedEntry) {
         self.roster.apply(&entry).unwrap();
+        self.log.push(entry);
+    }
+
+    /// A resume of the log as it is known here, by its founder.
+    pub fn resume_entry(&self) -> SignedEntry {
+        self.entry(Body::Resume(Resume { head: self.roster.head() }), &[&self.founder.signing])
     }
 
     /// Adds a node.
@@ -141,9 +183,19 @@ impl Mesh {
     }
 
     pub async fn try_login(&self, broker: &Broker, keys: &Keys) -> Result<Link, GoAway> {
+        self.try_login_showing(broker, keys, None).await
+    }
+
+    /// Logs in with a mark.
+    pub async fn try_login_showing(
+        &self,
+        broker: &Broker,
+        keys: &Keys,
+        mark: Option<Mark>,
+    ) -> Result<Link, GoAway> {
         let dialled = Dialled::dial(broker).await;
-        let hello = Hello::Member(self.member_hello(broker, &dialled.challenge, keys));
-        dialled.login(hello, &keys.signing).await
+        let hello = MemberHello { mark, ..self.member_hello(broker, &dialled.challenge, keys) };
+        dialled.login_with(Hello::Member(hello), &keys.signing, &self.log).await
     }
 
     pub fn member_hello(&self, broker: &Broker, challenge: &Challenge, keys: &Keys) -> MemberHello {
@@ -156,6 +208,7 @@ impl Mesh {
             head,
             version: 0,
             features: Features::needed(),
+            mark: None,
         }
     }
 

@@ -16,7 +16,7 @@ pub use broker::{Broker, TestClock};
 pub use items::{delivered, envelopes, item, receipt, wire};
 pub use link::Link;
 pub use mesh::{Keys, Mesh};
-pub use socket::{Dialled, dial, receive};
+pub use socket::{Dialled, dial, receive, transmit};
 
 /// Everything here takes milliseconds; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(20);

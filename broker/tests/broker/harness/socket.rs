@@ -7,8 +7,10 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use waxwing_crypto::SigningKey;
+use waxwing_crypto::membership::SignedEntry;
 use waxwing_protocol::link::{
-    Challenge, Frame, GoAway, Hello, SUBPROTOCOL, ToBrokerLogin, ToNodeLogin, decode, encode,
+    Challenge, Frame, GoAway, Hello, LogUpload, LogWanted, SUBPROTOCOL, ToBrokerLogin, ToNodeLogin, decode,
+    encode,
 };
 
 use super::{Broker, Link, PATIENCE};
@@ -30,14 +32,44 @@ impl Dialled {
         Self { socket, challenge }
     }
 
-    pub async fn login(mut self, hello: Hello, key: &SigningKey) -> Result<Link, GoAway> {
-        let signed = hello.sign(key).unwrap();
-        transmit(&mut self.socket, &ToBrokerLogin::Hello(signed)).await;
-        match receive(&mut self.socket).await.unwrap() {
-            ToNodeLogin::Welcome(welcome) => Ok(Link::new(self.socket, welcome)),
-            ToNodeLogin::GoAway(goaway) => Err(goaway),
-            ToNodeLogin::Challenge(_) => panic!("a second challenge"),
+    pub async fn login(self, hello: Hello, key: &SigningKey) -> Result<Link, GoAway> {
+        self.login_with(hello, key, &[]).await
+    }
+
+    /// Logs in, with this log at hand should the broker want it.
+    pub async fn login_with(
+        mut self,
+        hello: Hello,
+        key: &SigningKey,
+        log: &[SignedEntry],
+    ) -> Result<Link, GoAway> {
+        transmit(&mut self.socket, &ToBrokerLogin::Hello(hello.sign(key).unwrap())).await;
+        loop {
+            match receive(&mut self.socket).await.unwrap() {
+                ToNodeLogin::Welcome(welcome) => return Ok(Link::new(self.socket, welcome)),
+                ToNodeLogin::GoAway(goaway) => return Err(goaway),
+                ToNodeLogin::LogWanted(wanted) => upload(&mut self.socket, wanted, log).await,
+                ToNodeLogin::Challenge(_) => panic!("a second challenge"),
+            }
         }
+    }
+}
+
+/// Uploads what is wanted of a log, in parts of two entries.
+async fn upload(socket: &mut Socket, wanted: LogWanted, log: &[SignedEntry]) {
+    let held =
+        wanted.have.filter(|have| log.get(have.seq as usize - 1).is_some_and(|e| e.hash() == have.hash));
+    let mut after = held.map_or(0, |have| have.seq);
+    loop {
+        let rest = &log[after as usize..];
+        let part = &rest[..rest.len().min(2)];
+        let last = part.len() == rest.len();
+        let frame = LogUpload { after, entries: part.to_vec(), last, pass: None };
+        transmit(socket, &ToBrokerLogin::LogUpload(frame)).await;
+        if last {
+            return;
+        }
+        after += part.len() as u64;
     }
 }
 

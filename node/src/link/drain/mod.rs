@@ -245,7 +245,7 @@ impl<'a> Drain<'a> {
                 lane.settle();
             }
         }
-        Ok(self.context.mesh.writer.answered(answered).await)
+        Ok(self.context.mesh.writer.answered(answered, answer.mark).await)
     }
 }
 

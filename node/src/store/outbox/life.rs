@@ -64,7 +64,7 @@ pub(crate) async fn list(
     sqlx::query_as(
         "SELECT * FROM outbox WHERE row > ?1 AND kind = 0 AND (?2 IS NULL OR ?2 = CASE WHEN state = 3 THEN 'aborted' \
          WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered' \
-         WHEN state = 0 THEN 'queued' WHEN state = 1 THEN 'accepted' WHEN reason = 'expired' THEN 'expired' \
+         WHEN state = 0 THEN 'queued' WHEN state = 1 THEN 'accepted' WHEN reason LIKE 'expired%' THEN 'expired' \
          ELSE 'dead' END) ORDER BY row LIMIT ?3",
     )
     .bind(number(after))

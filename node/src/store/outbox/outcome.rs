@@ -74,7 +74,7 @@ pub(crate) async fn kill(
     at: Timestamp,
 ) -> sqlx::Result<Option<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET state = 2, reason = ?, ended_by = ?, ended_at = ? \
+        "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ? \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal) \
          RETURNING client_id, from_app, kind, nacks",
     )
@@ -98,6 +98,17 @@ pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sq
     .bind(row)
     .fetch_optional(db)
     .await
+}
+
+/// Takes back what the broker had: it has lost its store. Says how many messages are pending again.
+pub(crate) async fn take_back(db: &mut SqliteConnection) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "UPDATE outbox SET state = 0, accepted_at = NULL, doubtful = 1 \
+         WHERE state = 1 AND delivered_at IS NULL AND ended_at IS NULL",
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Marks rows delivered, whatever state they were in; a dead one lives again.
@@ -179,7 +190,7 @@ pub(crate) async fn expire(
     limit: usize,
 ) -> sqlx::Result<Vec<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET state = 2, reason = 'expired', ended_by = 0, ended_at = ?1 WHERE row IN \
+        "UPDATE outbox SET state = 2, reason = iif(doubtful, 'expired, delivery unknown', 'expired'), ended_by = 0, ended_at = ?1 WHERE row IN \
          (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2) \
          RETURNING client_id, from_app, kind, nacks",
     )

@@ -1,0 +1,52 @@
+//! The life of the broker's store, as far as this node has seen it.
+
+use sqlx::SqliteConnection;
+use waxwing_protocol::StoreId;
+use waxwing_protocol::api::EventBody;
+use waxwing_protocol::link::Mark;
+
+use super::{Copy, Effects};
+use crate::store::{meta, outbox};
+
+/// Keeps a mark, if it is newer than the one kept. It is committed together with what it came with: a mark that this
+/// node shows vouches for everything that it has been told until then.
+pub(super) async fn note_mark(
+    db: &mut SqliteConnection,
+    copy: &mut Copy,
+    mark: Option<Mark>,
+) -> sqlx::Result<()> {
+    let Some(mark) = mark else { return Ok(()) };
+    let is_older = |kept: &Mark| (kept.store, kept.run) == (mark.store, mark.run) && kept.m >= mark.m;
+    if copy.mark.as_ref().is_some_and(is_older) {
+        return Ok(());
+    }
+    meta::set_mark(db, &mark).await?;
+    copy.mark = Some(mark);
+    Ok(())
+}
+
+/// Notes the life of the store, and the mesh's pass. Of a life that was not seen before, the broker has nothing that it
+/// had accepted: all of it is pending again. Says how many messages.
+pub(super) async fn begin(
+    db: &mut SqliteConnection,
+    copy: &mut Copy,
+    store: StoreId,
+    pass: Option<Vec<u8>>,
+    effects: &mut Effects,
+) -> sqlx::Result<u64> {
+    if let Some(pass) = pass {
+        meta::set_bytes(&mut *db, meta::PASS, &pass).await?;
+    }
+    let known = meta::bytes(&mut *db, meta::STORE).await?;
+    if known.as_deref() == Some(&store.as_bytes()[..]) {
+        return Ok(0);
+    }
+    meta::set_bytes(&mut *db, meta::STORE, store.as_bytes()).await?;
+    if known.is_none() {
+        return Ok(0);
+    }
+    meta::remove(&mut *db, meta::MARK).await?;
+    copy.mark = None;
+    effects.tell_all(EventBody::System { what: "broker_store_lost".into() });
+    outbox::take_back(db).await
+}
