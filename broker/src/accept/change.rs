@@ -199,6 +199,13 @@ pub(crate) type Reply = mpsc::OwnedPermit<Answer>;
 pub(crate) enum Answer {
     /// A frame.
     Frame(ToNode),
+    /// A large one.
+    Page {
+        /// The frame.
+        frame: ToNode,
+        /// Its place among those of this link that wait.
+        _place: OwnedSemaphorePermit,
+    },
     /// So many more deliveries have left the queue; except these, whose envelope was replaced while they were under
     /// way: they are to be delivered again.
     Settled {

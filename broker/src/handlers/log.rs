@@ -8,7 +8,7 @@ use waxwing_crypto::{MeshId, Signature};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Log, LogAppend, LogGet, ToNode};
 
-use super::{answer, reserve};
+use super::{answer_page, reserve};
 use crate::accept::{Answer, Append, Author, Change};
 use crate::error::Result;
 use crate::link::{End, Session};
@@ -21,7 +21,7 @@ pub(super) async fn get(
     session: &Session,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<(), End> {
-    answer(answers, page(frame, session.peer.key.mesh, &session.state).await?).await
+    answer_page(answers, session, page(frame, session.peer.key.mesh, &session.state)).await
 }
 
 /// Submits an entry.

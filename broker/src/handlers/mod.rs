@@ -7,11 +7,14 @@ mod queue;
 mod send;
 mod settle;
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Code, DecodeError, ToBroker, ToNode};
 
 use crate::accept::{Answer, Reply};
+use crate::error::{Error, Result};
 use crate::link::{End, Session};
 use crate::refusal::Refusal;
 
@@ -73,6 +76,20 @@ async fn reserve(answers: &mpsc::Sender<Answer>) -> Result<Reply, End> {
 /// `Gone` if nobody writes any more.
 pub(crate) async fn answer(answers: &mpsc::Sender<Answer>, frame: ToNode) -> Result<(), End> {
     answers.send(Answer::Frame(frame)).await.map_err(|_| End::Gone)
+}
+
+/// Answers with a large frame, once the node has read enough of those before: they are made one by one.
+///
+/// # Errors
+/// `Gone` if nobody writes any more; or why it cannot be made.
+async fn answer_page(
+    answers: &mpsc::Sender<Answer>,
+    session: &Session,
+    page: impl Future<Output = Result<ToNode>>,
+) -> Result<(), End> {
+    let place = Arc::clone(&session.pages).acquire_owned().await;
+    let place = place.map_err(|err| Error::Internal(err.into()))?;
+    answers.send(Answer::Page { frame: page.await?, _place: place }).await.map_err(|_| End::Gone)
 }
 
 /// Refuses a request.

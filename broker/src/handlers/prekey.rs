@@ -7,9 +7,9 @@ use waxwing_crypto::sealing::Prekey;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{self, Code, PeerPrekey, PrekeyGet, Prekeys, ToNode};
 
-use super::{answer, refuse, reserve};
+use super::{answer_page, refuse, reserve};
 use crate::accept::{Answer, Change, PrekeyPut};
-use crate::error::Error;
+use crate::error::Result;
 use crate::link::{End, Session};
 use crate::refusal::Refusal;
 use crate::store;
@@ -48,9 +48,12 @@ pub(super) async fn get(
         let detail = format!("a prekey.get names 1 to {} members", limits::PREKEY_PAGE);
         return refuse(answers, frame.req, Refusal::new(Code::BadFrame, detail)).await;
     }
-    let mut db = session.state.readers.acquire().await.map_err(Error::from)?;
+    answer_page(answers, session, find(frame, session)).await
+}
+
+async fn find(frame: &PrekeyGet, session: &Session) -> Result<ToNode> {
+    let mut db = session.state.readers.acquire().await?;
     let found = store::prekey::find(&mut db, session.peer.key.mesh, &frame.nodes).await?;
-    drop(db);
     let prekeys = frame.nodes.iter().map(|node| PeerPrekey { node: *node, prekey: found.get(node).cloned() });
-    answer(answers, ToNode::Prekeys(Prekeys { req: frame.req, prekeys: prekeys.collect() })).await
+    Ok(ToNode::Prekeys(Prekeys { req: frame.req, prekeys: prekeys.collect() }))
 }

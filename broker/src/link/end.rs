@@ -17,8 +17,6 @@ pub(crate) enum End {
     Gone,
     /// No frame for [`limits::DEAD_AFTER`], or no login in time.
     Silent,
-    /// The node does not read what it is sent.
-    Stuck,
     /// We end it, and say why.
     Told(Reason, String),
     /// Our side failed. The node is told to come back; the cause is logged.
@@ -36,6 +34,12 @@ impl End {
         Self::told(Reason::ProtocolViolation, detail)
     }
 
+    /// The node does not read, or does not settle.
+    pub(crate) fn too_slow(what: &str) -> Self {
+        let seconds = super::DRAIN_WITHIN.as_secs();
+        Self::told(Reason::TooSlow, format!("{what} for {seconds} s; it all waits here"))
+    }
+
     /// The node's frame is larger than allowed.
     pub(crate) fn too_large() -> Self {
         Self::told(Reason::FrameTooLarge, format!("a frame may have {} bytes at most", limits::FRAME))
@@ -44,7 +48,7 @@ impl End {
     /// The last frame, if there is anybody to read it.
     pub(crate) fn goaway(&self, drain: &Drain) -> Option<GoAway> {
         let (reason, detail) = match self {
-            Self::Gone | Self::Silent | Self::Stuck => return None,
+            Self::Gone | Self::Silent => return None,
             Self::Told(reason, detail) => (*reason, detail.clone()),
             Self::Failed(_) => (Reason::Busy, "the broker failed".to_owned()),
         };
@@ -103,9 +107,43 @@ impl fmt::Display for End {
         match self {
             Self::Gone => f.write_str("gone"),
             Self::Silent => f.write_str("silent"),
-            Self::Stuck => f.write_str("does not read"),
             Self::Told(reason, detail) => write!(f, "{reason}: {detail}"),
             Self::Failed(err) => write!(f, "failed: {err}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENTATION: &str = include_str!("../../../docs/protocol.md");
+
+    #[test]
+    fn when_to_come_back_is_as_documented() {
+        for reason in [
+            Reason::Busy,
+            Reason::TooSlow,
+            Reason::Replaced,
+            Reason::ProtocolViolation,
+            Reason::FrameTooLarge,
+            Reason::Unauthenticated,
+            Reason::Revoked,
+            Reason::Unsupported,
+            Reason::WrongBroker,
+        ] {
+            let row =
+                DOCUMENTATION.lines().find(|line| line.starts_with(&format!("| `{reason}` |"))).unwrap();
+            let said = row.split('|').nth(2).unwrap().trim().replace(',', "");
+            let goaway = End::told(reason, "why").goaway(&Drain::new(1)).unwrap();
+            let span = goaway.again.map_or("never".to_owned(), |(from, to)| format!("{from} to {to}"));
+            assert_eq!(said, span, "{row}");
+        }
+    }
+
+    #[test]
+    fn a_detail_is_no_longer_than_a_frame_may_have() {
+        let goaway = End::violation("ä".repeat(1_000)).goaway(&Drain::new(1)).unwrap();
+        assert_eq!(goaway.detail.chars().count(), limits::DETAIL);
     }
 }

@@ -20,6 +20,9 @@ use crate::state::State;
 /// Answers that wait to be written. A node that does not read them is not read from.
 const ANSWERS: usize = 64;
 
+/// Large ones among them: a page of the log has half a MiB.
+const PAGES: usize = 2;
+
 /// The half that is written to.
 pub(super) type Sink = SplitSink<WebSocket, Message>;
 /// The half that is read from.
@@ -37,6 +40,8 @@ pub(crate) struct Session {
     pub(crate) window: Arc<Window>,
     /// What may be under way from the node, in bytes.
     pub(crate) incoming: Arc<Semaphore>,
+    /// Places for large answers that wait to be written.
+    pub(crate) pages: Arc<Semaphore>,
 }
 
 /// Serves the link until it ends, says goodbye, and logs how it went.
@@ -60,6 +65,7 @@ async fn serve(sink: &mut Sink, source: &mut Source, member: &Member, state: Arc
         mesh: member.mesh.clone(),
         window: Arc::new(Window::new(limits.window_items as usize, limits.window_bytes as usize)),
         incoming: Arc::new(Semaphore::new(limits.window_bytes as usize)),
+        pages: Arc::new(Semaphore::new(PAGES)),
     };
     let (answers_in, mut answers) = mpsc::channel(ANSWERS);
     let mut writer = writer::Writer::new(sink, &session, member);

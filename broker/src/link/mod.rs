@@ -26,6 +26,7 @@ mod writer;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::timeout;
 use tracing::{info, warn};
@@ -44,6 +45,9 @@ use crate::state::State;
 use crate::store::{LoginNumber, NodeKey};
 use crate::strangers::Stranger;
 use handshake::Admitted;
+
+/// A node that neither reads nor settles what it is sent for so long is too slow.
+const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Serves one link until it ends, and logs how it did.
 pub(crate) async fn run(
@@ -140,7 +144,7 @@ fn report(who: &Who, end: &End) {
         End::Told(Reason::ProtocolViolation | Reason::FrameTooLarge, detail) => {
             warn!(mesh, node, login, %peer, reason, detail, "link ended: the node has a bug");
         }
-        End::Gone | End::Silent | End::Stuck | End::Told(..) => {
+        End::Gone | End::Silent | End::Told(..) => {
             info!(mesh, node, login, %peer, reason, %end, "link ended");
         }
     }
@@ -174,7 +178,8 @@ fn short(id: &impl fmt::Display) -> String {
 async fn goodbye(mut socket: WebSocket, end: &End, state: &State) {
     if let Some(goaway) = end.goaway(&state.drain) {
         // Whether it arrives is the node's business; it comes back without it too.
-        let _ = socket::send(&mut socket, &ToNode::GoAway(goaway)).await;
+        let goaway = ToNode::GoAway(goaway);
+        let _ = timeout(socket::GOODBYE_WITHIN, socket::send(&mut socket, &goaway)).await;
     }
     socket::close(socket).await;
 }

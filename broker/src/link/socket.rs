@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Frame, encode};
 
-use super::End;
+use super::{DRAIN_WITHIN, End};
 use crate::error::Error;
 
 /// The bytes under a WebSocket.
@@ -22,10 +22,8 @@ type ByteStream = TokioIo<Upgraded>;
 /// A WebSocket, server's side.
 pub(crate) type WebSocket = WebSocketStream<ByteStream>;
 
-/// A write that takes longer means that the node does not read.
-const WRITE_WITHIN: Duration = Duration::from_secs(60);
 /// How long a goodbye may take: nobody may be there to hear it.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 /// tungstenite's default of 128 KiB is what an idle link would cost.
 const READ_BUFFER: usize = 8 * 1024;
 /// Frames are gathered up to this before they go to the socket.
@@ -64,7 +62,7 @@ pub(super) async fn next(
 /// Sends one frame.
 ///
 /// # Errors
-/// `Gone` or `Stuck`; `Failed` if the frame cannot be encoded.
+/// `Gone`, or too slow; `Failed` if the frame cannot be encoded.
 pub(super) async fn send(
     sink: &mut (impl Sink<Message, Error = tungstenite::Error> + Unpin),
     frame: &impl Frame,
@@ -86,7 +84,7 @@ pub(super) async fn feed(
 /// Sends what was fed.
 ///
 /// # Errors
-/// `Gone` or `Stuck`.
+/// `Gone`, or too slow.
 pub(super) async fn flush(
     sink: &mut (impl Sink<Message, Error = tungstenite::Error> + Unpin),
 ) -> Result<(), End> {
@@ -96,7 +94,7 @@ pub(super) async fn flush(
 /// Asks whether the node is there.
 ///
 /// # Errors
-/// `Gone` or `Stuck`.
+/// `Gone`, or too slow.
 pub(super) async fn ping(
     sink: &mut (impl Sink<Message, Error = tungstenite::Error> + Unpin),
 ) -> Result<(), End> {
@@ -126,8 +124,31 @@ fn message(frame: &impl Frame) -> Result<Message, End> {
 }
 
 async fn write(done: impl Future<Output = Result<(), tungstenite::Error>>) -> Result<(), End> {
-    match timeout(WRITE_WITHIN, done).await {
+    match timeout(DRAIN_WITHIN, done).await {
         Ok(done) => done.map_err(|_| End::Gone),
-        Err(_) => Err(End::Stuck),
+        Err(_) => Err(End::too_slow("the node has not read what it was sent")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+    use waxwing_protocol::link::{Done, Reason, ToNode};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_reads_nothing_for_a_minute_is_too_slow() {
+        let (stream, _unread) = tokio::io::duplex(1_024);
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        let begun = Instant::now();
+        let end = loop {
+            match send(&mut socket, &ToNode::Done(Done { req: 1 })).await {
+                Ok(()) => assert!(begun.elapsed().is_zero(), "as long as there is room, nobody waits"),
+                Err(end) => break end,
+            }
+        };
+        assert!(matches!(end, End::Told(Reason::TooSlow, _)), "{end}");
+        assert_eq!(begun.elapsed(), DRAIN_WITHIN);
     }
 }

@@ -8,7 +8,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::{Instant, sleep_until};
 use waxwing_crypto::sealing::Nack;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::Settlement;
@@ -46,6 +48,8 @@ struct Flights {
     items: usize,
     /// What all of them count for.
     bytes: usize,
+    /// When the last was delivered or settled.
+    moved: Option<Instant>,
 }
 
 /// How much more may be delivered.
@@ -88,10 +92,30 @@ impl Window {
         (room.items > 0 && room.bytes >= limits::ENVELOPE).then_some(room)
     }
 
+    /// Waits until there has been no room for so long, and nothing was settled meanwhile. May be dropped at any moment;
+    /// to be asked again after a launch.
+    pub(crate) async fn stalled(&self, within: Duration) {
+        while let Some(since) = self.unmoved_since() {
+            sleep_until(since + within).await;
+            if self.unmoved_since() == Some(since) {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Since when the node lets a full window be. None if it has settled all: then it is the store that is waited for.
+    fn unmoved_since(&self) -> Option<Instant> {
+        let waits = self.room().is_none();
+        let flights = self.lock();
+        flights.moved.filter(|_| waits && flights.queue.len() > flights.settled)
+    }
+
     /// Adds deliveries. Returns the number of the first.
     pub(crate) fn launch(&self, flights: impl IntoIterator<Item = Flight>) -> u64 {
         let mut inner = self.lock();
         let first = inner.landed + inner.queue.len() as u64 + 1;
+        inner.moved = Some(Instant::now());
         for flight in flights {
             inner.items += usize::from(flight.mail.is_some());
             inner.bytes += flight.bytes;
@@ -122,6 +146,9 @@ impl Window {
                 }
             })
             .collect::<Result<Vec<_>, _>>()?;
+        if upto > inner.settled {
+            inner.moved = Some(Instant::now());
+        }
         inner.settled = upto;
         Ok(settled)
     }
@@ -150,6 +177,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::{sleep, timeout};
     use waxwing_crypto::{NodeId, Receipt, Timestamp, WireId};
 
     use super::*;
@@ -230,5 +258,40 @@ mod tests {
         let nack = |size| vec![Settlement::Nack(Signed::new(&key, Purpose::Nack, vec![0; size]))];
         assert_eq!(window.settle(1, nack(Nack::MAX + 1)).err(), Some(Mismatch::Nack));
         assert_eq!(window.settle(1, nack(Nack::MAX)).unwrap().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_window_of_which_nothing_is_settled_is_stalled_and_no_other() {
+        const MINUTE: Duration = Duration::from_secs(60);
+        let window = Window::new(3, MIB);
+        let stalls_after = async || {
+            let asked = Instant::now();
+            timeout(100 * MINUTE, window.stalled(MINUTE)).await.is_ok().then(|| asked.elapsed())
+        };
+        window.launch([envelope(1), envelope(2)]);
+        assert_eq!(stalls_after().await, None, "there is room");
+        window.launch([envelope(3)]);
+        assert_eq!(stalls_after().await, Some(MINUTE));
+        window.settle(1, receipts(1)).unwrap();
+        assert_eq!(stalls_after().await, Some(MINUTE), "it has moved; the store has not taken it out yet");
+        window.settle(1, vec![]).unwrap();
+        assert_eq!(stalls_after().await, Some(Duration::ZERO), "that was nothing new");
+        window.settle(3, receipts(2)).unwrap();
+        assert_eq!(stalls_after().await, None, "all is settled: the node waits for us");
+        let moving = async {
+            window.land(3);
+            window.launch([envelope(4), envelope(5), envelope(6)]);
+            for through in 4..6 {
+                sleep(MINUTE / 2).await;
+                window.settle(through, receipts(1)).unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
+        let begun = Instant::now();
+        tokio::select! {
+            () = moving => {}
+            () = async { sleep(MINUTE / 10).await; window.stalled(MINUTE).await } => {}
+        }
+        assert_eq!(begun.elapsed(), 2 * MINUTE, "a minute after the last settle");
     }
 }

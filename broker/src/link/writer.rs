@@ -14,7 +14,7 @@ use super::handshake::{Member, undecided};
 use super::member::{Session, Sink};
 use super::pump::Pump;
 use super::window::Window;
-use super::{End, socket};
+use super::{DRAIN_WITHIN, End, socket};
 use crate::accept::Answer;
 use crate::handlers;
 use crate::meshes::Mesh;
@@ -90,6 +90,7 @@ impl<'a> Writer<'a> {
                 Err(_) => Err(End::Gone),
             },
             () = self.pump.ready() => self.deliver().await,
+            () = self.window.stalled(DRAIN_WITHIN) => Err(End::too_slow("the node has settled nothing of a full window")),
             _ = self.pings.tick() => socket::ping(self.sink).await,
         }
     }
@@ -99,7 +100,7 @@ impl<'a> Writer<'a> {
         let mut next = Some(first);
         while let Some(answer) = next {
             match answer {
-                Answer::Frame(frame) => socket::feed(self.sink, &frame).await?,
+                Answer::Frame(frame) | Answer::Page { frame, .. } => socket::feed(self.sink, &frame).await?,
                 Answer::Settled { count, kept } => {
                     self.window.land(count);
                     self.pump.redeliver(&kept);

@@ -102,7 +102,6 @@ impl End {
         match self {
             Self::Gone => "gone",
             Self::Silent => "silent",
-            Self::Stuck => "stuck",
             Self::Told(reason, _) => reason.as_str(),
             Self::Failed(_) => "failed",
         }
