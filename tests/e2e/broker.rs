@@ -139,7 +139,11 @@ async fn a_killed_broker_starts_again_and_a_damaged_one_names_the_doctor() {
     let up_again = desk.json(&["up"]).await;
     desk.json(&["send", "here", "again", "--wait", "delivered"]).await;
     signal("-9", &up_again["broker"]["pid"]);
-    let gone = async || (desk.run(&["broker", "status"]).await.code == Some(6)).then_some(());
+    // A process that is going answers no more, and may still hold its lock.
+    let gone = async || {
+        let status = desk.run(&["--json", "broker", "status"]).await;
+        status.stderr.contains("not_running").then_some(())
+    };
     eventually(WITHIN, "the broker is gone", gone).await.unwrap();
     desk.json(&["up"]).await;
     let logs = std::fs::read_dir(desk.state().join("logs")).unwrap().map(|entry| entry.unwrap().path());
@@ -176,19 +180,25 @@ fn named_in_the_log(log: &str, node: &str) {
     assert_eq!(fields["mesh"].as_str().unwrap().len(), 8, "{member}");
 }
 
+/// A link whose client says nothing.
+async fn upgraded(addr: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let upgrade = format!(
+        "GET /v1/link HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: waxwing.v1\r\n\r\n"
+    );
+    stream.write_all(upgrade.as_bytes()).await.unwrap();
+    stream.read_exact(&mut [0; 12]).await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn told_to_stop_twice_it_ends_at_once() {
     let desk = Desk::new();
     let (running, addr) = run_broker(&desk).await;
     let pid = desk.json(&["broker", "status"]).await["pid"].clone();
     // A client that does not answer a goodbye holds a stopping broker up.
-    let mut silent = TcpStream::connect(addr).await.unwrap();
-    let upgrade = format!(
-        "GET /v1/link HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
-         sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: waxwing.v1\r\n\r\n"
-    );
-    silent.write_all(upgrade.as_bytes()).await.unwrap();
-    silent.read_exact(&mut [0; 12]).await.unwrap();
+    let _silent = upgraded(addr).await;
     signal("-TERM", &pid);
     let stopping = async || TcpStream::connect(addr).await.is_err().then_some(());
     eventually(WITHIN, "it takes nobody any more", stopping).await.unwrap();
@@ -199,6 +209,35 @@ async fn told_to_stop_twice_it_ends_at_once() {
     // And nothing is in the way of the next.
     let (next, _) = run_broker(&desk).await;
     next.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_do_not_fill_the_log() {
+    const STRANGERS: usize = 100;
+    let desk = Desk::new();
+    let (running, addr) = run_broker(&desk).await;
+    let status = desk.json(&["broker", "status"]).await;
+    for _ in 0..STRANGERS {
+        drop(upgraded(addr).await);
+    }
+    let admin: SocketAddr = status["admin"].as_str().unwrap().parse().unwrap();
+    let counted = async || {
+        let mut stream = TcpStream::connect(admin).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.unwrap();
+        let refused = page.lines().filter(|line| line.starts_with("waxwing_broker_logins_refused_total"));
+        let refused = refused.map(|line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap());
+        (refused.sum::<usize>() == STRANGERS).then_some(())
+    };
+    eventually(WITHIN, "all of them are counted", counted).await.unwrap();
+    signal("-TERM", &status["pid"]);
+    let ended = running.end().await;
+    let lines: Vec<Value> = ended.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let refused: Vec<_> = lines.iter().filter(|line| line["fields"]["message"] == "login refused").collect();
+    assert_eq!(refused.len(), 30, "{}", ended.stderr);
+    let fields = &refused[0]["fields"];
+    assert!(fields["reason"].is_string() && fields["peer"].as_str().unwrap().starts_with("127."), "{fields}");
 }
 
 #[tokio::test]

@@ -20,16 +20,14 @@ const COMMITS_WITHIN: Duration = Duration::from_secs(3);
 pub struct Readiness {
     /// Whether nodes are served.
     pub ready: bool,
-    /// Why not, as a word: `stopping`, `store_stuck`, `store_failed`.
+    /// Why not, as a word: `store_stuck`, `store_failed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Cow<'static, str>>,
 }
 
-/// Asks the writer, unless it has committed a moment ago. Its migrations were applied before anybody could ask.
+/// Asks the writer, unless it has committed a moment ago. Its migrations were applied before anybody could ask, and a
+/// broker that stops answers nobody any more.
 pub(super) async fn ask(state: &State) -> Readiness {
-    if state.stop.is_cancelled() {
-        return not("stopping");
-    }
     if state.last_commit.is_within(RECENT) {
         return Readiness { ready: true, reason: None };
     }
