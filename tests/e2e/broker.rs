@@ -9,9 +9,10 @@ use std::process::Command;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use waxwing_lab::eventually;
+use waxwing_client::api::MessageState;
+use waxwing_lab::{Lab, eventually};
 
-use crate::support::{PROGRAM, WITHIN};
+use crate::support::{PROGRAM, Pair, WITHIN};
 use crate::terminal::{Desk, Running, command, output};
 
 fn signal(name: &str, pid: &Value) {
@@ -330,4 +331,39 @@ async fn a_service_is_installed_and_removed_and_anothers_is_left_alone() {
     std::fs::remove_file(&unit).unwrap();
     let without = run(&["install-service", "--user"]).await;
     assert!(without.code == Some(1) && without.stderr.contains("broker run"), "{without:?}");
+}
+
+#[tokio::test]
+async fn a_broker_restored_from_a_backup_loses_no_mail() {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    pair.lab.stop("beta").await.unwrap();
+    pair.send(20).await;
+    pair.accepted("m-21").await;
+    let (data, file) = (pair.lab.state(Lab::BROKER), pair.lab.folder().join("backup.db"));
+    let (data_word, file_word) = (data.to_str().unwrap(), file.to_str().unwrap());
+    pair.lab.json("alpha", &["broker", "backup", file_word, "--data", data_word]).await.unwrap();
+    // What the backup does not have: messages, and that others were delivered.
+    pair.send(20).await;
+    pair.lab.restart("beta").await.unwrap();
+    pair.read(30).await;
+    pair.lab.stop("beta").await.unwrap();
+    pair.send(20).await;
+    pair.accepted("m-61").await;
+    pair.lab.kill(Lab::BROKER).await.unwrap();
+    for name in ["broker.db", "broker.db-wal", "broker.db-shm"] {
+        std::fs::remove_file(data.join(name)).unwrap();
+    }
+    std::fs::copy(&file, data.join("broker.db")).unwrap();
+    let examined = pair.lab.json("alpha", &["broker", "doctor", "--data", data_word]).await.unwrap();
+    assert_eq!(examined["ok"], true, "{examined}");
+    pair.lab.restart(Lab::BROKER).await.unwrap();
+    pair.lab.restart("beta").await.unwrap();
+    pair.read(pair.sent.len() - pair.record.shown()).await;
+    for id in pair.sent.clone() {
+        assert_eq!(pair.settled(&id).await.state, MessageState::Delivered, "{id}");
+    }
+    let seen: Vec<_> =
+        pair.reader.reread().await.unwrap().iter().map(|item| item.client_message_id.to_string()).collect();
+    assert_eq!(seen, pair.sent, "each once, and in order");
 }
