@@ -6,6 +6,7 @@
 //!   Process  one real `waxwing` process: start (waits for its ready line), kill -9, restart, stop; its log is kept
 //!   Proxy    passes frames between nodes and broker, and can hold, drop, rewrite or cut at one it is asked for
 //!   Client   of each node, as an app has it
+//! Network    machines of their own, for what must cross a network
 //! apps       what apps do in tests: send until accepted, read by cursor, watch receipts, each into a History
 //! History    what was accepted, shown, acknowledged and receipted; History::check is the one judge of all
 //! ```
@@ -17,6 +18,7 @@ mod error;
 pub mod history;
 mod host;
 mod mesh;
+mod network;
 mod process;
 pub mod proxy;
 mod scan;
@@ -26,6 +28,7 @@ pub use error::{Error, Result};
 pub use history::{Event, History, Recorder};
 pub use host::Host;
 pub use mesh::{Lab, Output};
+pub use network::{Machine, Network};
 pub use process::Process;
 pub use proxy::{Captured, Frame, Proxy, When};
 pub use scan::Scan;

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use waxwing_crypto::Pin;
+
 /// A result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -39,6 +41,14 @@ pub enum Error {
     /// The broker, or the log it shows, cannot be trusted or understood.
     #[error("{0}")]
     Incompatible(String),
+    /// What answers there is not the broker meant, as far as its certificate says.
+    #[error("what answers at {url} is not the broker meant: {cause}")]
+    Untrusted {
+        /// What was dialled.
+        url: String,
+        /// What is wrong with its certificate.
+        cause: Untrusted,
+    },
     /// The broker does not answer.
     #[error("the broker at {url} cannot be reached: {cause}")]
     Unreachable {
@@ -65,6 +75,64 @@ pub enum Error {
     Damaged(String),
 }
 
+/// Why a broker's certificate is not believed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Untrusted {
+    /// It shows another key than the pinned one.
+    #[error("its key has the pin {found}, and {pinned} is expected")]
+    Pin {
+        /// What the URL or the invite says.
+        pinned: Pin,
+        /// What it showed.
+        found: Pin,
+    },
+    /// Its certificate is for other names.
+    #[error("its certificate is not for {0}")]
+    Name(String),
+    /// Its certificate was good once.
+    #[error("its certificate has expired, or this host's clock is wrong")]
+    Expired,
+    /// Nobody whom this host trusts vouches for it.
+    #[error("no CA that this host trusts vouches for its certificate")]
+    Issuer,
+    /// This host trusts nobody.
+    #[error("this host has no list of CAs to check its certificate by")]
+    NoAuthorities,
+    /// Anything else, in the TLS library's words.
+    #[error("its certificate cannot be used: {0}")]
+    Unusable(String),
+}
+
+impl Untrusted {
+    /// A stable word for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Pin { .. } => "wrong_pin",
+            Self::Name(_) => "wrong_name",
+            Self::Expired => "certificate_expired",
+            Self::Issuer => "unknown_issuer",
+            Self::NoAuthorities => "no_authorities",
+            Self::Unusable(_) => "bad_certificate",
+        }
+    }
+
+    const fn hint(&self) -> &'static str {
+        match self {
+            Self::Pin { .. } => {
+                "somebody may be in between, or the broker has a new key: ask its operator for its URL, pin included, another way"
+            }
+            Self::Name(_) => "dial it by a name that its certificate is for, or by its URL with #pin=",
+            Self::Expired => "compare the clocks; then its operator must renew the certificate",
+            Self::Issuer | Self::Unusable(_) => {
+                "dial it by its URL with #pin=, which `waxwing broker run` prints, or have this host trust its CA"
+            }
+            Self::NoAuthorities => {
+                "install the system's CA certificates, name them in SSL_CERT_FILE, or dial the broker by its URL with #pin="
+            }
+        }
+    }
+}
+
 impl Error {
     /// The process's exit code, the same for every command.
     pub const fn exit_code(&self) -> u8 {
@@ -72,7 +140,7 @@ impl Error {
             Self::Usage(_) => 2,
             Self::NotAuthorised(_) => 3,
             Self::WrongHost { .. } => 4,
-            Self::Incompatible(_) => 5,
+            Self::Incompatible(_) | Self::Untrusted { .. } => 5,
             Self::Unreachable { .. } => 6,
             Self::NotFound(_) => 7,
             Self::AlreadyRunning(_) | Self::Conflict(_) => 8,
@@ -87,6 +155,7 @@ impl Error {
             Self::NotAuthorised(_) => "not_authorised",
             Self::WrongHost { .. } => "wrong_host",
             Self::Incompatible(_) => "incompatible",
+            Self::Untrusted { cause, .. } => cause.code(),
             Self::Unreachable { .. } => "unreachable",
             Self::NotFound(_) => "not_found",
             Self::AlreadyRunning(_) => "already_running",
@@ -106,6 +175,7 @@ impl Error {
                  it and join the mesh anew with `waxwing join`"
                     .into(),
             ),
+            Self::Untrusted { cause, .. } => Some(cause.hint().into()),
             Self::Unreachable { .. } => Some("start it with `waxwing broker run`, or check the address".into()),
             Self::Usage(_)
             | Self::NotAuthorised(_)

@@ -50,7 +50,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use config::{Config, Origin, SETTINGS, Setting, Value, reference};
-pub use error::{Error, Result};
+pub use error::{Error, Result, Untrusted};
 
 use crate::home::Home;
 use crate::mesh::Mesh;

@@ -14,6 +14,7 @@ use waxwing_crypto::membership::{Body, LogHead, Roster, SignedEntry};
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_crypto::{Name, Timestamp};
+use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::api::{EventBody, Link, LinkState};
 use waxwing_protocol::link::Mark;
 
@@ -58,7 +59,7 @@ pub(crate) struct Mesh {
     pub(crate) name: Name,
     pub(crate) identity: Identity,
     pub(crate) keys: Arc<StorageKeys>,
-    pub(crate) broker: String,
+    pub(crate) broker: BrokerUrl,
     pub(crate) host_warning: Option<String>,
     /// Reads. Everything is written by `writer`.
     pub(crate) db: SqlitePool,
@@ -119,6 +120,7 @@ impl Mesh {
             return Err(Error::Damaged(format!("{}'s log is of another mesh", admitted.name)));
         }
         let broker = meta::text(&db, meta::BROKER).await?;
+        let broker = broker.and_then(|url| url.parse().ok());
         let broker = broker.ok_or_else(|| Error::Damaged(format!("{} has no broker", admitted.name)))?;
         let state_keys = meta::bytes(&db, meta::STATE_KEYS).await?.unwrap_or_default();
         let state_keys = SealedStateKeys::from_bytes(state_keys.into())?;

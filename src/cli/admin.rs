@@ -82,7 +82,8 @@ pub(crate) struct BrokerRun {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Mesh {
     /// Found a mesh with this host's node as its first admin, and print its recovery words once
-    #[command(after_help = "Example: waxwing mesh create home --broker ws://127.0.0.1:7900")]
+    #[command(after_help = "Examples: waxwing mesh create home --broker ws://127.0.0.1:7900
+          waxwing mesh create team --broker 'wss://192.168.1.5:7900#pin=...'")]
     Create(MeshCreate),
     /// After the broker has lost its store: say that the log this node holds is the right one
     #[command(after_help = "Example: waxwing mesh resume")]
@@ -93,9 +94,12 @@ pub(crate) enum Mesh {
 pub(crate) struct MeshCreate {
     /// Name of the mesh
     pub(crate) name: Name,
-    /// The broker's URL; loopback only until there is TLS
+    /// The broker's URL, as `waxwing broker run` prints it
     #[arg(long, value_name = "URL")]
     pub(crate) broker: String,
+    /// Let the link go without TLS to another machine, where the broker's URL is ws://
+    #[arg(long)]
+    pub(crate) plaintext: bool,
     /// Name of this node in the mesh [default: this host's]
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<Name>,
@@ -124,6 +128,9 @@ pub(crate) struct Join {
     /// Name of this node in the mesh [default: the invite's, else this host's]
     #[arg(long, value_name = "NODE")]
     pub(crate) name: Option<Name>,
+    /// Let the link go without TLS to another machine, where the broker's URL is ws://
+    #[arg(long)]
+    pub(crate) plaintext: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -27,7 +27,8 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
         Failure::usage(format!("this is no whole invite token: {err}"))
             .hint("copy it again, from ww1_ to its end")
     })?;
-    let joined = enroll::join(&context.config()?, &token, arguments.name).await?;
+    let join = enroll::Join { node: arguments.name, plaintext: arguments.plaintext };
+    let joined = enroll::join(&context.config()?, &token, join).await?;
     let joined =
         Joined { mesh: joined.mesh, node: joined.node, node_id: joined.node_id, broker: joined.broker };
     context.output.print(&joined, || {

@@ -24,7 +24,12 @@ struct Created<'a> {
 
 pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<()> {
     logs::passing(context.verbose);
-    let create = enroll::Create { mesh: arguments.name, broker: arguments.broker, node: arguments.node };
+    let create = enroll::Create {
+        mesh: arguments.name,
+        broker: arguments.broker,
+        plaintext: arguments.plaintext,
+        node: arguments.node,
+    };
     let created = enroll::create(&context.config()?, create).await?;
     let words = created.recovery_words.reveal();
     let document = Created {

@@ -19,14 +19,17 @@ mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
+mod network; // Machines of their own on one network: joining over it, and who else is on it.
 mod operators; // Messages that do not arrive, a node on another host, and how everything is set.
 mod order; // Nothing overtakes what was refused for the moment.
 mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
+mod sites; // Machines of their own, or this one, each with a state folder and an environment.
 mod storm; // Both nodes send and read while processes are killed and links are cut.
 mod streams; // Apps stream and poll while everything around them is killed.
 mod support; // What all of these share.
 mod tampering; // A changed, replayed or moved box never reaches an app.
 mod terminal; // A person at a terminal, and commands that go on running.
+mod tls; // Certificates: whom a node believes, and what a broker that is another comes to.
 mod watching; // Waiting and watching, each through restarts.
 mod wire; // What went over the wire, held against what the broker promises by itself.

@@ -223,7 +223,12 @@ pub(super) fn check_url(url: &str, state: &State) -> Result<(), End> {
     if ours {
         Ok(())
     } else {
-        Err(End::told(Reason::WrongBroker, "the URL dialled is not one of this broker's"))
+        // Whoever asks has shown who it is by now, and the text is bounded.
+        let detail = format!(
+            "this broker does not go by {}: its operator names its URLs with --advertise",
+            url.escape_debug()
+        );
+        Err(End::told(Reason::WrongBroker, detail))
     }
 }
 

@@ -3,6 +3,7 @@
 use tokio::time::sleep;
 use waxwing_crypto::membership::{Genesis, Roster, SignedEntry};
 use waxwing_crypto::{Error as CryptoError, MeshId, SigningKey};
+use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::link::{
     Challenge, Code, EnteringHello, ErrorFrame, Features, Hello, Log, LogAppend, LogGet, ToBroker, ToNode,
 };
@@ -31,17 +32,17 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    pub(super) fn into_error(self, broker: &str) -> Error {
+    pub(super) fn into_error(self, broker: &BrokerUrl) -> Error {
         match self {
             Self::Conflict => {
-                Error::Unreachable { url: broker.into(), cause: "the log keeps changing".into() }
+                Error::Unreachable { url: broker.dialled(), cause: "the log keeps changing".into() }
             }
             Self::Denied(ErrorFrame { code: Code::NotAllowed, detail, .. }) => Error::NotAuthorised(detail),
             Self::Denied(ErrorFrame { code: Code::RateLimited, detail, .. }) => {
-                Error::Unreachable { url: broker.into(), cause: detail }
+                Error::Unreachable { url: broker.dialled(), cause: detail }
             }
             Self::Denied(ErrorFrame { code: Code::ResumeWanted, detail, .. }) => {
-                Error::Unreachable { url: broker.into(), cause: detail }
+                Error::Unreachable { url: broker.dialled(), cause: detail }
             }
             Self::Denied(error) => Error::Incompatible(error.detail),
             Self::Lost(error) => dial_error(broker, error),
@@ -49,12 +50,13 @@ impl Refused {
     }
 }
 
-fn dial_error(broker: &str, error: DialError) -> Error {
+fn dial_error(broker: &BrokerUrl, error: DialError) -> Error {
     match error {
         DialError::GoAway(goaway) if goaway.again.is_none() => refused(&goaway),
+        DialError::Untrusted(cause) => Error::Untrusted { url: broker.dialled(), cause },
         DialError::Incompatible(why) | DialError::Unsupported(why) => Error::Incompatible(why),
         error @ (DialError::GoAway(_) | DialError::Unreachable(_)) => {
-            Error::Unreachable { url: broker.into(), cause: error.to_string() }
+            Error::Unreachable { url: broker.dialled(), cause: error.to_string() }
         }
     }
 }
@@ -63,7 +65,7 @@ impl Entering {
     /// Founds a mesh and logs in to it. The log's time is the broker's, so the genesis is made when the challenge has
     /// told it.
     pub(super) async fn found(
-        broker: &str,
+        broker: &BrokerUrl,
         genesis: Genesis,
         key: &SigningKey,
     ) -> Result<(Self, SignedEntry, MeshId)> {
@@ -73,7 +75,7 @@ impl Entering {
             let mesh = founded.as_ref().map_or(MeshId::from_bytes([0; 16]), |(_, roster)| roster.mesh());
             Hello::Entering(EnteringHello {
                 nonce: challenge.nonce,
-                url: broker.to_owned(),
+                url: broker.dialled(),
                 mesh,
                 key: key.public(),
                 version,
@@ -85,11 +87,11 @@ impl Entering {
         Ok((Self { connection, next: 1 }, entry, roster.mesh()))
     }
 
-    pub(super) async fn dial(broker: &str, mesh: MeshId, key: &SigningKey) -> Result<Self> {
+    pub(super) async fn dial(broker: &BrokerUrl, mesh: MeshId, key: &SigningKey) -> Result<Self> {
         let hello = |challenge: &Challenge, version| {
             Hello::Entering(EnteringHello {
                 nonce: challenge.nonce,
-                url: broker.to_owned(),
+                url: broker.dialled(),
                 mesh,
                 key: key.public(),
                 version,
@@ -158,7 +160,7 @@ impl Entering {
 
 /// Logs in as entering. Such a link is never asked for a log.
 async fn login(
-    broker: &str,
+    broker: &BrokerUrl,
     hello: impl FnOnce(&Challenge, u32) -> Hello,
     key: &SigningKey,
 ) -> Result<Connection> {

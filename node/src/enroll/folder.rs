@@ -7,6 +7,7 @@ use waxwing_crypto::host::Evidence;
 use waxwing_crypto::membership::{NewMember, SignedEntry};
 use waxwing_crypto::state_key::SealedStateKeys;
 use waxwing_crypto::{MeshId, Name};
+use waxwing_protocol::BrokerUrl;
 
 use crate::error::{Error, Result};
 use crate::home::{self, Home};
@@ -63,7 +64,7 @@ impl Folder {
         self,
         home: &Home,
         mesh: &Name,
-        broker: &str,
+        broker: &BrokerUrl,
         entries: &[SignedEntry],
         state_keys: &SealedStateKeys,
     ) -> Result<()> {
@@ -74,7 +75,7 @@ impl Folder {
         }
         let (mut db, readers) = store::open(&database).await?;
         log::put(&mut db, 1, entries).await?;
-        meta::set_text(&mut db, meta::BROKER, broker).await?;
+        meta::set_text(&mut db, meta::BROKER, &broker.to_string()).await?;
         meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await?;
         store::close(db, readers).await?;
         let path = home.mesh(mesh);

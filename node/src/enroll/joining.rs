@@ -2,6 +2,7 @@
 
 use waxwing_crypto::membership::{Body, Join, NewMember, Roster, SignedEntry};
 use waxwing_crypto::{Error as CryptoError, SigningKey};
+use waxwing_protocol::BrokerUrl;
 
 use super::entering::{Entering, Refused};
 use super::folder::Folder;
@@ -25,7 +26,7 @@ impl Joining<'_> {
     /// Signs and appends, again and again while others get in between.
     pub(super) async fn append(
         &mut self,
-        broker: &str,
+        broker: &BrokerUrl,
         roster: &mut Roster,
         entries: &mut Vec<SignedEntry>,
         folder: &Folder,
@@ -66,7 +67,7 @@ impl Joining<'_> {
     /// Reads what others have appended meanwhile.
     async fn catch_up(
         &mut self,
-        broker: &str,
+        broker: &BrokerUrl,
         roster: &mut Roster,
         entries: &mut Vec<SignedEntry>,
     ) -> Result<()> {
@@ -80,7 +81,7 @@ impl Joining<'_> {
 }
 
 /// The answer to the append did not come.
-fn lost(broker: &str, error: &DialError) -> Error {
+fn lost(broker: &BrokerUrl, error: &DialError) -> Error {
     let cause = format!("{error}; the join may have worked: run the same command again");
-    Error::Unreachable { url: broker.to_owned(), cause }
+    Error::Unreachable { url: broker.dialled(), cause }
 }

@@ -31,8 +31,10 @@ use crate::{clock, host};
 pub struct Create {
     /// Its name.
     pub mesh: Name,
-    /// The broker's URL, `ws://127.0.0.1:7900`.
+    /// The broker's URL: `ws://127.0.0.1:7900`, or `wss://host:7900#pin=...`.
     pub broker: String,
+    /// Whether a link without TLS may leave this machine.
+    pub plaintext: bool,
     /// This node's name in it; by default this host's.
     pub node: Option<Name>,
 }
@@ -84,7 +86,7 @@ pub struct Joined {
 /// # Errors
 /// `AlreadyRunning`, `Conflict` if the node is in a mesh of this name already, `Unreachable`, or the broker's refusal.
 pub async fn create(config: &Config, create: Create) -> Result<Created> {
-    let broker = check_url(&create.broker)?;
+    let broker = check_url(&create.broker, create.plaintext)?;
     let node = create.node.map_or_else(host::name, Ok)?;
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
@@ -111,13 +113,23 @@ pub async fn create(config: &Config, create: Create) -> Result<Created> {
     Ok(Created { mesh: create.mesh, node, node_id: identity.node, recovery_words })
 }
 
-/// Joins a mesh by an invite. `node` is the name to take; by default the invite's, or this host's.
+/// How to join a mesh.
+#[derive(Clone, Debug, Default)]
+pub struct Join {
+    /// The name to take; by default the invite's, or this host's.
+    pub node: Option<Name>,
+    /// Whether a link without TLS may leave this machine.
+    pub plaintext: bool,
+}
+
+/// Joins a mesh by an invite.
 ///
 /// # Errors
 /// `AlreadyRunning`; `Conflict` if the name is taken or the node is in this mesh already; `NotAuthorised` for an invite
 /// that is expired, used up or revoked; `Incompatible` if the broker or its log is not the one meant; `Unreachable`.
-pub async fn join(config: &Config, token: &InviteToken, node: Option<Name>) -> Result<Joined> {
-    let broker = check_url(token.broker_url())?;
+pub async fn join(config: &Config, token: &InviteToken, join: Join) -> Result<Joined> {
+    let broker = check_url(token.broker_url(), join.plaintext)?;
+    let broker = broker.with_pin(token.pin()).map_err(|error| Error::Usage(error.to_string()))?;
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
     for name in home.meshes()? {
@@ -135,7 +147,7 @@ pub async fn join(config: &Config, token: &InviteToken, node: Option<Name>) -> R
     let identity = folder.identity(token.mesh())?;
     let joined_before = roster.standing(&identity.node) == Standing::Live;
     if !joined_before {
-        let name = choose_name(&roster, &key, node)?;
+        let name = choose_name(&roster, &key, join.node)?;
         let member = folder.bind(&identity, name, &evidence)?;
         let mut link = Joining { link: &mut link, key: &key, identity: &identity, member };
         link.append(&broker, &mut roster, &mut entries, &folder).await?;
@@ -146,7 +158,7 @@ pub async fn join(config: &Config, token: &InviteToken, node: Option<Name>) -> R
         name.ok_or_else(|| Error::Incompatible("the log does not show this node as a member".into()))?;
     let mesh = roster.name().clone();
     folder.finish(&home, &mesh, &broker, &entries, &state_keys).await?;
-    Ok(Joined { mesh, node, node_id: identity.node, broker })
+    Ok(Joined { mesh, node, node_id: identity.node, broker: broker.dialled() })
 }
 
 fn check_free(home: &Home, mesh: &Name) -> Result<()> {

@@ -32,7 +32,7 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         mesh_id: mesh.identity.mesh,
         node: mesh.node_name().unwrap_or_else(|| mesh.name.clone()),
         node_id: mesh.identity.node,
-        broker: mesh.broker.clone(),
+        broker: mesh.broker.to_string(),
         link: mesh.link(),
         members: mesh.roster(|roster| roster.members().count() as u64),
         outbox_pending: load.pending,

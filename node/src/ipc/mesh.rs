@@ -60,7 +60,7 @@ pub(super) async fn invite(
     let new = new_invite(mesh, &request, &seed)?;
     let expires_at = new.expires;
     calls.append(mesh, Body::Invite(new)).await.map_err(|error| refusal(mesh, &error))?;
-    let token = InviteToken::new(&mesh.broker, mesh.identity.mesh, seed, None)?;
+    let token = InviteToken::new(&mesh.broker.dialled(), mesh.identity.mesh, seed, mesh.broker.pin())?;
     Ok(Answer(InviteAnswer { token: token.reveal().to_string(), mesh: mesh.name.clone(), expires_at }))
 }
 

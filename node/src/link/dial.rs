@@ -1,9 +1,10 @@
 //! Dialling a broker and logging in.
 
-use std::net::IpAddr;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -12,16 +13,18 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use url::{Host, Url};
+use url::Host;
 use waxwing_crypto::SigningKey;
 use waxwing_protocol::StoreId;
+use waxwing_protocol::broker_url::{BadBrokerUrl, BrokerUrl};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
     self, Challenge, Features, Frame, GoAway, Hello, LogUpload, LogWanted, PATH, SUBPROTOCOL, ToBrokerLogin,
     ToNodeLogin, VERSIONS, Welcome, common_version,
 };
 
-use crate::error::{Error, Result};
+use super::tls;
+use crate::error::{Error, Result, Untrusted};
 
 /// Connecting takes no longer than this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -30,8 +33,13 @@ const VERSIONS_SHOWN: usize = 16;
 /// Read buffer of a link. Tungstenite's default costs 128 KiB per connection.
 const READ_BUFFER: usize = 8 * 1024;
 
+/// The bytes under a WebSocket: TCP, or TLS over it.
+pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Debug + Send + Sync + Unpin> ByteStream for S {}
+
 /// A WebSocket to a broker.
-pub(crate) type Socket = WebSocketStream<TcpStream>;
+pub(crate) type Socket = WebSocketStream<Box<dyn ByteStream>>;
 
 /// A link that is logged in.
 #[derive(Debug)]
@@ -48,6 +56,9 @@ pub(crate) enum DialError {
     /// It may work later.
     #[error("{0}")]
     Unreachable(String),
+    /// It is not the broker meant, as far as its certificate says. Another answer may come later.
+    #[error("{0}")]
+    Untrusted(Untrusted),
     /// The broker says no, or not now.
     #[error("{}: {}", .0.reason, .0.detail)]
     GoAway(GoAway),
@@ -59,30 +70,17 @@ pub(crate) enum DialError {
     Unsupported(String),
 }
 
-/// Checks a broker's URL: `ws://`, and on this machine, since without TLS everybody on the way could read who writes to
-/// whom. The answer is the URL in the one form that logins sign.
-pub(crate) fn check_url(text: &str) -> Result<String> {
-    let bad = |why: &str| Error::Usage(format!("`{text}` is no broker's URL: {why}"));
-    let url = Url::parse(text).map_err(|error| bad(&format!("{error}; write ws://127.0.0.1:7900")))?;
-    if url.scheme() != "ws" {
-        return Err(bad("write ws://; wss:// needs TLS, which this version does not have"));
+/// Checks a broker's URL. Without TLS everybody on the way could read who writes to whom, and take the link over: beyond
+/// this machine that must be said.
+pub(crate) fn check_url(text: &str, plaintext: bool) -> Result<BrokerUrl> {
+    let broker: BrokerUrl = text.parse().map_err(|error: BadBrokerUrl| Error::Usage(error.to_string()))?;
+    if broker.is_tls() || broker.is_loopback() || plaintext {
+        return Ok(broker);
     }
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => IpAddr::from(ip).is_loopback(),
-        Some(Host::Ipv6(ip)) => IpAddr::from(ip).is_loopback(),
-        None => false,
-    };
-    if !loopback {
-        return Err(bad(
-            "without TLS only a broker on this machine can be used (127.0.0.1, [::1], localhost)",
-        ));
-    }
-    if !matches!(url.path(), "" | "/" | PATH) || url.query().is_some() || url.username() != "" {
-        return Err(bad("it has more than a host and a port"));
-    }
-    let host = url.host_str().unwrap_or_default();
-    Ok(format!("ws://{host}:{}", url.port_or_known_default().unwrap_or(80)))
+    Err(Error::Usage(format!(
+        "{broker} is without TLS, and not on this machine: whoever is on the way sees who writes to whom, and can take the \
+         link over. Dial it by wss://; or say --plaintext, if the network itself is private"
+    )))
 }
 
 /// What a broker answers to a hello.
@@ -105,11 +103,11 @@ pub(crate) struct Wanted {
 
 /// Connects and logs in. `hello` is made once the challenge is there and a version is agreed on.
 pub(crate) async fn dial(
-    url: &str,
+    broker: &BrokerUrl,
     hello: impl FnOnce(&Challenge, u32) -> Hello,
     key: &SigningKey,
 ) -> Result<Answer, DialError> {
-    let mut socket = timeout(CONNECT_WITHIN, connect(url))
+    let mut socket = timeout(CONNECT_WITHIN, connect(broker))
         .await
         .map_err(|_| DialError::Unreachable("no answer within 10 s".into()))??;
     let login = async {
@@ -174,13 +172,19 @@ fn no_version(served: &[u32]) -> DialError {
     ))
 }
 
-async fn connect(url: &str) -> Result<Socket, DialError> {
+async fn connect(broker: &BrokerUrl) -> Result<Socket, DialError> {
     let unreachable = |error: &dyn std::fmt::Display| DialError::Unreachable(error.to_string());
-    let parsed = Url::parse(url).map_err(|error| unreachable(&error))?;
-    let address = parsed.socket_addrs(|| None).map_err(|error| unreachable(&error))?;
-    let stream = TcpStream::connect(&*address).await.map_err(|error| unreachable(&error))?;
+    let stream = match broker.host() {
+        Host::Domain(name) => TcpStream::connect((name.as_str(), broker.port())).await,
+        Host::Ipv4(ip) => TcpStream::connect((*ip, broker.port())).await,
+        Host::Ipv6(ip) => TcpStream::connect((*ip, broker.port())).await,
+    };
+    let stream = stream.map_err(|error| unreachable(&error))?;
     stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
-    let mut request = format!("{url}{PATH}").into_client_request().map_err(|error| unreachable(&error))?;
+    let stream: Box<dyn ByteStream> =
+        if broker.is_tls() { Box::new(tls::connect(broker, stream).await?) } else { Box::new(stream) };
+    let url = format!("{}{PATH}", broker.dialled());
+    let mut request = url.into_client_request().map_err(|error| unreachable(&error))?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let config = WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER)
@@ -228,26 +232,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_broker_on_this_machine_is_dialled_without_tls() {
-        for (text, url) in [
-            ("ws://127.0.0.1:7900", "ws://127.0.0.1:7900"),
-            ("ws://127.0.0.1:7900/", "ws://127.0.0.1:7900"),
-            ("ws://localhost:7900/v1/link", "ws://localhost:7900"),
-            ("ws://[::1]:7900", "ws://[::1]:7900"),
-        ] {
-            assert_eq!(check_url(text).unwrap(), url);
+    fn only_a_broker_on_this_machine_is_dialled_without_tls_unless_somebody_says_so() {
+        for text in
+            ["ws://127.0.0.1:7900", "ws://localhost:7900/v1/link", "ws://[::1]:7900", "wss://10.0.0.1"]
+        {
+            check_url(text, false).unwrap();
         }
-        for text in [
-            "",
-            "7900",
-            "wss://127.0.0.1",
-            "http://127.0.0.1",
-            "ws://example.org",
-            "ws://10.0.0.1:7900",
-            "ws://127.0.0.1/x",
-            "ws://u@127.0.0.1",
-        ] {
-            assert_eq!(check_url(text).unwrap_err().exit_code(), 2, "{text}");
+        for text in ["ws://example.org", "ws://10.0.0.1:7900", "ws://[fd00::1]:7900"] {
+            let error = check_url(text, false).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{text}");
+            assert!(
+                error.to_string().contains("wss://") && error.to_string().contains("--plaintext"),
+                "{error}"
+            );
+            check_url(text, true).unwrap();
+        }
+        for text in ["", "7900", "http://127.0.0.1", "ws://127.0.0.1/x", "ws://u@127.0.0.1"] {
+            assert_eq!(check_url(text, true).unwrap_err().exit_code(), 2, "{text}");
         }
     }
 }

@@ -19,6 +19,7 @@ mod drain;
 mod loss;
 mod peers;
 mod receive;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,8 +83,13 @@ pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()
             backoff.reset();
         }
         let wait = after(&ended, &mut backoff)?;
-        debug!(%ended, ?wait, "no link");
-        mesh.set_link(LinkState::Down, Some(ended.to_string())).await;
+        let reason = ended.to_string();
+        if mesh.link().reason.as_ref() == Some(&reason) {
+            debug!(%reason, ?wait, "no link");
+        } else {
+            info!(%reason, "no link");
+        }
+        mesh.set_link(LinkState::Down, Some(reason)).await;
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = sleep(wait) => {}
@@ -151,7 +157,7 @@ async fn login(mesh: &Mesh) -> Result<Connection, Ended> {
     let hello = |challenge: &Challenge, version| {
         Hello::Member(MemberHello {
             nonce: challenge.nonce,
-            url: mesh.broker.clone(),
+            url: mesh.broker.dialled(),
             mesh: mesh.identity.mesh,
             node: mesh.identity.node,
             head,
@@ -175,6 +181,10 @@ impl From<DialError> for Ended {
             DialError::GoAway(goaway) => Self::GoAway(goaway),
             DialError::Unsupported(why) => Self::Unsupported(why),
             DialError::Unreachable(why) | DialError::Incompatible(why) => Self::Lost(why),
+            // Not for good: nothing was said to it, and its operator may put the right certificate back.
+            DialError::Untrusted(cause) => {
+                Self::Lost(format!("what answers there is not the broker meant: {cause}"))
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use waxwing_protocol::link::Mark;
 
 use super::{damaged, unsigned};
 
-/// The broker's URL.
+/// The broker's URL, with its pin if it has one.
 pub(crate) const BROKER: &str = "broker";
 /// The mesh's state keys, sealed to this node.
 pub(crate) const STATE_KEYS: &str = "state_keys";

@@ -25,7 +25,7 @@ pub(super) async fn found(
     broker: String,
     node: Option<Name>,
 ) -> Result<Founded> {
-    let created = enroll::create(config, enroll::Create { mesh, broker, node }).await?;
+    let created = enroll::create(config, enroll::Create { mesh, broker, plaintext: false, node }).await?;
     Ok(Founded {
         mesh: created.mesh,
         node: created.node,

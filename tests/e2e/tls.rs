@@ -1,0 +1,163 @@
+//! Certificates: whom a node believes, and what a broker that is another comes to.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use tempfile::TempDir;
+use waxwing_lab::{Process, eventually};
+
+use crate::sites::Site;
+use crate::support::WITHIN;
+
+/// A CA, and the folder that its certificates are put in.
+struct Authority {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        Self { folder, issuer: Issuer::new(params, key) }
+    }
+
+    /// What its own certificate is in.
+    fn file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// Puts a new certificate for this name, and its key, where the broker has them.
+    fn issue(&self, name: &str, until: i32) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(until, 1, 1);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        std::fs::write(self.folder.path().join("chain.pem"), certificate.pem()).unwrap();
+        std::fs::write(self.folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+    }
+
+    /// A broker with what was issued last, at a port that is kept, and the URL that it goes by.
+    async fn broker(&self, site: &Site, port: u16, more: &[&str]) -> (Process, String) {
+        let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
+        let (cert, key, listen) = (path("chain.pem"), path("key.pem"), format!("127.0.0.1:{port}"));
+        let run = ["--listen", &listen, "--tls-cert", &cert, "--tls-key", &key];
+        let mut broker = site.broker(&[&run[..], more].concat());
+        let ready = broker.start().await.unwrap_or_else(|error| panic!("{error}"));
+        (broker, ready["url"].as_str().unwrap().to_owned())
+    }
+}
+
+/// A port that nobody listens on at this moment.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// The number of a broker's lines that say this.
+fn lines(broker: &Process, what: &str) -> usize {
+    broker.log().lines().filter(|line| line.contains(what)).count()
+}
+
+fn found(url: &str) -> [&str; 7] {
+    ["mesh", "create", "lab", "--broker", url, "--node", "alpha"]
+}
+
+#[tokio::test]
+async fn without_a_pin_a_ca_must_vouch_for_the_name_dialled_and_each_refusal_has_its_own_code() {
+    let (folder, authority, other) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
+    let believes = Site::here(folder.path(), "alpha").with("SSL_CERT_FILE", &authority.file());
+    let doubts = Site::here(folder.path(), "doubts").with("SSL_CERT_FILE", &other.file());
+    let trusts_nobody = Site::here(folder.path(), "nobody").with("SSL_CERT_FILE", Path::new("/dev/null"));
+    let at = Site::here(folder.path(), "at");
+    let port = free_port();
+
+    authority.issue("127.0.0.1", 1990);
+    let (broker, url) = authority.broker(&at, port, &[]).await;
+    assert_eq!(
+        url,
+        format!("wss://127.0.0.1:{port}"),
+        "no pin: whoever renews the certificate may change its key"
+    );
+    assert_eq!(believes.fails(&found(&url), 5).await.0, "certificate_expired");
+    drop(broker);
+
+    authority.issue("broker.example", 4000);
+    let (broker, _) = authority.broker(&at, port, &[]).await;
+    let (code, message) = believes.fails(&found(&url), 5).await;
+    assert!(code == "wrong_name" && message.contains("127.0.0.1"), "{code}: {message}");
+    drop(broker);
+
+    authority.issue("127.0.0.1", 4000);
+    let (_broker, _) = authority.broker(&at, port, &[]).await;
+    assert_eq!(doubts.fails(&found(&url), 5).await.0, "unknown_issuer");
+    assert_eq!(trusts_nobody.fails(&found(&url), 5).await.0, "no_authorities");
+    let pinned = format!("{url}#pin={}", "A".repeat(43));
+    let (code, message) = believes.fails(&found(&pinned), 5).await;
+    assert!(
+        code == "wrong_pin" && message.contains("AAAA"),
+        "a pin counts although a CA would vouch: {message}"
+    );
+    let plain = url.replace("wss", "ws");
+    assert_eq!(believes.fails(&found(&plain), 6).await.0, "unreachable", "plain, to a broker with TLS");
+
+    believes.json(&found(&url)).await;
+    let _node = believes.node().await;
+    believes.linked().await;
+    believes.delivers("alpha", "to myself").await;
+}
+
+#[tokio::test]
+async fn a_certificate_is_renewed_under_links_that_go_on() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let alpha = Site::here(folder.path(), "alpha").with("SSL_CERT_FILE", &authority.file());
+    authority.issue("127.0.0.1", 4000);
+    let at = Site::here(folder.path(), "at");
+    let (broker, url) = authority.broker(&at, 0, &[]).await;
+    alpha.json(&found(&url)).await;
+    let mut node = alpha.node().await;
+    let before = alpha.linked().await.link;
+
+    // Half a renewal: it is said once, and nothing changes.
+    let chain = std::fs::read(authority.folder.path().join("chain.pem")).unwrap();
+    authority.issue("127.0.0.1", 3000);
+    let renewed = std::fs::read(authority.folder.path().join("chain.pem")).unwrap();
+    std::fs::write(authority.folder.path().join("chain.pem"), chain).unwrap();
+    let said = async || (lines(&broker, "the new certificate cannot be used") == 1).then_some(());
+    eventually(WITHIN, "the half is refused", said).await.unwrap();
+    std::fs::write(authority.folder.path().join("chain.pem"), renewed).unwrap();
+    let taken = async || (lines(&broker, "new certificate in use") == 1).then_some(());
+    eventually(WITHIN, "the whole is taken", taken).await.unwrap();
+    assert_eq!(lines(&broker, "the new certificate cannot be used"), 1, "said once");
+
+    alpha.delivers("alpha", "still here").await;
+    assert_eq!(alpha.linked().await.link.since, before.since, "the link has gone on");
+    node.stop().await.unwrap();
+    let _node = alpha.node().await;
+    alpha.linked().await;
+}
+
+#[tokio::test]
+async fn a_node_leaves_a_broker_that_does_not_go_by_the_url_it_dials() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let alpha = Site::here(folder.path(), "alpha").with("SSL_CERT_FILE", &authority.file());
+    authority.issue("127.0.0.1", 4000);
+    let (at, port) = (Site::here(folder.path(), "at"), free_port());
+    let elsewhere = ["--advertise", "wss://broker.example:7900"];
+    let (broker, url) = authority.broker(&at, port, &elsewhere).await;
+    let (_, message) = alpha.fails(&found(&url), 5).await;
+    assert!(message.contains("wrong_broker") && message.contains(&url), "{message}");
+    drop(broker);
+
+    let (mut broker, _) = authority.broker(&at, port, &[]).await;
+    alpha.json(&found(&url)).await;
+    let mut node = alpha.node().await;
+    alpha.linked().await;
+    broker.stop().await.unwrap();
+    let (_broker, _) = authority.broker(&at, port, &elsewhere).await;
+    let ended = node.ended(WITHIN).await.unwrap();
+    assert_eq!(ended.code(), Some(5), "{}", node.log());
+    assert!(node.log().contains("wrong_broker"), "{}", node.log());
+}
