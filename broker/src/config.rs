@@ -7,6 +7,7 @@ mod transport;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,8 @@ pub struct Config {
     pub plaintext: bool,
     /// The certificate, if it is in files.
     pub tls: TlsFiles,
+    /// Who may found a mesh. None: open on an address and by URLs of this machine only, closed otherwise.
+    pub founding: Option<Founding>,
     /// How much the broker takes on.
     pub limits: Limits,
     /// What is different for one mesh, by its id.
@@ -54,6 +57,28 @@ pub struct Config {
     pub clock: Clock,
 }
 
+/// Who may found a mesh on a broker.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Founding {
+    /// Whoever can connect.
+    Open,
+    /// Whoever has its creation token.
+    Closed,
+}
+
+impl FromStr for Founding {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "open" => Ok(Self::Open),
+            "closed" => Ok(Self::Closed),
+            _ => Err("it is open or closed"),
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -62,6 +87,7 @@ impl Default for Config {
             urls: Vec::new(),
             plaintext: false,
             tls: TlsFiles::default(),
+            founding: None,
             limits: Limits::default(),
             mesh: BTreeMap::new(),
             grace_seconds: 10,
@@ -130,6 +156,13 @@ impl Config {
         self.urls.iter().map(parse).collect()
     }
 
+    /// Who may found a mesh on a broker that listens there and goes by these URLs. One that a proxy lets others reach is not
+    /// open by itself either.
+    pub(crate) fn founding(&self, listen: SocketAddr, urls: &[BrokerUrl]) -> Founding {
+        let here = listen.ip().to_canonical().is_loopback() && urls.iter().all(BrokerUrl::is_loopback);
+        self.founding.unwrap_or(if here { Founding::Open } else { Founding::Closed })
+    }
+
     /// How long a stopping broker waits for its links.
     pub(crate) const fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_seconds)
@@ -148,6 +181,22 @@ mod tests {
         assert!(config.check().unwrap_err().to_string().contains("limits.dedupe_days is 7"));
         let config = Config { urls: vec!["http://a".into()], ..Config::new("x") };
         assert!(config.check().unwrap_err().to_string().contains("http://a"));
+    }
+
+    #[test]
+    fn only_a_broker_that_others_cannot_reach_is_open_by_itself() {
+        let founding = |config: &Config, listen: &str| {
+            let listen = listen.parse().unwrap();
+            let urls = config.advertised(listen, &config.transport(listen).unwrap()).unwrap();
+            config.founding(listen, &urls)
+        };
+        let mut config = Config::new("x");
+        assert_eq!(founding(&config, "127.0.0.1:1"), Founding::Open);
+        assert_eq!(founding(&config, "10.0.0.1:1"), Founding::Closed);
+        config.urls = vec!["wss://mesh.example".into()];
+        assert_eq!(founding(&config, "127.0.0.1:1"), Founding::Closed, "behind a proxy");
+        config.founding = Some(Founding::Open);
+        assert_eq!(founding(&config, "10.0.0.1:1"), Founding::Open);
     }
 
     #[test]

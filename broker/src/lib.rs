@@ -20,6 +20,7 @@ pub mod admin;
 mod backup;
 mod clock;
 mod config;
+mod creation;
 pub mod doctor;
 mod drain;
 mod error;
@@ -46,6 +47,7 @@ mod tls;
 
 use std::future::pending;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,11 +57,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use waxwing_crypto::CreationToken;
 use waxwing_protocol::BrokerUrl;
 
 pub use backup::backup;
 pub use clock::Clock;
-pub use config::{Config, Limits, MeshLimits, MeshSettings, SETTINGS, Setting, TlsFiles, reference};
+pub use config::{
+    Config, Founding, Limits, MeshLimits, MeshSettings, SETTINGS, Setting, TlsFiles, reference,
+};
 pub use error::{BoxError, Error, Result};
 pub use folder::{Holder, holder};
 
@@ -95,8 +100,10 @@ pub async fn run(
     let tls = Tls::open(transport, &config.data, &urls)?.map(Arc::new);
     let admin = config.admin.bind(&config.data).await?;
     folder.announce(addr, admin.addr)?;
-    let told = Ready::new(addr, urls, tls.as_deref())?;
-    let broker = Broker::start(&config, addr, &told.urls).await?;
+    let creation = creation::load(&config, addr, &urls)?;
+    let told =
+        Ready::new(addr, urls, tls.as_deref(), creation.is_some().then(|| creation::file(&config.data)))?;
+    let broker = Broker::start(&config, addr, &told.urls, creation).await?;
     info!(%addr, admin = %admin.addr, urls = ?broker.state.urls, "broker running");
     ready(&told);
     let served = broker.work(listener, tls, admin, shutdown).await;
@@ -114,15 +121,22 @@ pub struct Ready {
     pub url: BrokerUrl,
     /// What nodes dial it by, with the pin if it has one.
     pub urls: Vec<BrokerUrl>,
+    /// Where the token is that founding a mesh takes; none if it takes none.
+    pub creation_token: Option<PathBuf>,
 }
 
 impl Ready {
-    fn new(addr: SocketAddr, urls: Vec<BrokerUrl>, tls: Option<&Tls>) -> Result<Self> {
+    fn new(
+        addr: SocketAddr,
+        urls: Vec<BrokerUrl>,
+        tls: Option<&Tls>,
+        creation_token: Option<PathBuf>,
+    ) -> Result<Self> {
         let pin = tls.and_then(Tls::pin);
         // A plain broker has no pin, and its URLs may be those of a proxy with TLS.
         let pinned = |url: BrokerUrl| url.with_pin(pin).map_err(|err| Error::Internal(err.into()));
         let url = pinned(config::own_url(addr, tls.is_some()))?;
-        Ok(Self { addr, url, urls: urls.into_iter().map(pinned).collect::<Result<_>>()? })
+        Ok(Self { addr, url, urls: urls.into_iter().map(pinned).collect::<Result<_>>()?, creation_token })
     }
 }
 
@@ -138,7 +152,12 @@ struct Broker {
 
 impl Broker {
     /// Opens the store, and starts the task that writes to it.
-    async fn start(config: &Config, addr: SocketAddr, urls: &[BrokerUrl]) -> Result<Self> {
+    async fn start(
+        config: &Config,
+        addr: SocketAddr,
+        urls: &[BrokerUrl],
+        creation: Option<CreationToken>,
+    ) -> Result<Self> {
         let mut store = Store::open(&Folder::database(&config.data)).await?;
         let fresh = Fresh::mint()?;
         let life = Life::new(store::meta::open(&mut store.writer, &fresh, config.clock.now()).await?);
@@ -146,7 +165,7 @@ impl Broker {
         let meshes = Meshes::load(&store.readers).await?;
         let (envelopes, bytes) = store::node::totals(&store.readers).await?;
         let (changes, inbox) = Writer::new();
-        let kept = Kept { life, readers: store.readers, meshes, passes };
+        let kept = Kept { life, readers: store.readers, meshes, passes, creation };
         let state = Arc::new(State::new(config, addr, urls, kept, changes));
         state.metrics.queued(envelopes, bytes);
         let (stop_writer, writer_ended) = (CancellationToken::new(), CancellationToken::new());

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use waxwing_crypto::mark::PassKey;
-use waxwing_crypto::{MeshId, Timestamp};
+use waxwing_crypto::{CreationToken, MeshId, Timestamp};
 use waxwing_protocol::BrokerUrl;
 
 use crate::accept::{LastCommit, Writer};
@@ -52,6 +52,8 @@ pub(crate) struct State {
     pub(crate) urls: Vec<String>,
     /// The same as people are told them, with the pin if there is one.
     pub(crate) told_urls: Vec<String>,
+    /// What a founder must have; none if anybody may found a mesh.
+    pub(crate) creation: Option<CreationToken>,
     /// The time.
     pub(crate) clock: Clock,
     /// This life of the store.
@@ -94,6 +96,8 @@ pub(crate) struct Kept {
     pub(crate) meshes: Meshes,
     /// See [`State::passes`].
     pub(crate) passes: PassKey,
+    /// See [`State::creation`].
+    pub(crate) creation: Option<CreationToken>,
 }
 
 impl State {
@@ -105,7 +109,7 @@ impl State {
         kept: Kept,
         writer: Writer,
     ) -> Self {
-        let Kept { life, readers, meshes, passes } = kept;
+        let Kept { life, readers, meshes, passes, creation } = kept;
         Self {
             limits: config.limits,
             listen,
@@ -118,6 +122,7 @@ impl State {
             limiter: Limiter::new(config),
             urls: urls.iter().map(BrokerUrl::dialled).collect(),
             told_urls: urls.iter().map(ToString::to_string).collect(),
+            creation,
             clock: config.clock.clone(),
             life,
             readers,

@@ -154,6 +154,10 @@ bytes_newtype! {
     Receipt, 16, hex, from_hex, "receipt"
 }
 bytes_newtype! {
+    /// Proof that a founder has a broker's creation token: HMAC-SHA256 over a domain string, a challenge and a mesh.
+    CreationProof, 32, hex, from_hex, "creation proof"
+}
+bytes_newtype! {
     /// What a broker's key is recognised by: SHA-256 of the SubjectPublicKeyInfo of its certificate (RFC 5280, 4.1.2.7).
     /// Shown as 43 characters of base64url.
     Pin, 32, base64url, from_base64url, "pin"

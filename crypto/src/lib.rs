@@ -19,6 +19,7 @@
 //! stays on a machine).
 
 mod codec;
+mod creation;
 pub mod error;
 pub mod host;
 pub mod id;
@@ -32,9 +33,11 @@ pub mod sealing;
 pub mod state_key;
 pub mod storage;
 
+pub use creation::CreationToken;
 pub use error::{Error, Result};
 pub use id::{
-    ClientMessageId, Digest, Fingerprint, MeshId, Name, NodeId, Pin, Receipt, SessionId, Timestamp, WireId,
+    ClientMessageId, CreationProof, Digest, Fingerprint, MeshId, Name, NodeId, Pin, Receipt, SessionId,
+    Timestamp, WireId,
 };
 pub use keys::{Purpose, SealingKey, SealingPublicKey, Signature, Signed, SigningKey, VerifyingKey};
 pub use priority::Priority;

@@ -15,7 +15,9 @@ use waxwing_crypto::membership::{
     RecoverySecret, Resume, Revoke, Role, Roster, SignedEntry, Target, Update,
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKey, StateKeys};
-use waxwing_crypto::{Digest, Pin, SealingKey, Signature, SigningKey, Timestamp, VerifyingKey};
+use waxwing_crypto::{
+    CreationToken, Digest, Pin, SealingKey, Signature, SigningKey, Timestamp, VerifyingKey,
+};
 
 #[test]
 fn the_log_is_as_it_was() {
@@ -44,6 +46,21 @@ fn state_keys_are_as_they_were() {
     let opened: Vec<_> =
         opened.iter().map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) })).collect();
     assert_eq!(kept["keys"], json!(opened));
+}
+
+#[test]
+fn a_creation_proof_is_as_it_was() {
+    let (token, mesh) = (CreationToken::from_bytes(&[8; 32]), write_log().1.mesh());
+    let vector = json!({
+        "token": *token.reveal(),
+        "nonce": hex(&[0xc0; 32]),
+        "mesh": mesh,
+        "proof": token.prove(&[0xc0; 32], mesh),
+    });
+    let kept = golden("creation.json", &vector);
+    let read: CreationToken = kept["token"].as_str().unwrap().parse().unwrap();
+    let proof = kept["proof"].as_str().unwrap().parse().unwrap();
+    assert!(read.is_proven(&proof, &[0xc0; 32], mesh));
 }
 
 #[test]

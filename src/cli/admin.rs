@@ -74,6 +74,9 @@ pub(crate) struct BrokerRun {
     /// No TLS, also where other machines can reach it: for a TLS proxy in front
     #[arg(long, conflicts_with = "tls_cert")]
     pub(crate) plaintext: bool,
+    /// Who may found a mesh: `open` (anybody), `closed` (with its token) [default: open for this machine alone]
+    #[arg(long, value_name = "WHO")]
+    pub(crate) founding: Option<waxwing_broker::Founding>,
     /// Leave the terminal and log to files: how `waxwing up` runs it
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
@@ -100,6 +103,9 @@ pub(crate) struct MeshCreate {
     /// Let the link go without TLS to another machine, where the broker's URL is ws://
     #[arg(long)]
     pub(crate) plaintext: bool,
+    /// File with the broker's creation token, which a closed broker wants; `-` for stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) creation_token: Option<PathBuf>,
     /// Name of this node in the mesh [default: this host's]
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<Name>,

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::warn;
 use waxwing_broker::Holder;
+use waxwing_protocol::BrokerUrl;
 
 use super::{Context, stop};
 use crate::background::{self, Launch};
@@ -36,17 +37,30 @@ struct Ready {
     url: String,
     /// What nodes dial.
     advertised: Vec<String>,
+    /// Where the token is that founding a mesh takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    creation_token: Option<PathBuf>,
 }
 
 impl Ready {
     fn new(ready: &waxwing_broker::Ready) -> Self {
         let advertised = ready.urls.iter().map(ToString::to_string).collect();
-        Self { event: "ready", url: ready.url.to_string(), advertised }
+        let creation_token = ready.creation_token.clone();
+        Self { event: "ready", url: ready.url.to_string(), advertised, creation_token }
     }
 
-    /// What a person copies: the URLs to dial, unless only this machine can.
-    fn people(&self, address: SocketAddr) -> String {
-        if address.ip().to_canonical().is_loopback() { self.url.clone() } else { self.advertised.join("\n") }
+    /// Shows it: what a person copies is the URLs to dial, unless only this machine can.
+    fn show(&self, context: &Context, ready: &waxwing_broker::Ready) -> Result<()> {
+        let here = ready.urls.iter().all(BrokerUrl::is_loopback);
+        let people = || if here { self.url.clone() } else { self.advertised.join("\n") };
+        context.output.print(self, people)?;
+        if let (Some(url), Some(token)) = (self.advertised.first(), &self.creation_token) {
+            let found = format!("mesh create NAME --broker '{url}' --creation-token {}", token.display());
+            context
+                .output
+                .note(&format!("Founding a mesh here takes its token: {}", context.command(&found)));
+        }
+        Ok(())
     }
 }
 
@@ -68,8 +82,7 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     let listener =
         TcpListener::bind(config.listen).await.map_err(|err| cannot_listen(config.listen, &err))?;
     let say_ready = |ready: &waxwing_broker::Ready| {
-        let (address, ready) = (ready.addr, Ready::new(ready));
-        if !detached && let Err(error) = context.output.print(&ready, || ready.people(address)) {
+        if !detached && let Err(error) = Ready::new(ready).show(context, ready) {
             warn!(error = error.message(), "nobody reads that the broker is ready");
         }
     };
@@ -127,6 +140,7 @@ fn configured(context: &Context, arguments: BrokerRun) -> Result<waxwing_broker:
         config.tls = waxwing_broker::TlsFiles { cert: arguments.tls_cert, key: arguments.tls_key };
     }
     config.plaintext |= arguments.plaintext;
+    config.founding = arguments.founding.or(config.founding);
     Ok(config)
 }
 

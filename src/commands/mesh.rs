@@ -1,14 +1,20 @@
 //! `waxwing mesh create` and `waxwing mesh resume`.
 
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
 use serde::Serialize;
 use waxwing_client::api::ResumeRequest;
 use waxwing_client::{Name, NodeId};
+use waxwing_crypto::CreationToken;
 use waxwing_crypto::membership::LogHead;
 use waxwing_node::enroll;
+use zeroize::Zeroizing;
 
 use super::Context;
 use crate::cli::MeshCreate;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::logs;
 
 /// Words of the recovery secret on one line.
@@ -28,6 +34,7 @@ pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<(
         mesh: arguments.name,
         broker: arguments.broker,
         plaintext: arguments.plaintext,
+        creation: arguments.creation_token.as_deref().map(creation_token).transpose()?,
         node: arguments.node,
     };
     let created = enroll::create(&context.config()?, create).await?;
@@ -59,6 +66,23 @@ pub(crate) async fn resume(context: &Context) -> Result<()> {
             "mesh {} goes on with the log of this node, which ended at entry {seq} ({hash:.8})",
             resumed.mesh
         )
+    })
+}
+
+/// The token in a file, or on stdin; and no more of either than a token can be long.
+fn creation_token(file: &Path) -> Result<CreationToken> {
+    let failed =
+        |error| Failure::usage(format!("cannot read a creation token from {}: {error}", file.display()));
+    let mut text = Zeroizing::new(String::new());
+    let most = CreationToken::MAX_TEXT as u64;
+    if file == Path::new("-") {
+        std::io::stdin().take(most).read_to_string(&mut text).map_err(failed)?;
+    } else {
+        File::open(file).map_err(failed)?.take(most).read_to_string(&mut text).map_err(failed)?;
+    }
+    text.parse().map_err(|_| {
+        Failure::usage(format!("{} holds no creation token: it begins with wwc1_", file.display()))
+            .hint("the broker's operator has it: `waxwing broker run` says in which file")
     })
 }
 

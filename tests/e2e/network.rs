@@ -1,6 +1,7 @@
 //! Machines of their own on one network: what must cross it, and who else is on it.
 #![cfg(target_os = "linux")]
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -21,7 +22,8 @@ fn network() -> Option<Network> {
         Err(error) => {
             let required = REQUIRED.iter().any(|name| std::env::var_os(name).is_some());
             assert!(!required, "no network can be made: {error}");
-            eprintln!("SKIPPED: no network can be made: {error}");
+            // Past the test runner, which shows what a test prints only if it fails.
+            let _ = writeln!(std::io::stderr(), "SKIPPED: no network can be made: {error}");
             None
         }
     }
@@ -36,6 +38,8 @@ struct Pair {
     broker: Process,
     /// How nodes dial it.
     url: String,
+    /// The file of its creation token.
+    token: String,
     alpha: Site,
     beta: Site,
 }
@@ -51,13 +55,14 @@ impl Pair {
             alpha.broker(&[&["--listen", &format!("{}:{PORT}", server.address())], more].concat());
         let ready = broker.start().await.unwrap_or_else(|error| panic!("{error}"));
         let url = ready["advertised"][0].as_str().unwrap().to_owned();
-        Some(Self { folder, network, server, client, broker, url, alpha, beta })
+        let token = ready["creation_token"].as_str().unwrap().to_owned();
+        Some(Self { folder, network, server, client, broker, url, token, alpha, beta })
     }
 
     /// Founds the mesh, starts its first node, and lets one more in.
     async fn found(&self, more: &[&str]) -> (Process, String) {
-        let create = ["mesh", "create", "lab", "--broker", &self.url, "--node", "alpha"];
-        self.alpha.json(&[&create[..], more].concat()).await;
+        let create = ["mesh", "create", "lab", "--broker", &self.url, "--creation-token", &self.token];
+        self.alpha.json(&[&create[..], &["--node", "alpha"], more].concat()).await;
         let node = self.alpha.node().await;
         self.alpha.linked().await;
         let token = self.alpha.json(&["invite"]).await["token"].as_str().unwrap().to_owned();
@@ -165,6 +170,40 @@ async fn metrics(machine: &Machine, site: &Site) -> String {
 }
 
 #[tokio::test]
+async fn a_broker_that_others_can_reach_founds_meshes_only_for_its_token_and_joining_takes_none() {
+    let Some(mut pair) = Pair::start(&[]).await else { return };
+    let create = ["mesh", "create", "lab", "--broker", &pair.url, "--node", "alpha"];
+    let (code, message) = pair.alpha.fails(&create, 3).await;
+    assert!(code == "not_authorised" && message.contains("--creation-token"), "{code}: {message}");
+    let wrong = pair.folder.path().join("wrong");
+    std::fs::write(&wrong, format!("wwc1_{}\n", "A".repeat(43))).unwrap();
+    let (_, message) =
+        pair.alpha.fails(&[&create[..], &["--creation-token", wrong.to_str().unwrap()]].concat(), 3).await;
+    assert!(message.contains("is not this broker's"), "{message}");
+    std::fs::write(&wrong, "wwc1_AAAA").unwrap();
+    let (_, message) =
+        pair.alpha.fails(&[&create[..], &["--creation-token", wrong.to_str().unwrap()]].concat(), 2).await;
+    assert!(message.contains("no creation token") && !message.contains("AAAA"), "{message}");
+
+    let secret = std::fs::read_to_string(&pair.token).unwrap();
+    let made = pair.alpha.run(&[&create[..], &["--creation-token", "-"]].concat(), &secret).await;
+    made.json().unwrap();
+    let _alpha = pair.alpha.node().await;
+    pair.alpha.linked().await;
+    let token = pair.alpha.json(&["invite"]).await["token"].as_str().unwrap().to_owned();
+    pair.beta.json(&["join", &token, "--name", "beta"]).await;
+
+    // The token is in its file alone, and a second start has the same.
+    pair.broker.stop().await.unwrap();
+    assert!(!pair.broker.log().contains(secret.trim()), "in the broker's log");
+    pair.broker.start().await.unwrap();
+    assert_eq!(std::fs::read_to_string(&pair.token).unwrap(), secret);
+    let other = Site::on(&pair.client, pair.folder.path(), "other");
+    let create = ["mesh", "create", "more", "--broker", &pair.url, "--creation-token", &pair.token];
+    other.json(&[&create[..], &["--node", "other"]].concat()).await;
+}
+
+#[tokio::test]
 async fn without_tls_a_link_leaves_its_machine_only_where_both_ends_say_so() {
     let Some(pair) = Pair::start(&["--plaintext"]).await else { return };
     assert_eq!(pair.url, "ws://10.77.0.1:7900");
@@ -193,7 +232,9 @@ async fn a_broker_on_every_address_says_which_one_is_dialled() {
     let ready = broker.start().await.unwrap();
     let url = ready["advertised"][0].as_str().unwrap();
     let other = Site::on(&client, folder.path(), "other");
-    other.json(&["mesh", "create", "lab", "--broker", url, "--node", "other"]).await;
+    let create = ["mesh", "create", "lab", "--broker", url, "--node", "other", "--creation-token"];
+    let token = ready["creation_token"].as_str().unwrap();
+    other.json(&[&create[..], &[token]].concat()).await;
     let _node = other.node().await;
     other.linked().await;
     other.delivers("other", "by the address advertised").await;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use waxwing_lab::{Process, eventually};
 
@@ -16,10 +16,11 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
         Self { folder, issuer: Issuer::new(params, key) }
@@ -67,7 +68,8 @@ fn found(url: &str) -> [&str; 7] {
 
 #[tokio::test]
 async fn without_a_pin_a_ca_must_vouch_for_the_name_dialled_and_each_refusal_has_its_own_code() {
-    let (folder, authority, other) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
+    let (folder, authority, other) =
+        (tempfile::tempdir().unwrap(), Authority::new("ours"), Authority::new("theirs"));
     let believes = Site::here(folder.path(), "alpha").with("SSL_CERT_FILE", &authority.file());
     let doubts = Site::here(folder.path(), "doubts").with("SSL_CERT_FILE", &other.file());
     let trusts_nobody = Site::here(folder.path(), "nobody").with("SSL_CERT_FILE", Path::new("/dev/null"));
@@ -111,7 +113,7 @@ async fn without_a_pin_a_ca_must_vouch_for_the_name_dialled_and_each_refusal_has
 
 #[tokio::test]
 async fn a_certificate_is_renewed_under_links_that_go_on() {
-    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
     let alpha = Site::here(folder.path(), "alpha").with("SSL_CERT_FILE", &authority.file());
     authority.issue("127.0.0.1", 4000);
     let at = Site::here(folder.path(), "at");
@@ -141,7 +143,7 @@ async fn a_certificate_is_renewed_under_links_that_go_on() {
 
 #[tokio::test]
 async fn a_node_leaves_a_broker_that_does_not_go_by_the_url_it_dials() {
-    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
     let alpha = Site::here(folder.path(), "alpha").with("SSL_CERT_FILE", &authority.file());
     authority.issue("127.0.0.1", 4000);
     let (at, port) = (Site::here(folder.path(), "at"), free_port());

@@ -50,6 +50,14 @@ pub const SETTINGS: &[Setting] = &[
                 there is a certificate.",
     },
     Setting {
+        key: "founding",
+        flag: Some("--founding"),
+        default: "`open` if only this machine can reach the broker, by its address and its URLs; else `closed`",
+        example: "\"closed\"",
+        about: "Who may found a mesh. `open`: whoever can connect. `closed`: whoever has the token in `creation.token` in the \
+                data folder, made at the first start of a closed broker. Joining a mesh needs an invite, either way.",
+    },
+    Setting {
         key: "grace_seconds",
         flag: None,
         default: "10",

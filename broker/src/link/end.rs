@@ -19,6 +19,8 @@ pub(crate) enum End {
     Silent,
     /// We end it, and say why.
     Told(Reason, String),
+    /// The login is refused as unauthenticated, and may be good once the operator has done something.
+    NotYet(String),
     /// Our side failed. The node is told to come back; the cause is logged.
     Failed(Error),
 }
@@ -47,12 +49,13 @@ impl End {
 
     /// The last frame, if there is anybody to read it.
     pub(crate) fn goaway(&self, drain: &Drain) -> Option<GoAway> {
-        let (reason, detail) = match self {
+        let (reason, detail, again) = match self {
             Self::Gone | Self::Silent => return None,
-            Self::Told(reason, detail) => (*reason, detail.clone()),
-            Self::Failed(_) => (Reason::Busy, "the broker failed".to_owned()),
+            Self::Told(reason, detail) => (*reason, detail.as_str(), again(*reason, drain)),
+            Self::NotYet(detail) => (Reason::Unauthenticated, detail.as_str(), again(Reason::Busy, drain)),
+            Self::Failed(_) => (Reason::Busy, "the broker failed", again(Reason::Busy, drain)),
         };
-        Some(GoAway { reason, detail: shortened(detail), again: again(reason, drain) })
+        Some(GoAway { reason, detail: shortened(detail.to_owned()), again })
     }
 }
 
@@ -108,6 +111,7 @@ impl fmt::Display for End {
             Self::Gone => f.write_str("gone"),
             Self::Silent => f.write_str("silent"),
             Self::Told(reason, detail) => write!(f, "{reason}: {detail}"),
+            Self::NotYet(detail) => write!(f, "{}: {detail}", Reason::Unauthenticated),
             Self::Failed(err) => write!(f, "failed: {err}"),
         }
     }
@@ -121,6 +125,7 @@ mod tests {
 
     #[test]
     fn when_to_come_back_is_as_documented() {
+        let (_, goaways) = DOCUMENTATION.split_once("\n### `goaway`\n").unwrap();
         for reason in [
             Reason::Busy,
             Reason::TooSlow,
@@ -132,8 +137,7 @@ mod tests {
             Reason::Unsupported,
             Reason::WrongBroker,
         ] {
-            let row =
-                DOCUMENTATION.lines().find(|line| line.starts_with(&format!("| `{reason}` |"))).unwrap();
+            let row = goaways.lines().find(|line| line.starts_with(&format!("| `{reason}` |"))).unwrap();
             let said = row.split('|').nth(2).unwrap().trim().replace(',', "");
             let goaway = End::told(reason, "why").goaway(&Drain::new(1)).unwrap();
             let span = goaway.again.map_or("never".to_owned(), |(from, to)| format!("{from} to {to}"));

@@ -186,8 +186,9 @@ fn guest(hello: &EnteringHello, signed: &Signed, state: &State) -> Result<(Admit
     Hello::verify(signed, &hello.key).map_err(|_| unauthenticated("the signature does not hold"))?;
     check_url(&hello.url, state)?;
     let mesh = state.meshes.get(hello.mesh);
-    if let Some(mesh) = &mesh {
-        may_enter(&mesh.roster, &hello.key, state)?;
+    match &mesh {
+        Some(mesh) => may_enter(&mesh.roster, &hello.key, state)?,
+        None => may_found(hello, state)?,
     }
     check_support(hello.version, &hello.features, state)?;
     let known = mesh.is_some();
@@ -201,6 +202,20 @@ fn guest(hello: &EnteringHello, signed: &Signed, state: &State) -> Result<(Admit
         clock: state.clock.now(),
     };
     Ok((Admitted::Entering(Box::new(Guest { mesh: hello.mesh, key: hello.key, known })), welcome))
+}
+
+/// Whether a mesh that does not exist here may be founded.
+fn may_found(hello: &EnteringHello, state: &State) -> Result<(), End> {
+    let Some(token) = &state.creation else {
+        return Ok(());
+    };
+    match &hello.creation {
+        Some(proof) if token.is_proven(proof, &hello.nonce, hello.mesh) => Ok(()),
+        Some(_) => Err(unauthenticated("the creation token is not this broker's")),
+        None => Err(unauthenticated(
+            "this broker does not have this mesh, and founding one here takes its creation token (--creation-token)",
+        )),
+    }
 }
 
 /// Whether a key may enter a mesh that exists. One that has just been used may come back to see that its entry was

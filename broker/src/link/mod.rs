@@ -144,7 +144,7 @@ fn report(who: &Who, end: &End) {
         End::Told(Reason::ProtocolViolation | Reason::FrameTooLarge, detail) => {
             warn!(mesh, node, login, %peer, reason, detail, "link ended: the node has a bug");
         }
-        End::Gone | End::Silent | End::Told(..) => {
+        End::Gone | End::Silent | End::Told(..) | End::NotYet(_) => {
             info!(mesh, node, login, %peer, reason, %end, "link ended");
         }
     }

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use waxwing_crypto::MeshId;
 use waxwing_crypto::Signature;
+use waxwing_crypto::mark::MeshPass;
 use waxwing_crypto::membership::{LogHead, Roster, SignedEntry};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{LogUpload, LogWanted, MemberHello, Reason, ToBrokerLogin, ToNodeLogin, decode};
@@ -17,6 +18,10 @@ use crate::error::Error;
 use crate::meshes::Mesh;
 use crate::meter::Meter;
 use crate::state::State;
+
+/// What a node is told that cannot show that its mesh was here.
+const NO_PASS: &str = "this broker is closed and does not have this mesh, and the node cannot show that it was here: the \
+                       broker's operator puts back its `pass.key`, or opens it for a while";
 
 /// The meshes whose logs are being brought: one node at a time for each, and few in all, since a log has to be held in
 /// memory until it is verified.
@@ -66,7 +71,7 @@ pub(super) async fn obtain(
     };
     // Names, numbers and frames come on top of the entries.
     meter.allow(2 * limits::LOG);
-    let received = timeout(limits::UPLOAD_WITHIN, receive(socket, hello.mesh, known)).await;
+    let received = timeout(limits::UPLOAD_WITHIN, receive(socket, hello.mesh, known, state)).await;
     let (roster, after, entries) = received.unwrap_or(Err(End::Silent))?;
     let (answer, kept) = oneshot::channel();
     state.writer.submit(Change::Upload(Box::new(Upload { roster, after, entries, answer }))).await?;
@@ -76,11 +81,22 @@ pub(super) async fn obtain(
 /// The whole log, and the part of it that was sent, with the place before that.
 type Received = (Roster, u64, Vec<SignedEntry>);
 
-async fn receive(socket: &mut WebSocket, mesh: MeshId, known: Option<Mesh>) -> Result<Received, End> {
+async fn receive(
+    socket: &mut WebSocket,
+    mesh: MeshId,
+    known: Option<Mesh>,
+    state: &State,
+) -> Result<Received, End> {
     let have = known.as_ref().map(|mesh| mesh.roster.head());
     let wanted = LogWanted { have, most: limits::LOG as u64 };
     socket::send(socket, &ToNodeLogin::LogWanted(wanted)).await?;
-    let (after, entries) = gather(socket, have).await?;
+    // What is unknown to a broker that is closed may be somebody's new mesh: only one that was here has its pass.
+    let is_ours = |pass: Option<&MeshPass>| {
+        known.is_some()
+            || state.creation.is_none()
+            || pass.is_some_and(|pass| state.passes.admits(&mesh, pass))
+    };
+    let (after, entries) = gather(socket, have, is_ours).await?;
     // 100 µs per entry, and there may be many.
     let verified = tokio::task::spawn_blocking(move || {
         let roster = match known {
@@ -102,7 +118,11 @@ async fn receive(socket: &mut WebSocket, mesh: MeshId, known: Option<Mesh>) -> R
 }
 
 /// Reads frames until the last.
-async fn gather(socket: &mut WebSocket, have: Option<LogHead>) -> Result<(u64, Vec<SignedEntry>), End> {
+async fn gather(
+    socket: &mut WebSocket,
+    have: Option<LogHead>,
+    is_ours: impl Fn(Option<&MeshPass>) -> bool,
+) -> Result<(u64, Vec<SignedEntry>), End> {
     let mut entries: Vec<SignedEntry> = Vec::new();
     let mut first = None;
     let mut bytes = 0;
@@ -114,6 +134,9 @@ async fn gather(socket: &mut WebSocket, have: Option<LogHead>) -> Result<(u64, V
             }
             Err(err) => return Err(End::violation(err.to_string())),
         };
+        if first.is_none() && !is_ours(upload.pass.as_ref()) {
+            return Err(End::NotYet(NO_PASS.to_owned()));
+        }
         let begins = *first.get_or_insert(upload.after);
         let in_place = (begins == 0 || have.is_some_and(|have| have.seq == begins))
             && upload.after == begins + entries.len() as u64;

@@ -103,6 +103,7 @@ impl End {
             Self::Gone => "gone",
             Self::Silent => "silent",
             Self::Told(reason, _) => reason.as_str(),
+            Self::NotYet(_) => Reason::Unauthenticated.as_str(),
             Self::Failed(_) => "failed",
         }
     }

@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use waxwing_crypto::membership::{Body, Leave, Revoke, Target};
 use waxwing_crypto::sealing::Prekey;
-use waxwing_crypto::{SigningKey, Timestamp};
+use waxwing_crypto::{CreationToken, SigningKey, Timestamp};
 use waxwing_protocol::link::{Code, PrekeyGet, PrekeyPut, Reason, Send, Settle, ToBroker};
+
+use waxwing_broker::Founding;
 
 use crate::harness::{Broker, Keys, Link, Mesh, item, rng};
 
@@ -148,4 +150,39 @@ async fn an_invite_that_is_used_up_may_look_for_its_join_and_no_more() {
     let error = again.append(&mesh.join_entry(&Keys::new("delta"))).await.unwrap_err();
     assert_eq!(error.code, Code::NotAllowed);
     assert!(error.detail.contains("used up"), "{}", error.detail);
+}
+
+#[tokio::test]
+async fn a_closed_broker_founds_a_mesh_only_for_a_fresh_proof_of_its_token() {
+    let broker = Broker::with(|config| config.founding = Some(Founding::Closed)).await;
+    broker.ready().await;
+    let token = std::fs::read_to_string(broker.path().join("creation.token")).unwrap();
+    let token: CreationToken = token.parse().unwrap();
+    let (mesh, other) = (Mesh::new(&broker.clock), Mesh::new(&broker.clock));
+    let key = &mesh.founder.signing;
+    let stolen = CreationToken::from_bytes(&[1; 32]);
+    for refused in [
+        mesh.try_enter(&broker, key).await,
+        mesh.try_enter_with(&broker, key, |nonce| Some(stolen.prove(nonce, mesh.id()))).await,
+        mesh.try_enter_with(&broker, key, |nonce| Some(token.prove(nonce, other.id()))).await,
+        mesh.try_enter_with(&broker, key, |_| Some(token.prove(&[7; 32], mesh.id()))).await,
+    ] {
+        let goaway = refused.err().expect("it is refused");
+        assert_eq!((goaway.reason, goaway.again), (Reason::Unauthenticated, None), "{}", goaway.detail);
+    }
+    let founding = mesh.try_enter_with(&broker, key, |nonce| Some(token.prove(nonce, mesh.id()))).await;
+    founding.unwrap().append(&mesh.genesis).await.unwrap();
+    // What exists is entered by invite, and its founder comes back, without any token.
+    mesh.login(&broker, &mesh.founder).await;
+    let mut mesh = mesh;
+    let invite = mesh.invite_entry(1, Duration::from_secs(60));
+    mesh.commit(&broker, invite).await;
+    mesh.enter(&broker, &mesh.invite.signing_key()).await;
+}
+
+#[tokio::test]
+async fn an_open_broker_makes_no_token() {
+    let broker = Broker::start().await;
+    broker.ready().await;
+    assert!(!broker.path().join("creation.token").exists());
 }

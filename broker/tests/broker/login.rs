@@ -118,6 +118,7 @@ async fn a_version_or_feature_that_is_not_there_is_named_to_whoever_can_sign() {
             key: founder.public(),
             version,
             features,
+            creation: None,
         };
         assert_eq!(refused(dialled.login(Hello::Entering(hello), founder).await), Reason::Unsupported);
     }

@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use waxwing_broker::Founding;
+use waxwing_crypto::CreationToken;
+use waxwing_crypto::mark::MeshPass;
 use waxwing_crypto::membership::{Body, SignedEntry};
 use waxwing_protocol::link::{
     Code, Hello, LogUpload, Mark, MeshNoticeKind, Outcome, Reason, ToBrokerLogin, ToNode, ToNodeLogin,
@@ -302,4 +305,38 @@ async fn what_was_queued_in_the_copy_is_delivered_once_and_what_is_sent_again_is
     let got = mesh.login(&broker, &beta).await.until_tail().await;
     let ids: Vec<_> = envelopes(&got).iter().map(|envelope| envelope.id).collect();
     assert_eq!(ids, items.iter().map(|item| item.id).collect::<Vec<_>>());
+}
+
+/// Asks to log in, and brings the log with this pass.
+async fn bring(broker: &Broker, mesh: &Mesh, pass: Option<MeshPass>) -> ToNodeLogin {
+    let mut dialled = Dialled::dial(broker).await;
+    let hello = Hello::Member(mesh.member_hello(broker, &dialled.challenge, &mesh.founder));
+    let hello = hello.sign(&mesh.founder.signing).unwrap();
+    transmit(&mut dialled.socket, &ToBrokerLogin::Hello(hello)).await;
+    let wanted = receive(&mut dialled.socket).await.unwrap();
+    assert!(matches!(wanted, ToNodeLogin::LogWanted(_)));
+    let upload = LogUpload { after: 0, entries: mesh.log.clone(), last: true, pass };
+    transmit(&mut dialled.socket, &ToBrokerLogin::LogUpload(upload)).await;
+    receive(&mut dialled.socket).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_closed_broker_takes_only_a_mesh_back_that_can_show_it_was_there() {
+    let broker = Broker::with(|config| config.founding = Some(Founding::Closed)).await;
+    broker.ready().await;
+    let token = std::fs::read_to_string(broker.path().join("creation.token")).unwrap();
+    let token: CreationToken = token.parse().unwrap();
+    let (mesh, stranger) = (Mesh::new(&broker.clock), Mesh::new(&broker.clock));
+    let prove = |nonce: &[u8; 32]| Some(token.prove(nonce, mesh.id()));
+    let mut founding = mesh.try_enter_with(&broker, &mesh.founder.signing, prove).await.unwrap();
+    founding.append(&mesh.genesis).await.unwrap();
+    let pass = mesh.login(&broker, &mesh.founder).await.welcome.pass.unwrap();
+
+    let broker = broker.lose_store().await;
+    for (who, shown) in [(&stranger, None), (&stranger, Some(pass.clone())), (&mesh, None)] {
+        let ToNodeLogin::GoAway(goaway) = bring(&broker, who, shown).await else { panic!("it is taken") };
+        assert_eq!(goaway.reason, Reason::Unauthenticated);
+        assert!(goaway.again.is_some() && goaway.detail.contains("pass.key"), "{}", goaway.detail);
+    }
+    assert!(matches!(bring(&broker, &mesh, Some(pass)).await, ToNodeLogin::Welcome(_)));
 }

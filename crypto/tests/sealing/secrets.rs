@@ -8,7 +8,7 @@ use waxwing_crypto::membership::{InviteSeed, InviteToken, RecoverySecret};
 use waxwing_crypto::sealing::{PrekeyId, PrekeySecret, ReceiptSecret};
 use waxwing_crypto::state_key::{StateKey, StateKeys};
 use waxwing_crypto::storage::StorageKey;
-use waxwing_crypto::{SealingKey, SigningKey};
+use waxwing_crypto::{CreationToken, SealingKey, SigningKey};
 
 use super::actors::{MESH, Pair};
 use super::support::Seeded;
@@ -54,6 +54,7 @@ fn secrets_are_never_in_debug_output() {
     hides(&ReceiptSecret::from_bytes(half), &half);
     hides(&PrekeySecret::from_seed(PrekeyId::from_u64(1), &secret).unwrap(), &secret);
     hides(&InviteSeed::from_bytes(&secret), &secret);
+    hides(&CreationToken::from_bytes(&secret), &secret);
     hides(&RecoverySecret::from_bytes(&secret), &secret);
     hides(&StateKey::from_bytes(&secret), &secret);
     let mut keys = StateKeys::found(&mut rng);

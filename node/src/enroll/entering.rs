@@ -2,7 +2,7 @@
 
 use tokio::time::sleep;
 use waxwing_crypto::membership::{Genesis, Roster, SignedEntry};
-use waxwing_crypto::{Error as CryptoError, MeshId, SigningKey};
+use waxwing_crypto::{CreationToken, Error as CryptoError, MeshId, SigningKey};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::link::{
     Challenge, Code, EnteringHello, ErrorFrame, Features, Hello, Log, LogAppend, LogGet, ToBroker, ToNode,
@@ -68,6 +68,7 @@ impl Entering {
         broker: &BrokerUrl,
         genesis: Genesis,
         key: &SigningKey,
+        creation: Option<&CreationToken>,
     ) -> Result<(Self, SignedEntry, MeshId)> {
         let mut founded = Err(CryptoError::Malformed("genesis"));
         let hello = |challenge: &Challenge, version| {
@@ -80,6 +81,7 @@ impl Entering {
                 key: key.public(),
                 version,
                 features: Features::needed(),
+                creation: creation.map(|token| token.prove(&challenge.nonce, mesh)),
             })
         };
         let connection = login(broker, hello, key).await?;
@@ -96,6 +98,7 @@ impl Entering {
                 key: key.public(),
                 version,
                 features: Features::needed(),
+                creation: None,
             })
         };
         let connection = login(broker, hello, key).await?;

@@ -13,7 +13,7 @@ use waxwing_crypto::membership::{
     Body, Genesis, InviteToken, RecoverySecret, Roster, Rule, SignedEntry, Standing,
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
-use waxwing_crypto::{MeshId, Name, NodeId, SigningKey};
+use waxwing_crypto::{CreationToken, MeshId, Name, NodeId, SigningKey};
 use zeroize::Zeroizing;
 
 use self::entering::Entering;
@@ -35,6 +35,8 @@ pub struct Create {
     pub broker: String,
     /// Whether a link without TLS may leave this machine.
     pub plaintext: bool,
+    /// What a broker that is closed wants of a founder.
+    pub creation: Option<CreationToken>,
     /// This node's name in it; by default this host's.
     pub node: Option<Name>,
 }
@@ -104,7 +106,8 @@ pub async fn create(config: &Config, create: Create) -> Result<Created> {
         recovery: recovery.signing_key().public(),
         state_keys: state_keys.clone(),
     };
-    let (mut link, entry, mesh) = Entering::found(&broker, genesis, &identity.signing).await?;
+    let (mut link, entry, mesh) =
+        Entering::found(&broker, genesis, &identity.signing, create.creation.as_ref()).await?;
     let identity = identity.in_mesh(mesh);
     identity.save(&folder.path)?;
     link.append(&entry).await.map_err(|refused| refused.into_error(&broker))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::mark::{MarkCode, MeshPass};
 use waxwing_crypto::membership::{LogHead, SignedEntry};
-use waxwing_crypto::{MeshId, NodeId, Purpose, Signed, SigningKey, Timestamp, VerifyingKey};
+use waxwing_crypto::{CreationProof, MeshId, NodeId, Purpose, Signed, SigningKey, Timestamp, VerifyingKey};
 
 use super::codec::{DecodeError, Frame, decode_value, encode_value};
 use super::features::Features;
@@ -115,6 +115,8 @@ pub struct EnteringHello {
     pub version: u32,
     /// What the node needs, and how much of it at least.
     pub features: Features,
+    /// Proof that a founder has the broker's creation token. A broker that is open does not look at it.
+    pub creation: Option<CreationProof>,
 }
 
 impl Hello {

@@ -10,7 +10,8 @@ use waxwing_crypto::mark::{MeshPass, StoreSecret};
 use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::sealing::{Nack, NackReason};
 use waxwing_crypto::{
-    Digest, Fingerprint, MeshId, NodeId, Priority, Purpose, Receipt, Signed, SigningKey, Timestamp, WireId,
+    CreationToken, Digest, Fingerprint, MeshId, NodeId, Priority, Purpose, Receipt, Signed, SigningKey,
+    Timestamp, WireId,
 };
 use waxwing_protocol::link::{
     Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, Features, GoAway, Hello,
@@ -120,13 +121,17 @@ pub(crate) fn to_broker_login() -> Vec<(&'static str, ToBrokerLogin)> {
         version,
         features: features.clone(),
     };
-    let entering = EnteringHello { nonce, url, mesh: MESH, key: key().public(), version, features };
+    let entering =
+        EnteringHello { nonce, url, mesh: MESH, key: key().public(), version, features, creation: None };
+    let proof = CreationToken::from_bytes(&[8; 32]).prove(&nonce, MESH);
+    let founding = EnteringHello { creation: Some(proof), ..entering.clone() };
     let sign = |hello: Hello| ToBrokerLogin::Hello(hello.sign(&key()).unwrap());
     let pass = Some(MeshPass::from_bytes([0x9a; 32]));
     let upload = LogUpload { after: 0, entries: vec![entry(1), entry(2)], last: true, pass };
     vec![
         ("hello_member", sign(Hello::Member(member))),
         ("hello_entering", sign(Hello::Entering(entering))),
+        ("hello_founding", sign(Hello::Entering(founding))),
         ("log.upload", ToBrokerLogin::LogUpload(upload)),
     ]
 }

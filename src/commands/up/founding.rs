@@ -25,7 +25,9 @@ pub(super) async fn found(
     broker: String,
     node: Option<Name>,
 ) -> Result<Founded> {
-    let created = enroll::create(config, enroll::Create { mesh, broker, plaintext: false, node }).await?;
+    let created =
+        enroll::create(config, enroll::Create { mesh, broker, plaintext: false, creation: None, node })
+            .await?;
     Ok(Founded {
         mesh: created.mesh,
         node: created.node,

@@ -7,7 +7,7 @@ use waxwing_crypto::membership::{
     Roster, SignedEntry, Target,
 };
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
-use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey};
+use waxwing_crypto::{CreationProof, Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey};
 use waxwing_protocol::link::{Challenge, EnteringHello, Features, GoAway, Hello, Mark, MemberHello};
 
 use super::{Broker, Dialled, Link, TestClock, rng};
@@ -217,6 +217,16 @@ impl Mesh {
     }
 
     pub async fn try_enter(&self, broker: &Broker, key: &SigningKey) -> Result<Link, GoAway> {
+        self.try_enter_with(broker, key, |_| None).await
+    }
+
+    /// Enters with a proof made for this nonce.
+    pub async fn try_enter_with(
+        &self,
+        broker: &Broker,
+        key: &SigningKey,
+        prove: impl FnOnce(&[u8; 32]) -> Option<CreationProof>,
+    ) -> Result<Link, GoAway> {
         let dialled = Dialled::dial(broker).await;
         let hello = EnteringHello {
             nonce: dialled.challenge.nonce,
@@ -225,6 +235,7 @@ impl Mesh {
             key: key.public(),
             version: 0,
             features: Features::needed(),
+            creation: prove(&dialled.challenge.nonce),
         };
         dialled.login(Hello::Entering(hello), key).await
     }
