@@ -10,6 +10,8 @@ mod labels;
 mod scrape;
 mod tally;
 
+use std::fmt;
+use std::hash::Hash;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -71,6 +73,16 @@ pub(crate) struct Traffic {
     pub(crate) written: Counter,
 }
 
+impl Traffic {
+    fn new(own: &mut Own<'_>) -> Self {
+        let directions = ["in", "out"].map(|direction| ByDirection { direction });
+        let [read, written] = &directions;
+        let bytes: Family<_, Counter> =
+            own.family("bytes", "Bytes on the connections of nodes", directions.clone());
+        Self { read: bytes.get_or_create_owned(read), written: bytes.get_or_create_owned(written) }
+    }
+}
+
 /// A link that counts as one. Dropping it takes it off.
 pub(crate) struct CountedLink(Gauge);
 
@@ -85,78 +97,37 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut root = Registry::default();
         let process = scrape::Process::new(&mut root);
-        let registry = root.sub_registry_with_prefix(PREFIX);
-        let bytes: Family<ByDirection, Counter> =
-            add(registry, "bytes", "Bytes on the connections of nodes", Family::default());
-        let traffic = Traffic {
-            read: bytes.get_or_create_owned(&ByDirection { direction: "in" }),
-            written: bytes.get_or_create_owned(&ByDirection { direction: "out" }),
-        };
-        let looked = Looked::new(registry, process);
+        let mut own = Own(root.sub_registry_with_prefix(PREFIX));
         let batches = Histogram::new(exponential_buckets(1.0, 2.0, 11));
         let commits = Histogram::new(exponential_buckets(0.000_25, 2.0, 15));
         Self {
-            traffic,
-            connections: add(registry, "connections", "Connections accepted", Counter::default()),
-            connections_refused: family(
-                registry,
+            traffic: Traffic::new(&mut own),
+            connections: own.counter("connections", "Connections accepted"),
+            connections_refused: own.family(
                 "connections_refused",
                 "Connections that were ended before they were a link",
                 labels::connection_refusals(),
             ),
-            certificates_loaded: add(
-                registry,
-                "certificates_loaded",
-                "New certificates taken from changed files",
-                Counter::default(),
-            ),
-            certificate_stale: add(
-                registry,
-                "certificate_stale",
-                "1 while what is in the certificate's files cannot be used, and an older one is",
-                Gauge::default(),
-            ),
-            links: family(registry, "links", "Links that are logged in", labels::links()),
-            logins: family(registry, "logins", "Logins that were admitted", labels::links()),
-            logins_refused: family(
-                registry,
-                "logins_refused",
-                "Logins that were not admitted",
-                labels::ends(),
-            ),
-            link_ends: family(
-                registry,
-                "link_ends",
-                "Links that ended after they were logged in",
-                labels::ends(),
-            ),
-            items: family(registry, "items", "Items that nodes handed over", labels::outcomes()),
-            requests_limited: add(
-                registry,
-                "requests_limited",
-                "Requests other than sends that were told to come later",
-                Counter::default(),
-            ),
-            deliveries: family(
-                registry,
-                "deliveries",
-                "Envelopes written to links, again and again if a link was lost",
-                labels::priorities(),
-            ),
-            notices_delivered: add(
-                registry,
-                "notices_delivered",
-                "Notices written to links",
-                Counter::default(),
-            ),
-            settles: family(registry, "settles", "Deliveries settled by recipients", labels::settles()),
-            notices: family(registry, "notices", "Notices put into senders' queues", labels::notices()),
-            swept: family(registry, "swept", "Rows that housekeeping took out", labels::sweeps()),
-            queue_envelopes: add(registry, "queue_envelopes", "Envelopes in all queues", Gauge::default()),
-            queue_bytes: add(registry, "queue_bytes", "Their bytes", Gauge::default()),
-            batch_changes: add(registry, "batch_changes", "Items in one transaction", batches),
-            commit_seconds: add(registry, "commit_seconds", "From a transaction's begin to its end", commits),
-            looked,
+            certificates_loaded: own
+                .counter("certificates_loaded", "New certificates taken from changed files"),
+            certificate_stale: own
+                .gauge("certificate_stale", "1 while an older one than its files hold is used"),
+            links: own.family("links", "Links that are logged in", labels::links()),
+            logins: own.family("logins", "Logins that were admitted", labels::links()),
+            logins_refused: own.family("logins_refused", "Logins that were not admitted", labels::ends()),
+            link_ends: own.family("link_ends", "Links that ended after they were logged in", labels::ends()),
+            items: own.family("items", "Items that nodes handed over", labels::outcomes()),
+            requests_limited: own.counter("requests_limited", "Requests other than sends told to come later"),
+            deliveries: own.family("deliveries", "Envelopes written to links", labels::priorities()),
+            notices_delivered: own.counter("notices_delivered", "Notices written to links"),
+            settles: own.family("settles", "Deliveries settled by recipients", labels::settles()),
+            notices: own.family("notices", "Notices put into senders' queues", labels::notices()),
+            swept: own.family("swept", "Rows that housekeeping took out", labels::sweeps()),
+            queue_envelopes: own.gauge("queue_envelopes", "Envelopes in all queues"),
+            queue_bytes: own.gauge("queue_bytes", "Their bytes"),
+            batch_changes: own.metric("batch_changes", "Items in one transaction", batches),
+            commit_seconds: own.metric("commit_seconds", "From a transaction's begin to its end", commits),
+            looked: Looked::new(&mut own, process),
             registry: root,
         }
     }
@@ -223,27 +194,34 @@ impl Metrics {
     }
 }
 
-/// Registers a metric.
-fn add<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
-    registry.register(name, help, metric.clone());
-    metric
-}
+/// Where a program's own metrics get their names.
+struct Own<'a>(&'a mut Registry);
 
-/// Registers a family with these labels: each is there from the first look, at zero.
-fn family<S, M>(
-    registry: &mut Registry,
-    name: &str,
-    help: &str,
-    labels: impl IntoIterator<Item = S>,
-) -> Family<S, M>
-where
-    S: EncodeLabelSet + Clone + std::fmt::Debug + Eq + std::hash::Hash + Send + Sync + 'static,
-    M: Default + Clone + Send + Sync + 'static,
-    Family<S, M>: Metric,
-{
-    let family = Family::<S, M>::default();
-    for label in labels {
-        drop(family.get_or_create_owned(&label));
+impl Own<'_> {
+    fn metric<M: Metric + Clone>(&mut self, name: &str, help: &str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
     }
-    add(registry, name, help, family)
+
+    fn counter(&mut self, name: &str, help: &str) -> Counter {
+        self.metric(name, help, Counter::default())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str) -> Gauge {
+        self.metric(name, help, Gauge::default())
+    }
+
+    /// A family with these labels: each is there from the first look, at zero.
+    fn family<S, M>(&mut self, name: &str, help: &str, labels: impl IntoIterator<Item = S>) -> Family<S, M>
+    where
+        S: EncodeLabelSet + Clone + fmt::Debug + Eq + Hash + Send + Sync + 'static,
+        M: Default + Clone + Send + Sync + 'static,
+        Family<S, M>: Metric,
+    {
+        let family = Family::<S, M>::default();
+        for label in labels {
+            drop(family.get_or_create_owned(&label));
+        }
+        self.metric(name, help, family)
+    }
 }

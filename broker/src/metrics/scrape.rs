@@ -14,7 +14,7 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::add;
+use super::Own;
 use super::labels::{ByFile, ByVersion};
 use crate::state::State;
 
@@ -38,20 +38,16 @@ pub(super) struct Process {
 }
 
 impl Looked {
-    pub(super) fn new(registry: &mut Registry, process: Process) -> Self {
-        registry.register(
-            "build",
-            "What is running",
-            Info::new(ByVersion { version: env!("CARGO_PKG_VERSION") }),
-        );
-        let mut gauge = |name, help| add(registry, name, help, Gauge::default());
+    pub(super) fn new(own: &mut Own<'_>, process: Process) -> Self {
+        let version = Info::new(ByVersion { version: env!("CARGO_PKG_VERSION") });
+        own.0.register("build", "What is running", version);
         Self {
-            connections: gauge("connections_open", "Connections open, links included"),
-            meshes: gauge("meshes", "Meshes in the store"),
-            writer_changes: gauge("writer_waiting_changes", "Changes that wait for the writer"),
-            writer_bytes: gauge("writer_waiting_bytes", "Envelope bytes that wait for the writer"),
-            disk_free_bytes: gauge("disk_free_bytes", "Room left on the file system of the store"),
-            store_bytes: add(registry, "store_bytes", "Size of the store's files", Family::default()),
+            connections: own.gauge("connections_open", "Connections open, links included"),
+            meshes: own.gauge("meshes", "Meshes in the store"),
+            writer_changes: own.gauge("writer_waiting_changes", "Changes that wait for the writer"),
+            writer_bytes: own.gauge("writer_waiting_bytes", "Envelope bytes that wait for the writer"),
+            disk_free_bytes: own.gauge("disk_free_bytes", "Room left on the file system of the store"),
+            store_bytes: own.metric("store_bytes", "Size of the store's files", Family::default()),
             process,
         }
     }
@@ -81,12 +77,12 @@ impl Process {
         registry.register("process_start_time_seconds", "When it started, since 1970", started);
         let cpu_seconds = Counter::default();
         registry.register("process_cpu_seconds", "Processor time used", cpu_seconds.clone());
-        let mut gauge = |name, help| add(registry, name, help, Gauge::default());
+        let mut root = Own(registry);
         Self {
             cpu_seconds,
-            resident_bytes: gauge("process_resident_memory_bytes", "Memory in use"),
-            open_descriptors: gauge("process_open_fds", "File descriptors open"),
-            most_descriptors: gauge("process_max_fds", "File descriptors it may have"),
+            resident_bytes: root.gauge("process_resident_memory_bytes", "Memory in use"),
+            open_descriptors: root.gauge("process_open_fds", "File descriptors open"),
+            most_descriptors: root.gauge("process_max_fds", "File descriptors it may have"),
         }
     }
 
