@@ -169,6 +169,7 @@ impl Mesh {
                 .tell_all(EventBody::System { what: "started".into() })
                 .await
                 .map_err(|error| write_error(&error))?;
+            upkeep::begin(self).await?;
             let ended = tokio::select! {
                 ended = link::run(self, stop) => ended,
                 ended = upkeep::run(self, stop) => ended,

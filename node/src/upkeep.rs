@@ -33,6 +33,19 @@ const EVENT_LIFETIME: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The hard end of both.
 const SECRET_LIFETIME: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
+/// What must be there before a link is: a prekey, or nobody could write to this node.
+pub(crate) async fn begin(mesh: &Mesh) -> Result<()> {
+    bear(renew_prekey(mesh).await)
+}
+
+/// A full disk is not the end: whatever it was will be due again.
+fn bear(kept: Result<(), KeepError>) -> Result<()> {
+    match kept {
+        Ok(()) | Err(KeepError::Write(WriteError::DiskFull)) => Ok(()),
+        Err(error) => Err(Error::Database(sqlx::Error::Protocol(error.to_string()))),
+    }
+}
+
 /// Looks after one mesh until told to stop. Ends early only if its database fails.
 pub(crate) async fn run(mesh: &Mesh, stop: &CancellationToken) -> Result<()> {
     let mut ticks = interval(EVERY);
@@ -53,11 +66,7 @@ pub(crate) async fn run(mesh: &Mesh, stop: &CancellationToken) -> Result<()> {
             }
             Ok(())
         };
-        match kept.await {
-            // A full disk is not the end: whatever it was will be due again.
-            Ok(()) | Err(KeepError::Write(WriteError::DiskFull)) => {}
-            Err(error) => return Err(Error::Database(sqlx::Error::Protocol(error.to_string()))),
-        }
+        bear(kept.await)?;
     }
 }
 

@@ -147,10 +147,12 @@ async fn a_killed_broker_starts_again_and_a_damaged_one_names_the_doctor() {
     };
     eventually(WITHIN, "the broker is gone", gone).await.unwrap();
     desk.json(&["up"]).await;
-    let logs = std::fs::read_dir(desk.state().join("logs")).unwrap().map(|entry| entry.unwrap().path());
-    let log = logs.filter(|path| path.to_string_lossy().contains("broker.2")).map(std::fs::read_to_string);
-    let log: String = log.map(Result::unwrap).collect();
-    assert_eq!(log.matches("the store was not closed; it is whole").count(), 1, "{log}");
+    // What a process has logged reaches the file a moment later.
+    let looked = async || {
+        let log = broker_log(&desk);
+        (log.matches("the store was not closed; it is whole").count() == 1).then_some(log)
+    };
+    let log = eventually(WITHIN, "the broker has looked at its store", looked).await.unwrap();
     named_in_the_log(&log, up["meshes"][0]["node_id"].as_str().unwrap());
 
     let status = desk.json(&["broker", "status"]).await;
@@ -164,6 +166,13 @@ async fn a_killed_broker_starts_again_and_a_damaged_one_names_the_doctor() {
     assert_eq!(refused["code"], "damaged", "{refused}");
     let hint = refused["hint"].as_str().unwrap();
     assert!(hint.contains(&format!(" broker doctor --data {}/broker`", desk.state().display())), "{hint}");
+}
+
+/// What brokers in the background have logged so far.
+fn broker_log(desk: &Desk) -> String {
+    let logs = std::fs::read_dir(desk.state().join("logs")).unwrap().map(|entry| entry.unwrap().path());
+    let logs = logs.filter(|path| path.to_string_lossy().contains("broker.2"));
+    logs.map(|path| std::fs::read_to_string(path).unwrap()).collect()
 }
 
 /// The line about the end of a link has all that finds its node.

@@ -90,6 +90,11 @@ async fn a_broker_that_loses_its_whole_store_loses_no_mail() {
     send(&lab, &record, 0, MESSAGES).await;
     until_accepted(&lab, MESSAGES as u64).await;
     lose_store(&mut lab).await;
+    // While beta is away, too: its prekey is on alpha's disk.
+    let client = lab.client("alpha");
+    let knows = async || client.health().await.ok()?.meshes.pop()?.resume_wanted;
+    eventually(WITHIN, "alpha knows of the loss", knows).await.unwrap();
+    until_accepted(&lab, MESSAGES as u64).await;
     lab.restart("beta").await.unwrap();
     all_arrive(&lab, &record, MESSAGES).await;
 }

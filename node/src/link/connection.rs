@@ -87,7 +87,6 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
     };
     let (sink, stream) = connection.socket.split();
     let _up = Up::new(&context, connection.welcome.login);
-    mesh.set_link(LinkState::Up, None).await;
     tokio::select! {
         ended = read(stream, &context, sent_tx, deliver_tx) => ended,
         ended = write(sink, frames) => ended,
@@ -104,6 +103,8 @@ async fn greet(context: &Context) -> Ended {
     let greeted: Result<Infallible, CallError> = async {
         context.calls.fetch_log(mesh).await?;
         context.calls.publish(mesh).await?;
+        // Not before: whom nobody can seal for cannot be said to be linked.
+        mesh.set_link(LinkState::Up, None).await;
         loop {
             context.log_wanted.notified().await;
             context.calls.fetch_log(mesh).await?;

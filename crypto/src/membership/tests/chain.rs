@@ -160,3 +160,31 @@ fn a_replay_and_a_snapshot_give_the_same_roster() {
         assert_eq!(Roster::restore(&snapshot[..cut]), Err(Error::Malformed("roster")));
     }
 }
+
+#[test]
+fn two_logs_share_what_comes_before_they_part() {
+    let one = Mesh::with_members(11..=14);
+    let before = Roster::replay(&one.log[..3]).unwrap();
+    assert_eq!(one.roster.shared_with(&before), 3, "one is a part of the other");
+    assert_eq!(before.shared_with(&one.roster), 3);
+    assert_eq!(one.roster.shared_with(&one.roster), one.log.len() as u64);
+    assert!(one.roster.holds(before.head()) && !before.holds(one.roster.head()));
+    let mut other = before.clone();
+    for n in 60..70 {
+        let entry = other.entry(at(START), invite(n, |_| ()));
+        other.apply(&sign(&entry, &[FOUNDER])).unwrap();
+    }
+    assert_eq!((one.roster.shared_with(&other), other.shared_with(&one.roster)), (3, 3));
+}
+
+#[test]
+fn who_acts_for_a_mesh_is_a_live_admins_current_key_or_the_recovery_key() {
+    let mut mesh = Mesh::with_members(11..=12);
+    mesh.append(grant(11, Role::Admin), &[FOUNDER]);
+    let acts = |mesh: &Mesh, n| mesh.roster.is_admin_key(&public(n));
+    assert!(acts(&mesh, FOUNDER) && acts(&mesh, RECOVERY) && acts(&mesh, 11) && !acts(&mesh, 12));
+    mesh.append(rotate(11, 40), &[11, 40]);
+    assert!(!acts(&mesh, 11) && acts(&mesh, 40));
+    mesh.append(revoke(11), &[FOUNDER]);
+    assert!(!acts(&mesh, 40) && !acts(&mesh, 99));
+}
