@@ -6,7 +6,7 @@ use std::path::Path;
 use waxwing_client::api::{BatchOutcome, BatchRequest, InviteRequest, MeshQuery, MessageState};
 use waxwing_crypto::membership::Role;
 use waxwing_lab::{Frame, Lab, Recorder, When, apps, eventually};
-use waxwing_protocol::link::ToNodeLogin;
+use waxwing_protocol::link::{ToBroker, ToNodeLogin};
 
 use crate::support::{PROGRAM, Pair, WITHIN, mesh};
 
@@ -123,6 +123,35 @@ async fn a_broker_that_is_set_back_to_an_older_copy_loses_no_mail() {
     let rest = reader.read(MESSAGES - 1_000, 2 * WITHIN).await.unwrap();
     assert_eq!(rest.len(), MESSAGES - 1_000);
     all_arrive(&lab, &Recorder::default(), MESSAGES).await;
+}
+
+#[tokio::test]
+async fn a_receipt_that_was_lost_with_the_store_is_given_again() {
+    let mut pair = Pair::start().await;
+    pair.lab.stop("beta").await.unwrap();
+    pair.send(3).await;
+    pair.accepted("m-3").await;
+    // Beta settles, and what the broker then owes to alpha is lost.
+    pair.lab.stop("alpha").await.unwrap();
+    pair.lab.restart("beta").await.unwrap();
+    pair.read(3).await;
+    let client = pair.lab.client("beta");
+    let settled = async || {
+        let frames = pair.lab.proxy().captured();
+        let settled = |frame: &Frame| match frame {
+            Frame::ToBroker(ToBroker::Settle(settle)) => settle.items.len(),
+            _ => 0,
+        };
+        (frames.iter().map(|captured| settled(&captured.frame)).sum::<usize>() == 3).then_some(())
+    };
+    eventually(WITHIN, "beta has settled", settled).await.unwrap();
+    lose_store(&mut pair.lab).await;
+    pair.lab.restart("alpha").await.unwrap();
+    for id in ["m-1", "m-2", "m-3"] {
+        assert_eq!(pair.settled(id).await.state, MessageState::Delivered);
+    }
+    assert_eq!(client.health().await.unwrap().meshes[0].inbox_unread, 3, "and shown once");
+    pair.conclude().await;
 }
 
 #[tokio::test]
