@@ -10,11 +10,13 @@ pub(crate) mod status;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::sleep;
 use tracing::warn;
 use waxwing_broker::Holder;
 use waxwing_protocol::BrokerUrl;
@@ -28,6 +30,10 @@ use at::At;
 
 /// What its logs are called.
 const NAME: &str = "broker";
+
+/// How often, and how long apart, one looks whether a broker answers that holds its folder.
+const LOOKS: u32 = 50;
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Printed when nodes can connect.
 #[derive(Serialize)]
@@ -187,6 +193,23 @@ pub(super) async fn start(
     };
     let pid = launch.start()?.ready(serves).await?;
     holder(pid).ok_or_else(|| Failure::failed("the broker ended as soon as it was ready"))
+}
+
+/// Whether the broker that runs is there to stay: one that is being killed holds its lock a moment longer.
+pub(super) async fn stays(config: &waxwing_node::Config) -> Result<bool> {
+    let data = data_folder(config);
+    for _ in 0..LOOKS {
+        match waxwing_broker::holder(&data)? {
+            Some(holder) if holder.runs => {
+                if is_healthy(holder.addr).await.unwrap_or(false) {
+                    return Ok(true);
+                }
+            }
+            Some(_) | None => return Ok(false),
+        }
+        sleep(LOOK).await;
+    }
+    Ok(true)
 }
 
 /// Whether a broker answers there.

@@ -145,7 +145,7 @@ async fn start_broker(
                 format!("this broker is at {}, where its nodes look for it, not at {asked}", holder.addr);
             return Err(Failure::conflict(message).hint("`waxwing up` without --listen starts it there"));
         }
-        (Some(holder), _) if holder.runs => return Ok(part(false, holder)),
+        (Some(holder), _) if holder.runs && broker::stays(config).await? => return Ok(part(false, holder)),
         (Some(holder), _) => holder.addr,
         (None, Some(asked)) => asked,
         (None, None) => LISTEN.parse().map_err(|_| Failure::failed("the default address is no address"))?,
