@@ -204,6 +204,22 @@ async fn a_broker_that_others_can_reach_founds_meshes_only_for_its_token_and_joi
 }
 
 #[tokio::test]
+async fn a_closed_broker_that_lost_its_store_is_given_its_mesh_back_without_the_token() {
+    let Some(mut pair) = Pair::start(&[]).await else { return };
+    let (_alpha, token) = pair.found(&[]).await;
+    pair.beta.json(&["join", &token, "--name", "beta"]).await;
+    let _beta = pair.beta.node().await;
+    pair.beta.delivers("alpha", "before").await;
+    pair.broker.stop().await.unwrap();
+    for name in ["broker.db", "creation.token"] {
+        std::fs::remove_file(pair.alpha.folder().join("broker").join(name)).unwrap();
+    }
+    pair.broker.start().await.unwrap();
+    pair.beta.delivers("alpha", "after").await;
+    pair.alpha.delivers("beta", "after").await;
+}
+
+#[tokio::test]
 async fn without_tls_a_link_leaves_its_machine_only_where_both_ends_say_so() {
     let Some(pair) = Pair::start(&["--plaintext"]).await else { return };
     assert_eq!(pair.url, "ws://10.77.0.1:7900");

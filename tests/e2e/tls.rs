@@ -1,9 +1,17 @@
 //! Certificates: whom a node believes, and what a broker that is another comes to.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use waxwing_lab::{Process, eventually};
 
 use crate::sites::Site;
@@ -109,6 +117,51 @@ async fn without_a_pin_a_ca_must_vouch_for_the_name_dialled_and_each_refusal_has
     let _node = believes.node().await;
     believes.linked().await;
     believes.delivers("alpha", "to myself").await;
+}
+
+/// A proxy with TLS in front of a broker without; and its port. It lives as long as the test's runtime.
+async fn tls_proxy(authority: &Authority, to: u16) -> u16 {
+    let read = |name: &str| std::fs::read(authority.folder.path().join(name)).unwrap();
+    let chain = CertificateDer::pem_slice_iter(&read("chain.pem")).collect::<Result<_, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(&read("key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut node = acceptor.accept(stream).await?;
+                let mut broker = TcpStream::connect(("127.0.0.1", to)).await?;
+                copy_bidirectional(&mut node, &mut broker).await
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_proxy_with_tls_stands_in_front_of_a_broker_without() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new("ours"));
+    let alpha = Site::here(folder.path(), "alpha").with("SSL_CERT_FILE", &authority.file());
+    authority.issue("localhost", 4000);
+    let (at, port) = (Site::here(folder.path(), "at"), free_port());
+    let url = format!("wss://localhost:{}", tls_proxy(&authority, port).await);
+    let listen = format!("127.0.0.1:{port}");
+    let mut broker = at.broker(&["--listen", &listen, "--plaintext", "--advertise", &url]);
+    let ready = broker.start().await.unwrap();
+    assert_eq!(
+        (&ready["url"], &ready["advertised"][0]),
+        (&format!("ws://{listen}").into(), &url.as_str().into())
+    );
+    let plain = format!("ws://{listen}");
+    let (_, message) = alpha.fails(&found(&plain), 5).await;
+    assert!(message.contains("wrong_broker"), "not by the way round the proxy: {message}");
+    alpha.json(&found(&url)).await;
+    let _node = alpha.node().await;
+    alpha.delivers("alpha", "through the proxy").await;
 }
 
 #[tokio::test]
