@@ -8,12 +8,12 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, kill_process, setsid};
+use rustix::process::{Pid, Signal, kill_process, setsid, test_kill_process};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 use waxwing_node::Config;
@@ -25,6 +25,8 @@ use crate::logs;
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A process asked to stop is gone by then, by its own promise.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// After it has let go of its folder, a process has only to leave.
+const LEFT_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks whether it is so.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// Most of a dying process's words that are read.
@@ -153,5 +155,17 @@ pub(crate) async fn stop(name: &str, pid: u32, runs: impl Fn() -> Result<bool>) 
         }
         sleep(LOOK_AGAIN).await;
     }
+    let begin = Instant::now();
+    while is_there(process) && begin.elapsed() < LEFT_WITHIN {
+        sleep(LOOK_AGAIN).await;
+    }
     Ok(())
+}
+
+/// Whether a process is there, and not only its entry until somebody collects it.
+fn is_there(process: Pid) -> bool {
+    match std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())) {
+        Ok(stat) => !stat.rsplit(") ").next().is_some_and(|state| state.starts_with(['Z', 'X'])),
+        Err(_) => !Path::new("/proc/self").exists() && test_kill_process(process).is_ok(),
+    }
 }

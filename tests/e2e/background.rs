@@ -18,9 +18,15 @@ use crate::terminal::{Desk, command, output};
 /// Apps that send without a pause while their node is stopped.
 const APPS: usize = 8;
 
-/// Whether a process of this id exists, and is not only waiting for its parent to look.
+/// Whether a process of this id exists, and is not only waiting for its parent to look. Until the last of its threads
+/// is gone, its locks are held.
 fn exists(pid: &Value) -> bool {
-    Path::new("/proc").join(pid.to_string()).join("exe").read_link().is_ok()
+    let Ok(stat) = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("stat")) else {
+        return false;
+    };
+    let after_name: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let (state, threads) = (after_name[0], after_name[17]);
+    !(["Z", "X"].contains(&state) && ["0", "1"].contains(&threads))
 }
 
 /// Ends a process as the kernel would, and waits until it is gone.
