@@ -361,6 +361,11 @@ pub(crate) mod tests {
 
     /// A mesh of one, founded without a broker, on a folder of its own.
     pub(crate) async fn alone() -> (tempfile::TempDir, Arc<Mesh>) {
+        alone_at("ws://127.0.0.1:1").await
+    }
+
+    /// The same with a broker to dial.
+    pub(crate) async fn alone_at(broker: &str) -> (tempfile::TempDir, Arc<Mesh>) {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::resolve(Some(folder.path().to_path_buf())).unwrap();
         let (home, name) = (Home::new(config.state.clone()), "home".parse().unwrap());
@@ -384,7 +389,7 @@ pub(crate) mod tests {
         identity.in_mesh(roster.mesh()).save(&path).unwrap();
         let (mut db, readers) = store::open(&path.join("node.db")).await.unwrap();
         log::put(&mut db, 1, &[entry]).await.unwrap();
-        meta::set_text(&mut db, meta::BROKER, "ws://127.0.0.1:1").await.unwrap();
+        meta::set_text(&mut db, meta::BROKER, broker).await.unwrap();
         meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await.unwrap();
         store::close(db, readers).await.unwrap();
         let admitted = Admitted::check(&home, &name, &evidence).unwrap();

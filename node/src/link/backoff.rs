@@ -29,6 +29,11 @@ impl Backoff {
         self.attempts = 0;
     }
 
+    /// From now on the delays are as long as they get.
+    pub(crate) const fn exhaust(&mut self) {
+        self.attempts = u32::MAX;
+    }
+
     /// The next delay.
     pub(crate) fn next(&mut self) -> Duration {
         let ceiling = self.least.saturating_mul(1 << self.attempts.min(16)).min(self.most);

@@ -108,6 +108,10 @@ fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
             Some((first, last)) if first <= last => {
                 // Nor may it keep this node away for as long as it likes: that is what `never` is for, and is seen.
                 let at = |millis| Duration::from_millis(millis).min(limits::AGAIN_MAX);
+                if is_our_bug(goaway.reason) {
+                    warn!(reason = %goaway.reason, detail = goaway.detail, "the broker says that this node has a bug");
+                    backoff.exhaust();
+                }
                 let span = backoff::between(at(first), at(last));
                 // A broker that accepts and drops must not be hammered, whatever it says.
                 Ok(span.max(backoff.next()))
@@ -116,6 +120,11 @@ fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
             None => Err(refused(goaway)),
         },
     }
+}
+
+/// Whether a link ended because of what this node sent. To do it again at once would hardly help.
+const fn is_our_bug(reason: Reason) -> bool {
+    matches!(reason, Reason::ProtocolViolation | Reason::FrameTooLarge)
 }
 
 /// A refusal for good, as the error that names the exit code.
@@ -188,3 +197,6 @@ impl From<DialError> for Ended {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,3 +65,31 @@ impl Lane {
         !self.dry && self.refused.is_none() && self.blocked.is_none_or(|until| until <= now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_lane_waits_at_least_as_long_as_the_broker_says() {
+        let mut lane = Lane::new();
+        lane.flying.extend([3, 4]);
+        let moment = Instant::now() + Duration::from_secs(20);
+        lane.flying.remove(&3);
+        lane.not_before(Some(moment));
+        lane.back_to(3);
+        assert!(!lane.is_ready(moment), "something of it is in flight");
+        lane.flying.remove(&4);
+        lane.not_before(None); // It was only `behind`.
+        lane.back_to(4);
+        assert!(!lane.is_ready(moment - Duration::from_millis(1)));
+        assert!(lane.is_ready(moment));
+        assert_eq!(lane.cursor, 0, "from the row refused on");
+        lane.flying.insert(5);
+        lane.flying.remove(&5);
+        lane.back_to(5);
+        assert!(lane.is_ready(Instant::now() + Duration::from_secs(2)), "what it said then counts no more");
+    }
+}
