@@ -41,6 +41,7 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Down => commands::down::run(context).await,
         Command::Broker(command) => broker(command, context).await,
         Command::Mesh(Mesh::Resume) => commands::mesh::resume(context).await,
+        Command::Mesh(Mesh::Broker(arguments)) => commands::mesh::broker(context, arguments).await,
         Command::Mesh(Mesh::Create(arguments)) => commands::mesh::create(context, arguments).await,
         Command::Invite(arguments) => commands::invite::run(context, arguments).await,
         Command::Join(arguments) => commands::join::run(context, arguments).await,

@@ -119,7 +119,8 @@ impl Untrusted {
     const fn hint(&self) -> &'static str {
         match self {
             Self::Pin { .. } => {
-                "somebody may be in between, or the broker has a new key: ask its operator for its URL, pin included, another way"
+                "somebody may be in between, or the broker has a new key: ask its operator for its URL another way, and then say it with \
+                 `waxwing mesh broker URL`, or ask for a new invite"
             }
             Self::Name(_) => "dial it by a name that its certificate is for, or by its URL with #pin=",
             Self::Expired => "compare the clocks; then its operator must renew the certificate",

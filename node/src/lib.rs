@@ -18,7 +18,7 @@
 //! | `outbox`, `draft`, `lane` | the delivery contract: accepting a send; order at the recipient |
 //! | `link` | the connection to the broker |
 //! | `ipc`, `apps` | the local API; who has registered with it |
-//! | `enroll`, `accept_host` | founding and joining a mesh; saying that a host is the right one |
+//! | `enroll`, `accept_host`, `move_broker` | founding and joining a mesh; saying that a host is the right one, and where a broker is |
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
 
 pub mod accept_host;
@@ -37,6 +37,7 @@ mod ipc;
 mod lane;
 mod link;
 mod mesh;
+pub mod move_broker;
 mod outbox;
 mod signals;
 mod store;

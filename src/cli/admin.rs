@@ -88,9 +88,21 @@ pub(crate) enum Mesh {
     #[command(after_help = "Examples: waxwing mesh create home --broker ws://127.0.0.1:7900
           waxwing mesh create team --broker 'wss://192.168.1.5:7900#pin=...'")]
     Create(MeshCreate),
+    /// Say where this node dials the mesh's broker from now on, after it has moved or got another key
+    #[command(after_help = "Example: waxwing mesh broker 'wss://192.168.1.9:7900#pin=...'")]
+    Broker(MeshBroker),
     /// After the broker has lost its store: say that the log this node holds is the right one
     #[command(after_help = "Example: waxwing mesh resume")]
     Resume,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MeshBroker {
+    /// The broker's URL, as `waxwing broker run` prints it
+    pub(crate) url: String,
+    /// Let the link go without TLS to another machine, where the URL is ws://
+    #[arg(long)]
+    pub(crate) plaintext: bool,
 }
 
 #[derive(Args, Debug)]

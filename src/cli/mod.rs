@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use waxwing_client::Name;
 
 pub(crate) use admin::{
-    Broker, BrokerRun, ConfigCommand, Invite, Join, Mesh, MeshCreate, Node, NodeUp, Outbox, OutboxList,
-    Requeue, Up,
+    Broker, BrokerRun, ConfigCommand, Invite, Join, Mesh, MeshBroker, MeshCreate, Node, NodeUp, Outbox,
+    OutboxList, Requeue, Up,
 };
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};

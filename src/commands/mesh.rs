@@ -1,4 +1,4 @@
-//! `waxwing mesh create` and `waxwing mesh resume`.
+//! `waxwing mesh create`, `waxwing mesh broker` and `waxwing mesh resume`.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,13 +9,14 @@ use waxwing_client::api::ResumeRequest;
 use waxwing_client::{Name, NodeId};
 use waxwing_crypto::CreationToken;
 use waxwing_crypto::membership::LogHead;
-use waxwing_node::enroll;
+use waxwing_node::{enroll, move_broker};
 use zeroize::Zeroizing;
 
 use super::Context;
-use crate::cli::MeshCreate;
+use crate::cli::{MeshBroker, MeshCreate};
 use crate::failure::{Failure, Result};
 use crate::logs;
+use crate::output::inline;
 
 /// Words of the recovery secret on one line.
 const WORDS_PER_LINE: usize = 6;
@@ -52,6 +53,31 @@ pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<(
         )
     })?;
     context.output.keep(&recovery(words));
+    context.output.note(&format!("next: {}", context.command("node up")));
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Moved {
+    mesh: Name,
+    before: String,
+    broker: String,
+}
+
+/// Says where the broker is from now on.
+pub(crate) async fn broker(context: &Context, arguments: MeshBroker) -> Result<()> {
+    logs::passing(context.verbose);
+    let (config, mesh) = (context.config()?, context.mesh.as_ref());
+    let moved = move_broker::move_broker(&config, mesh, &arguments.url, arguments.plaintext).await?;
+    let moved = Moved { mesh: moved.mesh, before: moved.before, broker: moved.after.to_string() };
+    context.output.print(&moved, || {
+        format!(
+            "mesh {} is dialled at {} from now on; it was {}",
+            moved.mesh,
+            moved.broker,
+            inline(&moved.before)
+        )
+    })?;
     context.output.note(&format!("next: {}", context.command("node up")));
     Ok(())
 }
