@@ -98,6 +98,12 @@ impl Meshes {
         self.0.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// How many wait for a `resume`.
+    pub(crate) fn waiting(&self) -> usize {
+        let meshes = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        meshes.values().filter(|mesh| mesh.borrow().waiting.is_some()).count()
+    }
+
     /// A mesh, or none if this broker does not hold it.
     pub(crate) fn get(&self, mesh: MeshId) -> Option<Mesh> {
         self.watch(mesh).map(|mesh| mesh.borrow().clone())

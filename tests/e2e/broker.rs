@@ -96,7 +96,9 @@ async fn doctor_finds_what_is_wrong_and_names_what_mends_it() {
     for state in ["running", "stopped"] {
         let examined = desk.json(&["broker", "doctor"]).await;
         assert_eq!(examined["ok"], true, "{state}: {examined}");
-        for check in ["data folder", "process", "database", "schema", "clock", "queues", "disk", "address"] {
+        for check in
+            ["data folder", "process", "database", "schema", "clock", "queues", "meshes", "disk", "address"]
+        {
             assert_eq!(finding(&examined, check)["verdict"], "ok", "{state}: {examined}");
         }
         desk.json(&["broker", "down"]).await;

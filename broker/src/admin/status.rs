@@ -25,6 +25,8 @@ pub struct Status {
     pub links: Links,
     /// How many meshes it serves.
     pub meshes: usize,
+    /// How many of them wait for an admin's `resume`, after a loss of the store.
+    pub meshes_waiting: usize,
     /// What waits for nodes.
     pub queued: Queued,
     /// Size of its database with its log, in bytes.
@@ -69,6 +71,7 @@ pub(super) async fn of(state: &State) -> Status {
         urls: state.told_urls.clone(),
         links,
         meshes: state.meshes.count(),
+        meshes_waiting: state.meshes.waiting(),
         queued: Queued { envelopes, bytes },
         store_bytes: store_bytes(&state.database).iter().map(|(_, bytes)| bytes).sum(),
         store_id: format!("{:.8}", state.life.store().to_string()),

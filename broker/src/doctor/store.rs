@@ -33,7 +33,12 @@ pub(super) async fn examine(config: &Config, holder: Option<&Holder>, arguments:
     if findings[0].verdict != super::Verdict::Ok {
         return findings; // What is damaged cannot be asked.
     }
-    let asked = [schema(&mut db).await, clock(&mut db, config).await, queues(&mut db, config).await];
+    let asked = [
+        schema(&mut db).await,
+        clock(&mut db, config).await,
+        queues(&mut db, config).await,
+        meshes(&mut db).await,
+    ];
     for finding in asked {
         findings.push(finding.unwrap_or_else(|err| match err {
             Error::Damaged(what) => damaged(&what, arguments),
@@ -102,6 +107,23 @@ async fn clock(db: &mut SqliteConnection, config: &Config) -> crate::Result<Find
             MEND,
         ),
         _ => Finding::ok("clock", "not behind what the store has seen"),
+    })
+}
+
+/// Whether some wait for their admins: the broker has lost its store, or was restored.
+async fn meshes(db: &mut SqliteConnection) -> crate::Result<Finding> {
+    if inspect::schema(db).await? != Some(schema_version()) {
+        return Ok(Finding::ok("meshes", "not looked at: another schema"));
+    }
+    let all = crate::store::mesh::all(db).await?;
+    let waiting = all.iter().filter(|(_, waits)| *waits).count();
+    Ok(match waiting {
+        0 => Finding::ok("meshes", format!("{} in the store", all.len())),
+        _ => Finding::warning(
+            "meshes",
+            format!("{waiting} of {} wait for an admin since the store was lost", all.len()),
+            "waxwing mesh resume    (at the node of an admin)",
+        ),
     })
 }
 

@@ -22,6 +22,7 @@ use crate::state::State;
 pub(super) struct Looked {
     connections: Gauge,
     meshes: Gauge,
+    meshes_waiting: Gauge,
     writer_changes: Gauge,
     writer_bytes: Gauge,
     store_bytes: Family<ByFile, Gauge>,
@@ -44,6 +45,7 @@ impl Looked {
         Self {
             connections: own.gauge("connections_open", "Connections open, links included"),
             meshes: own.gauge("meshes", "Meshes in the store"),
+            meshes_waiting: own.gauge("meshes_waiting", "Meshes that wait for an admin's resume"),
             writer_changes: own.gauge("writer_waiting_changes", "Changes that wait for the writer"),
             writer_bytes: own.gauge("writer_waiting_bytes", "Envelope bytes that wait for the writer"),
             disk_free_bytes: own.gauge("disk_free_bytes", "Room left on the file system of the store"),
@@ -56,6 +58,7 @@ impl Looked {
         let limits = state.limits;
         self.connections.set(i64::from(limits.connections) - state.places.available_permits() as i64);
         self.meshes.set(state.meshes.count() as i64);
+        self.meshes_waiting.set(state.meshes.waiting() as i64);
         let (changes, bytes) = state.writer.waiting();
         self.writer_changes.set(changes as i64);
         self.writer_bytes.set(bytes as i64);

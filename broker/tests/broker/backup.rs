@@ -3,8 +3,10 @@ use std::path::Path;
 
 use sqlx::{Connection as _, SqliteConnection};
 use tokio::net::TcpListener;
+use waxwing_broker::doctor::{Verdict, examine};
 use waxwing_broker::{Config, Error, backup};
 
+use crate::admin::get;
 use crate::harness::{Broker, Dialled, Keys, Link, Mesh, envelopes, item, wire};
 
 /// A broker that starts on a backup.
@@ -66,6 +68,11 @@ async fn a_backup_beside_the_mail_is_one_moment_of_it_and_a_new_store() {
     for (n, stored) in wires.iter().enumerate() {
         assert_eq!(stored[..], wire(n as u32).as_bytes()[..], "none is missing before the last");
     }
+    let (_, status) = get(restored.admin().await, "/status", "").await;
+    assert!(status.contains("\"meshes\":1,\"meshes_waiting\":1,"), "its mesh waits for an admin: {status}");
+    let findings = examine(&Config::new(restored.path()), "").await;
+    let meshes = findings.iter().find(|finding| finding.check == "meshes").unwrap();
+    assert!(meshes.verdict == Verdict::Warning && meshes.mend.as_ref().unwrap().contains("mesh resume"));
     // The broker that was copied has lost nothing by it.
     let got = mesh.login(&broker, &beta).await.until_envelopes(1_024).await;
     assert_eq!(envelopes(&got).first().map(|envelope| envelope.id), Some(wire(0)));
@@ -104,7 +111,7 @@ async fn a_stopped_broker_is_backed_up_too() {
     backup(dir.path(), &file, |_, _| ()).await.unwrap();
     let restored = restore(&file).await;
     restored.ready().await;
-    assert_eq!(waxwing_broker::doctor::examine(&Config::new(restored.path()), "").await.len(), 8);
+    assert_eq!(examine(&Config::new(restored.path()), "").await.len(), 9);
 }
 
 /// The files of a broker that was killed: those of one that runs and is idle, in a folder of their own.
@@ -141,9 +148,9 @@ async fn after_a_kill_a_whole_store_starts_and_a_damaged_one_does_not() {
     let refused = start(damaged.path()).await;
     assert!(matches!(refused, Err(Error::Damaged(_))), "{refused:?}");
     assert_eq!(std::fs::read(&path).unwrap(), bytes, "nothing was written to it");
-    let findings = waxwing_broker::doctor::examine(&Config::new(damaged.path()), " --data D").await;
+    let findings = examine(&Config::new(damaged.path()), " --data D").await;
     let database = findings.iter().find(|finding| finding.check == "database").unwrap();
-    assert_eq!(database.verdict, waxwing_broker::doctor::Verdict::Wrong, "{findings:?}");
+    assert_eq!(database.verdict, Verdict::Wrong, "{findings:?}");
 
     std::fs::write(
         &path,

@@ -37,6 +37,14 @@ pub(crate) async fn run(context: &Context, at: BrokerAt) -> Result<()> {
     context.output.print(&shown, || people(&shown))
 }
 
+/// A remark on meshes that an admin should look after.
+fn waiting(meshes: usize) -> String {
+    match meshes {
+        0 => String::new(),
+        meshes => format!(", {meshes} of them waiting for an admin's `waxwing mesh resume`"),
+    }
+}
+
 fn people(shown: &Shown) -> String {
     let status = &shown.status;
     let state = match &status.readiness.reason {
@@ -51,7 +59,7 @@ fn people(shown: &Shown) -> String {
         format!("  urls     {}", status.urls.join(" ")),
         format!("  admin    {admin}"),
         format!("  links    {} of members, {} entering", status.links.member, status.links.entering),
-        format!("  meshes   {}", status.meshes),
+        format!("  meshes   {}{}", status.meshes, waiting(status.meshes_waiting)),
         format!("  queued   {} envelopes, {}", status.queued.envelopes, size(status.queued.bytes)),
         format!(
             "  store    {}, id {}, schema {}",
