@@ -15,6 +15,7 @@ mod background; // Processes in the background: started once, stopped in time, f
 mod broker; // A broker's operators: status, backup, doctor, stopping, the service.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod demo; // `waxwing demo` does what the README says.
+mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.

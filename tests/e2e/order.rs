@@ -28,7 +28,8 @@ async fn a_refusal_in_the_middle_of_a_batch_lets_nothing_overtake() {
     let mut lab = Lab::without_broker(PROGRAM).await.unwrap();
     let data = tempfile::tempdir().unwrap();
     let stop = CancellationToken::new();
-    let broker = small_broker(&lab, data.path(), stop.clone()).await;
+    let limits = Limits { queue_items: QUEUE as u64, ..Limits::default() };
+    let broker = broker(&lab, data.path(), limits, stop.clone()).await;
     for node in ["alpha", "beta"] {
         lab.add(node).await.unwrap();
     }
@@ -64,6 +65,32 @@ async fn a_refusal_in_the_middle_of_a_batch_lets_nothing_overtake() {
     broker.await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn what_is_sent_too_fast_comes_later_once_and_in_order() {
+    let mut lab = Lab::without_broker(PROGRAM).await.unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let stop = CancellationToken::new();
+    let limits = Limits { send_items: 20, send_items_burst: 10, ..Limits::default() };
+    let broker = broker(&lab, data.path(), limits, stop.clone()).await;
+    for node in ["alpha", "beta"] {
+        lab.add(node).await.unwrap();
+    }
+    let mut pair = Pair::on(lab);
+    pair.warm_up().await;
+    let ids: Vec<String> = (1..=2 * BATCH).map(|n| format!("batch-{n}")).collect();
+    let items = ids.iter().map(|id| request("beta", id).unwrap()).collect();
+    pair.sender.client.send_batch(&BatchRequest { items }).await.unwrap();
+    ids.iter().for_each(|id| pair.record.push(accepted("alpha", "beta", id)));
+    pair.sent.extend(ids);
+    pair.conclude().await;
+    let outcomes = outcomes(&pair.lab.proxy().captured(), pair.lab.id("alpha"));
+    let limited = |(_, outcome): &(usize, Outcome)| matches!(outcome, Outcome::RateLimited { .. });
+    assert!(outcomes.iter().any(limited), "{outcomes:?}");
+    assert_eq!(overtaken(&outcomes), [0; 0], "{outcomes:?}");
+    stop.cancel();
+    broker.await.unwrap().unwrap();
+}
+
 fn large(id: &str) -> SendRequest {
     SendRequest { body: Some("x".repeat(BODY)), ..request("beta", id).unwrap() }
 }
@@ -74,18 +101,15 @@ fn nth_send(node: NodeId, n: usize) -> When {
     When::matches(node, move |frame| frame.name() == "send" && seen.fetch_add(1, Ordering::Relaxed) + 1 == n)
 }
 
-/// A broker with room for a few messages per recipient, in this process.
-async fn small_broker(
+/// A broker with limits of its own, in this process.
+async fn broker(
     lab: &Lab,
     data: &Path,
+    limits: Limits,
     stop: CancellationToken,
 ) -> JoinHandle<waxwing_broker::Result<()>> {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     lab.proxy().set_broker(Some(listener.local_addr().unwrap()));
-    let config = Config {
-        urls: vec![lab.proxy().url()],
-        limits: Limits { queue_items: QUEUE as u64, ..Limits::default() },
-        ..Config::new(data.join("broker"))
-    };
+    let config = Config { urls: vec![lab.proxy().url()], limits, ..Config::new(data.join("broker")) };
     tokio::spawn(waxwing_broker::run(config, listener, |_| (), stop.cancelled_owned()))
 }
