@@ -34,6 +34,8 @@ mod log;
 mod login;
 /// A store that is lost or set back: marks, logs brought back, branches, the resume.
 mod loss;
+/// Every limit, and one more.
+mod plus_one;
 /// Prekeys: the newest of each member.
 mod prekeys;
 /// A message sealed anew.
