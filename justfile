@@ -23,3 +23,8 @@ test FILTER="":
 # Two nodes and a broker, a sealed message each way.
 demo:
     cargo run --release -- demo
+
+# Fuzzes a target of fuzz/ for TIME seconds, from what is in its corpus. What it finds is in fuzz/found/, a crash in
+# fuzz/artifacts/: put its file into fuzz/corpus/TARGET/, and every test run tries it. Needs `cargo install cargo-fuzz`.
+fuzz TARGET TIME="60":
+    cd fuzz && mkdir -p found/{{ TARGET }} && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none {{ TARGET }} found/{{ TARGET }} corpus/{{ TARGET }} -- -max_total_time={{ TIME }}

@@ -1,0 +1,104 @@
+//! Everything that the fuzzer has found worth keeping, and what it starts from, run again: fuzz/corpus/.
+//!
+//! `WAXWING_BLESS=1 cargo test -p waxwing-protocol --test corpus` writes what it starts from anew.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's setup may panic")]
+#![allow(missing_docs, unreachable_pub, reason = "the targets are the fuzzer's")]
+
+#[path = "../../fuzz/src/targets.rs"]
+mod targets;
+
+use std::fs;
+use std::path::PathBuf;
+
+use targets::{TARGETS, golden, hex};
+use waxwing_protocol::link::{ToBrokerLogin, decode};
+
+fn corpus(target: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target)
+}
+
+/// What the fuzzer starts from: the golden frames, by the target that reads them, and the vectors.
+fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
+    let mut seeds = Vec::new();
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden")).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let target = match text.lines().next().unwrap() {
+            line if line.starts_with("# to the node, before login:") => "to_node_login",
+            line if line.starts_with("# to the broker, before login:") => "to_broker_login",
+            line if line.starts_with("# to the broker:") => "to_broker",
+            line if line.starts_with("# to the node:") => "to_node",
+            line => panic!("{line}"),
+        };
+        let lines = text.lines().filter(|line| !line.starts_with('#')).collect::<String>();
+        let bytes = hex(&lines.into());
+        if let ("to_broker_login", Ok(ToBrokerLogin::Hello(signed))) = (target, decode(&bytes)) {
+            seeds.push(("hello", name.clone(), signed.bytes.to_vec()));
+        }
+        seeds.push((target, name, bytes));
+    }
+    for entry in golden("membership.json")["entries"].as_array().unwrap() {
+        let name = entry["name"].as_str().unwrap().replace(' ', "_");
+        seeds.push(("entry", name, hex(&entry["bytes"])));
+    }
+    let conversation = golden("conversation.json");
+    for name in ["first_envelope", "later_envelope"] {
+        seeds.push(("envelope", name.to_owned(), hex(&conversation[name])));
+    }
+    seeds.push(("opening", "opening".to_owned(), hex(&conversation["opening"]["bytes"])));
+    let tokens = include_str!("../../crypto/tests/vectors/token.json");
+    let tokens: serde_json::Value = serde_json::from_str(tokens).unwrap();
+    let words = include_str!("../../crypto/tests/vectors/recovery.json");
+    let words: serde_json::Value = serde_json::from_str(words).unwrap();
+    for (name, text) in [
+        ("public", &tokens["public"]),
+        ("pinned", &tokens["pinned"]),
+        ("words", &words["words"]),
+        ("mesh", &tokens["mesh"]),
+    ] {
+        seeds.push(("token", name.to_owned(), text.as_str().unwrap().into()));
+    }
+    seeds
+}
+
+#[test]
+fn the_fuzzer_starts_from_the_golden_bytes() {
+    for (target, name, bytes) in seeds() {
+        let path = corpus(target).join(&name);
+        if std::env::var_os("WAXWING_BLESS").is_some() {
+            fs::create_dir_all(corpus(target)).unwrap();
+            fs::write(&path, &bytes).unwrap();
+        }
+        assert_eq!(fs::read(&path).ok(), Some(bytes), "{target}/{name}: WAXWING_BLESS=1 writes it");
+    }
+}
+
+#[test]
+fn nothing_that_the_fuzzer_knows_makes_a_panic_or_changes_its_meaning() {
+    let mut kept = 0;
+    for (name, target) in TARGETS {
+        let mut inputs = 0;
+        for file in fs::read_dir(corpus(name)).unwrap() {
+            let bytes = fs::read(file.unwrap().path()).unwrap();
+            kept += bytes.len();
+            inputs += 1;
+            target(&bytes);
+            target(&bytes[..bytes.len() / 2]);
+        }
+        assert!(inputs > 0, "{name} has no corpus");
+    }
+    assert!(kept < 1024 * 1024, "the corpus has {kept} bytes: `cargo fuzz cmin` makes it smaller");
+}
+
+#[test]
+fn every_folder_of_the_corpus_has_its_target() {
+    let mut folders: Vec<_> = fs::read_dir(corpus(""))
+        .unwrap()
+        .map(|folder| folder.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut targets = TARGETS.map(|(name, _)| name.to_owned()).to_vec();
+    folders.sort();
+    targets.sort();
+    assert_eq!(folders, targets);
+}
