@@ -30,7 +30,7 @@ pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result
             }
             Err(refusal) => refusal.frame(Some(req)),
         };
-        batch.effects.replies.push((reply, Answer::Frame(frame)));
+        batch.effects.replies.push((reply, Answer::Frame(Box::new(frame))));
     }
     Ok(())
 }

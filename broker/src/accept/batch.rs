@@ -160,7 +160,7 @@ impl<'a> Batch<'a> {
             if !self.is_current(&peer) {
                 continue;
             }
-            self.effects.replies.push((reply, Answer::Frame(ToNode::Done(Done { req }))));
+            self.effects.replies.push((reply, Answer::Frame(Box::new(ToNode::Done(Done { req })))));
             let kept = newest.entry(row.owner).or_insert_with(|| row.clone());
             if row.id > kept.id {
                 *kept = row;

@@ -197,12 +197,12 @@ pub(crate) type Reply = mpsc::OwnedPermit<Answer>;
 /// What goes to a link once it is true.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A frame.
-    Frame(ToNode),
+    /// A frame. Boxed, since every link has room for many.
+    Frame(Box<ToNode>),
     /// A large one.
     Page {
         /// The frame.
-        frame: ToNode,
+        frame: Box<ToNode>,
         /// Its place among those of this link that wait.
         _place: OwnedSemaphorePermit,
     },

@@ -43,7 +43,10 @@ impl Fixture {
 impl TestLink {
     fn outcomes(&mut self) -> Option<Vec<Outcome>> {
         match self.answers.try_recv() {
-            Ok(Answer::Frame(ToNode::Sent(sent))) => Some(sent.outcomes),
+            Ok(Answer::Frame(frame)) => match *frame {
+                ToNode::Sent(sent) => Some(sent.outcomes),
+                other => panic!("{other:?}"),
+            },
             Ok(other) => panic!("{other:?}"),
             Err(_) => None,
         }
@@ -182,10 +185,14 @@ async fn appends_of_one_batch_stand_on_each_other() {
         Change::Append(Append { author, entry, req: 1, reply: link.reply() })
     });
     fixture.apply(appends.into()).await;
-    let answers: Vec<_> = std::iter::from_fn(|| link.answers.try_recv().ok()).collect();
-    assert!(matches!(&answers[0], Answer::Frame(ToNode::Log(log)) if log.head.unwrap().seq == 2));
-    assert!(matches!(&answers[1], Answer::Frame(ToNode::Log(log)) if log.head.unwrap().seq == 3));
-    assert!(matches!(&answers[2], Answer::Frame(ToNode::Error(err)) if err.code == Code::LogConflict));
+    let frames: Vec<_> = std::iter::from_fn(|| match link.answers.try_recv() {
+        Ok(Answer::Frame(frame)) => Some(*frame),
+        _ => None,
+    })
+    .collect();
+    assert!(matches!(&frames[0], ToNode::Log(log) if log.head.unwrap().seq == 2));
+    assert!(matches!(&frames[1], ToNode::Log(log) if log.head.unwrap().seq == 3));
+    assert!(matches!(&frames[2], ToNode::Error(err) if err.code == Code::LogConflict));
     assert_eq!(fixture.roster().head().seq, 3);
     let reloaded = crate::meshes::Meshes::load(&fixture.state.readers).await.unwrap();
     assert_eq!(reloaded.get(alpha.mesh).unwrap().roster, fixture.roster());

@@ -75,7 +75,7 @@ async fn reserve(answers: &mpsc::Sender<Answer>) -> Result<Reply, End> {
 /// # Errors
 /// `Gone` if nobody writes any more.
 pub(crate) async fn answer(answers: &mpsc::Sender<Answer>, frame: ToNode) -> Result<(), End> {
-    answers.send(Answer::Frame(frame)).await.map_err(|_| End::Gone)
+    answers.send(Answer::Frame(Box::new(frame))).await.map_err(|_| End::Gone)
 }
 
 /// Answers with a large frame, once the node has read enough of those before: they are made one by one.
@@ -89,7 +89,7 @@ async fn answer_page(
 ) -> Result<(), End> {
     let place = Arc::clone(&session.pages).acquire_owned().await;
     let place = place.map_err(|err| Error::Internal(err.into()))?;
-    answers.send(Answer::Page { frame: page.await?, _place: place }).await.map_err(|_| End::Gone)
+    answers.send(Answer::Page { frame: Box::new(page.await?), _place: place }).await.map_err(|_| End::Gone)
 }
 
 /// Refuses a request.

@@ -56,7 +56,7 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
             let (entry, req) = (append.entry, append.req);
             state.writer.submit(Change::Append(Append { author, entry, req, reply })).await?;
             match answered.recv().await {
-                Some(Answer::Frame(frame) | Answer::Page { frame, .. }) => Ok(frame),
+                Some(Answer::Frame(frame) | Answer::Page { frame, .. }) => Ok(*frame),
                 Some(Answer::Settled { .. }) | None => Err(End::Gone),
             }
         }

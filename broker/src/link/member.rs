@@ -53,7 +53,7 @@ pub(super) async fn run(socket: WebSocket, member: Box<Member>, peer: SocketAddr
     state.metrics.link_ended(&end);
     report(&Who { node: member.peer.key, login: member.peer.login, peer }, &end);
     if let Ok(socket) = sink.reunite(source) {
-        goodbye(socket, &end, &state).await;
+        Box::pin(goodbye(socket, &end, &state)).await;
     }
 }
 

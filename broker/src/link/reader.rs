@@ -20,7 +20,8 @@ pub(super) async fn run(source: &mut Source, session: &Session, answers: mpsc::S
 async fn step(source: &mut Source, session: &Session, answers: &mpsc::Sender<Answer>) -> Result<(), End> {
     let bytes = socket::next(source).await?;
     match decode::<ToBroker>(&bytes) {
-        Ok(frame) => handlers::handle(frame, session, answers).await,
+        // Boxed: what a handler needs while it works, an idle link should not have.
+        Ok(frame) => Box::pin(handlers::handle(frame, session, answers)).await,
         Err(DecodeError::TooLarge) => Err(End::too_large()),
         Err(err) => handlers::answer(answers, handlers::bad_frame(&err)).await,
     }

@@ -24,8 +24,8 @@ pub(crate) type WebSocket = WebSocketStream<ByteStream>;
 
 /// How long a goodbye may take: nobody may be there to hear it.
 pub(super) const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
-/// tungstenite's default of 128 KiB is what an idle link would cost.
-const READ_BUFFER: usize = 8 * 1024;
+/// Half of what an idle link costs. (tungstenite's default is 128 KiB.)
+const READ_BUFFER: usize = 4 * 1024;
 /// Frames are gathered up to this before they go to the socket.
 const WRITE_BUFFER: usize = 16 * 1024;
 

@@ -100,7 +100,7 @@ impl<'a> Writer<'a> {
         let mut next = Some(first);
         while let Some(answer) = next {
             match answer {
-                Answer::Frame(frame) | Answer::Page { frame, .. } => socket::feed(self.sink, &frame).await?,
+                Answer::Frame(frame) | Answer::Page { frame, .. } => socket::feed(self.sink, &*frame).await?,
                 Answer::Settled { count, kept } => {
                     self.window.land(count);
                     self.pump.redeliver(&kept);
