@@ -43,10 +43,10 @@ impl Fixture {
 impl TestLink {
     fn outcomes(&mut self) -> Option<Vec<Outcome>> {
         match self.answers.try_recv() {
-            Ok(Answer::Frame(frame)) => match *frame {
-                ToNode::Sent(sent) => Some(sent.outcomes),
-                other => panic!("{other:?}"),
-            },
+            Ok(Answer::Frame(frame)) => {
+                let ToNode::Sent(sent) = *frame else { panic!("{frame:?}") };
+                Some(sent.outcomes)
+            }
             Ok(other) => panic!("{other:?}"),
             Err(_) => None,
         }
