@@ -165,6 +165,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         ProblemCode::IdempotencyKeyReused
         | ProblemCode::AppRegistered
         | ProblemCode::WrongState
+        | ProblemCode::NotNow
         | ProblemCode::ResumeWanted
         | ProblemCode::NothingToResume => 8,
         ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
@@ -185,6 +186,7 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         }
         ProblemCode::Malformed
         | ProblemCode::TtlTooLong
+        | ProblemCode::NotNow
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
         | ProblemCode::UnknownApp

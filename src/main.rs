@@ -45,6 +45,8 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Mesh(Mesh::Create(arguments)) => commands::mesh::create(context, arguments).await,
         Command::Invite(arguments) => commands::invite::run(context, arguments).await,
         Command::Join(arguments) => commands::join::run(context, arguments).await,
+        Command::Grant(arguments) => commands::membership::grant(context, arguments).await,
+        Command::Revoke(arguments) => commands::membership::revoke(context, arguments).await,
         Command::Send(arguments) => commands::send::run(context, arguments).await,
         Command::Inbox(arguments) => commands::inbox::run(context, arguments).await,
         Command::Ack(arguments) => commands::ack::run(context, arguments).await,

@@ -13,7 +13,7 @@ use waxwing_crypto::host::Evidence;
 use waxwing_crypto::membership::{Body, LogHead, Roster, SignedEntry};
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::storage::StorageKeys;
-use waxwing_crypto::{Name, Timestamp};
+use waxwing_crypto::{Name, NodeId, Timestamp};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::api::{EventBody, Link, LinkState};
 use waxwing_protocol::link::Mark;
@@ -26,7 +26,7 @@ use crate::identity::Identity;
 use crate::link::{self, Calls};
 use crate::signals::Signals;
 use crate::store::{log, meta};
-use crate::writer::{self, Caps, WriteError, Writer};
+use crate::writer::{self, Caps, Growth, WriteError, Writer};
 use crate::{host, store, upkeep};
 
 /// A mesh whose state belongs to this host. Nothing else can be opened.
@@ -78,6 +78,11 @@ pub(crate) struct Mesh {
     calls: Mutex<Option<Calls>>,
     /// Since when everything the broker had for this node is settled.
     caught_up: Mutex<Option<Instant>>,
+}
+
+/// Who is a member of the one and not of the other any more.
+fn gone(before: &Roster, after: &Roster) -> Vec<NodeId> {
+    before.members().map(|member| member.id).filter(|id| after.member(id).is_none()).collect()
 }
 
 fn is_resume(entry: &SignedEntry) -> bool {
@@ -223,7 +228,8 @@ impl Mesh {
             return Ok(());
         }
         let resumed = new.iter().any(is_resume);
-        self.writer.log(first, new, mark).await?;
+        let gone = self.roster(|before| gone(before, &roster));
+        self.writer.log(Growth { seq: first, entries: new, mark, gone }).await?;
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
         if resumed {
             self.set_resume_wanted(None).await;
@@ -254,7 +260,8 @@ impl Mesh {
         }
         let detail = format!("an admin has resumed another log after entry {shared}: this node has taken it");
         warn!("{detail}");
-        self.writer.log(shared + 1, new, None).await?;
+        let gone = gone(&ours, &theirs);
+        self.writer.log(Growth { seq: shared + 1, entries: new, mark: None, gone }).await?;
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = theirs;
         let what = EventBody::Security { what: "log_resumed".into(), node: None, detail };
         Ok(self.writer.tell_all(what).await?)

@@ -140,6 +140,26 @@ pub(crate) struct Invite {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct Grant {
+    /// Name of the member
+    pub(crate) node: Name,
+    /// What it may do from now on: member or admin
+    pub(crate) role: Role,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Revoke {
+    /// Name of the member
+    pub(crate) node: Name,
+    /// Why; everybody in the mesh can read it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Join {
     /// The token, or `-` to read it from stdin
     pub(crate) token: String,

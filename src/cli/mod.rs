@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 use waxwing_client::Name;
 
 pub(crate) use admin::{
-    Broker, BrokerRun, ConfigCommand, Invite, Join, Mesh, MeshBroker, MeshCreate, Node, NodeUp, Outbox,
-    OutboxList, Requeue, Up,
+    Broker, BrokerRun, ConfigCommand, Grant, Invite, Join, Mesh, MeshBroker, MeshCreate, Node, NodeUp,
+    Outbox, OutboxList, Requeue, Revoke, Up,
 };
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
@@ -108,6 +108,12 @@ pub(crate) enum Command {
     /// List the members of the mesh
     #[command(after_help = "Example: waxwing peers --json")]
     Peers,
+    /// Give a member another role: member or admin
+    #[command(after_help = "Example: waxwing grant build-1 admin")]
+    Grant(Grant),
+    /// End a node's membership for good
+    #[command(after_help = "Example: waxwing revoke build-1 --reason 'laptop stolen'")]
+    Revoke(Revoke),
     /// List the apps registered with this node
     #[command(after_help = "Example: waxwing apps")]
     Apps,

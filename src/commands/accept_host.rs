@@ -1,11 +1,10 @@
 //! `waxwing node accept-host`.
 
-use std::io::IsTerminal as _;
-
 use serde::Serialize;
 use waxwing_node::accept_host::{self, Refusal};
 
 use super::Context;
+use super::ask::{Answered, ask};
 use crate::failure::{Failure, Result};
 use crate::logs;
 use crate::output::inline;
@@ -61,21 +60,16 @@ fn side(refusal: &Refusal) -> String {
 
 /// Asks, if there is somebody to ask.
 fn confirm(context: &Context, sides: &str) -> Result<()> {
-    let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if context.output.is_json() || !terminal {
-        let message = format!("nobody has said that this host is the node's own\n{sides}");
-        return Err(Failure::wrong_host(message)
-            .hint("if it is, and the old host's copy is gone, say `waxwing node accept-host --yes`"));
-    }
-    context.output.keep(sides);
-    context.output.keep(
-        "If the old host's copy still exists, only one of the two may run.\nIs this the node's own host from now on? [y/N]",
+    let question = format!(
+        "{sides}\nIf the old host's copy still exists, only one of the two may run.\nIs this the node's own host from now on?"
     );
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-        Ok(())
-    } else {
-        Err(Failure::wrong_host("declined: nothing was changed"))
+    match ask(context, &question) {
+        Answered::Yes => Ok(()),
+        Answered::No => Err(Failure::wrong_host("declined: nothing was changed")),
+        Answered::Nobody => {
+            let message = format!("nobody has said that this host is the node's own\n{sides}");
+            Err(Failure::wrong_host(message)
+                .hint("if it is, and the old host's copy is gone, say `waxwing node accept-host --yes`"))
+        }
     }
 }

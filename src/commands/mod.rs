@@ -3,6 +3,7 @@
 pub(crate) mod accept_host;
 pub(crate) mod ack;
 pub(crate) mod apps;
+mod ask;
 pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod demo;
@@ -11,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod invite;
 pub(crate) mod join;
+pub(crate) mod membership;
 pub(crate) mod mesh;
 pub(crate) mod node;
 pub(crate) mod outbox;

@@ -20,6 +20,7 @@ mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
+mod membership; // Who may do what, and what becomes of a node that is thrown out.
 mod network; // Machines of their own on one network: joining over it, and who else is on it.
 mod operators; // Messages that do not arrive, a node on another host, and how everything is set.
 mod order; // Nothing overtakes what was refused for the moment.

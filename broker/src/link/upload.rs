@@ -127,7 +127,9 @@ async fn gather(
     let mut first = None;
     let mut bytes = 0;
     loop {
-        let upload: LogUpload = match decode(&socket::next(socket).await?) {
+        // Whoever has been asked has it at hand, and others wait for the turn.
+        let part = timeout(limits::LOGIN_WITHIN, socket::next(socket)).await.unwrap_or(Err(End::Silent))?;
+        let upload: LogUpload = match decode(&part) {
             Ok(ToBrokerLogin::LogUpload(upload)) => upload,
             Ok(ToBrokerLogin::Hello(_)) => {
                 return Err(End::violation("the log is wanted, not another hello"));

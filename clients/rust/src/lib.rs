@@ -20,6 +20,8 @@
 //! | [`Client::requeue`], [`Client::abort`] | `POST /v1/outbox/requeue`, `/v1/outbox/abort` |
 //! | [`Client::peers`] | `GET /v1/peers` |
 //! | [`Client::invite`] | `POST /v1/mesh/invite` |
+//! | [`Client::grant`] | `POST /v1/mesh/grant` |
+//! | [`Client::revoke`] | `POST /v1/mesh/revoke` |
 //! | [`Client::resume`] | `POST /v1/mesh/resume` |
 //!
 //! ```no_run
@@ -302,6 +304,22 @@ impl Client {
     /// [`Error::Problem`] with `not_admin`, or `offline` while the broker cannot be reached.
     pub async fn invite(&self, request: &api::InviteRequest) -> Result<api::InviteAnswer> {
         self.post("/v1/mesh/invite", request).await
+    }
+
+    /// Gives a member another role. For admins.
+    ///
+    /// # Errors
+    /// `not_admin`; `unknown_recipient`; `not_now` if it has that role, or is the last admin; `offline`.
+    pub async fn grant(&self, request: &api::GrantRequest) -> Result<api::MemberAnswer> {
+        self.post("/v1/mesh/grant", request).await
+    }
+
+    /// Ends a node's membership for good. For admins.
+    ///
+    /// # Errors
+    /// As [`Client::grant`].
+    pub async fn revoke(&self, request: &api::RevokeRequest) -> Result<api::MemberAnswer> {
+        self.post("/v1/mesh/revoke", request).await
     }
 
     /// Says that the log held by this node is the right one, after the broker has lost its store. For admins.

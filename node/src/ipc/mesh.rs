@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use waxwing_crypto::membership::{Body, InviteSeed, InviteToken, NewInvite, Role};
+use waxwing_crypto::membership::{Body, Grant, InviteSeed, InviteToken, NewInvite, Revoke, Role, Target};
 use waxwing_protocol::api::{
-    InviteAnswer, InviteRequest, LinkState, MeshQuery, Peer, Peers, Problem, ProblemCode, ResumeAnswer,
-    ResumeRequest,
+    GrantRequest, InviteAnswer, InviteRequest, LinkState, MemberAnswer, MeshQuery, Peer, Peers, Problem,
+    ProblemCode, ResumeAnswer, ResumeRequest, RevokeRequest,
 };
 use waxwing_protocol::link::Code;
 
@@ -79,6 +79,41 @@ pub(super) async fn resume(
     Ok(Answer(ResumeAnswer { mesh: mesh.name.clone(), head }))
 }
 
+/// `POST /v1/mesh/grant`
+pub(super) async fn grant(
+    State(api): State<Api>,
+    Json(request): Json<GrantRequest>,
+) -> Result<Answer<MemberAnswer>, Refused> {
+    let GrantRequest { node: name, role, mesh } = request;
+    let mesh = api.mesh(mesh.as_ref())?;
+    let node = crate::outbox::resolve(mesh, &name).map_err(|problem| *problem)?;
+    change(mesh, Body::Grant(Grant { node, role })).await?;
+    Ok(Answer(MemberAnswer { mesh: mesh.name.clone(), node: name, id: node }))
+}
+
+/// `POST /v1/mesh/revoke`
+pub(super) async fn revoke(
+    State(api): State<Api>,
+    Json(request): Json<RevokeRequest>,
+) -> Result<Answer<MemberAnswer>, Refused> {
+    let RevokeRequest { node: name, reason, mesh } = request;
+    let mesh = api.mesh(mesh.as_ref())?;
+    let reason = reason.unwrap_or_default().parse().map_err(|_| {
+        let detail = "a reason has at most 256 bytes and no control characters";
+        Problem::new(ProblemCode::Malformed).detail(detail)
+    })?;
+    let node = crate::outbox::resolve(mesh, &name).map_err(|problem| *problem)?;
+    change(mesh, Body::Revoke(Revoke { target: Target::Node(node), reason, epoch: None })).await?;
+    Ok(Answer(MemberAnswer { mesh: mesh.name.clone(), node: name, id: node }))
+}
+
+/// Appends what only an admin may.
+async fn change(mesh: &Mesh, body: Body) -> Result<(), Problem> {
+    must_be_admin(mesh, "ask an admin of the mesh")?;
+    let calls = mesh.calls().ok_or_else(|| offline(mesh, "this is an entry in the mesh's log"))?;
+    calls.append(mesh, body).await.map_err(|error| refusal(mesh, &error))
+}
+
 fn must_be_admin(mesh: &Mesh, otherwise: &str) -> Result<(), Problem> {
     let role = mesh.roster(|roster| roster.member(&mesh.identity.node).map(|member| member.role));
     match role {
@@ -123,8 +158,9 @@ pub(super) fn offline(mesh: &Mesh, why: &str) -> Problem {
 
 fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
     match error {
+        // That this node is no admin is known before the broker is asked, unless it has just been demoted.
         CallError::Refused { code: Code::NotAllowed, detail } => {
-            Problem::new(ProblemCode::NotAdmin).detail(detail)
+            Problem::new(ProblemCode::NotNow).detail(detail)
         }
         CallError::Refused { code: Code::ResumeWanted, detail } => {
             Problem::new(ProblemCode::ResumeWanted).detail(detail)

@@ -98,6 +98,8 @@ fn router(api: Api) -> Router {
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/peers", get(mesh::peers))
         .route("/v1/mesh/invite", post(mesh::invite))
+        .route("/v1/mesh/grant", post(mesh::grant))
+        .route("/v1/mesh/revoke", post(mesh::revoke))
         .route("/v1/mesh/resume", post(mesh::resume))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::method_not_allowed)

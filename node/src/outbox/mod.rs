@@ -73,7 +73,7 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     let address: Address = request.to.parse().map_err(|_| {
         malformed(format!("`{}` is no address: write node or app@node", request.to.escape_debug()))
     })?;
-    let recipient = resolve(mesh, &address)?;
+    let recipient = resolve(mesh, &address.node)?;
     let ttl = ttl(request.ttl.as_deref())?;
     let meta = meta(&request)?;
     let (body, default_type) = body(&request)?;
@@ -121,24 +121,23 @@ fn client_id(
     }
 }
 
-/// The node that an address names, by the verified roster.
-fn resolve(mesh: &Mesh, address: &Address) -> Result<NodeId, Box<Problem>> {
+/// The member of this name, by the verified roster.
+pub(crate) fn resolve(mesh: &Mesh, name: &Name) -> Result<NodeId, Box<Problem>> {
     mesh.roster(|roster| {
-        if let Some(member) = roster.by_name(&address.node) {
+        if let Some(member) = roster.by_name(name) {
             return Ok(member.id);
         }
-        if let Some(former) = former(roster, &address.node) {
-            let detail = format!("{} {}", address.node, former);
+        if let Some(former) = former(roster, name) {
+            let detail = format!("{name} {former}");
             return Err(Box::new(Problem::new(ProblemCode::RevokedRecipient).detail(detail)));
         }
-        let near: Vec<String> =
-            roster.names_like(address.node.as_str()).iter().map(ToString::to_string).collect();
+        let near: Vec<String> = roster.names_like(name.as_str()).iter().map(ToString::to_string).collect();
         let mut problem = Problem::new(ProblemCode::UnknownRecipient).detail(match near.first() {
-            Some(name) => {
-                format!("no member of {} is called {}; did you mean {name}?", mesh.name, address.node)
+            Some(near) => {
+                format!("no member of {} is called {}; did you mean {near}?", mesh.name, name)
             }
             None => {
-                format!("no member of {} is called {}; `waxwing peers` lists them", mesh.name, address.node)
+                format!("no member of {} is called {}; `waxwing peers` lists them", mesh.name, name)
             }
         });
         problem.near = near;

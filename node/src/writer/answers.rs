@@ -161,7 +161,7 @@ pub(super) fn note_expired(expired: Vec<Affected>, effects: &mut Effects) -> u64
 
 impl Effects {
     /// Tells the app that sent it that a message has ended.
-    fn tell_end(&mut self, killed: Option<Affected>, reason: &str) {
+    pub(super) fn tell_end(&mut self, killed: Option<Affected>, reason: &str) {
         let state = if reason == "expired" { MessageState::Expired } else { MessageState::Dead };
         if let Some(message) = killed {
             self.tell_sender(message, state, Some(reason));

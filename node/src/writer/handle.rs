@@ -45,7 +45,7 @@ pub(super) enum Change {
     ReadThrough { cursor: u64, app: Option<String>, answer: Answer<u64> },
     GiveUp { row: i64, successor: Option<Box<NewRow>>, answer: Answer<GivenUp> },
     Event { event: NewEvent, answer: Answer<()> },
-    Log { seq: u64, entries: Vec<SignedEntry>, mark: Option<Mark>, answer: Answer<()> },
+    Log { growth: Growth, answer: Answer<()> },
     Life { store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
     Published { id: PrekeyId, answer: Answer<()> },
@@ -66,6 +66,19 @@ pub(crate) struct Forget {
     pub(crate) events: Timestamp,
     /// Everything secret made before this, whatever else holds.
     pub(crate) made: Timestamp,
+}
+
+/// What has become of the membership log: verified, and to be stored as one.
+#[derive(Debug, Default)]
+pub(crate) struct Growth {
+    /// Entries, from this place on, in the place of what is there.
+    pub(crate) seq: u64,
+    /// The entries.
+    pub(crate) entries: Vec<SignedEntry>,
+    /// The broker's mark that they came under.
+    pub(crate) mark: Option<Mark>,
+    /// Nodes that are no members any more: nothing can be sealed for them.
+    pub(crate) gone: Vec<NodeId>,
 }
 
 /// Caps on what waits in the outbox.
@@ -139,14 +152,9 @@ impl Writer {
         self.change(|answer| Change::Event { event: NewEvent { app: None, body }, answer }).await
     }
 
-    /// Stores verified entries of the log from `seq` on, in the place of what is there, and the broker's mark with them.
-    pub(crate) async fn log(
-        &self,
-        seq: u64,
-        entries: Vec<SignedEntry>,
-        mark: Option<Mark>,
-    ) -> Result<(), WriteError> {
-        self.change(|answer| Change::Log { seq, entries, mark, answer }).await
+    /// Stores what has become of the log.
+    pub(crate) async fn log(&self, growth: Growth) -> Result<(), WriteError> {
+        self.change(|answer| Change::Log { growth, answer }).await
     }
 
     /// Notes which life of its store the broker is in, and the mesh's pass there, encrypted. If the life is another one

@@ -11,6 +11,7 @@ mod answers;
 mod give_up;
 mod handle;
 mod life;
+mod membership;
 mod reading;
 mod receive;
 #[cfg(test)]
@@ -30,14 +31,14 @@ use waxwing_protocol::link::Mark;
 pub(crate) use accept::Acceptance;
 pub(crate) use answers::{Answered, News};
 pub(crate) use give_up::GivenUp;
-pub(crate) use handle::{Caps, Changes, Forget, WriteError, Writer, channel};
+pub(crate) use handle::{Caps, Changes, Forget, Growth, WriteError, Writer, channel};
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
 use self::handle::{Answer, Change};
 use crate::signals::Signals;
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
-use crate::store::{OutLane, inbox, log, meta, prekeys, sessions};
+use crate::store::{OutLane, inbox, meta, prekeys, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -302,12 +303,9 @@ async fn apply(
             effects.events.push(event);
             effects.answer(answer, Ok(()))
         }
-        Change::Log { seq, entries, mark, answer } => {
-            let noted = match life::note_mark(db, copy, mark).await {
-                Ok(()) => log::put(db, seq, &entries).await,
-                Err(error) => Err(error),
-            };
-            effects.answer(answer, noted)
+        Change::Log { growth, answer } => {
+            let grown = membership::grow(db, copy, growth, now, effects).await;
+            effects.answer(answer, grown)
         }
         Change::Life { store, pass, answer } => {
             let begun = life::begin(db, copy, store, pass, effects).await;

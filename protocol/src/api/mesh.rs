@@ -93,3 +93,42 @@ pub struct ResumeAnswer {
     /// Where the log ended that goes on.
     pub head: LogHead,
 }
+
+/// `POST /v1/mesh/grant`: gives a member another role. For admins.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantRequest {
+    /// The member's name.
+    pub node: Name,
+    /// What it may do from now on.
+    pub role: Role,
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// `POST /v1/mesh/revoke`: ends a node's membership for good. For admins. Its links end, what waits for it goes back to
+/// its senders, and the invite that it joined by admits nobody any more, nor do those that it made.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeRequest {
+    /// The member's name.
+    pub node: Name,
+    /// Why, for the log: everybody in the mesh can read it. At most 256 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// A member whose role or membership was changed.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemberAnswer {
+    /// The mesh.
+    pub mesh: Name,
+    /// The member's name.
+    pub node: Name,
+    /// Its id.
+    pub id: NodeId,
+}

@@ -36,7 +36,10 @@ pub use apps::{App, Apps, Registration};
 pub use events::{Event, EventBody, EventKind, EventQuery};
 pub use health::{Health, Link, LinkState, MeshHealth, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
-pub use mesh::{InviteAnswer, InviteRequest, MeshQuery, Peer, Peers, ResumeAnswer, ResumeRequest};
+pub use mesh::{
+    GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, Peers, ResumeAnswer,
+    ResumeRequest, RevokeRequest,
+};
 pub use outbox::{
     AbortRequest, BrokerView, OutboxAnswer, OutboxDetail, OutboxItem, OutboxPage, OutboxQuery, RequeueRequest,
 };

@@ -112,6 +112,8 @@ codes! {
     AppRegistered = "app_registered", 409, "an app of this name is registered already";
     /// What was asked of the message cannot be done in the state it is in.
     WrongState = "wrong_state", 409, "the message is not in a state for this";
+    /// The rules of the membership log forbid it as things are.
+    NotNow = "not_now", 409, "the membership log does not allow this now";
     /// The broker has lost its store: until an admin resumes the mesh, its log takes no entry.
     ResumeWanted = "resume_wanted", 409, "an admin has to resume the mesh first";
     /// The mesh does not wait for it.

@@ -87,6 +87,25 @@ pub(crate) async fn kill(
     .await
 }
 
+/// Ends every pending row for a node that is no member any more. This node knows it by the log.
+pub(crate) async fn end_pending(
+    db: &mut SqliteConnection,
+    recipient: NodeId,
+    reason: &str,
+    at: Timestamp,
+) -> sqlx::Result<Vec<Affected>> {
+    sqlx::query_as(
+        "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ? \
+         WHERE recipient = ? AND state = 0 RETURNING client_id, from_app, kind, nacks",
+    )
+    .bind(reason)
+    .bind(voucher_code(Voucher::Node))
+    .bind(millis(at))
+    .bind(&recipient.as_bytes()[..])
+    .fetch_all(db)
+    .await
+}
+
 /// Makes a row pending again under a higher seal, unless it is delivered or ended. The broker may still hold the older
 /// one, but nobody can open that: the message is only here.
 pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<Option<Affected>> {

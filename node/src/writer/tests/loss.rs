@@ -75,7 +75,8 @@ async fn the_newest_mark_is_kept_with_what_it_came_with_and_goes_with_its_store(
         f.writer.answered(Vec::new(), mark(m)).await.await.unwrap().unwrap();
         assert_eq!(f.kept_mark().await, Some(kept));
     }
-    f.writer.log(1, Vec::new(), Some(mark(11))).await.unwrap();
+    let growth = Growth { seq: 1, mark: Some(mark(11)), ..Growth::default() };
+    f.writer.log(growth).await.unwrap();
     let f = f.killed_and_restarted().await;
     assert_eq!(f.kept_mark().await, Some(11));
     let next_run = Mark { run: RunId::from_bytes([3; 16]), ..mark(2) };
