@@ -11,11 +11,13 @@ use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
-use waxwing_crypto::Timestamp;
-use waxwing_protocol::StoreId;
+use waxwing_crypto::{NodeId, Priority, Timestamp, WireId};
 use waxwing_protocol::link::{
-    Frame, Limits, SUBPROTOCOL, ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS, Welcome, decode, encode,
+    Code, Deliver, Delivery, Envelope, ErrorFrame, Frame, Limits, Mark, SUBPROTOCOL, Sent, ToBrokerLogin,
+    ToNode, ToNodeLogin, VERSIONS, Welcome, decode, encode,
 };
+
+use waxwing_protocol::{RunId, StoreId};
 
 use super::*;
 use crate::mesh::tests::alone_at;
@@ -32,6 +34,8 @@ enum Line {
     Hello,
     /// Welcomes, having these features.
     Welcome(Features),
+    /// Sends this so many times, whatever the node answers.
+    Send(Message, usize),
     /// Ends it.
     GoAway(GoAway),
 }
@@ -84,9 +88,15 @@ async fn serve(stream: TcpStream, script: Vec<Line>) -> WebSocketStream<TcpStrea
             }
             Line::Welcome(features) => {
                 let limits = Limits { items: 1_024, bytes: 8 << 20, dedupe: 35 * 86_400_000 };
-                let (login, head, waits, pass) = (Some(1), None, false, None);
+                // A broker that has lost the log: what it says of it is not judged.
+                let (login, head, waits, pass) = (Some(1), None, true, None);
                 let welcome = Welcome { login, head, waits, pass, limits, features, clock };
                 say(&mut socket, &ToNodeLogin::Welcome(welcome)).await;
+            }
+            Line::Send(message, times) => {
+                for _ in 0..times {
+                    drop(socket.send(message.clone()).await);
+                }
             }
             Line::GoAway(goaway) => say(&mut socket, &ToNode::GoAway(goaway)).await,
         }
@@ -207,5 +217,53 @@ fn after_a_bug_of_its_own_a_node_backs_off_in_full_at_once() {
         let longest = (0..200).map(|_| wait(goaway(reason, Some((0, 0))))).max().unwrap();
         let bug = is_our_bug(reason);
         assert_eq!(longest > Duration::from_secs(10), bug, "{reason}: {longest:?}");
+    }
+}
+
+/// A frame of a broker, once.
+fn frame(frame: &ToNode) -> Line {
+    Line::Send(Message::Binary(encode(frame).unwrap()), 1)
+}
+
+fn envelope(n: u64, bytes: usize) -> Delivery {
+    let id = WireId::from_bytes([n as u8; 16]);
+    let (from, pri, exp) = (NodeId::from_bytes([9; 16]), Priority::Next, Timestamp::from_millis(u64::MAX));
+    Delivery::Envelope(Envelope { n, from, id, pri, exp, seal: 0, env: vec![7; bytes].into() })
+}
+
+#[tokio::test]
+async fn a_broker_that_breaks_the_protocol_is_left_and_tried_again() {
+    let deliver = |items: Vec<Delivery>| frame(&ToNode::Deliver(Deliver { items, tail: false }));
+    let mark =
+        Mark { store: StoreId::from_bytes([1; 16]), run: RunId::from_bytes([1; 16]), m: 1, code: [0; 32] };
+    let error = ErrorFrame { req: None, code: Code::BadFrame, detail: String::new(), after: None };
+    let one =
+        ToNode::Deliver(Deliver { items: vec![envelope(1, 300_000), envelope(2, 300_000)], tail: false });
+    for (what, line) in [
+        ("text", Line::Send(Message::text("hello"), 1)),
+        ("no frame", Line::Send(Message::binary(vec![0xc1]), 1)),
+        ("an unknown frame", Line::Send(Message::binary(b"\x81\xa3who\x80".to_vec()), 1)),
+        ("a message beyond the limit", Line::Send(Message::binary(vec![0; limits::FRAME + 1]), 1)),
+        ("outcomes of nothing", frame(&ToNode::Sent(Sent { req: 7, outcomes: Vec::new(), mark }))),
+        ("a delivery out of number", deliver(vec![envelope(2, 10)])),
+        ("more than the window at once", deliver((1..=1_025).map(|n| envelope(n, 1)).collect())),
+        ("a frame not understood", frame(&ToNode::Error(error))),
+        // Each of these would be a megabyte in memory, if it were kept.
+        ("deliveries without end", Line::Send(Message::Binary(encode(&one).unwrap()), 1_000)),
+    ] {
+        let script =
+            vec![Line::Challenge(VERSIONS.to_vec()), Line::Hello, Line::Welcome(Features::needed()), line];
+        let mut broker = Scripted::start([script]).await;
+        let (_folder, mesh) = alone_at(&broker.url).await;
+        let stop = CancellationToken::new();
+        let left = async {
+            broker.link().await;
+            broker.link().await;
+        };
+        tokio::select! {
+            ended = mesh.run(&stop) => panic!("{what}: {ended:?}"),
+            () = left => {}
+        }
+        assert_eq!(mesh.link().state, LinkState::Down, "{what}");
     }
 }
