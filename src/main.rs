@@ -37,6 +37,7 @@ async fn main() -> ExitCode {
 async fn run(command: Command, context: &Context) -> Result<()> {
     match command {
         Command::Demo => commands::demo::run(context).await,
+        Command::Bench(command) => commands::bench::run(context, command).await,
         Command::Up(arguments) => commands::up::run(context, arguments).await,
         Command::Down => commands::down::run(context).await,
         Command::Broker(command) => broker(command, context).await,

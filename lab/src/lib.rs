@@ -8,12 +8,14 @@
 //!   Client   of each node, as an app has it
 //! Network    machines of their own, for what must cross a network
 //! apps       what apps do in tests: send until accepted, read by cursor, watch receipts, each into a History
+//! bench      what `waxwing bench` measures
 //! History    what was accepted, shown, acknowledged and receipted; History::check is the one judge of all
 //! ```
 //!
 //! Nothing here reaches into the product: faults happen to processes, files and the wire.
 
 pub mod apps;
+pub mod bench;
 mod error;
 pub mod history;
 mod host;

@@ -39,6 +39,8 @@ pub struct Lab {
     processes: BTreeMap<String, Process>,
     folder: TempDir,
     proxy: Proxy,
+    /// Nodes dial the broker itself, not the proxy: where that is, once it runs.
+    direct: Option<String>,
     ids: BTreeMap<String, NodeId>,
     founder: Option<String>,
     hosts: BTreeMap<String, Host>,
@@ -82,10 +84,29 @@ impl Lab {
             processes: BTreeMap::new(),
             folder: folder.map_err(Error::io("making a temporary folder"))?,
             proxy: Proxy::start().await?,
+            direct: None,
             ids: BTreeMap::new(),
             founder: None,
             hosts: BTreeMap::new(),
         })
+    }
+
+    /// A broker with nobody connected and no proxy before it: for measuring.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn direct(program: impl Into<PathBuf>) -> Result<Self> {
+        let mut lab = Self::without_broker(program).await?;
+        let data = lab.path(Self::BROKER).into_os_string();
+        let mut words: Vec<OsString> = vec![lab.program.clone().into()];
+        words.extend(["--json", "broker", "run", "--listen", "127.0.0.1:0", "--data"].map(OsString::from));
+        words.push(data);
+        let mut process = Process::new(Self::BROKER, words, lab.path("broker.log"));
+        let ready = process.start().await?;
+        let url = ready["url"].as_str().ok_or_else(|| Error::Unreadable(format!("no address in {ready}")))?;
+        lab.direct = Some(url.to_owned());
+        lab.processes.insert(Self::BROKER.to_owned(), process);
+        Ok(lab)
     }
 
     /// A broker and these nodes, all linked. The first founds the mesh and is its admin.
@@ -150,7 +171,7 @@ impl Lab {
     pub async fn enrol_by(&mut self, node: &str, invite: &api::InviteRequest) -> Result<()> {
         let made = match &self.founder {
             None => {
-                let url = self.proxy.url();
+                let url = self.direct.clone().unwrap_or_else(|| self.proxy.url());
                 self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node]).await?
             }
             Some(founder) => {

@@ -103,6 +103,11 @@ impl Process {
         }
     }
 
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref()?.child.id()
+    }
+
     /// Whether it was started and not killed or stopped since.
     pub fn is_running(&self) -> bool {
         self.running.is_some()

@@ -1,6 +1,7 @@
 //! The syntax of the command line.
 
 mod admin;
+mod bench;
 mod broker;
 mod messages;
 
@@ -13,6 +14,7 @@ pub(crate) use admin::{
     Broker, BrokerRun, ConfigCommand, Grant, Invite, Join, Mesh, MeshBroker, MeshCreate, Node, NodeUp,
     Outbox, OutboxList, Requeue, Revoke, Up,
 };
+pub(crate) use bench::{Bench, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     /// Show it working: a throwaway mesh of real processes, a sealed message each way
     #[command(after_help = "Example: waxwing demo")]
     Demo,
+    /// Measure it on this machine: throwaway processes in a temporary folder
+    #[command(subcommand)]
+    Bench(Bench),
     /// Start what is not running of broker, mesh and node, in the background
     #[command(after_help = "Example: waxwing up
          waxwing up --mesh team --name desk --listen 127.0.0.1:7950")]

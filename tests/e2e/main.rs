@@ -12,6 +12,7 @@
 mod absence; // Messages wait for a node that is not there, all of them and in order.
 mod api; // The local API against callers that misbehave.
 mod background; // Processes in the background: started once, stopped in time, found again after a crash.
+mod bench; // `waxwing bench` measures what it says.
 mod broker; // A broker's operators: status, backup, doctor, stopping, the service.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod demo; // `waxwing demo` does what the README says.

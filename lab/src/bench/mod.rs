@@ -1,0 +1,30 @@
+//! What it costs: `waxwing bench`. Real processes in a temporary folder, measured from outside.
+
+pub mod links;
+mod members;
+mod raw;
+pub mod send;
+mod spread;
+mod usage;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+pub use spread::Spread;
+pub use usage::Usage;
+
+/// How a measurement goes on, for whoever waits for it.
+pub trait Progress: Sync {
+    /// Another part of the work has begun, of so many steps.
+    fn begin(&self, what: &str, steps: u64);
+    /// So many steps of it are done.
+    fn done(&self, steps: u64);
+}
+
+/// Raises this process's limit on descriptors as far as it may go, for the processes it starts too. Returns what it is.
+fn raise_descriptors() -> Option<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // If it cannot be raised, what it is will do or connections will fail, and say so.
+    let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current
+}

@@ -1,0 +1,83 @@
+//! `waxwing bench`: what it costs, on this machine.
+
+mod bar;
+mod view;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use waxwing_lab::bench::{links, send};
+
+use self::bar::Bar;
+use super::{Context, stop};
+use crate::cli::{Bench, BenchLinks, BenchSend, Handed};
+use crate::failure::{Failure, Result};
+
+/// A measurement, and on what.
+#[derive(Serialize)]
+struct Measured<'a, R> {
+    version: &'static str,
+    cores: usize,
+    #[serde(flatten)]
+    report: &'a R,
+}
+
+impl<'a, R> Measured<'a, R> {
+    fn new(report: &'a R) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { version: env!("CARGO_PKG_VERSION"), cores, report }
+    }
+}
+
+pub(crate) async fn run(context: &Context, command: Bench) -> Result<()> {
+    crate::logs::passing(context.verbose);
+    let stopped = stop::asked()?;
+    let measured = async {
+        match command {
+            Bench::Send(arguments) => send(context, &arguments).await,
+            Bench::Links(arguments) => links(context, &arguments).await,
+        }
+    };
+    tokio::select! {
+        measured = measured => measured,
+        () = stopped => Err(Failure::failed("stopped before it was measured")),
+    }
+}
+
+async fn send(context: &Context, arguments: &BenchSend) -> Result<()> {
+    let plan = send::Plan {
+        program: program()?,
+        nodes: arguments.nodes,
+        messages: arguments.messages,
+        size: arguments.size,
+        window: arguments.window,
+        mode: match arguments.mode {
+            Handed::Batch => send::Mode::Batch,
+            Handed::Single => send::Mode::Single,
+        },
+    };
+    let bar = Bar::new(context.output);
+    let report = send::run(&plan, &bar).await?;
+    drop(bar);
+    let measured = Measured::new(&report);
+    context.output.print(&measured, || view::send(&measured))?;
+    match (report.lost, report.duplicates) {
+        (0, 0) => Ok(()),
+        (lost, more) => Err(Failure::failed(format!("{lost} messages were lost, and {more} came twice"))),
+    }
+}
+
+async fn links(context: &Context, arguments: &BenchLinks) -> Result<()> {
+    let idle = humantime::parse_duration(&arguments.idle);
+    let idle = idle.map_err(|err| Failure::usage(format!("--idle {}: {err}", arguments.idle)))?;
+    let plan = links::Plan { program: program()?, links: arguments.links, idle };
+    let bar = Bar::new(context.output);
+    let report = links::run(&plan, &bar).await?;
+    drop(bar);
+    let measured = Measured::new(&report);
+    context.output.print(&measured, || view::links(&measured))
+}
+
+fn program() -> Result<PathBuf> {
+    std::env::current_exe().map_err(|err| Failure::failed(format!("cannot find this program: {err}")))
+}

@@ -1,0 +1,52 @@
+//! `waxwing bench` measures what it says, on real processes, and leaves nothing behind.
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::PROGRAM;
+
+/// Runs it in a temporary folder of its own. Returns its document.
+async fn bench(arguments: &[&str]) -> Value {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["--json", "bench"]).args(arguments).env("TMPDIR", temporary.path());
+    let output = command.output().await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said, "", "nothing for people");
+    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+#[tokio::test]
+async fn sends_are_counted_to_the_last_and_their_times_are_in_order() {
+    for mode in ["batch", "single"] {
+        let arguments =
+            ["send", "--messages", "300", "--size", "100", "--mode", mode, "--nodes", "3", "--window", "70"];
+        let report = bench(&arguments).await;
+        let counted =
+            ["schema", "messages", "size", "lost", "duplicates"].map(|key| report[key].as_u64().unwrap());
+        assert_eq!(counted, [1, 300, 100, 0, 0], "{report:#}");
+        for key in ["request", "app_to_app", "delivered"] {
+            let times = ["p50", "p90", "p99", "max"].map(|share| number(&report[key][share]));
+            assert!(times.is_sorted() && times[3] > 0.0, "{key}: {report:#}");
+        }
+        assert!(number(&report["delivered"]["max"]) >= number(&report["accepted"]["p50"]), "{report:#}");
+        assert!(number(&report["queued_per_second"]) > 0.0 && number(&report["delivered_per_second"]) > 0.0);
+        let processes: Vec<_> = report["processes"].as_object().unwrap().keys().collect();
+        assert_eq!(processes, ["broker", "node-1", "node-2", "node-3"]);
+    }
+}
+
+#[tokio::test]
+async fn links_are_held_open_and_seen_at_the_broker() {
+    let report = bench(&["links", "--links", "120", "--idle", "1s"]).await;
+    let sockets = |when: &str| report[when]["sockets"].as_u64().unwrap();
+    assert_eq!(report["links"], 120);
+    assert_eq!(sockets("after"), sockets("before") + 120, "{report:#}");
+    assert!(number(&report["logins_per_second"]) > 0.0, "{report:#}");
+}
