@@ -89,11 +89,7 @@ async fn continue_log(
             append::follow(batch, mesh, &entry.body).await?;
         }
     }
-    // A branch that is a part of the new log is none any more.
-    let (gone, kept): (Vec<_>, Vec<_>) = branches(known).partition(|branch| roster.holds(branch.head()));
-    for branch in gone {
-        store::branch::remove(&mut *batch.db, mesh, &branch.head().hash).await?;
-    }
+    let kept = beside(batch, known, &roster).await?;
     batch.put_mesh(Mesh::waiting(Arc::new(roster), kept));
     Ok(())
 }
@@ -107,14 +103,10 @@ async fn branch(
     entries: &[SignedEntry],
 ) -> Result<()> {
     let mesh = roster.mesh();
-    let (shorter, mut kept): (Vec<_>, Vec<_>) =
-        branches(known).partition(|branch| roster.holds(branch.head()));
+    let mut kept = beside(batch, known, &roster).await?;
     if kept.len() >= limits::BRANCHES {
         warn!(%mesh, "too many logs of this mesh part from each other: one more is not kept");
         return Ok(());
-    }
-    for branch in shorter {
-        store::branch::remove(&mut *batch.db, mesh, &branch.head().hash).await?;
     }
     let fork = known.roster.shared_with(&roster);
     warn!(%mesh, after = fork, "a member holds a log that parts from the one here: an admin has to choose");
@@ -127,8 +119,14 @@ async fn branch(
     Ok(())
 }
 
-fn branches(known: &Mesh) -> impl Iterator<Item = Arc<Roster>> {
-    known.waiting.iter().flat_map(|branches| branches.iter().cloned())
+/// The branches that stay beside a log. One that is a part of it is none any more, and is dropped.
+async fn beside(batch: &mut Batch<'_>, known: &Mesh, log: &Roster) -> Result<Vec<Arc<Roster>>> {
+    let branches = known.waiting.iter().flat_map(|branches| branches.iter().cloned());
+    let (parts, kept): (Vec<_>, Vec<_>) = branches.partition(|branch| log.holds(branch.head()));
+    for part in parts {
+        store::branch::remove(&mut *batch.db, log.mesh(), &part.head().hash).await?;
+    }
+    Ok(kept)
 }
 
 /// The one entry that a mesh takes while it waits: a `resume`, signed by who is an admin in every branch, that stands

@@ -1,25 +1,17 @@
 //! An entering link: one that may only read the log and append one entry.
 
-use tokio::time::sleep;
 use waxwing_crypto::membership::{Genesis, Roster, SignedEntry};
-use waxwing_crypto::{CreationToken, Error as CryptoError, MeshId, SigningKey};
+use waxwing_crypto::{CreationToken, Error as CryptoError, MeshId, SigningKey, Timestamp};
 use waxwing_protocol::BrokerUrl;
-use waxwing_protocol::link::{
-    Challenge, Code, EnteringHello, ErrorFrame, Features, Hello, Log, LogAppend, LogGet, ToBroker, ToNode,
-};
+use waxwing_protocol::link::{Challenge, Code, EnteringHello, ErrorFrame, Features, Hello};
 
 use crate::error::{Error, Result};
 use crate::link::dial::{self, Answer, Connection, DialError};
-use crate::link::{pause, refused};
-
-/// Attempts at one request, while the broker wants to be asked later.
-const ATTEMPTS: usize = 5;
+use crate::link::refused;
+use crate::link::simple::Unanswered;
 
 /// A link that may only read the log and append one entry.
-pub(super) struct Entering {
-    pub(super) connection: Connection,
-    next: u64,
-}
+pub(super) struct Entering(Connection);
 
 /// Why an entering link did not get what it asked for.
 pub(super) enum Refused {
@@ -86,7 +78,7 @@ impl Entering {
         };
         let connection = login(broker, hello, key).await?;
         let (entry, roster) = founded?;
-        Ok((Self { connection, next: 1 }, entry, roster.mesh()))
+        Ok((Self(connection), entry, roster.mesh()))
     }
 
     pub(super) async fn dial(broker: &BrokerUrl, mesh: MeshId, key: &SigningKey) -> Result<Self> {
@@ -102,61 +94,32 @@ impl Entering {
             })
         };
         let connection = login(broker, hello, key).await?;
-        Ok(Self { connection, next: 1 })
+        Ok(Self(connection))
     }
 
     /// Every entry after one.
+    /// The broker's time at the login.
+    pub(super) const fn clock(&self) -> Timestamp {
+        self.0.welcome.clock
+    }
+
+    /// The broker's log after a place.
     pub(super) async fn log(&mut self, after: u64) -> Result<Vec<SignedEntry>, Refused> {
-        let mut entries: Vec<SignedEntry> = Vec::new();
-        loop {
-            let after = after + entries.len() as u64;
-            let page = self.call(|req| ToBroker::LogGet(LogGet { req, after })).await?;
-            let head = page.head.map_or(0, |head| head.seq);
-            let got = page.entries.len() as u64;
-            entries.extend(page.entries);
-            if got == 0 || after + got >= head {
-                return Ok(entries);
-            }
-        }
+        Ok(self.0.log_after(after).await?)
     }
 
+    /// Appends the one entry.
     pub(super) async fn append(&mut self, entry: &SignedEntry) -> Result<(), Refused> {
-        self.call(|req| ToBroker::LogAppend(LogAppend { req, entry: entry.clone() })).await.map(|_| ())
+        Ok(self.0.append(entry).await?)
     }
+}
 
-    /// Asks, again and again while the broker wants to be asked later.
-    async fn call(&mut self, request: impl Fn(u64) -> ToBroker) -> Result<Log, Refused> {
-        for _ in 1..ATTEMPTS {
-            match self.ask(&request).await {
-                Err(Refused::Denied(ErrorFrame { code: Code::RateLimited, after, .. })) => {
-                    sleep(pause(after)).await;
-                }
-                answer => return answer,
-            }
-        }
-        self.ask(&request).await
-    }
-
-    async fn ask(&mut self, request: impl Fn(u64) -> ToBroker) -> Result<Log, Refused> {
-        let req = self.next;
-        self.next += 1;
-        let socket = &mut self.connection.socket;
-        dial::send(socket, &request(req)).await.map_err(Refused::Lost)?;
-        loop {
-            match dial::receive::<ToNode>(socket).await.map_err(Refused::Lost)? {
-                ToNode::Log(log) if log.req == Some(req) => return Ok(log),
-                ToNode::Error(error) if error.code == Code::LogConflict => return Err(Refused::Conflict),
-                ToNode::Error(error) => return Err(Refused::Denied(error)),
-                ToNode::GoAway(goaway) => return Err(Refused::Lost(DialError::GoAway(goaway))),
-                // Pushed to everybody: the pages asked for have it too.
-                ToNode::Log(_)
-                | ToNode::Sent(_)
-                | ToNode::Deliver(_)
-                | ToNode::Done(_)
-                | ToNode::QueueShown(_)
-                | ToNode::MeshNotice(_)
-                | ToNode::Prekeys(_) => {}
-            }
+impl From<Unanswered> for Refused {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Denied(error) if error.code == Code::LogConflict => Self::Conflict,
+            Unanswered::Denied(error) => Self::Denied(error),
+            Unanswered::Lost(error) => Self::Lost(error),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Joining<'_> {
     ) -> Result<()> {
         for _ in 0..ATTEMPTS {
             let join = Body::Join(Join { member: self.member.clone(), invite: self.key.public() });
-            let at = self.link.connection.welcome.clock;
+            let at = self.link.clock();
             let entry = roster.entry(at, join).sign(&[self.key, &self.identity.signing]);
             let mut next = roster.clone();
             match next.apply(&entry) {

@@ -6,12 +6,13 @@
 use tracing::{info, warn};
 use waxwing_crypto::Signature;
 use waxwing_crypto::mark::MeshPass;
-use waxwing_crypto::membership::{LogHead, SignedEntry};
+use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::storage::Place;
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{LogGet, LogUpload, LogWanted, Mark, ToBroker, ToNode};
+use waxwing_protocol::link::{LogUpload, LogWanted, Mark};
 
-use super::dial::{self, Connection};
+use super::dial::Connection;
+use super::simple::Unanswered;
 use super::{Ended, connection};
 use crate::mesh::Mesh;
 use crate::store::{log, meta};
@@ -68,44 +69,11 @@ pub(super) async fn welcomed(mesh: &Mesh, connection: &mut Connection, parted: b
 
 /// Fetches the broker's log, and takes it if an admin has resumed it.
 async fn take_resumed_log(mesh: &Mesh, connection: &mut Connection) -> Result<(), Ended> {
-    let entries = fetch(connection).await?;
+    let entries = connection.log_after(0).await.map_err(|unanswered| match unanswered {
+        Unanswered::Denied(error) => Ended::Lost(error.detail),
+        Unanswered::Lost(error) => error.into(),
+    })?;
     mesh.adopt(entries).await.map_err(|error| connection::ended(error.into()))
-}
-
-/// The broker's whole log. Deliveries that come meanwhile are not settled, and come again on the next link.
-async fn fetch(connection: &mut Connection) -> Result<Vec<SignedEntry>, Ended> {
-    let lost = |error: dial::DialError| Ended::Lost(error.to_string());
-    let mut entries: Vec<SignedEntry> = Vec::new();
-    let mut bytes = 0;
-    loop {
-        let after = entries.len() as u64;
-        let ask = ToBroker::LogGet(LogGet { req: after, after });
-        dial::send(&mut connection.socket, &ask).await.map_err(lost)?;
-        let page = loop {
-            match dial::receive::<ToNode>(&mut connection.socket).await.map_err(lost)? {
-                ToNode::Log(log) if log.req == Some(after) => break log,
-                ToNode::GoAway(goaway) => return Err(Ended::GoAway(goaway)),
-                ToNode::Error(error) => return Err(Ended::Lost(error.detail)),
-                ToNode::Log(_)
-                | ToNode::Sent(_)
-                | ToNode::Deliver(_)
-                | ToNode::Done(_)
-                | ToNode::QueueShown(_)
-                | ToNode::MeshNotice(_)
-                | ToNode::Prekeys(_) => {}
-            }
-        };
-        let head = page.head.map_or(0, |head: LogHead| head.seq);
-        bytes += page.entries.iter().map(|entry| entry.bytes.len()).sum::<usize>();
-        let is_last = page.entries.is_empty() || after + page.entries.len() as u64 >= head;
-        entries.extend(page.entries);
-        if bytes > limits::LOG {
-            return Err(Ended::Lost("the broker's log is larger than a log may be".into()));
-        }
-        if is_last {
-            return Ok(entries);
-        }
-    }
 }
 
 /// Another life of the store has none of what was accepted: all of it that is not receipted is to be sent again.

@@ -19,6 +19,7 @@ mod drain;
 mod loss;
 mod peers;
 mod receive;
+pub(crate) mod simple;
 mod tls;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use waxwing_protocol::api::LinkState;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Challenge, Features, GoAway, Hello, MemberHello, Reason};
 
-pub(crate) use calls::{CallError, Calls, pause};
+pub(crate) use calls::{CallError, Calls};
 
 use self::backoff::Backoff;
 use self::dial::{Answer, Connection, DialError};
