@@ -1,10 +1,11 @@
 use tokio::sync::oneshot;
 use waxwing_crypto::membership::Roster;
 use waxwing_crypto::sealing::PrekeyId;
-use waxwing_crypto::{Purpose, Receipt, Signed, SigningKey};
-use waxwing_protocol::link::{Code, Outcome, Settlement, ToNode};
+use waxwing_crypto::{Purpose, Receipt, Signed, SigningKey, WireId};
+use waxwing_protocol::link::{Code, Outcome, SendItem, Settlement, ToNode};
 
 use super::*;
+use crate::store::counting;
 use crate::store::node::Counters;
 use crate::store::prekey::PrekeyRow;
 use crate::store::{NodeKey, Place, Rank, Seq};
@@ -53,7 +54,7 @@ impl TestLink {
     }
 
     fn settles(&self, seq: u64, by: Settlement, from: NodeKey, seal: u32) -> Settles {
-        let id = waxwing_crypto::WireId::from_bytes([1; 16]);
+        let id = WireId::from_bytes([1; 16]);
         let mail =
             MailRef { from: from.node, id, seal, exp: waxwing_crypto::Timestamp::from_millis(u64::MAX) };
         let settled = Settled { place: Place { rank: Rank::Next, seq: Seq(seq) }, mail: Some((mail, by)) };
@@ -129,7 +130,7 @@ async fn counters_follow_what_is_queued() {
     let counters = fixture.counters(beta).await;
     assert_eq!((counters.next_seq, counters.queued, counters.queued_bytes), (Seq(4), 3, 30));
 
-    let longer = waxwing_protocol::link::SendItem { env: vec![1; 25].into(), ..fixture.item(beta, 2, 1) };
+    let longer = SendItem { env: vec![1; 25].into(), ..fixture.item(beta, 2, 1) };
     let sends = from.sends(vec![longer]);
     fixture.apply(vec![Change::Send(sends)]).await;
     let counters = fixture.counters(beta).await;
@@ -211,6 +212,33 @@ async fn of_prekeys_in_one_batch_the_newest_is_kept() {
     let found = store::prekey::find(&mut fixture.db, alpha.mesh, &[alpha.node]).await.unwrap();
     assert_eq!(found[&alpha.node], signed(&[3]));
     assert_eq!(link.answers.len(), 3);
+}
+
+#[tokio::test]
+async fn a_batch_is_a_few_statements_however_many_items_it_has() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let (sender, recipient) = (fixture.login(alpha).await, fixture.login(beta).await);
+    let items = |first: u16| {
+        let item = |n: u16| {
+            let mut id = [0; 16];
+            id[..2].copy_from_slice(&n.to_be_bytes());
+            SendItem { id: WireId::from_bytes(id), ..fixture.item(beta, 1, 0) }
+        };
+        (first..first + 500).map(item).collect::<Vec<_>>()
+    };
+    let (new, others) = (items(0), items(500));
+    counting::take();
+    fixture.apply(vec![Change::Send(sender.sends(new.clone()))]).await;
+    assert!(counting::take() <= 24, "accepted");
+    fixture.apply(vec![Change::Send(sender.sends(new))]).await;
+    assert!(counting::take() <= 8, "known already");
+    let one_by_one = (1..=500).map(|seq| recipient.settles(seq, receipt(), alpha, 0).settled.remove(0));
+    let settled = one_by_one.collect();
+    let settles = Settles { peer: Arc::clone(&recipient.peer), settled, reply: recipient.reply() };
+    fixture.apply(vec![Change::Settle(settles), Change::Send(sender.sends(others))]).await;
+    assert!(counting::take() <= 40, "settled, with notices, and accepted");
+    assert_eq!((fixture.queued(alpha).await, fixture.queued(beta).await), (500, 500));
 }
 
 #[tokio::test]

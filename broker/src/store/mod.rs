@@ -31,6 +31,8 @@ use tokio::time::Instant;
 use tracing::info;
 
 pub(crate) use key::{LoginNumber, NodeKey, Place, QueueKey, Rank, Ranks, Seq};
+#[cfg(test)]
+pub(crate) use sql::counting;
 
 use crate::error::{Error, Result};
 

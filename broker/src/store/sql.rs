@@ -33,6 +33,8 @@ impl RowsSql {
             let (size, sql) = SIZES.iter().zip(&self.0).find(|(size, _)| **size <= rows.len())?;
             let (chunk, rest) = rows.split_at(*size);
             rows = rest;
+            #[cfg(test)]
+            counting::one_more();
             Some((sql.as_str(), chunk))
         })
     }
@@ -46,6 +48,8 @@ impl RowsSql {
         rows.chunks(SIZES[0]).filter_map(|chunk| {
             let last = chunk.last()?;
             let (size, sql) = SIZES.iter().zip(&self.0).rev().find(|(size, _)| **size >= chunk.len())?;
+            #[cfg(test)]
+            counting::one_more();
             Some((sql.as_str(), chunk.iter().chain(std::iter::repeat_n(last, size - chunk.len()))))
         })
     }
@@ -64,6 +68,23 @@ pub(super) fn number(row: &SqliteRow, column: usize) -> Result<u64> {
 /// A number as SQL knows it. What exceeds it (the year 292 million) is as good as its largest.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// How many of these statements a test has made.
+#[cfg(test)]
+pub(crate) mod counting {
+    use std::cell::Cell;
+
+    thread_local!(static MADE: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn one_more() {
+        MADE.set(MADE.get() + 1);
+    }
+
+    /// Those made since the last time.
+    pub(crate) fn take() -> usize {
+        MADE.take()
+    }
 }
 
 #[cfg(test)]
