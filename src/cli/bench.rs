@@ -11,6 +11,9 @@ pub(crate) enum Bench {
     /// Hold links that do nothing: logins a second, and what each link costs the broker
     #[command(after_help = "Example: waxwing bench links --links 10000")]
     Links(BenchLinks),
+    /// Measure what mail that nobody fetches costs the rest: a full and an empty broker, in turns
+    #[command(after_help = "Example: waxwing bench backlog --queued 1000000")]
+    Backlog(BenchBacklog),
 }
 
 #[derive(Args, Debug)]
@@ -58,4 +61,17 @@ fn body(text: &str) -> Result<usize, String> {
     const MOST: usize = waxwing_protocol::limits::BODY;
     let number = text.parse().ok().filter(|number| *number <= MOST);
     number.ok_or_else(|| format!("it is a number of bytes, {MOST} at most"))
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct BenchBacklog {
+    /// Envelopes that wait in one of the two brokers
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) queued: usize,
+    /// Messages that each broker carries in each round
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    pub(crate) messages: usize,
+    /// Rounds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) rounds: usize,
 }

@@ -14,7 +14,7 @@ pub(crate) use admin::{
     Broker, BrokerRun, ConfigCommand, Grant, Invite, Join, Mesh, MeshBroker, MeshCreate, Node, NodeUp,
     Outbox, OutboxList, Requeue, Revoke, Up,
 };
-pub(crate) use bench::{Bench, BenchLinks, BenchSend, Handed};
+pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 

@@ -50,3 +50,14 @@ async fn links_are_held_open_and_seen_at_the_broker() {
     assert_eq!(sockets("after"), sockets("before") + 120, "{report:#}");
     assert!(number(&report["logins_per_second"]) > 0.0, "{report:#}");
 }
+
+#[tokio::test]
+async fn a_full_and_an_empty_broker_carry_the_same_in_turns() {
+    let report = bench(&["backlog", "--queued", "3000", "--messages", "600", "--rounds", "2"]).await;
+    assert_eq!((&report["queued"], &report["messages"]), (&3_000.into(), &600.into()));
+    for side in ["without", "with"] {
+        let rounds = report[side].as_array().unwrap();
+        assert!(rounds.len() == 2 && rounds.iter().all(|rate| number(rate) > 0.0), "{report:#}");
+    }
+    assert!(number(&report["ratio"]) > 0.0 && report["store_bytes"].as_u64().unwrap() > 3_000 * 1_400);
+}

@@ -12,10 +12,9 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use waxwing_crypto::Timestamp;
 
 use super::members::{self, Member};
-use super::{Progress, Usage, raise_descriptors};
+use super::{Progress, Usage, now, raise_descriptors};
 use crate::error::{Error, Result};
 use crate::process::Process;
 use crate::wait::eventually;
@@ -174,9 +173,4 @@ async fn watch(pid: u32, idle: Duration, progress: &impl Progress) -> Result<(Us
     let last = Usage::of(pid)?;
     let used = last.cpu.saturating_sub(first.cpu).as_secs_f64();
     Ok((last, used * 100.0 / began.elapsed().as_secs_f64()))
-}
-
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

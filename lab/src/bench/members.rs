@@ -24,6 +24,11 @@ pub(super) struct Member {
 }
 
 impl Member {
+    /// Its id.
+    pub(super) const fn node(&self) -> NodeId {
+        self.node
+    }
+
     /// Logs in.
     pub(super) async fn login(&self, broker: SocketAddr) -> Result<Link> {
         Link::member(broker, self.mesh, self.node, self.head, &self.key).await

@@ -1,5 +1,6 @@
 //! What it costs: `waxwing bench`. Real processes in a temporary folder, measured from outside.
 
+pub mod backlog;
 pub mod links;
 mod members;
 mod raw;
@@ -8,6 +9,7 @@ mod spread;
 mod usage;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
+use waxwing_crypto::Timestamp;
 
 pub use spread::Spread;
 pub use usage::Usage;
@@ -27,4 +29,9 @@ fn raise_descriptors() -> Option<u64> {
     // If it cannot be raised, what it is will do or connections will fail, and say so.
     let _ = setrlimit(Resource::Nofile, limit);
     getrlimit(Resource::Nofile).current
+}
+
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

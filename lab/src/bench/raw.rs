@@ -106,12 +106,14 @@ impl Link {
         while let Some(Ok(_)) = self.socket.next().await {}
     }
 
-    async fn transmit(&mut self, frame: &impl Frame) -> Result<()> {
+    /// Sends one frame.
+    pub(super) async fn transmit(&mut self, frame: &impl Frame) -> Result<()> {
         let bytes = encode(frame).map_err(|err| refused(&err.to_string()))?;
         self.socket.send(Message::Binary(bytes)).await.map_err(|err| refused(&err.to_string()))
     }
 
-    async fn receive<F: Frame>(&mut self) -> Result<F> {
+    /// The next frame.
+    pub(super) async fn receive<F: Frame>(&mut self) -> Result<F> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Binary(bytes))) => {

@@ -6,11 +6,11 @@ mod view;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use waxwing_lab::bench::{links, send};
+use waxwing_lab::bench::{backlog, links, send};
 
 use self::bar::Bar;
 use super::{Context, stop};
-use crate::cli::{Bench, BenchLinks, BenchSend, Handed};
+use crate::cli::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 use crate::failure::{Failure, Result};
 
 /// A measurement, and on what.
@@ -36,6 +36,7 @@ pub(crate) async fn run(context: &Context, command: Bench) -> Result<()> {
         match command {
             Bench::Send(arguments) => send(context, &arguments).await,
             Bench::Links(arguments) => links(context, &arguments).await,
+            Bench::Backlog(arguments) => backlog(context, &arguments).await,
         }
     };
     tokio::select! {
@@ -76,6 +77,16 @@ async fn links(context: &Context, arguments: &BenchLinks) -> Result<()> {
     drop(bar);
     let measured = Measured::new(&report);
     context.output.print(&measured, || view::links(&measured))
+}
+
+async fn backlog(context: &Context, arguments: &BenchBacklog) -> Result<()> {
+    let BenchBacklog { queued, messages, rounds } = *arguments;
+    let plan = backlog::Plan { program: program()?, queued, messages, rounds };
+    let bar = Bar::new(context.output);
+    let report = backlog::run(&plan, &bar).await?;
+    drop(bar);
+    let measured = Measured::new(&report);
+    context.output.print(&measured, || view::backlog(&measured))
 }
 
 fn program() -> Result<PathBuf> {

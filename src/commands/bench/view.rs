@@ -1,6 +1,6 @@
 //! How measurements look to people.
 
-use waxwing_lab::bench::{Spread, links, send};
+use waxwing_lab::bench::{Spread, backlog, links, send};
 
 use super::Measured;
 use crate::output::table;
@@ -68,5 +68,24 @@ pub(super) fn links(measured: &Measured<'_, links::Report>) -> String {
         report.before.resident as f64 / MIB,
         report.idle_cpu_percent,
         report.after.descriptors,
+    )
+}
+
+pub(super) fn backlog(measured: &Measured<'_, backlog::Report>) -> String {
+    let report = measured.report;
+    let rounds =
+        |figures: &[f64]| figures.iter().map(|figure| format!("{figure:.0}")).collect::<Vec<_>>().join(", ");
+    format!(
+        "{} envelopes waiting, in a store of {:.0} MiB, queued at {:.0}/s; {} cores; waxwing {}\n\n\
+         messages per second, {} in each round\n  without  {}\n  with     {}\nwith, of without: {:.2}",
+        report.queued,
+        report.store_bytes as f64 / MIB,
+        report.queued_per_second,
+        measured.cores,
+        measured.version,
+        report.messages,
+        rounds(&report.without),
+        rounds(&report.with),
+        report.ratio,
     )
 }
