@@ -25,6 +25,7 @@ use crate::link::Uploads;
 use crate::meshes::Meshes;
 use crate::metrics::Metrics;
 use crate::sparing::Sparing;
+use crate::store::READERS;
 use crate::strangers::Strangers;
 use crate::sweep::Nudge;
 
@@ -60,6 +61,9 @@ pub(crate) struct State {
     pub(crate) life: Life,
     /// Connections that read.
     pub(crate) readers: SqlitePool,
+    /// A turn at reading a queue, as many as there are connections for it: who waits for one holds next to nothing, and
+    /// who waits for a connection with a statement in hand holds 3 KiB. At a rush of logins all of them wait.
+    pub(crate) reading: Semaphore,
     /// The task that writes.
     pub(crate) writer: Writer,
     /// Who is connected.
@@ -126,6 +130,7 @@ impl State {
             clock: config.clock.clone(),
             life,
             readers,
+            reading: Semaphore::new(READERS as usize),
             writer,
             hub: Hub::default(),
             meshes,

@@ -15,7 +15,7 @@ use waxwing_protocol::link::{self, Deliver, Delivery};
 
 use super::window::{Flight, Room, Window};
 use crate::accept::MailRef;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hub::Bell;
 use crate::state::State;
 use crate::store::queue::{self, Item};
@@ -117,7 +117,9 @@ impl Pump {
     async fn read(&mut self, rank: Rank, room: Room, load: &mut Load) -> Result<bool> {
         let cursor = &mut self.cursors[rank.index()];
         let after = Place { rank, seq: cursor.at };
+        let turn = self.state.reading.acquire().await.map_err(|err| Error::Internal(err.into()))?;
         let page = queue::read(&self.state.readers, self.owner, after, room.items, room.bytes).await?;
+        drop(turn);
         let now = self.state.clock.now();
         for (seq, item) in page.rows {
             let place = Place { rank, seq };

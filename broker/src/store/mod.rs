@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 static MIGRATOR: Migrator = sqlx::migrate!("../migrations/broker/sqlite");
 
 /// Connections that read. Links read their backlog through them, one page at a time.
-const READERS: u32 = 4;
+pub(crate) const READERS: u32 = 4;
 /// Rows that a reading connection is ahead of who asked, at most 320 KiB each.
 const READ_AHEAD: usize = 8;
 /// A checkpoint every 64 MiB of log: at the default of 4 MiB it runs inside one commit in a few hundred and is the
