@@ -89,8 +89,9 @@ pub(crate) async fn resume(context: &Context) -> Result<()> {
     context.output.print(&resumed, || {
         let LogHead { seq, hash } = resumed.head;
         format!(
-            "mesh {} goes on with the log of this node, which ended at entry {seq} ({hash:.8})",
-            resumed.mesh
+            "mesh {} goes on with the log of this node, which ended at entry {seq} ({:.8})",
+            resumed.mesh,
+            hash.to_string()
         )
     })
 }

@@ -175,7 +175,7 @@ fn choose(
 ) -> Result<Arc<Roster>, Refusal> {
     let is_resume = matches!(entry.body, Body::Resume(_)) && matches!(author, Author::Member(_));
     if !is_resume {
-        let detail = "the broker has lost its store: first an admin has to say `waxwing mesh resume`";
+        let detail = "the broker has lost its store, and no admin has said `waxwing mesh resume` yet";
         return Err(Refusal::new(Code::ResumeWanted, detail));
     }
     let Some(chosen) = known.ending_at(&entry.prev) else {

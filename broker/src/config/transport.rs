@@ -80,7 +80,11 @@ impl Config {
         }
         let names = ["127.0.0.1", "localhost", "[::1]"].iter().filter_map(|name| Host::parse(name).ok());
         let mut urls = vec![own];
-        urls.extend(names.map(|host| BrokerUrl::new(tls, host, listen.port())));
+        for url in names.map(|host| BrokerUrl::new(tls, host, listen.port())) {
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
         Ok(urls)
     }
 }
@@ -187,6 +191,7 @@ mod tests {
         for url in ["ws://127.0.0.1:7900", "ws://localhost:7900", "ws://[::1]:7900", "ws://127.0.0.2:7900"] {
             assert!(loopback.iter().any(|known| known == url), "{url}");
         }
+        assert_eq!(urls(&config(|_| ()), "127.0.0.1:7900").len(), 3, "none of them twice");
         assert_eq!(urls(&config(|_| ()), "10.0.0.1:7900"), ["wss://10.0.0.1:7900"]);
         assert_eq!(urls(&config(|_| ()), "[::ffff:10.0.0.1]:7900"), ["wss://10.0.0.1:7900"]);
         let proxied = config(|config| config.urls = vec!["wss://Mesh.example/".into()]);
