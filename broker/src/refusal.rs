@@ -40,7 +40,7 @@ impl From<After> for Refusal {
 impl From<Error> for Refusal {
     fn from(err: Error) -> Self {
         let code = match err {
-            Error::NotAllowed(_) | Error::BadSignature(_) => Code::NotAllowed,
+            Error::NotAllowed(_) | Error::BadSignature(_) | Error::BadProof(_) => Code::NotAllowed,
             Error::Malformed(_) | Error::TooLarge(_) | Error::DoesNotOpen | Error::SessionEnded => {
                 Code::BadFrame
             }

@@ -11,6 +11,9 @@ pub enum Error {
     /// A signature does not hold, or was made by the wrong key.
     #[error("the signature on this {0} does not hold")]
     BadSignature(&'static str),
+    /// Not shown to be part of what was signed.
+    #[error("this {0} is not part of what was signed")]
+    BadProof(&'static str),
     /// A sealed box does not open. One answer for every way to fail, so that it teaches nothing.
     #[error("this box does not open")]
     DoesNotOpen,

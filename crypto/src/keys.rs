@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::id::NodeId;
+use crate::id::{Digest, NodeId};
 use crate::low_order::contributes;
 
 /// What a signature is for. Every signature covers this domain string, which ends in NUL, followed by the exact
@@ -245,6 +245,11 @@ impl SealingPublicKey {
     /// The key as it travels.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.to_bytes().to_vec()
+    }
+
+    /// SHA-256 of the key: names it where only who has it must know which one is meant.
+    pub fn digest(&self) -> Digest {
+        Digest::from_bytes(Sha256::digest(self.to_bytes()).into())
     }
 
     pub(crate) fn kem(&self) -> &<XWing as hpke::Kem>::PublicKey {

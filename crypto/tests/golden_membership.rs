@@ -14,9 +14,11 @@ use waxwing_crypto::membership::{
     Body, Genesis, Grant, InviteSeed, InviteToken, Join, Leave, NewEpoch, NewInvite, NewMember,
     RecoverySecret, Resume, Revoke, Role, Roster, SignedEntry, Target, Update,
 };
-use waxwing_crypto::state_key::{SealedStateKeys, StateKey, StateKeys};
+use waxwing_crypto::state_key::{
+    Holder, KeyList, KeyListHead, ProvenSlot, SealedStateKeys, StateKey, StateKeys,
+};
 use waxwing_crypto::{
-    CreationToken, Digest, Pin, SealingKey, Signature, SigningKey, Timestamp, VerifyingKey,
+    CreationToken, Digest, MeshId, Pin, SealingKey, Signature, SigningKey, Timestamp, VerifyingKey,
 };
 
 #[test]
@@ -46,6 +48,34 @@ fn state_keys_are_as_they_were() {
     let opened: Vec<_> =
         opened.iter().map(|(epoch, key)| json!({ "epoch": epoch, "key": hex(key.reveal()) })).collect();
     assert_eq!(kept["keys"], json!(opened));
+}
+
+#[test]
+fn a_list_of_state_keys_is_as_it_was() {
+    let mesh = MeshId::from_bytes([0x4d; 16]);
+    let keys = StateKeys::found(&mut Seeded::new(1)).next(2, &mut Seeded::new(2)).unwrap();
+    let invite = key(5).public();
+    let holders = [1, 2, 3].map(|n| match n {
+        3 => (Holder::Invite(invite), sealing(n)),
+        n => (Holder::Node(key(n).public().node_id()), sealing(n)),
+    });
+    let list = KeyList::seal(mesh, &keys, &holders, &mut Seeded::new(4)).unwrap();
+    let slots: Vec<_> = list.slots().map(|slot| hex(&rmp_serde::to_vec_named(&slot).unwrap())).collect();
+    let vector = json!({
+        "mesh": mesh,
+        "head": hex(&rmp_serde::to_vec_named(list.head()).unwrap()),
+        "slots": slots,
+        "root": list.root(),
+        "seeds": [hex(&[1; 32]), hex(&[2; 32]), hex(&[3; 32])],
+    });
+    let kept = golden("key_list.json", &vector);
+    let head: KeyListHead = rmp_serde::from_slice(&bytes(&kept["head"])).unwrap();
+    for (n, slot) in (1..).zip(kept["slots"].as_array().unwrap()) {
+        let slot: ProvenSlot = rmp_serde::from_slice(&bytes(slot)).unwrap();
+        let own = slot.verify(mesh, &head, &list.root()).unwrap();
+        let opened = own.open(mesh, &head, &SealingKey::from_seed(&[n; 32])).unwrap();
+        assert_eq!(*opened.to_bytes(), *keys.to_bytes());
+    }
 }
 
 #[test]

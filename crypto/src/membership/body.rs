@@ -190,7 +190,8 @@ pub struct Leave {
 pub struct NewEpoch {
     /// One above the current epoch; the genesis began epoch 1.
     pub n: u64,
-    /// SHA-256 of the sealed-key list, which travels beside the log.
+    /// The root of the sealed-key list ([`KeyList::root`](crate::state_key::KeyList::root)), which travels beside the
+    /// log.
     pub keys: Digest,
 }
 

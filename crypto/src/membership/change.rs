@@ -74,9 +74,8 @@ impl Roster {
         member.ended_seq = Some(seq);
         self.index.names.remove(&member.name);
         self.index.admins -= usize::from(member.role == Role::Admin);
-        // What let the node in, and what it let in by, may be in the same wrong hands.
         for invite in &mut self.invites {
-            invite.revoked |= member.invite == Some(invite.key) || invite.maker == Some(member.id);
+            invite.revoked |= invite.ends_with(member);
         }
     }
 

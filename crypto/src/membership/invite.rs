@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::id::{Name, NodeId, Timestamp};
 use crate::keys::{SealingKey, SealingPublicKey, SigningKey, VerifyingKey};
 use crate::mac::Secret;
-use crate::membership::{NewInvite, Role, Rule};
+use crate::membership::{Member, NewInvite, Role, Rule};
 
 /// An invite as it stands at the head of the log.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -62,6 +62,11 @@ impl Invite {
         } else {
             Ok(())
         }
+    }
+
+    /// Whether it ends with this membership: what let the node in, and what it let in by, may be in the same wrong hands.
+    pub(super) fn ends_with(&self, member: &Member) -> bool {
+        member.invite == Some(self.key) || self.maker == Some(member.id)
     }
 
     /// Whether somebody of this name may join by it. Whether the name is free is for the roster to say.

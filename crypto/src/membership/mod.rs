@@ -21,6 +21,7 @@ mod body;
 mod change;
 mod check;
 mod entry;
+mod epochs;
 mod invite;
 mod near;
 mod recovery;

@@ -133,7 +133,7 @@ impl Roster {
         self.epoch
     }
 
-    /// The hash of the current epoch's sealed-key list. None in the first epoch, whose key is in the genesis entry.
+    /// The root of the current epoch's sealed-key list. None in the first epoch, whose key is in the genesis entry.
     pub fn epoch_keys(&self) -> Option<Digest> {
         self.epoch_keys
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::membership::{LogHead, NewEpoch, Resume};
+use crate::state_key::Holder;
 
 fn epoch(n: u64) -> NewEpoch {
     NewEpoch { n, keys: digest(n as u8) }
@@ -72,4 +73,49 @@ fn a_resume_names_the_head_it_follows() {
     mesh.refuses(Body::Resume(Resume { head }), &[FOUNDER], Rule::OtherHead);
     let head = mesh.roster.head();
     mesh.append(Body::Resume(Resume { head }), &[RECOVERY]);
+}
+
+/// For whom a list would have slots, as the test's numbers.
+fn holders(mesh: &Mesh, ending: Option<&Target>) -> Vec<Holder> {
+    let holders = mesh.roster.key_holders(mesh.roster.at(), ending);
+    for (holder, key) in &holders {
+        match holder {
+            Holder::Node(id) => assert_eq!(*key, mesh.roster.member(id).unwrap().sealing),
+            Holder::Invite(invite) => assert_eq!(*key, mesh.roster.invite(invite).unwrap().sealing),
+        }
+    }
+    assert!(holders.len() as u64 <= mesh.roster.most_key_holders());
+    holders.into_iter().map(|(holder, _)| holder).collect()
+}
+
+#[test]
+fn every_member_and_every_open_invite_gets_the_new_key() {
+    let mut mesh = Mesh::with_members(11..=12);
+    mesh.append(invite(50, |_| ()), &[FOUNDER]);
+    let nodes = [FOUNDER, 11, 12].map(|n| Holder::Node(id(n)));
+    let all = [&nodes[..], &[Holder::Invite(public(50))]].concat();
+    assert_eq!(holders(&mesh, None), all, "an invite that is used up has none");
+    mesh.append(revoke_invite(50), &[FOUNDER]);
+    assert_eq!(holders(&mesh, None), nodes);
+    mesh.append(leave(12), &[12]);
+    assert_eq!(holders(&mesh, None), nodes[..2]);
+}
+
+/// What a list leaves out is what the entry that names it ends: found by applying that entry.
+#[test]
+fn what_an_entry_ends_has_no_slot_in_the_list_it_names() {
+    let mut mesh = Mesh::with_members(11..=13);
+    mesh.append(grant(11, Role::Admin), &[FOUNDER]);
+    mesh.append(invite(50, |_| ()), &[11]);
+    mesh.append(invite(51, |invite| invite.uses = 3), &[FOUNDER]);
+    mesh.append(join(14, "n14", 51), &[51, 14]);
+    for target in
+        [Target::Node(id(11)), Target::Node(id(14)), Target::Invite(public(50)), Target::Invite(public(51))]
+    {
+        let named = holders(&mesh, Some(&target));
+        let mut after = Mesh { roster: mesh.roster.clone(), ..Mesh::with_members(11..=11) };
+        after.append(revoke_with(target.clone(), 2), &[FOUNDER]);
+        assert_eq!(named, holders(&after, None), "{target:?}");
+        assert!(named.len() < holders(&mesh, None).len());
+    }
 }

@@ -140,6 +140,7 @@ impl Receiver<'_> {
             CryptoError::BadSignature(_) => Refusal::Nack(NackReason::UnknownSender),
             CryptoError::Malformed(_)
             | CryptoError::DoesNotOpen
+            | CryptoError::BadProof(_)
             | CryptoError::TooLarge(_)
             | CryptoError::SessionEnded
             | CryptoError::NotAllowed(_) => Refusal::Nack(NackReason::BadSeal),
