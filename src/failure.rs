@@ -121,7 +121,7 @@ impl From<ClientError> for Failure {
             ClientError::Problem(problem) => Self {
                 code: problem.code.as_str().into(),
                 exit: exit_code(problem.code),
-                hint: hint(problem.code).map(str::to_owned),
+                hint: problem.hint.as_deref().or_else(|| hint(problem.code)).map(str::to_owned),
                 message,
                 problem: Some(problem),
             },
@@ -151,14 +151,29 @@ impl From<waxwing_lab::Error> for Failure {
 const fn exit_code(code: ProblemCode) -> u8 {
     match code {
         ProblemCode::Malformed
+        | ProblemCode::Usage
         | ProblemCode::TtlTooLong
         | ProblemCode::MeshRequired
         | ProblemCode::TooLarge
         | ProblemCode::UnsupportedMediaType => 2,
-        ProblemCode::NotAdmin | ProblemCode::RevokedRecipient | ProblemCode::MeshStopped => 3,
-        ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => 5,
-        ProblemCode::Offline => 6,
-        ProblemCode::UnknownMesh
+        ProblemCode::NotAdmin
+        | ProblemCode::NotAuthorised
+        | ProblemCode::RevokedRecipient
+        | ProblemCode::MeshStopped => 3,
+        ProblemCode::WrongHost => 4,
+        ProblemCode::NoSuchRoute
+        | ProblemCode::MethodNotAllowed
+        | ProblemCode::Incompatible
+        | ProblemCode::WrongPin
+        | ProblemCode::WrongName
+        | ProblemCode::CertificateExpired
+        | ProblemCode::UnknownIssuer
+        | ProblemCode::NoAuthorities
+        | ProblemCode::BadCertificate => 5,
+        ProblemCode::Offline | ProblemCode::Unreachable => 6,
+        ProblemCode::NotFound
+        | ProblemCode::NoMesh
+        | ProblemCode::UnknownMesh
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
         | ProblemCode::UnknownApp => 7,
@@ -166,6 +181,8 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::AppRegistered
         | ProblemCode::WrongState
         | ProblemCode::NotNow
+        | ProblemCode::MeshClosed
+        | ProblemCode::Conflict
         | ProblemCode::ResumeWanted
         | ProblemCode::NothingToResume => 8,
         ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
@@ -176,15 +193,18 @@ const fn exit_code(code: ProblemCode) -> u8 {
 const fn hint(code: ProblemCode) -> Option<&'static str> {
     match code {
         ProblemCode::MeshRequired => Some("say which with --mesh; `waxwing node status` shows them"),
-        ProblemCode::UnknownMesh | ProblemCode::MeshStopped | ProblemCode::Offline => {
-            Some("`waxwing node status` shows how the node is")
-        }
+        ProblemCode::NoMesh => Some("found one with `waxwing mesh create`, or join one with `waxwing join`"),
+        ProblemCode::UnknownMesh
+        | ProblemCode::MeshStopped
+        | ProblemCode::MeshClosed
+        | ProblemCode::Offline => Some("`waxwing node status` shows how the node is"),
         ProblemCode::ResumeWanted => Some("on an admin's host: `waxwing mesh resume`"),
         ProblemCode::NothingToResume => Some("`waxwing node status` shows how the mesh is"),
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => {
             Some("use the `waxwing` that started the node")
         }
         ProblemCode::Malformed
+        | ProblemCode::Usage
         | ProblemCode::TtlTooLong
         | ProblemCode::NotNow
         | ProblemCode::UnknownMessage
@@ -197,6 +217,18 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::UnsupportedMediaType
         | ProblemCode::RevokedRecipient
         | ProblemCode::NotAdmin
+        | ProblemCode::NotAuthorised
+        | ProblemCode::WrongHost
+        | ProblemCode::Incompatible
+        | ProblemCode::WrongPin
+        | ProblemCode::WrongName
+        | ProblemCode::CertificateExpired
+        | ProblemCode::UnknownIssuer
+        | ProblemCode::NoAuthorities
+        | ProblemCode::BadCertificate
+        | ProblemCode::Unreachable
+        | ProblemCode::NotFound
+        | ProblemCode::Conflict
         | ProblemCode::Busy
         | ProblemCode::Internal
         | ProblemCode::OutboxFull

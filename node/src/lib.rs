@@ -12,6 +12,7 @@
 //! | module | duty |
 //! |---|---|
 //! | [`config`](Config), `home`, `identity`, `host` | where state is, who this node is, and whether this is its host |
+//! | `meshes` | those that are served: opened and closed one by one, while the others go on |
 //! | `mesh` | everything of one mesh: keys, roster, database, link |
 //! | `store` | the database: one file per table, the only place with SQL |
 //! | `writer` | the one task that writes it |
@@ -37,6 +38,7 @@ mod ipc;
 mod lane;
 mod link;
 mod mesh;
+mod meshes;
 pub mod move_broker;
 mod outbox;
 mod signals;
@@ -44,25 +46,23 @@ mod store;
 mod upkeep;
 mod writer;
 
-use std::sync::Arc;
-
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::info;
 
 pub use config::{Config, Origin, SETTINGS, Setting, Value, reference};
 pub use error::{Error, Result, Untrusted};
 
 use crate::home::Home;
-use crate::mesh::Mesh;
+use crate::meshes::Meshes;
 
 /// Version of this node.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs the node until `shutdown` is ready, or until nothing is left that it could do.
+/// Runs the node until `shutdown` is ready, or until it had something to do and nothing is left of that.
 ///
 /// In this order: lock the state folder, check the host, open the databases, serve apps, connect. `ready` is called once
-/// apps can connect.
+/// apps can connect. A node may be in no mesh yet: it can be told to join one.
 ///
 /// # Errors
 /// What stopped it; see [`Error::exit_code`].
@@ -71,39 +71,21 @@ pub async fn run(
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let home = Home::new(config.state.clone());
-    let _lock = home.lock_for_node()?;
-    let names = home.meshes()?;
-    if names.is_empty() {
-        return Err(Error::NotFound(
-            "this node is in no mesh yet: found one with `waxwing mesh create`, or join one with `waxwing join`".into(),
-        ));
-    }
-    let evidence = host::evidence(config.host_id.as_deref());
-    let admitted =
-        names.iter().map(|name| mesh::Admitted::check(&home, name, &evidence)).collect::<Result<Vec<_>>>()?;
-    let stop = CancellationToken::new();
-    let tasks = TaskTracker::new();
-    let mut meshes = Vec::new();
-    for admitted in admitted {
-        meshes.push(Mesh::open(admitted, &config, &tasks).await?);
-    }
-    let meshes: Arc<[Arc<Mesh>]> = meshes.into();
-    let socket = ipc::bind(config.socket())?;
-    tasks.spawn(ipc::serve(socket, Arc::clone(&meshes), stop.clone()));
-    info!(socket = %config.socket().display(), "ready");
+    let _lock = Home::new(config.state.clone()).lock_for_node()?;
+    let (path, stop, tasks) = (config.socket().to_path_buf(), CancellationToken::new(), TaskTracker::new());
+    let (meshes, mut failed) = Meshes::new(config, stop.clone(), tasks.clone());
+    meshes.open_all().await?;
+    let socket = ipc::bind(&path)?;
+    tasks.spawn(ipc::serve(socket, meshes.clone(), stop.clone()));
+    info!(socket = %path.display(), "ready");
     ready();
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
-        ended = serve_meshes(&meshes, &tasks, &stop) => ended,
+        Some(error) = failed.recv() => Err(error),
     };
     stop.cancel();
-    drop(meshes);
-    tasks.close();
-    if tokio::time::timeout(config::GRACE, tasks.wait()).await.is_err() {
-        warn!("stopped before everything was closed; nothing durable is lost");
-    }
-    ipc::unbind(config.socket());
+    meshes.end().await;
+    ipc::unbind(&path);
     outcome
 }
 
@@ -121,28 +103,6 @@ pub fn running(config: &Config) -> Result<Option<u32>> {
 /// If the folder cannot be read.
 pub fn meshes(config: &Config) -> Result<Vec<waxwing_crypto::Name>> {
     Home::new(config.state.clone()).meshes()
-}
-
-/// Keeps every mesh connected. Ends only when none is left, or a database fails.
-async fn serve_meshes(meshes: &[Arc<Mesh>], tasks: &TaskTracker, stop: &CancellationToken) -> Result<()> {
-    let (ended_tx, mut ended) = tokio::sync::mpsc::channel(meshes.len());
-    for mesh in meshes {
-        let (mesh, stop, ended_tx) = (Arc::clone(mesh), stop.clone(), ended_tx.clone());
-        tasks.spawn(async move {
-            let outcome = mesh.run(&stop).await;
-            // The receiver is gone only when the node stops anyway.
-            let _ = ended_tx.send(outcome).await;
-        });
-    }
-    drop(ended_tx);
-    let mut last = Ok(());
-    while let Some(outcome) = ended.recv().await {
-        match outcome {
-            Err(error @ Error::Database(_)) => return Err(error),
-            outcome => last = outcome,
-        }
-    }
-    last
 }
 
 /// The operating system's random source.

@@ -78,6 +78,10 @@ pub(crate) struct Mesh {
     calls: Mutex<Option<Calls>>,
     /// Since when everything the broker had for this node is settled.
     caught_up: Mutex<Option<Instant>>,
+    /// Cancelled when this mesh is to be closed.
+    pub(crate) stop: CancellationToken,
+    /// What must have ended when it is closed: its writer, its link, its streams. The writer ends when nobody holds the mesh.
+    pub(crate) tasks: TaskTracker,
 }
 
 /// Who is a member of the one and not of the other any more.
@@ -117,7 +121,11 @@ pub(crate) enum GrowError {
 
 impl Mesh {
     /// Opens a mesh's database and starts its writer.
-    pub(crate) async fn open(admitted: Admitted, config: &Config, tasks: &TaskTracker) -> Result<Arc<Self>> {
+    pub(crate) async fn open(
+        admitted: Admitted,
+        config: &Config,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>> {
         let (connection, db) = store::open(&admitted.folder.join("node.db")).await?;
         let entries = log::after(&db, 0).await?;
         let roster = Roster::replay(&entries)?;
@@ -152,8 +160,10 @@ impl Mesh {
             resume_wanted: Mutex::default(),
             calls: Mutex::default(),
             caught_up: Mutex::default(),
+            stop,
+            tasks: TaskTracker::new(),
         });
-        tasks.spawn(async move {
+        mesh.tasks.spawn(async move {
             match writer::run(connection, changes, keys, caps, shared).await {
                 Ok(connection) => {
                     if let Err(error) = store::close(connection, pool).await {
@@ -167,7 +177,7 @@ impl Mesh {
     }
 
     /// Keeps the link up and does what time brings, until told to stop or refused for good.
-    pub(crate) async fn run(self: &Arc<Self>, stop: &CancellationToken) -> Result<()> {
+    pub(crate) async fn run(self: &Arc<Self>) -> Result<()> {
         let span = info_span!("node", mesh = %self.name);
         async {
             self.writer
@@ -176,8 +186,8 @@ impl Mesh {
                 .map_err(|error| write_error(&error))?;
             upkeep::begin(self).await?;
             let ended = tokio::select! {
-                ended = link::run(self, stop) => ended,
-                ended = upkeep::run(self, stop) => ended,
+                ended = link::run(self, &self.stop) => ended,
+                ended = upkeep::run(self, &self.stop) => ended,
             };
             if let Err(refused) = &ended {
                 self.set_link(LinkState::Stopped, Some(refused.to_string())).await;
@@ -375,11 +385,23 @@ pub(crate) mod tests {
     pub(crate) async fn alone_at(broker: &str) -> (tempfile::TempDir, Arc<Mesh>) {
         let folder = tempfile::tempdir().unwrap();
         let config = Config::resolve(Some(folder.path().to_path_buf())).unwrap();
-        let (home, name) = (Home::new(config.state.clone()), "home".parse().unwrap());
-        let path = home.mesh(&name);
+        let name = "home".parse().unwrap();
+        folder_of_one(&config, &name, broker).await;
+        let admitted =
+            Admitted::check(&Home::new(config.state.clone()), &name, &host::evidence(Some(HOST))).unwrap();
+        let mesh = Mesh::open(admitted, &config, CancellationToken::new()).await.unwrap();
+        (folder, mesh)
+    }
+
+    /// What stands in for this host.
+    pub(crate) const HOST: &str = "a test";
+
+    /// The folder of a mesh of one, among those of a state folder.
+    pub(crate) async fn folder_of_one(config: &Config, name: &Name, broker: &str) {
+        let path = Home::new(config.state.clone()).mesh(name);
         crate::home::private_folder(&path).unwrap();
         let identity = Identity::mint(MeshId::from_bytes([0; 16]));
-        let evidence = host::evidence(Some("a test"));
+        let evidence = host::evidence(Some(HOST));
         let record = host::bind(&path, &identity.storage.keys().host_key(), &evidence).unwrap();
         let mut rng = crate::rng();
         let sealing = identity.sealing.public().unwrap();
@@ -399,8 +421,5 @@ pub(crate) mod tests {
         meta::set_text(&mut db, meta::BROKER, broker).await.unwrap();
         meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await.unwrap();
         store::close(db, readers).await.unwrap();
-        let admitted = Admitted::check(&home, &name, &evidence).unwrap();
-        let mesh = Mesh::open(admitted, &config, &TaskTracker::new()).await.unwrap();
-        (folder, mesh)
     }
 }

@@ -1,7 +1,9 @@
 //! A mesh's broker is somewhere else from now on, or has another key: a person says so.
 //!
-//! Works on a state folder that no node is running on. Nothing is asked of the new broker here: the next login shows whether it
+//! Works on a mesh's folder that nobody uses: no node is running on it, or it has closed the mesh. Nothing is asked of the new broker here: the next login shows whether it
 //! has the mesh, or wants to be given its log.
+
+use std::path::PathBuf;
 
 use waxwing_crypto::Name;
 use waxwing_protocol::BrokerUrl;
@@ -36,7 +38,12 @@ pub async fn move_broker(config: &Config, only: Option<&Name>, url: &str, plaint
     let _lock = home.lock()?;
     let mesh = which(&home, only)?;
     Admitted::check(&home, &mesh, &host::evidence(config.host_id.as_deref()))?;
-    let (mut db, readers) = store::open(&home.mesh(&mesh).join("node.db")).await?;
+    dial_at(home.mesh(&mesh), mesh, after).await
+}
+
+/// The same in a mesh's folder that nobody uses.
+pub(crate) async fn dial_at(folder: PathBuf, mesh: Name, after: BrokerUrl) -> Result<Moved> {
+    let (mut db, readers) = store::open(&folder.join("node.db")).await?;
     let before = meta::text(&mut db, meta::BROKER).await?.unwrap_or_default();
     meta::set_text(&mut db, meta::BROKER, &after.to_string()).await?;
     store::close(db, readers).await?;

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use waxwing_crypto::membership::{LogHead, Role};
 use waxwing_crypto::{Digest, MeshId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
-    AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, Health, InboxItem, InboxPage,
-    InboxQuery, InviteAnswer, InviteRequest, Link, LinkState, MeshHealth, MeshQuery, MessageState, Peer,
-    Peers, Problem, ProblemCode, ReceiptWanted, ResumeAnswer, SendAnswer, SendRequest, SendStatus, Version,
-    Voucher,
+    AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, ClosedMesh, Health, InboxItem,
+    InboxPage, InboxQuery, InviteAnswer, InviteRequest, Link, LinkState, MeshHealth, MeshQuery, MessageState,
+    Peer, Peers, Problem, ProblemCode, ReceiptWanted, ResumeAnswer, SendAnswer, SendRequest, SendStatus,
+    Version, Voucher,
 };
 use waxwing_protocol::{Address, MessageId};
 
@@ -338,8 +338,12 @@ fn health_looks_as_documented() {
         "resume_wanted": [{ "seq": 4, "hash": "33".repeat(32) }],
         "host_warning": "only progress protects this node",
     });
-    let health = Health { live: true, ready: false, meshes: vec![mesh] };
-    let json = json!({ "live": true, "ready": false, "meshes": [json] });
+    let closed = vec![ClosedMesh { mesh: name("team"), reason: "its broker is moving".to_owned() }];
+    let health = Health { live: true, ready: false, meshes: vec![mesh], closed };
+    let json = json!({
+        "live": true, "ready": false, "meshes": [json],
+        "closed": [{ "mesh": "team", "reason": "its broker is moving" }],
+    });
     looks(&health, &json);
     ignores_unknown(&health, &json);
 }
@@ -352,6 +356,7 @@ fn a_problem_looks_as_documented() {
     ignores_unknown(&bare, &json);
     let full = Problem {
         detail: Some("why".to_owned()),
+        hint: Some("what to do".into()),
         conflict: Some("outbox_dead_fingerprint_match".to_owned()),
         fingerprint: Some("0123456789abcdef".to_owned()),
         reason: Some("expired".to_owned()),
@@ -361,6 +366,7 @@ fn a_problem_looks_as_documented() {
     };
     let json = json!({
         "code": "idempotency_key_reused", "status": 409, "title": "this message id is taken", "detail": "why",
+        "hint": "what to do",
         "conflict": "outbox_dead_fingerprint_match", "fingerprint": "0123456789abcdef", "reason": "expired",
         "broker_message_id": MESSAGE_TEXT, "near": ["beta"],
     });

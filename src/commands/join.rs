@@ -2,8 +2,7 @@
 
 use std::io::Read as _;
 
-use serde::Serialize;
-use waxwing_client::{Name, NodeId};
+use waxwing_client::api::{JoinAnswer, JoinRequest};
 use waxwing_crypto::membership::InviteToken;
 use waxwing_node::enroll;
 
@@ -12,14 +11,6 @@ use crate::cli::Join;
 use crate::failure::{Failure, Result};
 use crate::logs;
 
-#[derive(Serialize)]
-struct Joined {
-    mesh: Name,
-    node: Name,
-    node_id: NodeId,
-    broker: String,
-}
-
 pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
     logs::passing(context.verbose);
     let text = if arguments.token == "-" { from_stdin()? } else { arguments.token };
@@ -27,17 +18,26 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
         Failure::usage(format!("this is no whole invite token: {err}"))
             .hint("copy it again, from ww1_ to its end")
     })?;
-    let join = enroll::Join { node: arguments.name, plaintext: arguments.plaintext };
-    let joined = enroll::join(&context.config()?, &token, join).await?;
-    let joined =
-        Joined { mesh: joined.mesh, node: joined.node, node_id: joined.node_id, broker: joined.broker };
+    let (config, node, plaintext) = (context.config()?, arguments.name, arguments.plaintext);
+    let running = context.running(&config)?;
+    let joined = match &running {
+        Some(client) => {
+            let token = token.reveal().to_string();
+            client.join(&JoinRequest { token, node, plaintext }).await?
+        }
+        None => {
+            let joined = enroll::join(&config, &token, enroll::Join { node, plaintext }).await?;
+            let enroll::Joined { mesh, node, node_id, broker } = joined;
+            JoinAnswer { mesh, node, node_id, broker }
+        }
+    };
     context.output.print(&joined, || {
         format!(
             "joined mesh {} as {} ({}), by the broker at {}",
             joined.mesh, joined.node, joined.node_id, joined.broker
         )
     })?;
-    context.output.note(&format!("next: {}", context.command("node up")));
+    context.output.note(&context.next_in(&joined.mesh, running.is_some()));
     Ok(())
 }
 

@@ -4,12 +4,11 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use serde::Serialize;
-use waxwing_client::api::ResumeRequest;
-use waxwing_client::{Name, NodeId};
+use waxwing_client::Client;
+use waxwing_client::api::{BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, ResumeRequest};
 use waxwing_crypto::CreationToken;
 use waxwing_crypto::membership::LogHead;
-use waxwing_node::{enroll, move_broker};
+use waxwing_node::{Config, enroll, move_broker};
 use zeroize::Zeroizing;
 
 use super::Context;
@@ -21,14 +20,6 @@ use crate::output::inline;
 /// Words of the recovery secret on one line.
 const WORDS_PER_LINE: usize = 6;
 
-#[derive(Serialize)]
-struct Created<'a> {
-    mesh: Name,
-    node: Name,
-    node_id: NodeId,
-    recovery_words: &'a str,
-}
-
 pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<()> {
     logs::passing(context.verbose);
     let create = enroll::Create {
@@ -38,38 +29,49 @@ pub(crate) async fn create(context: &Context, arguments: MeshCreate) -> Result<(
         creation: arguments.creation_token.as_deref().map(creation_token).transpose()?,
         node: arguments.node,
     };
-    let created = enroll::create(&context.config()?, create).await?;
-    let words = created.recovery_words.reveal();
-    let document = Created {
-        mesh: created.mesh.clone(),
-        node: created.node.clone(),
-        node_id: created.node_id,
-        recovery_words: words,
-    };
-    context.output.print(&document, || {
+    let config = context.config()?;
+    let running = context.running(&config)?;
+    let created = found(&config, running.as_ref(), create).await?;
+    context.output.print(&created, || {
         format!(
             "mesh {} is founded, and this node is {} ({}), its admin",
             created.mesh, created.node, created.node_id
         )
     })?;
-    context.output.keep(&recovery(words));
-    context.output.note(&format!("next: {}", context.command("node up")));
+    context.output.keep(&recovery(&created.recovery_words));
+    context.output.note(&context.next_in(&created.mesh, running.is_some()));
     Ok(())
 }
 
-#[derive(Serialize)]
-struct Moved {
-    mesh: Name,
-    before: String,
-    broker: String,
+/// Founds a mesh: the node that runs does, or this process on its folder.
+pub(super) async fn found(
+    config: &Config,
+    running: Option<&Client>,
+    create: enroll::Create,
+) -> Result<CreateAnswer> {
+    let Some(client) = running else {
+        let enroll::Created { mesh, node, node_id, recovery_words } = enroll::create(config, create).await?;
+        let recovery_words = recovery_words.reveal().to_owned();
+        return Ok(CreateAnswer { mesh, node, node_id, recovery_words });
+    };
+    let enroll::Create { mesh: name, broker, plaintext, creation, node } = create;
+    let creation_token = creation.map(|token| token.reveal().to_string());
+    Ok(client.create(&CreateRequest { name, broker, node, creation_token, plaintext }).await?)
 }
 
 /// Says where the broker is from now on.
 pub(crate) async fn broker(context: &Context, arguments: MeshBroker) -> Result<()> {
     logs::passing(context.verbose);
-    let (config, mesh) = (context.config()?, context.mesh.as_ref());
-    let moved = move_broker::move_broker(&config, mesh, &arguments.url, arguments.plaintext).await?;
-    let moved = Moved { mesh: moved.mesh, before: moved.before, broker: moved.after.to_string() };
+    let (config, mesh) = (context.config()?, context.mesh.clone());
+    let MeshBroker { url, plaintext } = arguments;
+    let running = context.running(&config)?;
+    let moved = match &running {
+        Some(client) => client.move_broker(&BrokerRequest { url, plaintext, mesh }).await?,
+        None => {
+            let moved = move_broker::move_broker(&config, mesh.as_ref(), &url, plaintext).await?;
+            BrokerAnswer { mesh: moved.mesh, before: moved.before, broker: moved.after.to_string() }
+        }
+    };
     context.output.print(&moved, || {
         format!(
             "mesh {} is dialled at {} from now on; it was {}",
@@ -78,7 +80,8 @@ pub(crate) async fn broker(context: &Context, arguments: MeshBroker) -> Result<(
             inline(&moved.before)
         )
     })?;
-    context.output.note(&format!("next: {}", context.command("node up")));
+    let next = if running.is_some() { "node status" } else { "node up" };
+    context.output.note(&format!("next: {}", context.command(next)));
     Ok(())
 }
 

@@ -65,6 +65,12 @@ impl Context {
         }
     }
 
+    /// What to do next in a mesh that the node is in from now on.
+    pub(crate) fn next_in(&self, mesh: &Name, running: bool) -> String {
+        let next = if running { format!("peers --mesh {mesh}") } else { "node up".to_owned() };
+        format!("next: {}", self.command(&next))
+    }
+
     /// Where this node's state is, and how it behaves.
     pub(crate) fn config(&self) -> Result<Config> {
         Ok(Config::resolve(self.state.clone())?)
@@ -74,6 +80,12 @@ impl Context {
     pub(crate) fn client(&self) -> Result<Client> {
         crate::logs::passing(self.verbose);
         Ok(Client::new(self.config()?.socket()))
+    }
+
+    /// The node that runs on this state folder, if one does.
+    pub(crate) fn running(&self, config: &Config) -> Result<Option<Client>> {
+        let running = waxwing_node::running(config)?;
+        Ok(running.map(|_| Client::new(config.socket())))
     }
 
     /// The mesh asked for.

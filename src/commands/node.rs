@@ -36,6 +36,9 @@ pub(crate) async fn up(context: &Context, arguments: &NodeUp) -> Result<()> {
         let ready = Ready { event: "ready", socket: config.socket().to_path_buf(), pid: Some(pid) };
         context.output.print(&ready, || format!("the node is up (process {pid})"))?;
         context.output.note(&format!("It logs to {}", config.logs().display()));
+        if waxwing_node::meshes(&config)?.is_empty() {
+            context.output.note(&format!("It is in no mesh yet\nnext: {}", context.command("join TOKEN")));
+        }
         return Ok(());
     }
     if arguments.detached {
@@ -78,6 +81,7 @@ pub(crate) async fn status(context: &Context) -> Result<()> {
     let mut health = client.health().await?;
     if let Some(mesh) = &context.mesh {
         health.meshes.retain(|health| health.mesh == *mesh);
+        health.closed.retain(|closed| closed.mesh == *mesh);
     }
     context.output.print(&health, || people(&health, client.socket()))
 }
@@ -87,6 +91,14 @@ pub(super) fn people(health: &Health, socket: &Path) -> String {
     let state = if health.ready { "ready" } else { "not ready" };
     let mut lines = vec![format!("node is {state} on {}", socket.display())];
     lines.extend(health.meshes.iter().map(mesh));
+    lines.extend(
+        health.closed.iter().map(|mesh| format!("mesh {} is closed: {}", mesh.mesh, inline(&mesh.reason))),
+    );
+    if health.meshes.is_empty() && health.closed.is_empty() {
+        lines.push(
+            "it is in no mesh yet: `waxwing mesh create` founds one, `waxwing join` joins one".to_owned(),
+        );
+    }
     lines.join("\n\n")
 }
 

@@ -22,6 +22,7 @@ mod identity; // One id is one message, however often and by however many it is 
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
 mod membership; // Who may do what, and what becomes of a node that is thrown out.
+mod meshes; // One process in several meshes: joined, founded and left while it runs.
 mod network; // Machines of their own on one network: joining over it, and who else is on it.
 mod operators; // Messages that do not arrive, a node on another host, and how everything is set.
 mod order; // Nothing overtakes what was refused for the moment.

@@ -39,6 +39,7 @@ impl Error {
 
 fn describe(problem: &Problem) -> String {
     match &problem.detail {
+        Some(detail) if problem.code.is_said_by_detail() => detail.clone(),
         Some(detail) => format!("{}: {detail}", problem.title),
         None => problem.title.clone(),
     }

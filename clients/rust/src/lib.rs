@@ -19,6 +19,8 @@
 //! | [`Client::outbox`], [`Client::outbox_row`] | `GET /v1/outbox`, `/v1/outbox/{row}` |
 //! | [`Client::requeue`], [`Client::abort`] | `POST /v1/outbox/requeue`, `/v1/outbox/abort` |
 //! | [`Client::peers`] | `GET /v1/peers` |
+//! | [`Client::join`], [`Client::create`] | `POST /v1/mesh/join`, `/v1/mesh/create` |
+//! | [`Client::move_broker`] | `POST /v1/mesh/broker` |
 //! | [`Client::invite`] | `POST /v1/mesh/invite` |
 //! | [`Client::grant`] | `POST /v1/mesh/grant` |
 //! | [`Client::revoke`] | `POST /v1/mesh/revoke` |
@@ -74,6 +76,7 @@
 mod connection;
 mod error;
 mod events;
+mod meshes;
 mod operator;
 mod query;
 

@@ -1,7 +1,7 @@
 //! Where a mesh's state is prepared.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use waxwing_crypto::host::Evidence;
 use waxwing_crypto::membership::{NewMember, SignedEntry};
@@ -18,7 +18,7 @@ use crate::store::{self, log, meta};
 /// A folder in which a mesh's state is prepared. Removed when dropped, unless it is finished or must be taken up again.
 pub(super) struct Folder {
     pub(super) path: PathBuf,
-    keep: Cell<bool>,
+    keep: AtomicBool,
 }
 
 impl Folder {
@@ -33,7 +33,7 @@ impl Folder {
     /// The folder of an earlier attempt, or an empty one.
     pub(super) fn resume(path: PathBuf) -> Result<Self> {
         home::private_folder(&path)?;
-        Ok(Self { path, keep: Cell::new(false) })
+        Ok(Self { path, keep: AtomicBool::new(false) })
     }
 
     /// The identity of an earlier attempt, or a new one.
@@ -68,7 +68,7 @@ impl Folder {
         entries: &[SignedEntry],
         state_keys: &SealedStateKeys,
     ) -> Result<()> {
-        self.keep.set(true);
+        self.keep(true);
         let database = self.path.join("node.db");
         for suffix in ["", "-wal", "-shm"] {
             let _ = std::fs::remove_file(format!("{}{suffix}", database.display()));
@@ -89,13 +89,13 @@ impl Folder {
 impl Folder {
     /// Whether what is in it must be taken up again: something in it may be in the log already.
     pub(super) fn keep(&self, keep: bool) {
-        self.keep.set(keep);
+        self.keep.store(keep, Ordering::Relaxed);
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if !self.keep.get() {
+        if !*self.keep.get_mut() {
             // Nothing in it is of use to anybody: it was refused.
             let _ = std::fs::remove_dir_all(&self.path);
         }

@@ -1,6 +1,6 @@
 //! Founding a mesh, and joining one.
 //!
-//! Both work on a state folder that no node is running on. Everything is prepared in `entering/`, made durable, then
+//! Both work on a state folder that is the caller's: no node is running on it, or the caller is that node. Everything is prepared in `entering/`, made durable, then
 //! announced to the broker, and renamed to `meshes/NAME` when it holds. A refusal leaves nothing behind. If the answer
 //! to the last step is lost, the folder stays, and the same command takes up where it was: the key that may already be
 //! in the log is the one it goes on with.
@@ -88,11 +88,16 @@ pub struct Joined {
 /// # Errors
 /// `AlreadyRunning`, `Conflict` if the node is in a mesh of this name already, `Unreachable`, or the broker's refusal.
 pub async fn create(config: &Config, create: Create) -> Result<Created> {
-    let broker = check_url(&create.broker, create.plaintext)?;
-    let node = create.node.map_or_else(host::name, Ok)?;
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
-    check_free(&home, &create.mesh)?;
+    create_on(&home, config, create).await
+}
+
+/// The same for whoever holds the folder.
+pub(crate) async fn create_on(home: &Home, config: &Config, create: Create) -> Result<Created> {
+    let broker = check_url(&create.broker, create.plaintext)?;
+    let node = create.node.map_or_else(host::name, Ok)?;
+    check_free(home, &create.mesh)?;
     let identity = Identity::mint(MeshId::from_bytes([0; MeshId::SIZE]));
     // A founding that was interrupted cannot be taken up: its mesh has one member, whose words nobody has seen.
     let folder = Folder::fresh(home.entering(&format!("new-{}", create.mesh)))?;
@@ -111,7 +116,7 @@ pub async fn create(config: &Config, create: Create) -> Result<Created> {
     let identity = identity.in_mesh(mesh);
     identity.save(&folder.path)?;
     link.append(&entry).await.map_err(|refused| refused.into_error(&broker))?;
-    folder.finish(&home, &create.mesh, &broker, &[entry], &state_keys).await?;
+    folder.finish(home, &create.mesh, &broker, &[entry], &state_keys).await?;
     let recovery_words = RecoveryWords(recovery.reveal_words());
     Ok(Created { mesh: create.mesh, node, node_id: identity.node, recovery_words })
 }
@@ -131,10 +136,15 @@ pub struct Join {
 /// `AlreadyRunning`; `Conflict` if the name is taken or the node is in this mesh already; `NotAuthorised` for an invite
 /// that is expired, used up or revoked; `Incompatible` if the broker or its log is not the one meant; `Unreachable`.
 pub async fn join(config: &Config, token: &InviteToken, join: Join) -> Result<Joined> {
-    let broker = check_url(token.broker_url(), join.plaintext)?;
-    let broker = broker.with_pin(token.pin()).map_err(|error| Error::Usage(error.to_string()))?;
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
+    join_on(&home, config, token, join).await
+}
+
+/// The same for whoever holds the folder.
+pub(crate) async fn join_on(home: &Home, config: &Config, token: &InviteToken, join: Join) -> Result<Joined> {
+    let broker = check_url(token.broker_url(), join.plaintext)?;
+    let broker = broker.with_pin(token.pin()).map_err(|error| Error::Usage(error.to_string()))?;
     for name in home.meshes()? {
         if Identity::load(&home.mesh(&name))?.mesh == token.mesh() {
             return Err(Error::Conflict(format!("this node is in that mesh already, as {name}")));
@@ -144,7 +154,7 @@ pub async fn join(config: &Config, token: &InviteToken, join: Join) -> Result<Jo
     let mut link = Entering::dial(&broker, token.mesh(), &key).await?;
     let mut entries = link.log(0).await.map_err(|refused| refused.into_error(&broker))?;
     let mut roster = verify(&entries, token.mesh())?;
-    check_free(&home, roster.name())?;
+    check_free(home, roster.name())?;
     let folder = Folder::resume(home.entering(&token.mesh().to_string()))?;
     let evidence = host::evidence(config.host_id.as_deref());
     let identity = folder.identity(token.mesh())?;
@@ -160,7 +170,7 @@ pub async fn join(config: &Config, token: &InviteToken, join: Join) -> Result<Jo
     let node =
         name.ok_or_else(|| Error::Incompatible("the log does not show this node as a member".into()))?;
     let mesh = roster.name().clone();
-    folder.finish(&home, &mesh, &broker, &entries, &state_keys).await?;
+    folder.finish(home, &mesh, &broker, &entries, &state_keys).await?;
     Ok(Joined { mesh, node, node_id: identity.node, broker: broker.dialled() })
 }
 

@@ -11,7 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt as _, stream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tracing::error;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{Event, EventBody, EventKind, EventQuery, Problem, ProblemCode};
@@ -30,6 +30,8 @@ use crate::store::{self, meta};
 const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Messages, and events, read at once.
 const PAGE: usize = 100;
+/// Events made ready for a client before it reads them.
+const READ_AHEAD: usize = 4;
 /// Where a stream was left.
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -40,7 +42,7 @@ pub(super) async fn stream(
     headers: HeaderMap,
     Query(query): Query<EventQuery>,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refused> {
-    let mesh = Arc::clone(api.mesh(query.mesh.as_ref())?);
+    let mesh = api.mesh(query.mesh.as_ref())?;
     let room = Arc::clone(&api.streams).try_acquire_owned();
     let room = room.map_err(|_| Problem::new(ProblemCode::Busy).detail("100 streams are open already"))?;
     let registration = register(&api, &query, caller.app.as_ref())?;
@@ -52,19 +54,19 @@ pub(super) async fn stream(
     let reader = Reader {
         app: mailbox(query.app.as_deref(), caller.app.as_ref())?,
         kinds: kinds(query.kind.as_deref())?,
-        mesh,
+        mesh: Arc::clone(&mesh),
         shown,
         after,
         ready: VecDeque::new(),
-        _room: room,
-        _registration: registration,
-        stop: api.stop.clone(),
     };
+    let (events, read) = mpsc::channel(READ_AHEAD);
+    mesh.tasks.spawn(reader.run(events));
+    let open = Open { events: read, _room: room, _registration: registration };
     // Where it begins: a client that is cut off before the first event resumes from here too.
     let begin = stream::once(ready(Ok(sse::Event::default().id(after.to_string()))));
-    let events = stream::unfold(reader, |mut reader| async {
-        let event = reader.next().await?;
-        Some((Ok(encode(&event)), reader))
+    let events = stream::unfold(open, |mut open| async {
+        let event = open.events.recv().await?;
+        Some((Ok(event), open))
     });
     Ok(Sse::new(begin.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE)))
 }
@@ -102,7 +104,14 @@ fn kinds(text: Option<&str>) -> Result<Option<HashSet<EventKind>>, Refused> {
     kinds.map(Some).ok_or_else(|| malformed().into())
 }
 
-/// One stream's way through what happened.
+/// What lasts as long as the client's connection.
+struct Open {
+    events: mpsc::Receiver<sse::Event>,
+    _room: OwnedSemaphorePermit,
+    _registration: Option<Registration>,
+}
+
+/// One stream's way through what happened. A task of its mesh: a client that does not read does not keep the mesh open.
 struct Reader {
     mesh: Arc<Mesh>,
     /// None for every mailbox.
@@ -111,13 +120,27 @@ struct Reader {
     shown: watch::Receiver<u64>,
     after: u64,
     ready: VecDeque<Event>,
-    _room: OwnedSemaphorePermit,
-    _registration: Option<Registration>,
-    stop: tokio_util::sync::CancellationToken,
 }
 
 impl Reader {
-    /// The next event. None when the node stops, or cannot read.
+    /// Hands events over until nobody wants more, or the mesh is closed.
+    async fn run(mut self, events: mpsc::Sender<sse::Event>) {
+        let stop = self.mesh.stop.clone();
+        let read = async {
+            while let Some(event) = self.next().await {
+                if events.send(encode(&event)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = read => {}
+            () = events.closed() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// The next event. None when it cannot be read.
     async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -133,10 +156,7 @@ impl Reader {
                 }
             }
             if self.after == before && self.ready.is_empty() {
-                tokio::select! {
-                    changed = self.shown.changed() => changed.ok()?,
-                    () = self.stop.cancelled() => return None,
-                }
+                self.shown.changed().await.ok()?;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use waxwing_protocol::api::{API_VERSION, Health, LinkState, MeshHealth, Version};
+use waxwing_protocol::api::{API_VERSION, ClosedMesh, Health, LinkState, MeshHealth, Version};
 
 use super::Api;
 use super::problem::Refused;
@@ -16,12 +16,14 @@ pub(super) async fn version() -> Answer<Version> {
 
 /// `GET /v1/health`
 pub(super) async fn health(State(api): State<Api>) -> Result<Answer<Health>, Refused> {
-    let mut meshes = Vec::with_capacity(api.meshes.len());
-    for mesh in &*api.meshes {
-        meshes.push(mesh_health(mesh).await?);
+    let mut meshes = Vec::new();
+    for mesh in api.meshes.open() {
+        meshes.push(mesh_health(&mesh).await?);
     }
-    let ready = meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped);
-    Ok(Answer(Health { live: true, ready, meshes }))
+    let closed = api.meshes.closed().into_iter().map(|(mesh, reason)| ClosedMesh { mesh, reason });
+    let closed: Vec<_> = closed.collect();
+    let ready = closed.is_empty() && meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped);
+    Ok(Answer(Health { live: true, ready, meshes, closed }))
 }
 
 async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {

@@ -26,7 +26,7 @@ pub(super) async fn list(
     From(caller): From,
     Query(query): Query<InboxQuery>,
 ) -> Result<Answer<InboxPage>, Refused> {
-    let mesh = api.mesh(query.mesh.as_ref())?;
+    let mesh = &api.mesh(query.mesh.as_ref())?;
     let limit = query.limit.unwrap_or(LIMIT);
     if limit == 0 || limit > limits::INBOX_PAGE {
         return Err(Problem::new(ProblemCode::Malformed).detail("limit must be 1 to 1000").into());
@@ -38,7 +38,7 @@ pub(super) async fn list(
     let after = query.after.unwrap_or(0);
     let app = mailbox(query.app.as_deref(), caller.app.as_ref())?;
     let filter = Filter { after, app, from, thread: query.thread, unread: query.unread, limit };
-    let mut wait = Wait::new(&api, query.wait.as_deref(), mesh.signals.shown())?;
+    let mut wait = Wait::new(mesh, query.wait.as_deref(), mesh.signals.shown())?;
     loop {
         let page = page(mesh, &filter).await?;
         if !page.items.is_empty() || !wait.again().await {
@@ -68,7 +68,7 @@ pub(super) async fn acknowledge(
     From(caller): From,
     Json(request): Json<AckRequest>,
 ) -> Result<Answer<AckAnswer>, Refused> {
-    let mesh = api.mesh(request.mesh.as_ref())?;
+    let mesh = &api.mesh(request.mesh.as_ref())?;
     let acknowledged = match (request.ids, request.through) {
         (Some(ids), None) if ids.len() <= limits::INBOX_PAGE => mesh.writer.read(ids).await,
         (Some(_), None) => {

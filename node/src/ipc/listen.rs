@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::{Api, router};
 use crate::error::{Error, Result};
 use crate::home;
-use crate::mesh::Mesh;
+use crate::meshes::Meshes;
 
 /// Connections at once. One more waits.
 const CONNECTIONS: usize = 1_024;
@@ -56,8 +56,8 @@ pub(crate) fn unbind(path: &Path) {
 }
 
 /// Serves until told to stop; then lets every request under way finish.
-pub(crate) async fn serve(listener: UnixListener, meshes: Arc<[Arc<Mesh>]>, stop: CancellationToken) {
-    let router = router(Api::new(meshes, stop.clone()));
+pub(crate) async fn serve(listener: UnixListener, meshes: Meshes, stop: CancellationToken) {
+    let router = router(Api::new(meshes));
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     let tasks = TaskTracker::new();
     loop {

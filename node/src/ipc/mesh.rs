@@ -33,7 +33,7 @@ pub(super) async fn peers(
     State(api): State<Api>,
     Query(query): Query<MeshQuery>,
 ) -> Result<Answer<Peers>, Refused> {
-    let mesh = api.mesh(query.mesh.as_ref())?;
+    let mesh = &api.mesh(query.mesh.as_ref())?;
     let mut peers: Vec<Peer> = mesh.roster(|roster| {
         let peer = |member: &waxwing_crypto::membership::Member| Peer {
             node: member.name.clone(),
@@ -53,7 +53,7 @@ pub(super) async fn invite(
     State(api): State<Api>,
     Json(request): Json<InviteRequest>,
 ) -> Result<Answer<InviteAnswer>, Refused> {
-    let mesh = api.mesh(request.mesh.as_ref())?;
+    let mesh = &api.mesh(request.mesh.as_ref())?;
     must_be_admin(mesh, "ask an admin of the mesh for an invite")?;
     let calls = mesh.calls().ok_or_else(|| offline(mesh, INVITE))?;
     let seed = InviteSeed::generate(&mut crate::rng());
@@ -69,7 +69,7 @@ pub(super) async fn resume(
     State(api): State<Api>,
     Json(request): Json<ResumeRequest>,
 ) -> Result<Answer<ResumeAnswer>, Refused> {
-    let mesh = api.mesh(request.mesh.as_ref())?;
+    let mesh = &api.mesh(request.mesh.as_ref())?;
     must_be_admin(mesh, "ask an admin of the mesh to say `waxwing mesh resume`")?;
     let calls = mesh.calls().ok_or_else(|| offline(mesh, RESUME))?;
     if mesh.resume_wanted().is_none() {
@@ -85,7 +85,7 @@ pub(super) async fn grant(
     Json(request): Json<GrantRequest>,
 ) -> Result<Answer<MemberAnswer>, Refused> {
     let GrantRequest { node: name, role, mesh } = request;
-    let mesh = api.mesh(mesh.as_ref())?;
+    let mesh = &api.mesh(mesh.as_ref())?;
     let node = crate::outbox::resolve(mesh, &name).map_err(|problem| *problem)?;
     change(mesh, Body::Grant(Grant { node, role })).await?;
     Ok(Answer(MemberAnswer { mesh: mesh.name.clone(), node: name, id: node }))
@@ -97,7 +97,7 @@ pub(super) async fn revoke(
     Json(request): Json<RevokeRequest>,
 ) -> Result<Answer<MemberAnswer>, Refused> {
     let RevokeRequest { node: name, reason, mesh } = request;
-    let mesh = api.mesh(mesh.as_ref())?;
+    let mesh = &api.mesh(mesh.as_ref())?;
     let reason = reason.unwrap_or_default().parse().map_err(|_| {
         let detail = "a reason has at most 256 bytes and no control characters";
         Problem::new(ProblemCode::Malformed).detail(detail)

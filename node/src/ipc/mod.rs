@@ -9,6 +9,7 @@ mod health;
 mod inbox;
 mod listen;
 mod mesh;
+mod meshes;
 mod outbox;
 mod problem;
 mod request;
@@ -23,13 +24,13 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post, put};
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{Problem, ProblemCode};
 use waxwing_protocol::limits;
 
 use crate::apps::Apps;
 use crate::mesh::Mesh;
+use crate::meshes::{Meshes, NoMesh};
 
 pub(crate) use listen::{bind, serve, unbind};
 
@@ -42,39 +43,41 @@ const STREAMS: usize = 100;
 /// What handlers work with.
 #[derive(Clone, Debug)]
 struct Api {
-    meshes: Arc<[Arc<Mesh>]>,
+    meshes: Meshes,
     room: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     apps: Apps,
-    stop: CancellationToken,
 }
 
 impl Api {
-    fn new(meshes: Arc<[Arc<Mesh>]>, stop: CancellationToken) -> Self {
+    fn new(meshes: Meshes) -> Self {
         Self {
             meshes,
             room: Arc::new(Semaphore::new(AT_ONCE)),
             streams: Arc::new(Semaphore::new(STREAMS)),
             apps: Apps::default(),
-            stop,
         }
     }
 
     /// The mesh that a request names, or the only one.
-    fn mesh(&self, name: Option<&Name>) -> Result<&Arc<Mesh>, Problem> {
-        match (name, &*self.meshes) {
-            (Some(name), meshes) => meshes.iter().find(|mesh| mesh.name == *name).ok_or_else(|| {
-                Problem::new(ProblemCode::UnknownMesh).detail(format!("it is in {}", self.names()))
-            }),
-            (None, [mesh]) => Ok(mesh),
-            (None, _) => {
-                Err(Problem::new(ProblemCode::MeshRequired).detail(format!("one of {}", self.names())))
-            }
-        }
+    fn mesh(&self, name: Option<&Name>) -> Result<Arc<Mesh>, Problem> {
+        self.meshes.find(name).map_err(no_mesh)
     }
 
-    fn names(&self) -> String {
-        self.meshes.iter().map(|mesh| mesh.name.as_str()).collect::<Vec<_>>().join(", ")
+    /// Its name, whether it is open or not.
+    fn name(&self, name: Option<&Name>) -> Result<Name, Problem> {
+        self.meshes.name(name).map_err(no_mesh)
+    }
+}
+
+fn no_mesh(why: NoMesh) -> Problem {
+    match why {
+        NoMesh::None => Problem::new(ProblemCode::NoMesh),
+        NoMesh::Unknown(names) => Problem::new(ProblemCode::UnknownMesh).detail(format!("it is in {names}")),
+        NoMesh::Several(names) => Problem::new(ProblemCode::MeshRequired).detail(format!("one of {names}")),
+        NoMesh::Closed { name, why } => {
+            Problem::new(ProblemCode::MeshClosed).detail(format!("{name}: {why}"))
+        }
     }
 }
 
@@ -97,6 +100,9 @@ fn router(api: Api) -> Router {
         .route("/v1/inbox", get(inbox::list))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/peers", get(mesh::peers))
+        .route("/v1/mesh/join", post(meshes::join))
+        .route("/v1/mesh/create", post(meshes::create))
+        .route("/v1/mesh/broker", post(meshes::broker))
         .route("/v1/mesh/invite", post(mesh::invite))
         .route("/v1/mesh/grant", post(mesh::grant))
         .route("/v1/mesh/revoke", post(mesh::revoke))

@@ -26,7 +26,7 @@ pub(super) async fn list(
     State(api): State<Api>,
     Query(query): Query<OutboxQuery>,
 ) -> Result<Answer<OutboxPage>, Refused> {
-    let mesh = api.mesh(query.mesh.as_ref())?;
+    let mesh = &api.mesh(query.mesh.as_ref())?;
     let limit = query.limit.unwrap_or(LIMIT);
     if limit == 0 || limit > limits::INBOX_PAGE {
         return Err(Problem::new(ProblemCode::Malformed).detail("limit must be 1 to 1000").into());
@@ -64,7 +64,7 @@ pub(super) async fn detail(
     Path(row): Path<String>,
     Query(query): Query<MeshQuery>,
 ) -> Result<Answer<OutboxDetail>, Refused> {
-    let mesh = api.mesh(query.mesh.as_ref())?;
+    let mesh = &api.mesh(query.mesh.as_ref())?;
     let unknown = || Refused::from(Problem::new(ProblemCode::UnknownMessage));
     let row: i64 = row.parse().map_err(|_| unknown())?;
     let life = outbox::life(&mesh.db, Which::Row(row)).await?.ok_or_else(unknown)?;
@@ -87,7 +87,7 @@ pub(super) async fn requeue(
     State(api): State<Api>,
     Json(request): Json<RequeueRequest>,
 ) -> Result<Answer<OutboxAnswer>, Refused> {
-    let mesh = api.mesh(request.mesh.as_ref())?;
+    let mesh = &api.mesh(request.mesh.as_ref())?;
     Ok(Answer(contract::requeue(mesh, request).await?))
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn abort(
     State(api): State<Api>,
     Json(request): Json<AbortRequest>,
 ) -> Result<Answer<OutboxAnswer>, Refused> {
-    let mesh = api.mesh(request.mesh.as_ref())?;
+    let mesh = &api.mesh(request.mesh.as_ref())?;
     Ok(Answer(contract::abort(mesh, &request).await?))
 }
 
@@ -106,7 +106,7 @@ pub(super) async fn broker_view(
     Path(id): Path<String>,
     Query(query): Query<MeshQuery>,
 ) -> Result<Answer<BrokerView>, Refused> {
-    let mesh = api.mesh(query.mesh.as_ref())?;
+    let mesh = &api.mesh(query.mesh.as_ref())?;
     let unknown = || Refused::from(Problem::new(ProblemCode::UnknownMessage));
     let id = id.parse().map_err(|_| unknown())?;
     if outbox::life(&mesh.db, Which::Id(&id)).await?.is_none() {

@@ -5,6 +5,8 @@ use axum::response::{IntoResponse, Response};
 use tracing::error;
 use waxwing_protocol::api::{Problem, ProblemCode};
 
+use crate::error::{Error, Untrusted};
+
 /// A problem on its way out.
 #[derive(Debug)]
 pub(super) struct Refused(pub(super) Box<Problem>);
@@ -27,6 +29,34 @@ impl From<waxwing_crypto::Error> for Refused {
     fn from(cause: waxwing_crypto::Error) -> Self {
         error!(%cause, "what is stored does not open");
         Problem::new(ProblemCode::Internal).into()
+    }
+}
+
+impl From<Error> for Refused {
+    /// What a command on the folder would fail with, under the same code where there is one.
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Usage(_) => ProblemCode::Usage,
+            Error::AlreadyRunning(_) | Error::Conflict(_) => ProblemCode::Conflict,
+            Error::NotFound(_) => ProblemCode::NotFound,
+            Error::WrongHost { .. } => ProblemCode::WrongHost,
+            Error::NotAuthorised(_) => ProblemCode::NotAuthorised,
+            Error::Incompatible(_) => ProblemCode::Incompatible,
+            Error::Untrusted { cause, .. } => match cause {
+                Untrusted::Pin { .. } => ProblemCode::WrongPin,
+                Untrusted::Name(_) => ProblemCode::WrongName,
+                Untrusted::Expired => ProblemCode::CertificateExpired,
+                Untrusted::Issuer => ProblemCode::UnknownIssuer,
+                Untrusted::NoAuthorities => ProblemCode::NoAuthorities,
+                Untrusted::Unusable(_) => ProblemCode::BadCertificate,
+            },
+            Error::Unreachable { .. } => ProblemCode::Unreachable,
+            Error::File { .. } | Error::Database(_) | Error::Damaged(_) => ProblemCode::Internal,
+        };
+        if code == ProblemCode::Internal {
+            error!(%error, "a request failed");
+        }
+        Problem::new(code).detail(error.to_string()).hint(error.hint()).into()
     }
 }
 

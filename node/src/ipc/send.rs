@@ -23,7 +23,7 @@ pub(super) async fn send(
     From(caller): From,
     Json(request): Json<SendRequest>,
 ) -> Result<(StatusCode, Answer<SendAnswer>), Refused> {
-    let mesh = api.mesh(request.mesh.as_ref())?;
+    let mesh = &api.mesh(request.mesh.as_ref())?;
     let outcome = outbox::accept(mesh, vec![(request, caller)]).await.pop();
     let answer = outcome.ok_or_else(|| Problem::new(ProblemCode::Internal))??;
     Ok((status_of(&answer), Answer(answer)))
@@ -54,7 +54,7 @@ pub(super) async fn batch(
         let detail = "an Idempotency-Key header cannot stand for several messages: use client_message_id";
         return Err(Problem::new(ProblemCode::Malformed).detail(detail).into());
     }
-    let mesh = api.mesh(request.items.first().and_then(|item| item.mesh.as_ref()))?;
+    let mesh = &api.mesh(request.items.first().and_then(|item| item.mesh.as_ref()))?;
     if request.items.iter().any(|item| item.mesh != request.items[0].mesh) {
         return Err(Problem::new(ProblemCode::Malformed).detail("a batch is for one mesh").into());
     }
@@ -74,10 +74,10 @@ pub(super) async fn status(
     Path(id): Path<String>,
     Query(query): Query<StatusQuery>,
 ) -> Result<Answer<SendStatus>, Refused> {
-    let mesh = api.mesh(query.mesh.as_ref())?;
+    let mesh = &api.mesh(query.mesh.as_ref())?;
     let unknown = || Refused::from(Problem::new(ProblemCode::UnknownMessage));
     let id: ClientMessageId = id.parse().map_err(|_| unknown())?;
-    let mut wait = Wait::new(&api, query.wait.as_deref(), mesh.signals.moves())?;
+    let mut wait = Wait::new(mesh, query.wait.as_deref(), mesh.signals.moves())?;
     let mut asked = query.known;
     loop {
         let status = outbox::status(mesh, Which::Id(&id)).await?.ok_or_else(unknown)?;

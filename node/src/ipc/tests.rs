@@ -18,6 +18,7 @@ use crate::clock;
 use crate::content::Content;
 use crate::mesh::Mesh;
 use crate::mesh::tests::alone;
+use crate::meshes::Meshes;
 use crate::store::inbox::NewItem;
 use crate::store::lanes::InLane;
 use crate::writer::{Delivered, Forget, ReceivedItem};
@@ -25,8 +26,7 @@ use crate::writer::{Delivered, Forget, ReceivedItem};
 const WITHIN: Duration = Duration::from_secs(10);
 
 fn api(mesh: &Arc<Mesh>) -> (Router, CancellationToken) {
-    let stop = CancellationToken::new();
-    (router(Api::new(vec![Arc::clone(mesh)].into(), stop.clone())), stop)
+    (router(Api::new(Meshes::holding([mesh]))), mesh.stop.clone())
 }
 
 async fn get(router: &Router, path: &str, app: Option<&str>) -> Response<Body> {
@@ -93,6 +93,22 @@ async fn a_stream_resumes_exactly_and_begins_with_now_if_nothing_is_said() {
         (None, None),
         "a stopping node ends its streams"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_keep_its_mesh_open() {
+    let (_folder, mesh) = alone().await;
+    for n in 0..500 {
+        tell(&mesh, &format!("t-{n}")).await;
+    }
+    let (router, stop) = api(&mesh);
+    let mut stream = get(&router, "/v1/events?after=0", None).await.into_body().into_data_stream();
+    assert!(next(&mut stream).await.unwrap().contains("t-0"), "it has begun");
+    let tasks = mesh.tasks.clone();
+    stop.cancel();
+    drop((router, mesh));
+    tasks.close();
+    timeout(WITHIN, tasks.wait()).await.expect("nothing holds the database");
 }
 
 /// A message from a peer, as the link would hand it to the writer.

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use waxwing_protocol::api::{Problem, ProblemCode};
 
-use super::Api;
 use super::problem::Refused;
+use crate::mesh::Mesh;
 
 /// Longest wait.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -22,7 +22,11 @@ pub(super) struct Wait {
 
 impl Wait {
     /// By the request's `wait` parameter.
-    pub(super) fn new(api: &Api, wait: Option<&str>, changes: watch::Receiver<u64>) -> Result<Self, Refused> {
+    pub(super) fn new(
+        mesh: &Mesh,
+        wait: Option<&str>,
+        changes: watch::Receiver<u64>,
+    ) -> Result<Self, Refused> {
         let deadline = match wait {
             None => None,
             Some(wait) => {
@@ -32,7 +36,7 @@ impl Wait {
                 Some(Instant::now() + duration.ok_or_else(malformed)?)
             }
         };
-        Ok(Self { deadline, changes, stop: api.stop.clone() })
+        Ok(Self { deadline, changes, stop: mesh.stop.clone() })
     }
 
     /// Waits until something has changed. False when it is time to answer with what there is.

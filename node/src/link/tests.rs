@@ -134,7 +134,7 @@ const AGAIN: [Reason; 6] = [
 async fn stopped_by(script: Vec<Line>) -> (Error, waxwing_protocol::api::Link) {
     let mut broker = Scripted::start([script]).await;
     let (_folder, mesh) = alone_at(&broker.url).await;
-    let ended = timeout(PATIENCE, mesh.run(&CancellationToken::new())).await.expect("it stops");
+    let ended = timeout(PATIENCE, mesh.run()).await.expect("it stops");
     broker.link().await;
     assert!(broker.links.try_recv().is_err(), "it did not come again");
     (ended.unwrap_err(), mesh.link())
@@ -174,7 +174,6 @@ async fn whoever_may_come_again_does_and_says_why_the_link_is_down() {
         let again = [goaway(reason, Some((0, 20))), goaway(reason, Some((20, 0)))]; // One of them is no span.
         let mut broker = Scripted::start(again.map(refusal)).await;
         let (_folder, mesh) = alone_at(&broker.url).await;
-        let stop = CancellationToken::new();
         let come_again = async {
             for _ in 0..2 {
                 broker.link().await;
@@ -185,7 +184,7 @@ async fn whoever_may_come_again_does_and_says_why_the_link_is_down() {
             broker.link().await;
         };
         tokio::select! {
-            ended = mesh.run(&stop) => panic!("{reason}: {ended:?}"),
+            ended = mesh.run() => panic!("{reason}: {ended:?}"),
             () = come_again => {}
         }
     }
@@ -255,13 +254,12 @@ async fn a_broker_that_breaks_the_protocol_is_left_and_tried_again() {
             vec![Line::Challenge(VERSIONS.to_vec()), Line::Hello, Line::Welcome(Features::needed()), line];
         let mut broker = Scripted::start([script]).await;
         let (_folder, mesh) = alone_at(&broker.url).await;
-        let stop = CancellationToken::new();
         let left = async {
             broker.link().await;
             broker.link().await;
         };
         tokio::select! {
-            ended = mesh.run(&stop) => panic!("{what}: {ended:?}"),
+            ended = mesh.run() => panic!("{what}: {ended:?}"),
             () = left => {}
         }
         assert_eq!(mesh.link().state, LinkState::Down, "{what}");

@@ -74,7 +74,8 @@ fn restrict(path: &Path) -> Result<()> {
 }
 
 async fn migrate(writer: &mut SqliteConnection) -> Result<()> {
-    match MIGRATIONS.run(&mut *writer).await {
+    // `run` takes any `Acquire`, and then the compiler cannot show that this future is `Send`.
+    match MIGRATIONS.run_direct(None, writer, false).await {
         Ok(()) => Ok(()),
         Err(MigrateError::VersionMissing(version)) => Err(Error::Incompatible(format!(
             "this database was written by a newer waxwing (schema {version}): use that one"

@@ -22,6 +22,18 @@ pub struct Health {
     pub ready: bool,
     /// Per mesh.
     pub meshes: Vec<MeshHealth>,
+    /// Those that are closed at the moment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed: Vec<ClosedMesh>,
+}
+
+/// A mesh that is being worked on, or could not be opened.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ClosedMesh {
+    /// The mesh.
+    pub mesh: Name,
+    /// Why it is closed.
+    pub reason: String,
 }
 
 /// One mesh of this node.

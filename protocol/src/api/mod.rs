@@ -28,18 +28,20 @@ mod events;
 mod health;
 mod inbox;
 mod mesh;
+mod meshes;
 mod outbox;
 mod problem;
 mod send;
 
 pub use apps::{App, Apps, Registration};
 pub use events::{Event, EventBody, EventKind, EventQuery};
-pub use health::{Health, Link, LinkState, MeshHealth, Version};
+pub use health::{ClosedMesh, Health, Link, LinkState, MeshHealth, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use mesh::{
     GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, Peers, ResumeAnswer,
     ResumeRequest, RevokeRequest,
 };
+pub use meshes::{BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest};
 pub use outbox::{
     AbortRequest, BrokerView, OutboxAnswer, OutboxDetail, OutboxItem, OutboxPage, OutboxQuery, RequeueRequest,
 };

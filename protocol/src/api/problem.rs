@@ -16,6 +16,9 @@ pub struct Problem {
     /// Why, and what to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The step that mends it, where the code alone does not name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Box<str>>,
     /// With `idempotency_key_reused`: the row's state and whether its content is the same, as
     /// `outbox_dead_fingerprint_match`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -42,6 +45,7 @@ impl Problem {
             status: code.status(),
             title: code.title().to_owned(),
             detail: None,
+            hint: None,
             conflict: None,
             fingerprint: None,
             reason: None,
@@ -55,6 +59,35 @@ impl Problem {
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
         self.detail = Some(detail.into());
         self
+    }
+
+    /// The same with the step that mends it.
+    #[must_use]
+    pub fn hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.map(String::into_boxed_str);
+        self
+    }
+}
+
+impl ProblemCode {
+    /// Whether the detail is a whole sentence that says what the title says, so that people need only read that.
+    pub const fn is_said_by_detail(self) -> bool {
+        matches!(
+            self,
+            Self::Usage
+                | Self::NotFound
+                | Self::Conflict
+                | Self::NotAuthorised
+                | Self::WrongHost
+                | Self::Incompatible
+                | Self::WrongPin
+                | Self::WrongName
+                | Self::CertificateExpired
+                | Self::UnknownIssuer
+                | Self::NoAuthorities
+                | Self::BadCertificate
+                | Self::Unreachable
+        )
     }
 }
 
@@ -92,12 +125,18 @@ macro_rules! codes {
 codes! {
     /// The request is not of its form.
     Malformed = "malformed", 400, "the request is malformed";
+    /// A value cannot be: a URL, a name.
+    Usage = "usage", 400, "this cannot be";
     /// The lifetime is longer than the broker's memory of ids allows.
     TtlTooLong = "ttl_too_long", 400, "the lifetime is too long";
     /// The node is in several meshes and the request names none.
     MeshRequired = "mesh_required", 400, "say which mesh";
     /// No such route.
     NoSuchRoute = "no_such_route", 404, "no such route";
+    /// What the request needs does not exist.
+    NotFound = "not_found", 404, "there is no such thing";
+    /// The node is in no mesh yet.
+    NoMesh = "no_mesh", 404, "this node is in no mesh yet";
     /// The node is not in this mesh.
     UnknownMesh = "unknown_mesh", 404, "this node is not in that mesh";
     /// No message with this id.
@@ -120,22 +159,46 @@ codes! {
     NothingToResume = "nothing_to_resume", 409, "the mesh does not wait to be resumed";
     /// The id is bound to another request, or to one that ended.
     IdempotencyKeyReused = "idempotency_key_reused", 409, "this message id is taken";
+    /// What the request would make exists already, or somebody else is at it.
+    Conflict = "conflict", 409, "this cannot be done as things are";
     /// The request is larger than allowed.
     TooLarge = "too_large", 413, "the request is too large";
     /// A write without `Content-Type: application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415, "send application/json";
     /// The recipient is no longer a member.
     RevokedRecipient = "revoked_recipient", 422, "the recipient is no longer a member";
+    /// The broker, or the mesh, does not let this node in.
+    NotAuthorised = "not_authorised", 403, "not let in";
+    /// This host is not the one that the mesh's keys belong to.
+    WrongHost = "wrong_host", 403, "the keys belong to another host";
     /// Only an admin may do this.
     NotAdmin = "not_admin", 403, "only an admin may do this";
     /// More requests at once than the node takes.
     Busy = "busy", 429, "too many requests at once";
     /// The node failed.
     Internal = "internal", 500, "the node failed";
+    /// The broker, or the log it shows, cannot be trusted or understood.
+    Incompatible = "incompatible", 502, "the broker cannot be believed";
+    /// The broker's key is not the pinned one.
+    WrongPin = "wrong_pin", 502, "not the broker meant";
+    /// The broker's certificate is for other names.
+    WrongName = "wrong_name", 502, "not the broker meant";
+    /// The broker's certificate was good once.
+    CertificateExpired = "certificate_expired", 502, "not the broker meant";
+    /// Nobody whom this host trusts vouches for the broker's certificate.
+    UnknownIssuer = "unknown_issuer", 502, "not the broker meant";
+    /// This host trusts nobody.
+    NoAuthorities = "no_authorities", 502, "not the broker meant";
+    /// The broker's certificate cannot be used.
+    BadCertificate = "bad_certificate", 502, "not the broker meant";
+    /// The broker of a mesh to be joined or founded does not answer.
+    Unreachable = "unreachable", 503, "the broker cannot be reached";
     /// This needs the broker, and the link is down.
     Offline = "offline", 503, "the broker cannot be reached";
     /// The mesh's link was refused for good.
     MeshStopped = "mesh_stopped", 503, "this mesh is stopped";
+    /// The mesh is being worked on, or could not be opened.
+    MeshClosed = "mesh_closed", 503, "this mesh is closed at the moment";
     /// The outbox is at its cap.
     OutboxFull = "outbox_full", 507, "the outbox is full";
     /// The disk is full.

@@ -1,7 +1,8 @@
 //! Founding the mesh of `waxwing up`.
 
 use serde::Serialize;
-use waxwing_client::{Name, NodeId};
+use waxwing_client::api::CreateAnswer;
+use waxwing_client::{Client, Name, NodeId};
 use waxwing_node::{Config, enroll};
 
 use crate::commands::{Context, mesh};
@@ -21,20 +22,14 @@ pub(super) struct Founded {
 
 pub(super) async fn found(
     config: &Config,
+    running: Option<&Client>,
     mesh: Name,
     broker: String,
     node: Option<Name>,
 ) -> Result<Founded> {
-    let created =
-        enroll::create(config, enroll::Create { mesh, broker, plaintext: false, creation: None, node })
-            .await?;
-    Ok(Founded {
-        mesh: created.mesh,
-        node: created.node,
-        node_id: created.node_id,
-        recovery_words: created.recovery_words.reveal().to_owned(),
-        invite: None,
-    })
+    let create = enroll::Create { mesh, broker, plaintext: false, creation: None, node };
+    let CreateAnswer { mesh, node, node_id, recovery_words } = mesh::found(config, running, create).await?;
+    Ok(Founded { mesh, node, node_id, recovery_words, invite: None })
 }
 
 impl Founded {
@@ -44,12 +39,13 @@ impl Founded {
     }
 
     /// What to do next.
-    pub(super) fn next(&self, context: &Context) -> String {
+    pub(super) fn next(&self, context: &Context, meshes: usize) -> String {
+        let mesh = if meshes > 1 { format!("--mesh {} ", self.mesh) } else { String::new() };
         format!(
             "\nThat last line lets one more node into {}, within a day: on this machine, with a --state of its own. Hand it \
              over privately.\nnext: {}",
             self.mesh,
-            context.command(&format!("send {} 'hello'", self.node))
+            context.command(&format!("send {mesh}{} 'hello'", self.node))
         )
     }
 }

@@ -67,7 +67,7 @@ pub(crate) async fn run(context: &Context, arguments: Up) -> Result<()> {
         context.output.note(&format!("They log to {}", config.logs().display()));
     }
     if let (Ok(()), Some(founded)) = (&outcome, &done.founded) {
-        context.output.note(&founded.next(context));
+        context.output.note(&founded.next(context, done.meshes.len()));
     }
     outcome
 }
@@ -77,18 +77,16 @@ async fn start(context: &Context, config: &Config, arguments: Up, done: &mut Don
     let meshes = waxwing_node::meshes(config)?;
     let found = to_found(context.mesh.as_ref(), &meshes)?;
     let running = waxwing_node::running(config)?;
-    if let (Some(mesh), Some(pid)) = (&found, running) {
-        let message =
-            format!("the node is running (process {pid}), and mesh {mesh} is founded while it is not");
-        return Err(Failure::conflict(message).hint("`waxwing node down`, then this again"));
-    }
+    let client = Client::new(config.socket());
     let known = waxwing_broker::holder(&broker::data_folder(config))?;
     let name = arguments.name.clone();
     if known.is_some() || found.is_some() {
         done.broker = Some(start_broker(context, config, &arguments, known).await?);
     }
     if let (Some(mesh), Some(broker)) = (found, &done.broker) {
-        let founded = founding::found(config, mesh, broker.at.clone(), arguments.name).await?;
+        let founded =
+            founding::found(config, running.map(|_| &client), mesh, broker.at.clone(), arguments.name)
+                .await?;
         context.output.keep(&founded.words());
         done.founded = Some(founded);
     }
@@ -98,7 +96,6 @@ async fn start(context: &Context, config: &Config, arguments: Up, done: &mut Don
     };
     let at = config.socket().display().to_string();
     done.node = Some(Part { started: running.is_none(), pid, at });
-    let client = Client::new(config.socket());
     done.meshes = linked(&client).await?.meshes;
     if let (None, Some(name)) = (&done.founded, name) {
         keeps_its_name(context, &done.meshes, &name);

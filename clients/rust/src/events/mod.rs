@@ -142,11 +142,14 @@ impl ResumingEvents {
     }
 }
 
-/// Whether trying again may help: the node is away, or has not noticed yet that the last stream is gone.
+/// Whether trying again may help: the node is away, is at work on the mesh, or has not noticed yet that the last stream is gone.
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Lost(_) | Error::Unreachable { .. } => true,
-        Error::Problem(problem) => matches!(problem.code, ProblemCode::Busy | ProblemCode::AppRegistered),
+        Error::Problem(problem) => {
+            use ProblemCode::{AppRegistered, Busy, MeshClosed};
+            matches!(problem.code, Busy | AppRegistered | MeshClosed)
+        }
         Error::Incompatible(_) => false,
     }
 }

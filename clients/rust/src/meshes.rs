@@ -1,0 +1,34 @@
+//! Which meshes a node is in, changed while it runs.
+
+use waxwing_protocol::api;
+
+use crate::Client;
+use crate::error::Result;
+
+impl Client {
+    /// Enters a mesh by an invite. The node's other meshes go on meanwhile.
+    ///
+    /// # Errors
+    /// [`crate::Error::Problem`] with `not_authorised` for an invite that lets nobody in any more, `conflict` if the name is taken or
+    /// the node is in that mesh already, `unreachable`, or one of the codes for a broker that is another. After
+    /// [`crate::Error::Lost`], the same request goes on where this one was.
+    pub async fn join(&self, request: &api::JoinRequest) -> Result<api::JoinAnswer> {
+        self.patient(true).post("/v1/mesh/join", request).await
+    }
+
+    /// Founds a mesh with this node as its first admin. The answer has the recovery words, which are kept nowhere.
+    ///
+    /// # Errors
+    /// As for [`Client::join`].
+    pub async fn create(&self, request: &api::CreateRequest) -> Result<api::CreateAnswer> {
+        self.patient(true).post("/v1/mesh/create", request).await
+    }
+
+    /// Says where a mesh's broker is dialled from now on. The mesh is closed for that moment.
+    ///
+    /// # Errors
+    /// [`crate::Error::Problem`] with `malformed` for a URL that cannot be.
+    pub async fn move_broker(&self, request: &api::BrokerRequest) -> Result<api::BrokerAnswer> {
+        self.post("/v1/mesh/broker", request).await
+    }
+}

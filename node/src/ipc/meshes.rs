@@ -1,0 +1,78 @@
+//! Which meshes this node is in: founded, joined and moved while it runs.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use waxwing_crypto::membership::InviteToken;
+use waxwing_crypto::{CreationToken, Name};
+use waxwing_protocol::BrokerUrl;
+use waxwing_protocol::api::{
+    BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, Problem, ProblemCode,
+};
+
+use super::Api;
+use super::problem::Refused;
+use super::request::Json;
+use crate::error::Result;
+use crate::link::dial::check_url;
+use crate::meshes::Changing;
+use crate::{enroll, move_broker};
+
+/// `POST /v1/mesh/join`
+pub(super) async fn join(
+    State(api): State<Api>,
+    Json(request): Json<JoinRequest>,
+) -> Result<Answer<JoinAnswer>, Refused> {
+    let JoinRequest { token, node, plaintext } = request;
+    let token: InviteToken = token.parse().map_err(|error| {
+        Problem::new(ProblemCode::Malformed).detail(format!("this is no whole invite token: {error}"))
+    })?;
+    let join = enroll::Join { node, plaintext };
+    let joined = api.meshes.change(|changing| enter(changing, token, join)).await?;
+    let enroll::Joined { mesh, node, node_id, broker } = joined;
+    Ok(Answer(JoinAnswer { mesh, node, node_id, broker }))
+}
+
+async fn enter(changing: Changing, token: InviteToken, join: enroll::Join) -> Result<enroll::Joined> {
+    let joined = enroll::join_on(changing.home(), changing.config(), &token, join).await?;
+    changing.open(&joined.mesh).await?;
+    Ok(joined)
+}
+
+/// `POST /v1/mesh/create`
+pub(super) async fn create(
+    State(api): State<Api>,
+    Json(request): Json<CreateRequest>,
+) -> Result<Answer<CreateAnswer>, Refused> {
+    let CreateRequest { name, broker, node, creation_token, plaintext } = request;
+    let creation = creation_token.as_deref().map(str::parse::<CreationToken>).transpose();
+    let creation =
+        creation.map_err(|_| Problem::new(ProblemCode::Malformed).detail("this is no creation token"))?;
+    let create = enroll::Create { mesh: name, broker, plaintext, creation, node };
+    let created = api.meshes.change(|changing| found(changing, create)).await?;
+    let enroll::Created { mesh, node, node_id, recovery_words } = created;
+    Ok(Answer(CreateAnswer { mesh, node, node_id, recovery_words: recovery_words.reveal().to_owned() }))
+}
+
+async fn found(changing: Changing, create: enroll::Create) -> Result<enroll::Created> {
+    let created = enroll::create_on(changing.home(), changing.config(), create).await?;
+    changing.open(&created.mesh).await?;
+    Ok(created)
+}
+
+/// `POST /v1/mesh/broker`
+pub(super) async fn broker(
+    State(api): State<Api>,
+    Json(request): Json<BrokerRequest>,
+) -> Result<Answer<BrokerAnswer>, Refused> {
+    let BrokerRequest { url, plaintext, mesh } = request;
+    let after = check_url(&url, plaintext)?;
+    let mesh = api.name(mesh.as_ref())?;
+    let move_broker::Moved { mesh, before, after } =
+        api.meshes.change(|changing| dial(changing, mesh, after)).await?;
+    Ok(Answer(BrokerAnswer { mesh, before, broker: after.to_string() }))
+}
+
+async fn dial(changing: Changing, mesh: Name, after: BrokerUrl) -> Result<move_broker::Moved> {
+    let work = |folder| move_broker::dial_at(folder, mesh.clone(), after);
+    changing.reopen_with(&mesh, "its broker is moving", work).await
+}

@@ -1,0 +1,346 @@
+//! The meshes that a running node serves: opened, closed, and opened again, each by itself, while the others go on.
+//!
+//! ```text
+//! request --find--> a mesh that is open, or why there is none
+//! change  --one at a time--> close (link, streams, writer end) -> work on its folder -> open
+//! a mesh that was refused, or whose database failed --> the process, if nothing is left that it could do
+//! ```
+//!
+//! A change goes on when whoever asked for it has gone, and ends with the process. What it does to a folder must hold at
+//! every step: a process can be killed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+use waxwing_crypto::Name;
+
+use crate::config::{Config, GRACE};
+use crate::error::{Error, Result};
+use crate::home::Home;
+use crate::host;
+use crate::mesh::{Admitted, Mesh};
+
+/// Every mesh of this node. A handle: clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Meshes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    home: Home,
+    /// Of the whole node.
+    stop: CancellationToken,
+    places: RwLock<BTreeMap<Name, Place>>,
+    /// Held by the change under way.
+    changing: Arc<tokio::sync::Mutex<()>>,
+    /// What is waited for at the node's end, changes among it.
+    tasks: TaskTracker,
+    /// Why the process cannot go on.
+    failed: mpsc::Sender<Error>,
+}
+
+/// A mesh that this node is in.
+#[derive(Debug)]
+enum Place {
+    /// `running` until its link was refused for good.
+    Open { mesh: Arc<Mesh>, running: bool },
+    /// Not served, and why; `passing` if somebody is at work on it who opens it again.
+    Closed { why: String, passing: bool },
+}
+
+/// Why a request has no mesh.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum NoMesh {
+    /// The node is in none.
+    None,
+    /// It is in none of this name, but in these.
+    Unknown(String),
+    /// It is in these, and the request names none.
+    Several(String),
+    /// It is closed.
+    Closed {
+        /// Which.
+        name: Name,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The right to change which meshes are open: whoever holds it is the only one.
+#[derive(Debug)]
+pub(crate) struct Changing {
+    meshes: Meshes,
+    _alone: OwnedMutexGuard<()>,
+}
+
+impl Meshes {
+    /// None yet, and where it is told why the process cannot go on.
+    pub(crate) fn new(
+        config: Config,
+        stop: CancellationToken,
+        tasks: TaskTracker,
+    ) -> (Self, mpsc::Receiver<Error>) {
+        // One is enough: the process ends with the first.
+        let (failed, why) = mpsc::channel(1);
+        let home = Home::new(config.state.clone());
+        let inner =
+            Inner { config, home, stop, places: RwLock::default(), changing: Arc::default(), tasks, failed };
+        (Self(Arc::new(inner)), why)
+    }
+
+    /// Those that a test has opened.
+    #[cfg(test)]
+    pub(crate) fn holding<'a>(open: impl IntoIterator<Item = &'a Arc<Mesh>>) -> Self {
+        let config = Config::resolve(Some("/nonexistent".into())).unwrap();
+        let meshes = Self::new(config, CancellationToken::new(), TaskTracker::new()).0;
+        for mesh in open {
+            let place = Place::Open { mesh: Arc::clone(mesh), running: true };
+            meshes.places_mut().insert(mesh.name.clone(), place);
+        }
+        meshes
+    }
+
+    /// Opens every mesh of the state folder: none, if this is not the host of all of them.
+    pub(crate) async fn open_all(&self) -> Result<()> {
+        let evidence = host::evidence(self.0.config.host_id.as_deref());
+        let names = self.0.home.meshes()?;
+        let admitted = names.iter().map(|name| Admitted::check(&self.0.home, name, &evidence));
+        for admitted in admitted.collect::<Result<Vec<_>>>()? {
+            self.start(admitted).await?;
+        }
+        Ok(())
+    }
+
+    /// The mesh of this name, or the only one.
+    pub(crate) fn find(&self, name: Option<&Name>) -> Result<Arc<Mesh>, NoMesh> {
+        let places = self.places();
+        let (name, place) = pick(&places, name)?;
+        match place {
+            Place::Open { mesh, .. } => Ok(Arc::clone(mesh)),
+            Place::Closed { why, .. } => Err(NoMesh::Closed { name: name.clone(), why: why.clone() }),
+        }
+    }
+
+    /// Its name, whether it is open or not.
+    pub(crate) fn name(&self, name: Option<&Name>) -> Result<Name, NoMesh> {
+        pick(&self.places(), name).map(|(name, _)| name.clone())
+    }
+
+    /// Those that are open, by name.
+    pub(crate) fn open(&self) -> Vec<Arc<Mesh>> {
+        let open = |place: &Place| match place {
+            Place::Open { mesh, .. } => Some(Arc::clone(mesh)),
+            Place::Closed { .. } => None,
+        };
+        self.places().values().filter_map(open).collect()
+    }
+
+    /// Those that are closed, and why, by name.
+    pub(crate) fn closed(&self) -> Vec<(Name, String)> {
+        let closed = |(name, place): (&Name, &Place)| match place {
+            Place::Open { .. } => None,
+            Place::Closed { why, .. } => Some((name.clone(), why.clone())),
+        };
+        self.places().iter().filter_map(closed).collect()
+    }
+
+    /// Does `work` while nobody else changes which meshes are open. It goes on when the caller is dropped, and is dropped
+    /// itself when the node stops.
+    ///
+    /// # Errors
+    /// Its own; `Conflict` if the node stops.
+    pub(crate) async fn change<T, W>(&self, work: impl FnOnce(Changing) -> W + Send + 'static) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        let stopping = || Error::Conflict("the node is stopping".into());
+        let meshes = self.clone();
+        let task = self.0.tasks.spawn(async move {
+            let change = async {
+                let alone = Arc::clone(&meshes.0.changing).lock_owned().await;
+                work(Changing { meshes: meshes.clone(), _alone: alone }).await
+            };
+            tokio::select! {
+                done = change => done,
+                () = meshes.0.stop.cancelled() => Err(stopping()),
+            }
+        });
+        task.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Closes everything, the node's stop token being cancelled. Returns when everything is closed, or the time for it is over.
+    pub(crate) async fn end(&self) {
+        let mut ending = vec![self.0.tasks.clone()];
+        for (_, place) in self.places_mut().iter_mut() {
+            let stopping = Place::Closed { why: "the node is stopping".into(), passing: true };
+            if let Place::Open { mesh, .. } = std::mem::replace(place, stopping) {
+                ending.push(mesh.tasks.clone());
+            }
+        }
+        let ended = async {
+            for tasks in ending {
+                tasks.close();
+                tasks.wait().await;
+            }
+        };
+        if timeout(GRACE, ended).await.is_err() {
+            warn!("stopped before everything was closed; nothing durable is lost");
+        }
+    }
+
+    /// Opens a mesh whose host was checked, and keeps it going until it is told to stop, or refused for good.
+    async fn start(&self, admitted: Admitted) -> Result<()> {
+        let mesh = Mesh::open(admitted, &self.0.config, self.0.stop.child_token()).await?;
+        let name = mesh.name.clone();
+        let tasks = mesh.tasks.clone();
+        self.places_mut().insert(name.clone(), Place::Open { mesh: Arc::clone(&mesh), running: true });
+        let meshes = self.clone();
+        tasks.spawn(async move {
+            let outcome = mesh.run().await;
+            drop(mesh);
+            if let Err(error) = outcome {
+                meshes.ended(&name, error);
+            }
+        });
+        Ok(())
+    }
+
+    /// A mesh has ended by itself. A failed database ends the process, a refusal does if it was the last mesh to go on.
+    fn ended(&self, name: &Name, error: Error) {
+        let goes_on = {
+            let mut places = self.places_mut();
+            if let Some(Place::Open { running, .. }) = places.get_mut(name) {
+                *running = false;
+            }
+            let goes_on = |place: &Place| match place {
+                Place::Open { running, .. } => *running,
+                Place::Closed { passing, .. } => *passing,
+            };
+            places.values().any(goes_on)
+        };
+        if !goes_on || matches!(error, Error::Database(_)) {
+            // Full: another has ended the process already.
+            let _ = self.0.failed.try_send(error);
+        }
+    }
+
+    fn places(&self) -> RwLockReadGuard<'_, BTreeMap<Name, Place>> {
+        self.0.places.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Name, Place>> {
+        self.0.places.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pick<'a>(places: &'a BTreeMap<Name, Place>, name: Option<&Name>) -> Result<(&'a Name, &'a Place), NoMesh> {
+    let names = || places.keys().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    match name {
+        _ if places.is_empty() => Err(NoMesh::None),
+        Some(name) => places.get_key_value(name).ok_or_else(|| NoMesh::Unknown(names())),
+        None if places.len() > 1 => Err(NoMesh::Several(names())),
+        None => places.first_key_value().ok_or(NoMesh::None),
+    }
+}
+
+impl Changing {
+    /// Where this node's meshes are.
+    pub(crate) fn home(&self) -> &Home {
+        &self.meshes.0.home
+    }
+
+    /// How this node is configured.
+    pub(crate) fn config(&self) -> &Config {
+        &self.meshes.0.config
+    }
+
+    /// Serves a mesh whose folder is there and whose keys nobody uses.
+    ///
+    /// # Errors
+    /// `WrongHost`, `Database`, or whatever else is wrong with it. Then it stays closed, and that is why.
+    pub(crate) async fn open(&self, name: &Name) -> Result<()> {
+        let evidence = host::evidence(self.config().host_id.as_deref());
+        let opened = match Admitted::check(self.home(), name, &evidence) {
+            Ok(admitted) => self.meshes.start(admitted).await,
+            Err(error) => Err(error),
+        };
+        match &opened {
+            Ok(()) => info!(mesh = %name, "opened"),
+            Err(error) => {
+                warn!(mesh = %name, %error, "cannot be opened");
+                self.put(name, Place::Closed { why: error.to_string(), passing: false });
+            }
+        }
+        opened
+    }
+
+    /// Stops serving a mesh: its link ends, then its streams and waiting requests, then its writer. When this returns,
+    /// nobody uses its folder.
+    ///
+    /// # Errors
+    /// `NotFound` if the node is in no mesh of this name; `Conflict` if it does not end in time, and then it stays closed.
+    pub(crate) async fn close(&self, name: &Name, why: &str) -> Result<()> {
+        let tasks = {
+            let mut places = self.meshes.places_mut();
+            let place = places.get_mut(name);
+            let place =
+                place.ok_or_else(|| Error::NotFound(format!("this node is in no mesh called {name}")))?;
+            let closed = Place::Closed { why: why.to_owned(), passing: true };
+            match std::mem::replace(place, closed) {
+                Place::Open { mesh, .. } => {
+                    mesh.stop.cancel();
+                    mesh.tasks.clone()
+                }
+                Place::Closed { .. } => return Ok(()),
+            }
+        };
+        tasks.close();
+        if timeout(GRACE, tasks.wait()).await.is_err() {
+            let why = format!("mesh {name} did not close within {} s: restart the node", GRACE.as_secs());
+            self.put(name, Place::Closed { why: why.clone(), passing: false });
+            return Err(Error::Conflict(why));
+        }
+        info!(mesh = %name, %why, "closed");
+        Ok(())
+    }
+
+    /// Closes a mesh, does `work` on its folder, and opens it again, whatever came of the work: it must leave behind a
+    /// folder that can be opened.
+    ///
+    /// # Errors
+    /// As [`Changing::close`] and [`Changing::open`]; the work's own.
+    pub(crate) async fn reopen_with<T, W>(
+        &self,
+        name: &Name,
+        why: &str,
+        work: impl FnOnce(PathBuf) -> W,
+    ) -> Result<T>
+    where
+        W: Future<Output = Result<T>>,
+    {
+        self.close(name, why).await?;
+        let worked = work(self.home().mesh(name)).await;
+        match self.open(name).await {
+            Ok(()) => worked,
+            Err(error) => {
+                let why = format!("mesh {name} is closed: {error}");
+                self.meshes.ended(name, error);
+                worked.and(Err(Error::Damaged(why)))
+            }
+        }
+    }
+
+    fn put(&self, name: &Name, place: Place) {
+        self.meshes.places_mut().insert(name.clone(), place);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! One process in several meshes: joined and founded while it runs, and one closed for a moment while the others go on.
+
+use std::path::Path;
+
+use serde_json::Value;
+use waxwing_client::Client;
+use waxwing_client::api::{InviteRequest, LinkState};
+use waxwing_lab::{Lab, eventually};
+
+use crate::support::{PROGRAM, Pair, WITHIN, mesh};
+
+/// Runs a command of a node and gives its exit code and error code.
+async fn refused(lab: &Lab, node: &str, arguments: &[&str]) -> (i32, String) {
+    let mut words = vec!["--json"];
+    words.extend_from_slice(arguments);
+    let output = lab.run(node, &words, b"").await.unwrap();
+    let error: Value = serde_json::from_str(output.stderr.lines().last().unwrap_or_default())
+        .unwrap_or_else(|_| panic!("no error of {arguments:?}: {output:?}"));
+    (output.code.unwrap(), error["error"]["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A token into the one mesh of a node.
+async fn token(lab: &Lab, node: &str) -> String {
+    lab.client(node).invite(&InviteRequest::default()).await.unwrap().token
+}
+
+/// Has a node join by a token, by name.
+async fn join(lab: &Lab, node: &str, token: &str) -> Value {
+    lab.run(node, &["--json", "join", "-", "--name", node], token.as_bytes()).await.unwrap().json().unwrap()
+}
+
+/// Waits until a node is linked in a mesh.
+async fn linked(client: &Client, mesh: &str) {
+    let up = async || {
+        let health = client.health().await.ok()?;
+        let up = |shown: &waxwing_client::api::MeshHealth| {
+            shown.mesh.as_str() == mesh && shown.link.state == LinkState::Up
+        };
+        health.meshes.iter().any(up).then_some(())
+    };
+    eventually(WITHIN, &format!("a link in {mesh}"), up).await.unwrap();
+}
+
+/// What is in a folder, and in the folders in it.
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path.clone());
+            }
+            found.push(path.strip_prefix(folder).unwrap().display().to_string());
+        }
+    }
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn a_node_in_no_mesh_joins_its_first_while_it_runs() {
+    let lab = mesh(&["alpha"]).await;
+    lab.json("beta", &["node", "up"]).await.unwrap();
+    assert_eq!(refused(&lab, "beta", &["send", "alpha", "x"]).await, (7, "no_mesh".to_owned()));
+    assert_eq!(refused(&lab, "beta", &["node", "up"]).await, (8, "already_running".to_owned()));
+    let joined = join(&lab, "beta", &token(&lab, "alpha").await).await;
+    assert_eq!((&joined["mesh"], &joined["node"]), (&Value::from("lab"), &Value::from("beta")));
+    let sent = lab.json("beta", &["send", "alpha", "hello", "--wait", "delivered"]).await.unwrap();
+    assert_eq!(sent["state"], "delivered");
+    lab.json("beta", &["node", "down"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_mesh_on_another_broker_is_joined_while_mail_flows_in_the_first() {
+    let mut pair = Pair::start().await;
+    let mut other = Lab::start(PROGRAM).await.unwrap();
+    other.add("gamma").await.unwrap();
+    other.add("delta").await.unwrap();
+    let invite = token(&other, "gamma").await;
+    let joining = async {
+        // The name of its mesh is `lab` as well: a node is in one of that name.
+        let taken = pair.lab.run("beta", &["--json", "join", "-"], invite.as_bytes()).await.unwrap();
+        assert_eq!(taken.code, Some(8), "{taken:?}");
+        let url = other.proxy().url();
+        let create = ["mesh", "create", "second", "--broker", &url, "--node", "beta-2"];
+        let created = pair.lab.json("beta", &create).await.unwrap();
+        assert_eq!(created["recovery_words"].as_str().unwrap().split(' ').count(), 24);
+        linked(&pair.lab.client("beta"), "second").await;
+        let invite = InviteRequest { mesh: Some("second".parse().unwrap()), ..InviteRequest::default() };
+        let token = pair.lab.client("beta").invite(&invite).await.unwrap().token;
+        let joined = join(&other, "delta", &token).await;
+        assert_eq!(joined["mesh"], "second");
+        created
+    };
+    let app = pair.sender.clone();
+    let sending = async {
+        let mut sent = Vec::new();
+        for n in 1..=40 {
+            let id = format!("m-{n}");
+            app.send("beta", &id, WITHIN).await.unwrap();
+            sent.push(id);
+        }
+        sent
+    };
+    let (created, sent) = tokio::join!(joining, sending);
+    pair.sent.extend(sent);
+    for (lab, node, to) in [(&other, "delta", "beta-2"), (&pair.lab, "beta", "delta")] {
+        let send = ["--mesh", "second", "send", to, "over there", "--wait", "delivered"];
+        assert_eq!(lab.json(node, &send).await.unwrap()["state"], "delivered", "from {node}");
+    }
+    let log = pair.lab.process("beta").log();
+    for word in created["recovery_words"].as_str().unwrap().split(' ').filter(|word| word.len() > 6) {
+        assert!(!log.contains(word), "the words are logged");
+    }
+    // Each mesh has a stream of its own.
+    let page = pair.lab.json("beta", &["--mesh", "second", "inbox"]).await.unwrap();
+    assert_eq!(page["items"].as_array().unwrap().len(), 1);
+    pair.lab.restart("beta").await.unwrap();
+    pair.lab.linked("beta").await.unwrap();
+    let page = pair.lab.json("beta", &["--mesh", "lab", "inbox", "--app", "*"]).await.unwrap();
+    assert_eq!(page["items"].as_array().unwrap().len(), pair.sent.len());
+}
+
+#[tokio::test]
+async fn a_refused_join_says_the_same_whether_the_node_runs_or_not_and_leaves_nothing() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    let used = token(&lab, "alpha").await;
+    lab.run("gamma", &["join", "-", "--name", "gamma"], used.as_bytes()).await.unwrap();
+    let other = mesh(&["delta"]).await;
+    let named = |name: &str| InviteRequest { name: Some(name.parse().unwrap()), ..InviteRequest::default() };
+    let elsewhere = other.client("delta").invite(&named("beta")).await.unwrap().token;
+    let cut: String = used.chars().take(used.len() - 2).collect();
+    other.proxy().set_broker(None);
+    let before = files(&lab.state("beta").join("meshes"));
+    for runs in [true, false] {
+        if !runs {
+            lab.stop("beta").await.unwrap();
+        }
+        for (what, token, code) in [
+            ("a token cut short", cut.as_str(), 2),
+            ("a mesh it is in", used.as_str(), 8),
+            ("a broker that is away", elsewhere.as_str(), 6),
+        ] {
+            let output = lab.run("beta", &["--json", "join", "-"], token.as_bytes()).await.unwrap();
+            assert_eq!(output.code, Some(code), "{what}, runs: {runs}: {output:?}");
+        }
+        let create = ["mesh", "create", "lab", "--broker", "ws://127.0.0.1:9", "--node", "beta"];
+        assert_eq!(refused(&lab, "beta", &create).await, (8, "conflict".to_owned()), "runs: {runs}");
+        let create = ["mesh", "create", "far", "--broker", "ws://192.0.2.1:9", "--node", "beta"];
+        assert_eq!(refused(&lab, "beta", &create).await.0, 2, "no TLS, runs: {runs}");
+        let now = files(&lab.state("beta").join("meshes"));
+        let kept = |files: &[String]| {
+            files.iter().filter(|file| !file.contains("node.db-")).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&now), kept(&before), "runs: {runs}");
+        assert_eq!(files(&lab.state("beta").join("entering")), Vec::<String>::new(), "runs: {runs}");
+    }
+}
+
+#[tokio::test]
+async fn a_mesh_is_dialled_elsewhere_while_the_node_runs_and_its_streams_come_back() {
+    let lab = mesh(&["alpha", "beta"]).await;
+    let url = lab.proxy().url();
+    let mut events = lab.client("beta").events_resuming(&Default::default()).await.unwrap();
+    let moved = lab.json("beta", &["mesh", "broker", &url]).await.unwrap();
+    assert_eq!((&moved["mesh"], &moved["before"]), (&Value::from("lab"), &moved["broker"]));
+    lab.linked("beta").await.unwrap();
+    lab.json("alpha", &["send", "beta", "hello", "--wait", "delivered"]).await.unwrap();
+    loop {
+        let event = tokio::time::timeout(WITHIN, events.next()).await.unwrap().unwrap();
+        if let waxwing_client::api::EventBody::Message { message } = event.body {
+            assert_eq!(message.body.as_deref(), Some("hello"));
+            break;
+        }
+    }
+    assert_eq!(refused(&lab, "beta", &["mesh", "broker", "http://x"]).await.0, 2);
+    assert_eq!(
+        refused(&lab, "beta", &["--mesh", "other", "mesh", "broker", &url]).await,
+        (7, "unknown_mesh".to_owned())
+    );
+}
