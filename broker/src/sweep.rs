@@ -22,7 +22,7 @@ const PAGE: usize = 1_000;
 /// Reasons to look now.
 #[derive(Default)]
 pub(crate) struct Nudge {
-    /// Somebody read an expired row.
+    /// Somebody read an expired row, or a list of keys is of no use any more.
     pub(crate) expired: Notify,
     /// Somebody stopped being a member.
     pub(crate) gone: Notify,

@@ -34,6 +34,8 @@ pub const UPLOADS: usize = 4;
 pub const UPLOAD_WITHIN: Duration = Duration::from_secs(120);
 /// Most logs of one mesh, beside its own, that a broker keeps until an admin says which is right.
 pub const BRANCHES: usize = 16;
+/// Most slots in one `keys.put`: with their proofs and the earlier keys, at most half a frame.
+pub const KEY_SLOTS: usize = 256;
 /// Most nodes in one `prekey.get`.
 pub const PREKEY_PAGE: usize = 256;
 /// Most features in a hello or welcome.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use examples::variants;
 use waxwing_crypto::VerifyingKey;
 use waxwing_crypto::sealing::{Nack, NackReason, Opening, Prekey, SESSION_MESSAGES};
+use waxwing_crypto::state_key::KeyList;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
     Code, Frame, Hello, MeshNoticeKind, NoticeKind, Outcome, Reason, ToBroker, ToBrokerLogin, ToNode,
@@ -135,6 +136,8 @@ fn the_documentation_states_the_limits_in_force() {
         ("log entries in one frame", limits::LOG_PAGE),
         ("log entries in one frame", limits::LOG_PAGE_BYTES),
         ("nodes in one `prekey.get`", limits::PREKEY_PAGE),
+        ("slots in one `keys.put`", limits::KEY_SLOTS),
+        ("slots of a sealed-key list", KeyList::MAX_SLOTS as usize),
         ("signed bytes of a prekey, an opening", Prekey::MAX),
         ("signed bytes of a prekey, an opening", Opening::MAX),
         ("signed bytes of a nack", Nack::MAX),

@@ -8,6 +8,7 @@ use waxwing_protocol::link::{Code, Log, ToNode};
 
 use super::batch::Batch;
 use super::change::{Answer, Append, Author};
+use super::keys;
 use crate::error::Result;
 use crate::meshes::Mesh;
 use crate::refusal::Refusal;
@@ -58,6 +59,11 @@ async fn append(
         }
         None => None,
     };
+    if before.is_some_and(|before| stands_on(&entry, before).is_ok())
+        && let Err(refusal) = keys::are_held(batch, mesh, &entry.body).await?
+    {
+        return Ok(Err(refusal));
+    }
     let head = match check(batch, author, before, signed, &entry) {
         Ok(head) => head,
         Err(refusal) => return Ok(Err(refusal)),

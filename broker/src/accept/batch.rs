@@ -53,6 +53,8 @@ pub(super) struct Effects {
     pub(super) swept: Vec<(oneshot::Sender<bool>, bool)>,
     /// Whether somebody stopped being a member.
     pub(super) gone: bool,
+    /// Whether there is something to take out of the store.
+    pub(super) sweep: bool,
     /// Given back now that the envelopes are stored.
     pub(super) budgets: Vec<[Budget; 2]>,
     /// Answers to those who ask whether the store takes commits.
@@ -260,6 +262,9 @@ impl Effects {
         if self.gone {
             state.nudge.gone.notify_one();
         }
+        if self.sweep {
+            state.nudge.expired.notify_one();
+        }
         for (reply, answer) in self.replies {
             reply.send(answer);
         }
@@ -284,6 +289,7 @@ impl Work {
     fn nodes(&self) -> Vec<NodeKey> {
         let mut nodes: Vec<_> = self.logins.iter().map(|login| login.node).collect();
         nodes.extend(self.prekeys.iter().map(|prekey| prekey.peer.key));
+        nodes.extend(self.keys.iter().map(|put| put.peer.key));
         nodes.extend(self.appends.iter().filter_map(|append| match &append.author {
             Author::Member(peer) => Some(peer.key),
             Author::Entering { .. } => None,

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use waxwing_crypto::membership::{Roster, SignedEntry};
-use waxwing_crypto::{MeshId, NodeId, Priority, Timestamp, VerifyingKey, WireId};
+use waxwing_crypto::state_key::{KeyListHead, ProofPath, ProvenSlot, SealedStateKeys};
+use waxwing_crypto::{Digest, MeshId, NodeId, Priority, Timestamp, VerifyingKey, WireId};
 use waxwing_protocol::link::{Mark, SendItem, Settlement, ToNode};
 
 use crate::store::prekey::PrekeyRow;
@@ -21,6 +22,8 @@ pub(crate) enum Change {
     Settle(Settles),
     /// Keeps a prekey.
     Prekey(PrekeyPut),
+    /// Keeps a part of a sealed-key list.
+    Keys(KeysPut),
     /// Appends to a membership log.
     Append(Append),
     /// Takes a log that a node has brought back.
@@ -105,6 +108,24 @@ pub(crate) struct PrekeyPut {
     pub(crate) reply: Reply,
 }
 
+/// See [`Change::Keys`].
+pub(crate) struct KeysPut {
+    /// On whose link it came.
+    pub(crate) peer: Arc<Peer>,
+    /// The root of its list.
+    pub(crate) root: Digest,
+    /// What the list is, beside its slots.
+    pub(crate) head: KeyListHead,
+    /// The slots, proven to be in it.
+    pub(crate) slots: Vec<ProvenSlot>,
+    /// Of the frame.
+    pub(crate) req: u64,
+    /// Where it is said that they are kept.
+    pub(crate) reply: Reply,
+    /// What they take up of the writer's memory, until they are stored.
+    pub(crate) _budget: Budget,
+}
+
 /// See [`Change::Append`].
 pub(crate) struct Append {
     /// Who asks.
@@ -135,6 +156,18 @@ pub(crate) struct Renew {
     pub(crate) mark: Mark,
     /// Answered once the new life has begun.
     pub(crate) answer: oneshot::Sender<()>,
+}
+
+impl KeysPut {
+    /// Its size, give or take a proof.
+    fn bytes(&self) -> usize {
+        keys_bytes(self.slots.len(), &self.head)
+    }
+}
+
+/// What so many slots of a list take up, give or take a proof.
+pub(crate) fn keys_bytes(slots: usize, head: &KeyListHead) -> usize {
+    slots * (SealedStateKeys::ONE + ProofPath::MAX * Digest::SIZE) + head.earlier.as_bytes().len()
 }
 
 /// On what kind of link an entry came.
@@ -236,6 +269,7 @@ pub(super) struct Work {
     pub(super) logins: Vec<Login>,
     pub(super) uploads: Vec<Upload>,
     pub(super) renewals: Vec<Renew>,
+    pub(super) keys: Vec<KeysPut>,
     pub(super) appends: Vec<Append>,
     pub(super) settles: Vec<Settles>,
     pub(super) sweeps: Vec<oneshot::Sender<bool>>,
@@ -251,6 +285,11 @@ impl Work {
         match change {
             Change::Login(login) => self.logins.push(login),
             Change::Append(append) => self.appends.push(append),
+            Change::Keys(put) => {
+                let size = (put.slots.len(), put.bytes());
+                self.keys.push(put);
+                return size;
+            }
             Change::Upload(upload) => self.uploads.push(*upload),
             Change::Renew(renew) => self.renewals.push(renew),
             Change::Sweep(answer) => self.sweeps.push(answer),

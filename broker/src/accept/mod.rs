@@ -3,7 +3,7 @@
 //! ```text
 //! links, sweeper   submit a Change each, with the place for its answer reserved, and go on
 //! writer           takes all that waits (at most 1,024 items or 4 MiB); in one transaction, each phase set-based:
-//!                  lost and brought back -> logins -> log -> settlements -> sweeps -> prekeys -> sends -> rows and counters; commits
+//!                  lost and brought back -> logins -> key lists -> log -> settlements -> sweeps -> prekeys -> sends -> rows and counters; commits
 //!                  only then: rosters are replaced, links are woken, answers go out
 //! ```
 //!
@@ -17,6 +17,7 @@
 mod append;
 mod batch;
 mod change;
+mod keys;
 mod last;
 mod send;
 mod settle;
@@ -31,8 +32,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use change::{
-    Answer, Append, Author, Budget, Change, Login, MailRef, Peer, PrekeyPut, Renew, Reply, Sends, Settled,
-    Settles, Upload,
+    Answer, Append, Author, Budget, Change, KeysPut, Login, MailRef, Peer, PrekeyPut, Renew, Reply, Sends,
+    Settled, Settles, Upload, keys_bytes,
 };
 
 pub(crate) use last::LastCommit;
@@ -140,6 +141,7 @@ async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<
     upload::renew(&mut batch, work.renewals).await?;
     upload::apply(&mut batch, work.uploads).await?;
     batch.login(work.logins);
+    keys::apply(&mut batch, work.keys).await?;
     append::apply(&mut batch, work.appends).await?;
     settle::apply(&mut batch, work.settles).await?;
     sweep::apply(&mut batch, work.sweeps, work.evictions).await?;

@@ -20,9 +20,11 @@ pub(super) async fn apply(
     for answer in sweeps {
         let ended = store::queue::expire(&mut *batch.db, batch.now, STEP).await?;
         let forgotten = store::dedupe::forget(&mut *batch.db, batch.now, STEP).await?;
-        let more = ended.len() == STEP || forgotten == STEP;
+        let keys = super::keys::sweep(batch, STEP).await?;
+        let more = ended.len() == STEP || forgotten == STEP || keys == STEP;
         batch.effects.tally.swept("expired", ended.len());
         batch.effects.tally.swept("forgotten", forgotten);
+        batch.effects.tally.swept("key_slots", keys);
         tell(batch, ended, &NoticeKind::Expired).await?;
         batch.effects.swept.push((answer, more));
     }

@@ -1,6 +1,7 @@
 //! What a member's frames ask for, one file per frame or pair. A handler checks what it can without the store's
 //! writer, reserves the place of its answer, and submits a change; or reads, and answers itself.
 
+mod keys;
 pub(crate) mod log;
 mod prekey;
 mod queue;
@@ -40,6 +41,8 @@ pub(crate) async fn handle(
         ToBroker::PrekeyGet(frame) => prekey::get(&frame, session, answers).await,
         ToBroker::LogGet(frame) => log::get(&frame, session, answers).await,
         ToBroker::LogAppend(frame) => log::append(frame, session, answers).await,
+        ToBroker::KeysPut(frame) => keys::put(frame, session, answers).await,
+        ToBroker::KeysGet(frame) => keys::get(frame, session, answers).await,
         ToBroker::QueueShow(frame) => queue::show(frame, session, answers).await,
     }
 }
@@ -53,6 +56,10 @@ pub(crate) const fn request(frame: &ToBroker) -> Option<(u64, usize)> {
         ToBroker::PrekeyPut(frame) => Some((frame.req, 1)),
         ToBroker::LogGet(frame) => Some((frame.req, 1)),
         ToBroker::LogAppend(frame) => Some((frame.req, 1)),
+        ToBroker::KeysPut(frame) => {
+            Some((frame.req, worth(frame.slots.len(), limits::KEY_SLOTS).div_ceil(keys::SLOTS_PER_REQUEST)))
+        }
+        ToBroker::KeysGet(frame) => Some((frame.req, 1)),
         ToBroker::QueueShow(frame) => Some((frame.req, 1)),
     }
 }

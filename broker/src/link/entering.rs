@@ -64,6 +64,8 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
         ToBroker::Settle(_) => Ok(not_allowed(None)),
         ToBroker::PrekeyPut(frame) => Ok(not_allowed(Some(frame.req))),
         ToBroker::PrekeyGet(frame) => Ok(not_allowed(Some(frame.req))),
+        ToBroker::KeysPut(frame) => Ok(not_allowed(Some(frame.req))),
+        ToBroker::KeysGet(frame) => Ok(not_allowed(Some(frame.req))),
         ToBroker::QueueShow(frame) => Ok(not_allowed(Some(frame.req))),
     }
 }

@@ -145,5 +145,5 @@ pub(super) fn notices() -> impl Iterator<Item = ByKind> {
 }
 
 pub(super) fn sweeps() -> impl Iterator<Item = ByReason> {
-    ["expired", "revoked", "forgotten"].into_iter().map(|reason| ByReason { reason })
+    ["expired", "revoked", "forgotten", "key_slots"].into_iter().map(|reason| ByReason { reason })
 }

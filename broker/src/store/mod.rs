@@ -12,6 +12,7 @@ pub(crate) mod branch;
 pub(crate) mod copy;
 pub(crate) mod dedupe;
 pub(crate) mod inspect;
+pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod mesh;
 pub(crate) mod meta;

@@ -24,6 +24,8 @@ mod entering;
 mod expiry;
 /// Bytes that are no frame, and frames that break the protocol.
 mod frames;
+/// Sealed-key lists: put whole, proven, and served to their holders alone.
+mod keys;
 /// How fast nodes may go, how many there may be, and what they are told.
 mod limits;
 /// Pings, and links that are dead.

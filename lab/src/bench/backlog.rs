@@ -258,6 +258,7 @@ fn unexpected(frame: &ToNode) -> Result<()> {
         | ToNode::Prekeys(_)
         | ToNode::Log(_)
         | ToNode::MeshNotice(_)
+        | ToNode::Keys(_)
         | ToNode::QueueShown(_) => Ok(()),
     }
 }

@@ -94,6 +94,7 @@ impl Link {
                     | ToNode::Done(_)
                     | ToNode::Prekeys(_)
                     | ToNode::MeshNotice(_)
+                    | ToNode::Keys(_)
                     | ToNode::QueueShown(_) => {}
                 }
             }

@@ -96,3 +96,33 @@ CREATE TABLE queue (
 
 CREATE UNIQUE INDEX queue_place ON queue (mesh, recipient, rank, seq);
 CREATE INDEX queue_expires ON queue (expires);
+
+-- Sealed-key lists, one or a few per mesh: that of the newest epoch, and those that an admin's node is putting here before
+-- it appends the entry that names them. The newest is the one whose root the log names.
+CREATE TABLE key_list (
+    id      INTEGER PRIMARY KEY,
+    mesh    BLOB    NOT NULL,
+    root    BLOB    NOT NULL CHECK (length(root) = 32), -- what an entry names; all slots are proven to belong to it
+    epoch   INTEGER NOT NULL, -- the epoch that it begins
+    maker   BLOB    NOT NULL, -- the node that puts it
+    slots   INTEGER NOT NULL, -- how many it has
+    held    INTEGER NOT NULL CHECK (held BETWEEN 0 AND slots), -- how many of them are in key_slot
+    touched INTEGER NOT NULL, -- when a part of it came last; 0 when it has been given up
+    earlier BLOB    NOT NULL  -- the keys before it, sealed under its own
+) STRICT;
+
+CREATE UNIQUE INDEX key_list_root ON key_list (mesh, root);
+
+-- A rowid table, as a slot has 1.3 KiB and more.
+CREATE TABLE key_slot (
+    mesh   BLOB    NOT NULL,
+    list   INTEGER NOT NULL, -- key_list.id
+    place  INTEGER NOT NULL, -- in the list, from 0
+    holder BLOB    NOT NULL, -- 16 bytes: a node's id; 32: an invite's key
+    sealed_to BLOB NOT NULL CHECK (length(sealed_to) = 32), -- digest of the sealing key
+    sealed BLOB    NOT NULL, -- the epoch's key
+    path   BLOB    NOT NULL  -- hashes that prove it to be in the list
+) STRICT;
+
+CREATE UNIQUE INDEX key_slot_place ON key_slot (mesh, list, place);
+CREATE INDEX key_slot_holder ON key_slot (mesh, list, holder);

@@ -204,7 +204,8 @@ fn refused(error: ErrorFrame) -> CallError {
         | Code::LogConflict
         | Code::NotAllowed
         | Code::ClockSkew
-        | Code::ResumeWanted => CallError::Refused { code, detail },
+        | Code::ResumeWanted
+        | Code::KeysWanted => CallError::Refused { code, detail },
     }
 }
 

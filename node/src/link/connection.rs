@@ -190,6 +190,10 @@ async fn dispatch(
             context.calls.answer(prekeys.req, ToNode::Prekeys(prekeys));
             Ok(())
         }
+        ToNode::Keys(keys) => {
+            context.calls.answer(keys.req, ToNode::Keys(keys));
+            Ok(())
+        }
         ToNode::QueueShown(shown) => {
             context.calls.answer(shown.req, ToNode::QueueShown(shown));
             Ok(())

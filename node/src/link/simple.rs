@@ -86,6 +86,7 @@ impl Connection {
                 | ToNode::Sent(_)
                 | ToNode::Deliver(_)
                 | ToNode::Done(_)
+                | ToNode::Keys(_)
                 | ToNode::QueueShown(_)
                 | ToNode::MeshNotice(_)
                 | ToNode::Prekeys(_) => {}

@@ -32,11 +32,13 @@ pub use handshake::{
     ToNodeLogin, Welcome,
 };
 pub use to_broker::{
-    LogAppend, LogGet, PrekeyGet, PrekeyPut, QueueShow, Send, SendItem, Settle, Settlement, ToBroker,
+    KeysGet, KeysPut, LogAppend, LogGet, PrekeyGet, PrekeyPut, QueueShow, Send, SendItem, Settle, Settlement,
+    ToBroker,
 };
 pub use to_node::{
-    Code, Deliver, Delivery, Done, Envelope, ErrorFrame, GoAway, Log, MeshNotice, MeshNoticeKind, Notice,
-    NoticeKind, Outcome, PeerPrekey, Prekeys, QueueShown, Reason, Sent, Shown, ToNode,
+    Code, Deliver, Delivery, Done, Envelope, ErrorFrame, FoundKeys, GoAway, Keys, Log, MeshNotice,
+    MeshNoticeKind, Notice, NoticeKind, Outcome, PeerPrekey, Prekeys, QueueShown, Reason, Sent, Shown,
+    ToNode,
 };
 
 /// WebSocket subprotocol of this version.

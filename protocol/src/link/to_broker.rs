@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::membership::SignedEntry;
-use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Signed, Timestamp, WireId};
+use waxwing_crypto::state_key::{KeyListHead, ProvenSlot};
+use waxwing_crypto::{Digest, Fingerprint, NodeId, Priority, Receipt, Signed, Timestamp, WireId};
 
 use super::codec::Frame;
 
@@ -28,9 +29,17 @@ pub enum ToBroker {
     #[serde(rename = "log.get")]
     LogGet(LogGet),
     /// Appends an entry. Answered by [`super::Log`] with the new head, or by an error `log_conflict` (the entry's
-    /// `prev` is not the head: read on, sign again), `not_allowed` or `clock_skew`.
+    /// `prev` is not the head: read on, sign again), `keys_wanted` (the sealed-key list that it names is not whole here:
+    /// put it), `not_allowed` or `clock_skew`.
     #[serde(rename = "log.append")]
     LogAppend(LogAppend),
+    /// Hands over a part of an epoch's sealed-key list, for an entry that names it. Parts may come in any order and more
+    /// than once. Answered by [`super::Done`] once it is stored, or by an error `not_allowed`.
+    #[serde(rename = "keys.put")]
+    KeysPut(KeysPut),
+    /// Asks for this node's slot of an epoch's sealed-key list. Answered by [`super::Keys`].
+    #[serde(rename = "keys.get")]
+    KeysGet(KeysGet),
     /// Asks what the broker holds of a message this node sent. Answered by [`super::QueueShown`].
     #[serde(rename = "queue.show")]
     QueueShow(QueueShow),
@@ -46,14 +55,25 @@ impl ToBroker {
             Self::PrekeyGet(_) => "prekey.get",
             Self::LogGet(_) => "log.get",
             Self::LogAppend(_) => "log.append",
+            Self::KeysPut(_) => "keys.put",
+            Self::KeysGet(_) => "keys.get",
             Self::QueueShow(_) => "queue.show",
         }
     }
 }
 
 impl Frame for ToBroker {
-    const NAMES: &'static [&'static str] =
-        &["send", "settle", "prekey.put", "prekey.get", "log.get", "log.append", "queue.show"];
+    const NAMES: &'static [&'static str] = &[
+        "send",
+        "settle",
+        "prekey.put",
+        "prekey.get",
+        "log.get",
+        "log.append",
+        "keys.put",
+        "keys.get",
+        "queue.show",
+    ];
 }
 
 /// See [`ToBroker::Send`].
@@ -141,6 +161,28 @@ pub struct LogAppend {
     pub req: u64,
     /// The entry.
     pub entry: SignedEntry,
+}
+
+/// See [`ToBroker::KeysPut`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KeysPut {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// The list's root, as the entry will name it.
+    pub root: Digest,
+    /// What the list is, beside its slots. The same in every part.
+    pub head: KeyListHead,
+    /// 1 to [`crate::limits::KEY_SLOTS`] of its slots, each proven to be in it.
+    pub slots: Vec<ProvenSlot>,
+}
+
+/// See [`ToBroker::KeysGet`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct KeysGet {
+    /// Repeated in the answer.
+    pub req: u64,
+    /// The epoch. A broker keeps the newest one's list: each opens all earlier keys.
+    pub epoch: u64,
 }
 
 /// See [`ToBroker::QueueShow`].

@@ -5,6 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::membership::{LogHead, SignedEntry};
+use waxwing_crypto::state_key::{KeyListHead, ProvenSlot};
 use waxwing_crypto::{NodeId, Priority, Receipt, Signed, Timestamp, WireId};
 
 use super::codec::Frame;
@@ -29,6 +30,9 @@ pub enum ToNode {
     /// Answers [`super::LogGet`] and [`super::LogAppend`], and is pushed when the log grows.
     #[serde(rename = "log")]
     Log(Log),
+    /// Answers [`super::KeysGet`].
+    #[serde(rename = "keys")]
+    Keys(Keys),
     /// Answers [`super::QueueShow`].
     #[serde(rename = "queue.shown")]
     QueueShown(QueueShown),
@@ -52,6 +56,7 @@ impl ToNode {
             Self::Done(_) => "done",
             Self::Prekeys(_) => "prekey",
             Self::Log(_) => "log",
+            Self::Keys(_) => "keys",
             Self::QueueShown(_) => "queue.shown",
             Self::MeshNotice(_) => "mesh.notice",
             Self::Error(_) => "error",
@@ -61,8 +66,18 @@ impl ToNode {
 }
 
 impl Frame for ToNode {
-    const NAMES: &'static [&'static str] =
-        &["sent", "deliver", "done", "prekey", "log", "queue.shown", "mesh.notice", "error", "goaway"];
+    const NAMES: &'static [&'static str] = &[
+        "sent",
+        "deliver",
+        "done",
+        "prekey",
+        "log",
+        "keys",
+        "queue.shown",
+        "mesh.notice",
+        "error",
+        "goaway",
+    ];
 }
 
 /// See [`ToNode::Sent`].
@@ -243,6 +258,25 @@ pub struct Log {
     pub mark: Option<Mark>,
 }
 
+/// See [`ToNode::Keys`].
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Keys {
+    /// Of the request answered.
+    pub req: u64,
+    /// The asking node's slot, or that of the invite it joined by; none if the broker has no list of this epoch, or
+    /// neither is in it. Boxed, since it would make every frame larger in memory.
+    pub found: Option<Box<FoundKeys>>,
+}
+
+/// A slot of a sealed-key list. Believed only if it is proven to be in the list that the log names.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FoundKeys {
+    /// What the list is, beside its slots.
+    pub head: KeyListHead,
+    /// The slot.
+    pub slot: ProvenSlot,
+}
+
 /// See [`ToNode::MeshNotice`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct MeshNotice {
@@ -318,6 +352,8 @@ pub enum Code {
     RateLimited,
     /// The mesh waits for a `resume`, and its log takes no other entry.
     ResumeWanted,
+    /// The entry names a sealed-key list that the broker does not hold as a whole: put it, and append again.
+    KeysWanted,
 }
 
 /// See [`ToNode::GoAway`].

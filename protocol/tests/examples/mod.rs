@@ -9,16 +9,19 @@ use serde::de::DeserializeOwned;
 use waxwing_crypto::mark::{MeshPass, StoreSecret};
 use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::sealing::{Nack, NackReason};
+use waxwing_crypto::state_key::{
+    EarlierKeys, Holder, KeyListHead, ProofPath, ProvenSlot, SealedStateKeys, Slot,
+};
 use waxwing_crypto::{
     CreationToken, Digest, Fingerprint, MeshId, NodeId, Priority, Purpose, Receipt, Signed, SigningKey,
     Timestamp, WireId,
 };
 use waxwing_protocol::link::{
-    Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, Features, GoAway, Hello,
-    Limits, Log, LogAppend, LogGet, LogUpload, LogWanted, Mark, MemberHello, MeshNotice, MeshNoticeKind,
-    Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut, Prekeys, QueueShow, QueueShown, Reason,
-    Send, SendItem, Sent, Settle, Settlement, Shown, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS,
-    Welcome,
+    Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, Features, FoundKeys,
+    GoAway, Hello, Keys, KeysGet, KeysPut, Limits, Log, LogAppend, LogGet, LogUpload, LogWanted, Mark,
+    MemberHello, MeshNotice, MeshNoticeKind, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut,
+    Prekeys, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown, ToBroker,
+    ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS, Welcome,
 };
 use waxwing_protocol::{MessageId, RunId, StoreId, limits};
 
@@ -65,6 +68,19 @@ fn nack() -> Signed {
 fn entry(n: u8) -> SignedEntry {
     let bytes = vec![0xee, n];
     SignedEntry { signatures: vec![key().sign(Purpose::Membership, &bytes)], bytes: bytes.into() }
+}
+
+/// Its earlier keys are a stand-in of the shortest form.
+fn key_list_head() -> KeyListHead {
+    let earlier = EarlierKeys::from_bytes(Bytes::from_static(&[0xe4; 40])).unwrap();
+    KeyListHead { epoch: 2, slots: 2, earlier }
+}
+
+/// Of a list of two. The box is a stand-in.
+fn slot(at: u64, holder: Holder) -> ProvenSlot {
+    let sealed = SealedStateKeys::from_bytes(Bytes::from_static(&[0xb0; SealedStateKeys::ONE])).unwrap();
+    let path = ProofPath::from_bytes(&[0x50 + at as u8; 32]).unwrap();
+    ProvenSlot { at, path, slot: Slot { holder, to: Digest::from_bytes([0x20; 32]), sealed } }
 }
 
 /// Each with the name of its file.
@@ -160,6 +176,16 @@ pub(crate) fn to_broker() -> Vec<(&'static str, ToBroker)> {
         ("prekey.get", ToBroker::PrekeyGet(PrekeyGet { req: 3, nodes: vec![ALPHA, BETA] })),
         ("log.get", ToBroker::LogGet(LogGet { req: 4, after: 1 })),
         ("log.append", ToBroker::LogAppend(LogAppend { req: 5, entry: entry(4) })),
+        (
+            "keys.put",
+            ToBroker::KeysPut(KeysPut {
+                req: 7,
+                root: Digest::from_bytes([0x77; 32]),
+                head: key_list_head(),
+                slots: vec![slot(1, Holder::Invite(key().public()))],
+            }),
+        ),
+        ("keys.get", ToBroker::KeysGet(KeysGet { req: 8, epoch: 2 })),
         ("queue.show", ToBroker::QueueShow(QueueShow { req: 6, id: wire(0xd1) })),
     ]
 }
@@ -222,6 +248,7 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
     let error = |req, code, detail: &str, after| {
         ToNode::Error(ErrorFrame { req, code, detail: detail.to_owned(), after })
     };
+    let found = Some(Box::new(FoundKeys { head: key_list_head(), slot: slot(0, Holder::Node(ALPHA)) }));
     let goaway = GoAway {
         reason: Reason::Restarting,
         detail: "the broker is stopping".to_owned(),
@@ -236,6 +263,8 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         ("log", ToNode::Log(answer)),
         ("log_pushed", ToNode::Log(pushed)),
         ("log_unknown", ToNode::Log(Log { req: Some(4), entries: Vec::new(), head: None, mark: None })),
+        ("keys", ToNode::Keys(Keys { req: 8, found })),
+        ("keys_none", ToNode::Keys(Keys { req: 8, found: None })),
         ("queue.shown", ToNode::QueueShown(QueueShown { req: 6, shown: Some(shown) })),
         ("queue.shown_unknown", ToNode::QueueShown(QueueShown { req: 6, shown: None })),
         (

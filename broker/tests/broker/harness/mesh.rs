@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use waxwing_crypto::membership::{
-    Body, Genesis, InviteSeed, Join, Leave, NewInvite, NewMember, RecoverySecret, Resume, Revoke, Role,
-    Roster, SignedEntry, Target,
+    Body, Genesis, InviteSeed, Join, Leave, NewEpoch, NewInvite, NewMember, RecoverySecret, Resume, Revoke,
+    Role, Roster, SignedEntry, Target,
 };
-use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
+use waxwing_crypto::state_key::{Holder, KeyList, SealedStateKeys, StateKeys};
 use waxwing_crypto::{CreationProof, Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey};
 use waxwing_protocol::link::{Challenge, EnteringHello, Features, GoAway, Hello, Mark, MemberHello};
 
@@ -151,6 +151,26 @@ impl Mesh {
 
     pub fn leave_entry(&self, keys: &Keys) -> SignedEntry {
         self.entry(Body::Leave(Leave { node: keys.id() }), &[&keys.signing])
+    }
+
+    /// The next epoch's keys, sealed to everybody who would get them if this entry ended `ending`.
+    pub fn key_list(&self, ending: Option<&Target>) -> KeyList {
+        let epoch = self.roster.epoch() + 1;
+        let keys = StateKeys::found(&mut rng()).next(epoch, &mut rng()).unwrap();
+        let holders = self.roster.key_holders(self.clock.now(), ending);
+        KeyList::seal(self.id(), &keys, &holders, &mut rng()).unwrap()
+    }
+
+    /// A list of so many slots, whosever.
+    pub fn key_list_for(&self, slots: usize) -> KeyList {
+        let keys = StateKeys::found(&mut rng()).next(self.roster.epoch() + 1, &mut rng()).unwrap();
+        let holders = vec![(Holder::Node(self.founder.id()), self.founder.sealing.clone()); slots];
+        KeyList::seal(self.id(), &keys, &holders, &mut rng()).unwrap()
+    }
+
+    pub fn epoch_entry(&self, list: &KeyList) -> SignedEntry {
+        let epoch = NewEpoch { n: list.head().epoch, keys: list.root() };
+        self.entry(Body::Epoch(epoch), &[&self.founder.signing])
     }
 
     /// Appends an entry over the founder's link.
