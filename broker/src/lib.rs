@@ -17,6 +17,7 @@
 
 mod accept;
 pub mod admin;
+mod alarms;
 mod backup;
 mod clock;
 mod config;

@@ -14,6 +14,7 @@ use waxwing_crypto::{CreationToken, MeshId, Timestamp};
 use waxwing_protocol::BrokerUrl;
 
 use crate::accept::{LastCommit, Writer};
+use crate::alarms::Alarms;
 use crate::clock::Clock;
 use crate::config::{Config, Limits};
 use crate::drain::Drain;
@@ -70,6 +71,8 @@ pub(crate) struct State {
     pub(crate) hub: Hub,
     /// Who is a member of what.
     pub(crate) meshes: Meshes,
+    /// What members are told at once.
+    pub(crate) alarms: Alarms,
     /// The logs that nodes are bringing.
     pub(crate) uploads: Uploads,
     /// Makes passes of meshes.
@@ -133,6 +136,7 @@ impl State {
             reading: Semaphore::new(READERS as usize),
             writer,
             hub: Hub::default(),
+            alarms: Alarms::default(),
             meshes,
             uploads: Uploads::default(),
             passes,

@@ -178,6 +178,6 @@ impl TestLink {
     pub(crate) fn sends(&self, items: Vec<SendItem>) -> Sends {
         let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let budget = [Budget::new(permit()), Budget::new(permit())];
-        Sends { peer: Arc::clone(&self.peer), req: 1, items, reply: self.reply(), budget }
+        Sends { peer: Arc::clone(&self.peer), req: 1, rows: 1, items, reply: self.reply(), budget }
     }
 }

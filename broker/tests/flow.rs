@@ -150,7 +150,7 @@ async fn flood(link: &mut Link, broker: &Broker, keys: &Keys) {
             .collect();
         let nodes = vec![keys.id(); limits::PREKEY_PAGE];
         for frame in [
-            ToBroker::Send(Send { req: 1, items }),
+            ToBroker::Send(Send { req: 1, rows: 1, items }),
             ToBroker::PrekeyGet(PrekeyGet { req: 2, nodes }),
             ToBroker::LogGet(LogGet { req: 3, after: 0 }),
         ] {

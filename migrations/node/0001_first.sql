@@ -5,7 +5,9 @@
 CREATE TABLE meta (
     name  TEXT PRIMARY KEY,      -- what it is: broker (URL), state_keys (sealed to this node), cursor (last place
                                  -- given to a message or event), forgotten (last event no longer kept), store (life of
-                                 -- the broker's), mark (the newest it gave), pass (the mesh's there, encrypted)
+                                 -- the broker's), mark (the newest it gave), pass (the mesh's there, encrypted),
+                                 -- login (number of the last), through (its last delivery settled), signer (the key
+                                 -- that counters and progress belong to), refused (why the broker has refused for good)
     value BLOB NOT NULL          -- text, bytes, or a number in 8 bytes, big endian
 ) WITHOUT ROWID;
 
@@ -45,6 +47,8 @@ CREATE TABLE outbox (
     nacks        INTEGER NOT NULL DEFAULT 0, -- how often its recipient asked for another seal
     superseded_by TEXT,                 -- of an aborted one: the id it was sent under again
     doubtful     INTEGER NOT NULL DEFAULT 0, -- 1 if a broker that had it has lost its store: it may have been delivered
+    renumbered   INTEGER NOT NULL DEFAULT 0, -- 1 if its counter was given under a new signing key, and it may have been
+                                             -- delivered under the one before: then this counter never comes
     void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come
     size         INTEGER NOT NULL,      -- bytes of content, for the cap
     content      BLOB NOT NULL          -- body, metadata and headers, encrypted under the storage key
@@ -57,7 +61,7 @@ CREATE INDEX outbox_expiry ON outbox (expires) WHERE state = 0;
 CREATE INDEX outbox_open ON outbox (state, size) WHERE delivered_at IS NULL AND ended_at IS NULL;
 -- Counters a recipient still has to be told it will never see.
 CREATE INDEX outbox_void ON outbox (priority, recipient, counter)
-    WHERE ended_at IS NOT NULL AND delivered_at IS NULL AND void_told = 0;
+    WHERE (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0;
 
 -- The last counter given in each outgoing lane.
 CREATE TABLE lane_out (

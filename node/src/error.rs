@@ -35,6 +35,12 @@ pub enum Error {
         /// Digests found.
         found: String,
     },
+    /// This state is behind what the broker has seen of the node: it is a copy, or was set back.
+    #[error("the broker has seen a newer state of this node: {0}")]
+    StaleState(String),
+    /// The node has other keys by now: this is a copy from before.
+    #[error("this is an old copy of the node: {0}")]
+    Superseded(String),
     /// The broker refused this node, or the invite, for good.
     #[error("{0}")]
     NotAuthorised(String),
@@ -140,7 +146,7 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::NotAuthorised(_) => 3,
-            Self::WrongHost { .. } => 4,
+            Self::WrongHost { .. } | Self::StaleState(_) | Self::Superseded(_) => 4,
             Self::Incompatible(_) | Self::Untrusted { .. } => 5,
             Self::Unreachable { .. } => 6,
             Self::NotFound(_) => 7,
@@ -155,6 +161,8 @@ impl Error {
             Self::Usage(_) => "usage",
             Self::NotAuthorised(_) => "not_authorised",
             Self::WrongHost { .. } => "wrong_host",
+            Self::StaleState(_) => "stale_state",
+            Self::Superseded(_) => "superseded",
             Self::Incompatible(_) => "incompatible",
             Self::Untrusted { cause, .. } => cause.code(),
             Self::Unreachable { .. } => "unreachable",
@@ -176,6 +184,14 @@ impl Error {
                  it and join the mesh anew with `waxwing join`"
                     .into(),
             ),
+            Self::StaleState(_) => Some(
+                "if the other copy is gone for good, say `waxwing node accept-host`; if this one is the copy, delete its folder and \
+                 join the mesh anew with `waxwing join`"
+                    .into(),
+            ),
+            Self::Superseded(_) => {
+                Some("the node lives on elsewhere: delete this folder, or join the mesh anew with `waxwing join`".into())
+            }
             Self::Untrusted { cause, .. } => Some(cause.hint().into()),
             Self::Unreachable { .. } => Some("start it with `waxwing broker run`, or check the address".into()),
             Self::Usage(_)

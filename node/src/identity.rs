@@ -16,7 +16,9 @@ const SCHEMA: u32 = 1;
 /// The file, in the mesh's folder.
 const FILE: &str = "identity.json";
 /// Nothing longer is read.
-const MAX: u64 = 4 * 1024;
+const MAX: u64 = 8 * 1024;
+/// Most sealing keys from before that are kept.
+const FORMER_SEALING: usize = 16;
 
 /// Who this node is in one mesh.
 #[derive(Debug)]
@@ -26,6 +28,10 @@ pub(crate) struct Identity {
     pub(crate) signing: SigningKey,
     pub(crate) sealing: SealingKey,
     pub(crate) storage: StorageKey,
+    /// The signing key that stands in the log, until an update puts `signing` in its place.
+    pub(crate) giving_up: Option<SigningKey>,
+    /// Sealing keys from before, newest first: state keys may still have to be opened with them.
+    pub(crate) former_sealing: Vec<SealingKey>,
 }
 
 /// The file's form. Secrets are hex, wiped when dropped.
@@ -38,6 +44,10 @@ struct Stored {
     signing: String,
     sealing: String,
     storage: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    giving_up: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former_sealing: Vec<String>,
 }
 
 impl Identity {
@@ -50,7 +60,27 @@ impl Identity {
             node: signing.public().node_id(),
             sealing: SealingKey::generate(&mut rng),
             storage: StorageKey::generate(&mut rng),
+            giving_up: None,
+            former_sealing: Vec::new(),
             signing,
+        }
+    }
+
+    /// The same node with fresh keys for signing and sealing. If it has fresh keys already that are not in the log yet, or
+    /// not known to be, it keeps those.
+    pub(crate) fn renewed(self) -> Self {
+        if self.giving_up.is_some() {
+            return self;
+        }
+        let mut rng = crate::rng();
+        let mut former_sealing = vec![self.sealing];
+        former_sealing.extend(self.former_sealing.into_iter().take(FORMER_SEALING - 1));
+        Self {
+            signing: SigningKey::generate(&mut rng),
+            sealing: SealingKey::generate(&mut rng),
+            giving_up: Some(self.signing),
+            former_sealing,
+            ..self
         }
     }
 
@@ -68,6 +98,12 @@ impl Identity {
             signing: HEXLOWER.encode(&*self.signing.reveal_seed()),
             sealing: HEXLOWER.encode(&*self.sealing.reveal_seed()),
             storage: HEXLOWER.encode(self.storage.reveal()),
+            giving_up: self.giving_up.as_ref().map(|key| HEXLOWER.encode(&*key.reveal_seed())),
+            former_sealing: self
+                .former_sealing
+                .iter()
+                .map(|key| HEXLOWER.encode(&*key.reveal_seed()))
+                .collect(),
         };
         let text = serde_json::to_vec_pretty(&stored).map_err(|error| Error::Damaged(error.to_string()))?;
         home::write_private(&folder.join(FILE), &Zeroizing::new(text))
@@ -100,6 +136,15 @@ impl Identity {
             signing: SigningKey::from_seed(&*secret(&stored.signing)?),
             sealing: SealingKey::from_seed(&*secret(&stored.sealing)?),
             storage: StorageKey::from_bytes(&*secret(&stored.storage)?),
+            giving_up: match &stored.giving_up {
+                Some(seed) => Some(SigningKey::from_seed(&*secret(seed)?)),
+                None => None,
+            },
+            former_sealing: stored
+                .former_sealing
+                .iter()
+                .map(|seed| Ok(SealingKey::from_seed(&*secret(seed)?)))
+                .collect::<Result<_>>()?,
         })
     }
 }
@@ -119,6 +164,28 @@ mod tests {
         assert_eq!(loaded.storage.reveal(), identity.storage.reveal());
         let shown = format!("{loaded:?}");
         assert!(!shown.contains(&HEXLOWER.encode(loaded.storage.reveal())), "{shown}");
+    }
+
+    #[test]
+    fn fresh_keys_are_kept_until_they_stand_in_the_log_however_often_they_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Identity::mint(MeshId::from_bytes([3; 16]));
+        let (node, old, storage) = (before.node, before.signing.public(), *before.storage.reveal());
+        let renewed = before.renewed();
+        let new = renewed.signing.public();
+        assert_ne!(new, old);
+        renewed.save(folder.path()).unwrap();
+        let again = Identity::load(folder.path()).unwrap().renewed();
+        assert_eq!((again.node, again.signing.public(), *again.storage.reveal()), (node, new, storage));
+        assert_eq!(again.giving_up.as_ref().unwrap().public(), old);
+        assert_eq!(again.former_sealing.len(), 1);
+        let mut many = again;
+        for _ in 0..2 * FORMER_SEALING {
+            many.giving_up = None;
+            many = many.renewed();
+        }
+        many.save(folder.path()).unwrap();
+        assert_eq!(Identity::load(folder.path()).unwrap().former_sealing.len(), FORMER_SEALING);
     }
 
     #[test]

@@ -83,6 +83,21 @@ impl Lane {
         self.place()
     }
 
+    /// Notes that a counter will bring nothing more: what it counts is there already, from another lane. Says whether that
+    /// is news.
+    pub(crate) fn skip(&mut self, counter: u64, now: Instant) -> bool {
+        if counter <= self.highest {
+            return self.remove(counter, counter).is_some();
+        }
+        if counter - self.highest > 1 {
+            let (first, last) = (self.highest + 1, counter - 1);
+            self.missing.push(Missing { first, last, passed: false, noticed: now });
+        }
+        self.highest = counter;
+        self.bound();
+        true
+    }
+
     /// Counters below this have their place, or may have it now.
     pub(crate) fn ready_below(&self) -> u64 {
         self.missing.iter().find(|missing| !missing.passed).map_or(self.highest + 1, |missing| missing.first)

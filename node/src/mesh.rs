@@ -8,12 +8,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, debug, error, info_span, warn};
+use tracing::{Instrument as _, debug, error, info, info_span, warn};
 use waxwing_crypto::host::Evidence;
 use waxwing_crypto::membership::{Body, LogHead, Roster, SignedEntry};
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::storage::StorageKeys;
-use waxwing_crypto::{Name, NodeId, Timestamp};
+use waxwing_crypto::{Digest, Name, NodeId, SigningKey, Timestamp};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::api::{EventBody, Link, LinkState};
 use waxwing_protocol::link::Mark;
@@ -61,6 +61,9 @@ pub(crate) struct Mesh {
     pub(crate) keys: Arc<StorageKeys>,
     pub(crate) broker: BrokerUrl,
     pub(crate) host_warning: Option<String>,
+    folder: PathBuf,
+    /// The signing key that stands in the log, while the identity's is not in it yet.
+    giving_up: Mutex<Option<Arc<SigningKey>>>,
     /// Reads. Everything is written by `writer`.
     pub(crate) db: SqlitePool,
     pub(crate) writer: Writer,
@@ -122,11 +125,12 @@ pub(crate) enum GrowError {
 impl Mesh {
     /// Opens a mesh's database and starts its writer.
     pub(crate) async fn open(
-        admitted: Admitted,
+        mut admitted: Admitted,
         config: &Config,
         stop: CancellationToken,
     ) -> Result<Arc<Self>> {
-        let (connection, db) = store::open(&admitted.folder.join("node.db")).await?;
+        let (mut connection, db) = store::open(&admitted.folder.join("node.db")).await?;
+        store::renewal::begin_under(&mut connection, &admitted.identity.signing.public()).await?;
         let entries = log::after(&db, 0).await?;
         let roster = Roster::replay(&entries)?;
         if roster.mesh() != admitted.identity.mesh {
@@ -145,6 +149,8 @@ impl Mesh {
         let keys = Arc::new(admitted.keys);
         let mesh = Arc::new(Self {
             name: admitted.name,
+            folder: admitted.folder,
+            giving_up: Mutex::new(admitted.identity.giving_up.take().map(Arc::new)),
             identity: admitted.identity,
             keys: Arc::clone(&keys),
             broker,
@@ -190,6 +196,7 @@ impl Mesh {
                 ended = upkeep::run(self, &self.stop) => ended,
             };
             if let Err(refused) = &ended {
+                self.note_refusal(refused).await;
                 self.set_link(LinkState::Stopped, Some(refused.to_string())).await;
                 error!(%refused, "this mesh has stopped");
             }
@@ -197,6 +204,52 @@ impl Mesh {
         }
         .instrument(span)
         .await
+    }
+
+    /// Keeps a refusal that a person has to decide on, for whoever asks which meshes those are.
+    async fn note_refusal(&self, refused: &Error) {
+        if matches!(refused, Error::StaleState(_))
+            && let Err(error) = self.writer.refused(refused.to_string()).await
+        {
+            debug!(%error, "the refusal is not noted");
+        }
+    }
+
+    /// The signing key that stands in the log, while this node's own is not in it yet.
+    pub(crate) fn giving_up(&self) -> Option<Arc<SigningKey>> {
+        self.giving_up.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Destroys the key that was given up: the log has this node's own in its place.
+    pub(crate) fn has_given_up(&self) -> Result<()> {
+        let mut identity = Identity::load(&self.folder)?;
+        identity.giving_up = None;
+        identity.save(&self.folder)?;
+        *self.giving_up.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        info!("this node's new keys are in the log");
+        Ok(())
+    }
+
+    /// What the log is to say of this host.
+    pub(crate) fn host_commitment(&self) -> Result<Digest> {
+        match host::record(&self.folder)? {
+            Some(Ok(record)) => Ok(record.commitment()),
+            Some(Err(_)) | None => Err(Error::Damaged(format!("{} has no host record", self.name))),
+        }
+    }
+
+    /// Tells apps that a copy of a member's state has tried to log in.
+    pub(crate) async fn duplicated(&self, node: NodeId) {
+        let Some(name) = self.roster(|roster| roster.member(&node).map(|member| member.name.clone())) else {
+            return;
+        };
+        let detail =
+            format!("the broker has refused a copy of {name}'s state: its host was cloned, or set back");
+        warn!("{detail}");
+        let what = EventBody::Security { what: "node_duplicated".into(), node: Some(node), detail };
+        if let Err(error) = self.writer.tell_all(what).await {
+            debug!(%error, "apps are not told of the copy");
+        }
     }
 
     /// Reads the roster. `read` must be short: it holds up whoever changes it.

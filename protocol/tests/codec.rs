@@ -278,7 +278,7 @@ fn send_of(items: usize, bytes: usize) -> ToBroker {
     let Some((_, ToBroker::Send(send))) = examples::to_broker().into_iter().next() else { unreachable!() };
     let mut item = send.items[0].clone();
     (item.seal, item.env) = (u32::MAX, vec![1; bytes / items].into());
-    ToBroker::Send(Send { req: u64::MAX, items: vec![item; items] })
+    ToBroker::Send(Send { req: u64::MAX, rows: u64::MAX, items: vec![item; items] })
 }
 
 #[test]

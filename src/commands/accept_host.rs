@@ -17,7 +17,7 @@ struct Accepted {
 pub(crate) async fn run(context: &Context, yes: bool) -> Result<()> {
     logs::passing(context.verbose);
     let config = context.config()?;
-    let refusals = accept_host::refusals(&config, context.mesh.as_ref())?;
+    let refusals = accept_host::refusals(&config, context.mesh.as_ref()).await?;
     if refusals.is_empty() {
         let accepted = Accepted { accepted: Vec::new() };
         return context

@@ -108,7 +108,7 @@ fn check(
     let before = match (before, author) {
         (Some(before), Author::Member(_)) => before,
         (Some(before), Author::Entering { key, .. }) => {
-            joins_by(entry, key)?;
+            enters_by(entry, key)?;
             before
         }
         (None, Author::Entering { mesh, key }) => return found(batch, *mesh, key, signed, entry),
@@ -151,10 +151,12 @@ fn found(
     Ok(head)
 }
 
-/// An invite's one entry: a join by it.
-fn joins_by(entry: &Entry, key: &VerifyingKey) -> Result<(), Refusal> {
+/// The one entry of a link that enters: an invite's join, or an update by which a node gives this key up.
+fn enters_by(entry: &Entry, key: &VerifyingKey) -> Result<(), Refusal> {
     match &entry.body {
         Body::Join(join) if join.invite == *key => Ok(()),
+        // By which node's key the roster will ask.
+        Body::Update(update) if update.signing.is_some() && entry.signers.first() == Some(key) => Ok(()),
         Body::Genesis(_) => Err(Refusal::new(Code::LogConflict, "this mesh has been founded already")),
         Body::Join(_)
         | Body::Invite(_)
@@ -163,7 +165,10 @@ fn joins_by(entry: &Entry, key: &VerifyingKey) -> Result<(), Refusal> {
         | Body::Revoke(_)
         | Body::Leave(_)
         | Body::Epoch(_)
-        | Body::Resume(_) => Err(Refusal::new(Code::NotAllowed, "this link may only join by its own invite")),
+        | Body::Resume(_) => Err(Refusal::new(
+            Code::NotAllowed,
+            "this link may only join by its own invite, or give its key up for another",
+        )),
     }
 }
 
@@ -172,7 +177,9 @@ pub(super) async fn follow(batch: &mut Batch<'_>, mesh: MeshId, body: &Body) -> 
     match body {
         // Its prekey was signed by a key that is the node's no longer.
         Body::Update(update) if update.signing.is_some() => {
-            store::prekey::remove(&mut *batch.db, NodeKey { mesh, node: update.node }).await
+            let node = NodeKey { mesh, node: update.node };
+            batch.forget_shown(node).await?;
+            store::prekey::remove(&mut *batch.db, node).await
         }
         Body::Revoke(_) | Body::Leave(_) => {
             batch.effects.gone = true;

@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use waxwing_crypto::membership::{LogHead, SignedEntry, Standing};
 use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
 use waxwing_protocol::StoreId;
-use waxwing_protocol::link::{Code, Done, Mark, NoticeKind, ToNode};
+use waxwing_protocol::link::{Code, Done, Mark, NoticeKind, Progress, ToNode};
 
-use super::change::{Answer, Author, Budget, Login, Peer, PrekeyPut, Reply, Work};
+use super::change::{Answer, Author, Budget, Login, LoginDecision, Peer, PrekeyPut, Reply, Stale, Work};
 use crate::error::Result;
 use crate::meshes::Mesh;
 use crate::metrics::Tally;
@@ -68,7 +68,7 @@ pub(super) struct Effects {
     /// Answers to those who brought a log, or proved a loss.
     pub(super) heard: Vec<oneshot::Sender<()>>,
     meshes: Vec<Mesh>,
-    logins: Vec<(oneshot::Sender<LoginNumber>, LoginNumber)>,
+    logins: Vec<(oneshot::Sender<LoginDecision>, LoginDecision)>,
     wake: HashMap<NodeKey, Ranks>,
 }
 
@@ -142,16 +142,48 @@ impl<'a> Batch<'a> {
         self.counters(peer.key).login == peer.login && self.standing(peer.key) == Standing::Live
     }
 
-    /// Gives logins.
+    /// Gives logins, except to copies that are behind what their node has shown.
     pub(super) fn login(&mut self, logins: Vec<Login>) {
-        for Login { node, answer } in logins {
-            if self.standing(node) == Standing::Live {
-                let counters = self.change(node);
-                counters.login.0 += 1;
-                let number = counters.login;
-                self.effects.logins.push((answer, number));
+        for Login { node, progress, answer } in logins {
+            if self.standing(node) != Standing::Live {
+                continue;
             }
+            let shown = self.counters(node).shown;
+            let decided = if progress.is_behind(&shown) {
+                Err(Stale { shown })
+            } else {
+                let counters = self.change(node);
+                counters.shown = progress;
+                counters.login = LoginNumber(counters.login.0.max(progress.login) + 1);
+                Ok(counters.login)
+            };
+            self.effects.logins.push((answer, decided));
         }
+    }
+
+    /// Notes how far a current link's node has come with its deliveries. The first settle of a login says that its
+    /// welcome is committed.
+    pub(super) fn show_settled(&mut self, peer: &Peer, through: u64) {
+        let shown = &mut self.change(peer.key).shown;
+        if shown.login < peer.login.0 {
+            (shown.login, shown.through) = (peer.login.0, through);
+        } else {
+            shown.through = shown.through.max(through);
+        }
+    }
+
+    /// Notes how many rows a current link's node has given.
+    pub(super) fn show_rows(&mut self, peer: &Peer, rows: u64) {
+        if self.counters(peer.key).shown.rows < rows {
+            self.change(peer.key).shown.rows = rows;
+        }
+    }
+
+    /// Forgets how far a node had come: its new signing key begins anew.
+    pub(super) async fn forget_shown(&mut self, node: NodeKey) -> Result<()> {
+        self.load([node]).await?;
+        self.change(node).shown = Progress::default();
+        Ok(())
     }
 
     /// Keeps prekeys.
@@ -269,8 +301,8 @@ impl Effects {
             reply.send(answer);
         }
         // A link or sweeper that has ended meanwhile does not mind.
-        for (answer, number) in self.logins {
-            let _ = answer.send(number);
+        for (answer, decided) in self.logins {
+            let _ = answer.send(decided);
         }
         for answer in self.heard {
             let _ = answer.send(());

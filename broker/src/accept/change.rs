@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use waxwing_crypto::membership::{Roster, SignedEntry};
 use waxwing_crypto::state_key::{KeyListHead, ProofPath, ProvenSlot, SealedStateKeys};
 use waxwing_crypto::{Digest, MeshId, NodeId, Priority, Timestamp, VerifyingKey, WireId};
-use waxwing_protocol::link::{Mark, SendItem, Settlement, ToNode};
+use waxwing_protocol::link::{Mark, Progress, SendItem, Settlement, ToNode};
 
 use crate::store::prekey::PrekeyRow;
 use crate::store::{LoginNumber, NodeKey, Place};
@@ -47,8 +47,20 @@ pub(crate) enum Change {
 pub(crate) struct Login {
     /// Who logs in.
     pub(crate) node: NodeKey,
-    /// The number, or nothing if the node is no member by now.
-    pub(crate) answer: oneshot::Sender<LoginNumber>,
+    /// How far its state has come.
+    pub(crate) progress: Progress,
+    /// Dropped if the node is no member by now.
+    pub(crate) answer: oneshot::Sender<LoginDecision>,
+}
+
+/// The number of a login, or that the node's state is behind.
+pub(crate) type LoginDecision = Result<LoginNumber, Stale>;
+
+/// A node's state is behind what was shown of it before.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Stale {
+    /// What was shown.
+    pub(crate) shown: Progress,
 }
 
 /// See [`Change::Send`].
@@ -57,6 +69,8 @@ pub(crate) struct Sends {
     pub(crate) peer: Arc<Peer>,
     /// Of the frame.
     pub(crate) req: u64,
+    /// The rows that the sender's outbox had been given.
+    pub(crate) rows: u64,
     /// The items, in lane order.
     pub(crate) items: Vec<SendItem>,
     /// Where the outcomes go.
@@ -69,6 +83,8 @@ pub(crate) struct Sends {
 pub(crate) struct Settles {
     /// On whose link they came.
     pub(crate) peer: Arc<Peer>,
+    /// The last delivery settled.
+    pub(crate) through: u64,
     /// The deliveries, in their order.
     pub(crate) settled: Vec<Settled>,
     /// Where it is said that they are gone.

@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use change::{
     Answer, Append, Author, Budget, Change, KeysPut, Login, MailRef, Peer, PrekeyPut, Renew, Reply, Sends,
-    Settled, Settles, Upload, keys_bytes,
+    Settled, Settles, Stale, Upload, keys_bytes,
 };
 
 pub(crate) use last::LastCommit;

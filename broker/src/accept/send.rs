@@ -36,7 +36,8 @@ struct Known {
 pub(super) async fn apply(batch: &mut Batch<'_>, sends: Vec<Sends>) -> Result<()> {
     let sends: Vec<_> = sends.into_iter().filter(|send| batch.is_current(&send.peer)).collect();
     let mut known = Known::read(batch, &sends).await?;
-    for Sends { peer, req, items, reply, budget } in sends {
+    for Sends { peer, req, rows, items, reply, budget } in sends {
+        batch.show_rows(&peer, rows);
         let mut outcomes = Vec::with_capacity(items.len());
         for item in &items {
             let outcome = known.decide(batch, &peer, item);

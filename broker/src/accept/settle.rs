@@ -16,7 +16,8 @@ use crate::store::{self, NodeKey, Place, QueueKey};
 pub(super) async fn apply(batch: &mut Batch<'_>, settles: Vec<Settles>) -> Result<()> {
     let settles: Vec<_> = settles.into_iter().filter(|settle| batch.is_current(&settle.peer)).collect();
     let nacked = delete(batch, &settles).await?;
-    for Settles { peer, settled, reply } in settles {
+    for Settles { peer, through, settled, reply } in settles {
+        batch.show_settled(&peer, through);
         let count = settled.len();
         let mut kept = Vec::new();
         for settled in settled {

@@ -2,7 +2,7 @@ use tokio::sync::oneshot;
 use waxwing_crypto::membership::Roster;
 use waxwing_crypto::sealing::PrekeyId;
 use waxwing_crypto::{Purpose, Receipt, Signed, SigningKey, WireId};
-use waxwing_protocol::link::{Code, Outcome, SendItem, Settlement, ToNode};
+use waxwing_protocol::link::{Code, Outcome, Progress, SendItem, Settlement, ToNode};
 
 use super::*;
 use crate::store::counting;
@@ -23,8 +23,9 @@ impl Fixture {
 
     async fn login(&mut self, node: NodeKey) -> TestLink {
         let (answer, answered) = oneshot::channel();
-        self.apply(vec![Change::Login(Login { node, answer })]).await;
-        TestLink::new(node, answered.await.unwrap().0)
+        let progress = self.counters(node).await.shown;
+        self.apply(vec![Change::Login(Login { node, progress, answer })]).await;
+        TestLink::new(node, answered.await.unwrap().unwrap().0)
     }
 
     async fn counters(&mut self, node: NodeKey) -> Counters {
@@ -58,7 +59,7 @@ impl TestLink {
         let mail =
             MailRef { from: from.node, id, seal, exp: waxwing_crypto::Timestamp::from_millis(u64::MAX) };
         let settled = Settled { place: Place { rank: Rank::Next, seq: Seq(seq) }, mail: Some((mail, by)) };
-        Settles { peer: Arc::clone(&self.peer), settled: vec![settled], reply: self.reply() }
+        Settles { peer: Arc::clone(&self.peer), through: seq, settled: vec![settled], reply: self.reply() }
     }
 }
 
@@ -94,9 +95,9 @@ async fn what_an_older_login_has_under_way_changes_nothing() {
             }),
         ]
     };
-    let (again, (answer, _answered)) = (late(), oneshot::channel());
-    let mut changes = late();
-    changes.push(Change::Login(Login { node: alpha, answer }));
+    let (mut changes, again, (answer, _answered)) = (late(), late(), oneshot::channel());
+    let progress = fixture.counters(alpha).await.shown;
+    changes.push(Change::Login(Login { node: alpha, progress, answer }));
     let head = fixture.roster().head();
     fixture.apply(changes).await;
     fixture.apply(again).await;
@@ -114,7 +115,8 @@ async fn who_is_no_longer_a_member_gets_no_login_and_changes_nothing() {
     let (answer, answered) = oneshot::channel();
     let mut link = TestLink::new(stranger, 0);
     let sends = link.sends(vec![fixture.item(alpha, 1, 0)]);
-    fixture.apply(vec![Change::Login(Login { node: stranger, answer }), Change::Send(sends)]).await;
+    let progress = Progress::default();
+    fixture.apply(vec![Change::Login(Login { node: stranger, progress, answer }), Change::Send(sends)]).await;
     assert!(answered.await.is_err());
     assert!(link.outcomes().is_none());
     assert_eq!(fixture.queued(alpha).await, 0);
@@ -235,7 +237,8 @@ async fn a_batch_is_a_few_statements_however_many_items_it_has() {
     assert!(counting::take() <= 8, "known already");
     let one_by_one = (1..=500).map(|seq| recipient.settles(seq, receipt(), alpha, 0).settled.remove(0));
     let settled = one_by_one.collect();
-    let settles = Settles { peer: Arc::clone(&recipient.peer), settled, reply: recipient.reply() };
+    let settles =
+        Settles { peer: Arc::clone(&recipient.peer), through: 1, settled, reply: recipient.reply() };
     fixture.apply(vec![Change::Settle(settles), Change::Send(sender.sends(others))]).await;
     assert!(counting::take() <= 40, "settled, with notices, and accepted");
     assert_eq!((fixture.queued(alpha).await, fixture.queued(beta).await), (500, 500));

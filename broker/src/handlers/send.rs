@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{Code, Send};
+use waxwing_protocol::link::{Code, Progress, Send};
 
 use super::{refuse, reserve};
 use crate::accept::{Answer, Budget, Change, Sends};
@@ -18,16 +18,19 @@ pub(super) async fn handle(
     session: &Session,
     answers: &mpsc::Sender<Answer>,
 ) -> Result<(), End> {
-    let Send { req, items } = frame;
+    let Send { req, rows, items } = frame;
     if items.is_empty() || items.len() > limits::WINDOW_ITEMS {
         let detail = format!("a send has 1 to {} items", limits::WINDOW_ITEMS);
         return refuse(answers, req, Refusal::new(Code::BadFrame, detail)).await;
+    }
+    if rows > Progress::MAX {
+        return Err(End::violation("the rows are beyond all measure"));
     }
     let reply = reserve(answers).await?;
     let bytes = items.iter().map(|item| item.env.len()).sum();
     let budget = [window(session, items.len(), bytes).await?, session.state.writer.reserve(bytes).await?];
     let peer = Arc::clone(&session.peer);
-    let change = Change::Send(Sends { peer, req, items, reply, budget });
+    let change = Change::Send(Sends { peer, req, rows, items, reply, budget });
     Ok(session.state.writer.submit(change).await?)
 }
 

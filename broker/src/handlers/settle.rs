@@ -20,10 +20,12 @@ pub(super) async fn handle(
 ) -> Result<(), End> {
     let settled = session.window.settle(frame.through, frame.items);
     let settled = settled.map_err(|mismatch| End::violation(mismatch.to_string()))?;
-    if settled.is_empty() {
+    // One that settles nothing says that the welcome is committed. After that it says nothing.
+    if settled.is_empty() && frame.through > 0 {
         return Ok(());
     }
     let reply = reserve(answers).await?;
-    let change = Change::Settle(Settles { peer: Arc::clone(&session.peer), settled, reply });
+    let peer = Arc::clone(&session.peer);
+    let change = Change::Settle(Settles { peer, through: frame.through, settled, reply });
     Ok(session.state.writer.submit(change).await?)
 }

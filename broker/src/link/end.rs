@@ -69,7 +69,12 @@ fn again(reason: Reason, drain: &Drain) -> Option<(u64, u64)> {
         Reason::Replaced => Some((1_000, 5_000)),
         // A bug of the node: trying again at once would only repeat it.
         Reason::ProtocolViolation | Reason::FrameTooLarge => Some((0, 30_000)),
-        Reason::Unauthenticated | Reason::Revoked | Reason::Unsupported | Reason::WrongBroker => None,
+        Reason::Unauthenticated
+        | Reason::Revoked
+        | Reason::StaleState
+        | Reason::Superseded
+        | Reason::Unsupported
+        | Reason::WrongBroker => None,
     }
 }
 
@@ -134,6 +139,8 @@ mod tests {
             Reason::FrameTooLarge,
             Reason::Unauthenticated,
             Reason::Revoked,
+            Reason::StaleState,
+            Reason::Superseded,
             Reason::Unsupported,
             Reason::WrongBroker,
         ] {

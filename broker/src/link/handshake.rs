@@ -8,21 +8,24 @@ use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use waxwing_crypto::membership::{LogHead, Roster, Rule, Standing};
+use waxwing_crypto::membership::{LogHead, Member as Known, Roster, Rule, Standing};
 use waxwing_crypto::{MeshId, Signed, VerifyingKey};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::link::{
-    Challenge, EnteringHello, Features, Hello, MemberHello, Reason, ToBrokerLogin, ToNodeLogin, VERSIONS,
-    Welcome, decode,
+    Challenge, EnteringHello, Features, Hello, MemberHello, Progress, Reason, ToBrokerLogin, ToNodeLogin,
+    VERSIONS, Welcome, decode,
 };
 
 use super::{End, WebSocket, socket};
-use crate::accept::{Change, Login, Peer, Renew};
+use crate::accept::{Change, Login, Peer, Renew, Stale};
 use crate::error::Error;
 use crate::hub::Registration;
 use crate::meshes::Mesh;
 use crate::state::State;
 use crate::store::NodeKey;
+
+/// Former keys of a node that a login is compared with, newest first.
+const FORMER_KEYS: usize = 32;
 
 /// Somebody who may use the link.
 pub(super) enum Admitted {
@@ -142,9 +145,13 @@ async fn member(hello: &MemberHello, asked: &Asked, state: &Arc<State>) -> Resul
     let mesh = watched.borrow().clone();
     let roster = &mesh.roster;
     let known = roster.member(&hello.node).or_else(|| roster.former(&hello.node));
-    let key = known.ok_or_else(|| unauthenticated("this mesh has no such node"))?.signing;
-    Hello::verify(&asked.signed, &key).map_err(|_| unauthenticated("the signature does not hold"))?;
+    let known = known.ok_or_else(|| unauthenticated("this mesh has no such node"))?;
+    let key = known.signing;
+    if Hello::verify(&asked.signed, &key).is_err() {
+        return Err(not_signed_by(known, hello, asked, state));
+    }
     check_url(&hello.url, state)?;
+    check_progress(&hello.progress)?;
     match mesh.standing(&hello.node) {
         Standing::Live => {}
         Standing::Left => return Err(End::told(Reason::Revoked, "this node has left the mesh")),
@@ -153,7 +160,7 @@ async fn member(hello: &MemberHello, asked: &Asked, state: &Arc<State>) -> Resul
         Standing::Unknown => return Err(unauthenticated("this mesh has no such node")),
     }
     check_support(hello.version, &hello.features, state)?;
-    let (peer, registration) = register(NodeKey { mesh: hello.mesh, node: hello.node }, state).await?;
+    let (peer, registration) = register(hello, state).await?;
     let head = roster.head();
     let welcome = Welcome {
         login: Some(peer.login.0),
@@ -169,15 +176,38 @@ async fn member(hello: &MemberHello, asked: &Asked, state: &Arc<State>) -> Resul
     Ok((Admitted::Member(Box::new(member)), welcome))
 }
 
-/// Gets a login number, and makes this the node's link.
-async fn register(key: NodeKey, state: &State) -> Result<(Peer, Registration), End> {
+/// Why a hello that the node's key has not signed is refused. Whoever holds a former key of it was the node once: that
+/// much may be told.
+fn not_signed_by(known: &Known, hello: &MemberHello, asked: &Asked, state: &State) -> End {
+    let mut former = known.former_keys().take(FORMER_KEYS);
+    if !former.any(|key| Hello::verify(&asked.signed, key).is_ok()) {
+        return unauthenticated("the signature does not hold");
+    }
+    state.alarms.duplicated(NodeKey { mesh: hello.mesh, node: hello.node });
+    superseded()
+}
+
+/// Numbers that no honest node has come to: the next login could not be counted.
+fn check_progress(progress: &Progress) -> Result<(), End> {
+    let most = progress.login.max(progress.through).max(progress.rows);
+    if most <= Progress::MAX { Ok(()) } else { Err(End::violation("the progress is beyond all measure")) }
+}
+
+/// Gets a login number, and makes this the node's link. A copy that is behind gets none, and the members hear of it.
+async fn register(hello: &MemberHello, state: &State) -> Result<(Peer, Registration), End> {
+    let key = NodeKey { mesh: hello.mesh, node: hello.node };
     if !state.hub.has_room(key, state.limits.links as usize) {
         return Err(End::told(Reason::Busy, "this broker has as many links as it takes"));
     }
     let (answer, answered) = oneshot::channel();
-    state.writer.submit(Change::Login(Login { node: key, answer })).await?;
+    let progress = hello.progress;
+    state.writer.submit(Change::Login(Login { node: key, progress, answer })).await?;
     // No number comes only if the node has stopped being a member this moment, or the broker is stopping.
     let login = answered.await.map_err(|_| End::told(Reason::Busy, "try again"))?;
+    let login = login.map_err(|Stale { shown }| {
+        state.alarms.duplicated(key);
+        stale(&progress, &shown)
+    })?;
     let registration = state.hub.register(key, login).ok_or_else(replaced)?;
     Ok((Peer::new(key, login), registration))
 }
@@ -227,9 +257,12 @@ fn may_enter(roster: &Roster, key: &VerifyingKey, state: &State) -> Result<(), E
             Err(rule) => Err(unauthenticated(&rule.to_string())),
         };
     }
-    match roster.by_key(key) {
-        Some(_) => Ok(()),
-        None => Err(unauthenticated("this key may not enter this mesh")),
+    match roster.by_key(key).map(|member| member.standing) {
+        // With its own key, or one that it had: to give it up, or to see that it was given up.
+        Some(Standing::Live) => Ok(()),
+        Some(Standing::Left) => Err(End::told(Reason::Revoked, "this node has left the mesh")),
+        Some(Standing::Revoked) => Err(End::told(Reason::Revoked, "this node was revoked")),
+        Some(Standing::Unknown) | None => Err(unauthenticated("this key may not enter this mesh")),
     }
 }
 
@@ -265,6 +298,22 @@ fn features(state: &State) -> Features {
 
 fn unauthenticated(detail: &str) -> End {
     End::told(Reason::Unauthenticated, detail)
+}
+
+/// What a copy is told that is behind.
+fn stale(progress: &Progress, shown: &Progress) -> End {
+    let Progress { login, through, rows } = progress;
+    let detail = format!(
+        "this state is at login {login}, delivery {through}, row {rows}, and this node has been at login {}, delivery {}, \
+         row {}: it is a copy, or was set back",
+        shown.login, shown.through, shown.rows
+    );
+    End::told(Reason::StaleState, detail)
+}
+
+/// What whoever holds a former key of a node is told.
+pub(super) fn superseded() -> End {
+    End::told(Reason::Superseded, "this node has another signing key by now: this is a copy from before")
 }
 
 /// What an older link is told.

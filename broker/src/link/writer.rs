@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
-use waxwing_crypto::VerifyingKey;
 use waxwing_crypto::membership::{LogHead, Standing};
+use waxwing_crypto::{NodeId, VerifyingKey};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{MeshNotice, MeshNoticeKind, Reason, ToNode};
 
-use super::handshake::{Member, undecided};
+use super::handshake::{Member, superseded, undecided};
 use super::member::{Session, Sink};
 use super::pump::Pump;
 use super::window::Window;
@@ -35,6 +35,8 @@ pub(super) struct Writer<'a> {
     log_told: LogHead,
     /// The branches that the node has been told of.
     branches_told: Vec<LogHead>,
+    /// Members of which a copy has shown up.
+    alarms: broadcast::Receiver<NodeId>,
     window: Arc<Window>,
     pump: Pump,
     pings: Interval,
@@ -52,7 +54,8 @@ impl<'a> Writer<'a> {
         let mut mesh = member.mesh.clone();
         mesh.mark_changed(); // It may have grown since the welcome.
         let (key, log_told, branches_told) = (member.key, member.head, Vec::new());
-        Self { sink, state, node, key, mesh, log_told, branches_told, window, pump, pings }
+        let alarms = state.alarms.listen(node.mesh);
+        Self { sink, state, node, key, mesh, log_told, branches_told, alarms, window, pump, pings }
     }
 
     /// Writes until the link ends.
@@ -89,6 +92,7 @@ impl<'a> Writer<'a> {
                 Ok(()) => self.tell_log().await,
                 Err(_) => Err(End::Gone),
             },
+            alarm = self.alarms.recv() => self.tell_alarm(alarm.ok()).await,
             () = self.pump.ready() => self.deliver().await,
             () = self.window.stalled(DRAIN_WITHIN) => Err(End::too_slow("the node has settled nothing of a full window")),
             _ = self.pings.tick() => socket::ping(self.sink).await,
@@ -132,7 +136,7 @@ impl<'a> Writer<'a> {
         }
         let roster = &mesh.roster;
         if roster.member(&self.node.node).is_none_or(|member| member.signing != self.key) {
-            return Err(End::told(Reason::Replaced, "this node has a new signing key: log in with it"));
+            return Err(superseded());
         }
         if !roster.holds(self.log_told) {
             return Err(End::told(Reason::Restarting, "another log of this mesh was resumed: log in anew"));
@@ -145,6 +149,13 @@ impl<'a> Writer<'a> {
             socket::send(self.sink, &ToNode::Log(log)).await?;
         }
         self.tell_branches(&mesh).await
+    }
+
+    /// Tells that a copy of a member has shown up. Whoever was too slow to hear of all hears of the latest.
+    async fn tell_alarm(&mut self, node: Option<NodeId>) -> Result<(), End> {
+        let Some(node) = node else { return Ok(()) };
+        let kind = MeshNoticeKind::NodeDuplicated { node };
+        socket::send(self.sink, &ToNode::MeshNotice(MeshNotice { kind })).await
     }
 
     /// Tells that the mesh waits for a `resume`, and between which logs.

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{MeshId, NodeId};
+use waxwing_protocol::link::Progress;
 
 use super::key::{LoginNumber, NodeKey, Seq};
 use super::sql::{RowsSql, array, integer, number};
@@ -12,16 +13,19 @@ use crate::error::Result;
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
     let head =
-        "SELECT mesh, node, login, next_seq, queued, queued_bytes FROM node WHERE (mesh, node) IN (VALUES";
+        "SELECT mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows
+                FROM node WHERE (mesh, node) IN (VALUES";
     RowsSql::new(head, 2, ")")
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO node (mesh, node, login, next_seq, queued, queued_bytes) VALUES",
-        6,
+        "INSERT INTO node (mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows)
+         VALUES",
+        9,
         "ON CONFLICT (mesh, node) DO UPDATE SET login = excluded.login, next_seq = excluded.next_seq,
-         queued = excluded.queued, queued_bytes = excluded.queued_bytes",
+         queued = excluded.queued, queued_bytes = excluded.queued_bytes, shown_login = excluded.shown_login,
+         shown_through = excluded.shown_through, shown_rows = excluded.shown_rows",
     )
 });
 
@@ -36,11 +40,19 @@ pub(crate) struct Counters {
     pub(crate) queued: u64,
     /// Their bytes.
     pub(crate) queued_bytes: u64,
+    /// How far its state had come when it was last shown.
+    pub(crate) shown: Progress,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { login: LoginNumber(0), next_seq: Seq(1), queued: 0, queued_bytes: 0 }
+        Self {
+            login: LoginNumber(0),
+            next_seq: Seq(1),
+            queued: 0,
+            queued_bytes: 0,
+            shown: Progress::default(),
+        }
     }
 }
 
@@ -62,6 +74,11 @@ pub(crate) async fn find(db: &mut SqliteConnection, keys: &[NodeKey]) -> Result<
                 next_seq: Seq(number(&row, 3)?),
                 queued: number(&row, 4)?,
                 queued_bytes: number(&row, 5)?,
+                shown: Progress {
+                    login: number(&row, 6)?,
+                    through: number(&row, 7)?,
+                    rows: number(&row, 8)?,
+                },
             };
             found.insert(key, counters);
         }
@@ -80,7 +97,10 @@ pub(crate) async fn put(db: &mut SqliteConnection, rows: &[(NodeKey, Counters)])
                 .bind(integer(counters.login.0))
                 .bind(integer(counters.next_seq.0))
                 .bind(integer(counters.queued))
-                .bind(integer(counters.queued_bytes));
+                .bind(integer(counters.queued_bytes))
+                .bind(integer(counters.shown.login))
+                .bind(integer(counters.shown.through))
+                .bind(integer(counters.shown.rows));
         }
         query.execute(&mut *db).await?;
     }
@@ -135,7 +155,8 @@ mod tests {
         let found = find(&mut db, &keys).await.unwrap();
         assert_eq!(found.len(), 300);
         assert!(rows.iter().all(|(key, counters)| found[key] == *counters));
-        let changed = Counters { login: LoginNumber(4), next_seq: Seq(9), queued: 0, queued_bytes: 7 };
+        let shown = Progress { login: 3, through: 2, rows: 1 };
+        let changed = Counters { login: LoginNumber(4), next_seq: Seq(9), queued: 0, queued_bytes: 7, shown };
         put(&mut db, &[(keys[0], changed)]).await.unwrap();
         assert_eq!(find(&mut db, &keys[..1]).await.unwrap()[&keys[0]], changed);
     }

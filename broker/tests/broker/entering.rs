@@ -23,7 +23,8 @@ async fn a_founder_appends_its_genesis_and_becomes_a_member() {
     let log = link.append(&mesh.genesis).await.unwrap();
     assert_eq!((log.entries, log.head), (vec![mesh.genesis.clone()], Some(mesh.roster.head())));
     let member = mesh.login(&broker, &mesh.founder).await;
-    assert_eq!((member.welcome.login, member.welcome.head), (Some(1), Some(mesh.roster.head())));
+    assert_eq!(member.welcome.head, Some(mesh.roster.head()));
+    assert!(member.welcome.login.is_some());
 }
 
 #[tokio::test]
@@ -93,7 +94,7 @@ async fn entering_links_have_nothing_else_to_say() {
         fresh.enter(&broker, &fresh.founder.signing).await,
     ] {
         for frame in [
-            ToBroker::Send(Send { req: 1, items: vec![item(&broker.clock, &alpha, 1)] }),
+            ToBroker::Send(Send { req: 1, rows: 1, items: vec![item(&broker.clock, &alpha, 1)] }),
             ToBroker::Settle(Settle { through: 0, items: vec![] }),
             ToBroker::PrekeyPut(PrekeyPut { req: 1, prekey: prekey.clone() }),
             ToBroker::PrekeyGet(PrekeyGet { req: 1, nodes: vec![alpha.id()] }),

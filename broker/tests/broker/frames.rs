@@ -14,7 +14,8 @@ async fn bytes_that_are_no_frame_are_answered_and_the_link_goes_on() {
     let broker = Broker::start().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     let mut link = mesh.login(&broker, &alpha).await;
-    let good = encode(&ToBroker::Send(Send { req: 1, items: vec![item(&broker.clock, &beta, 1)] })).unwrap();
+    let good = encode(&ToBroker::Send(Send { req: 1, rows: 1, items: vec![item(&broker.clock, &beta, 1)] }))
+        .unwrap();
     let array_of_4_billion = [&b"\x82\xa3req\x01\xa5items\xdd"[..], &[0xff; 4]].concat();
     let map_of_4_billion = [&[0xdf][..], &[0xff; 4]].concat();
     let bin_of_4_billion = [&b"\x82\xa3req\x01\xa5entry\x82\xa1b\xc6"[..], &[0xff; 4]].concat();

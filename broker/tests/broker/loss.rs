@@ -16,7 +16,7 @@ impl Link {
     async fn branches(&mut self) -> Vec<u64> {
         self.wait_for(|frame| match frame {
             ToNode::MeshNotice(notice) => {
-                let MeshNoticeKind::ResumeWanted { branches } = &notice.kind;
+                let MeshNoticeKind::ResumeWanted { branches } = &notice.kind else { return None };
                 Some(branches.iter().map(|head| head.seq).collect())
             }
             _ => None,

@@ -40,6 +40,8 @@ mod loss;
 mod plus_one;
 /// Prekeys: the newest of each member.
 mod prekeys;
+/// Copies of a node's state, and which of them may go on.
+mod progress;
 /// A message sealed anew.
 mod reseal;
 /// What a broker keeps over a restart, and on what it refuses to start.

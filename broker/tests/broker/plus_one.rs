@@ -29,12 +29,12 @@ fn bytes(frame: &ToBroker) -> Vec<u8> {
 
 fn items(broker: &Broker, to: &Keys, count: usize) -> Vec<u8> {
     let items = (0..count as u32).map(|n| item(&broker.clock, to, n)).collect();
-    bytes(&ToBroker::Send(Send { req: 1, items }))
+    bytes(&ToBroker::Send(Send { req: 1, rows: 1, items }))
 }
 
 fn envelope(broker: &Broker, to: &Keys, size: usize) -> Vec<u8> {
     let items = vec![SendItem { env: vec![0; size].into(), ..item(&broker.clock, to, size as u32) }];
-    bytes(&ToBroker::Send(Send { req: 1, items }))
+    bytes(&ToBroker::Send(Send { req: 1, rows: 1, items }))
 }
 
 fn nodes(_: &Broker, to: &Keys, count: usize) -> Vec<u8> {

@@ -308,6 +308,11 @@ impl Member {
         Some(former.map_or(&self.signing, |(key, _)| key))
     }
 
+    /// Its signing keys before the current one, newest first.
+    pub fn former_keys(&self) -> impl Iterator<Item = &VerifyingKey> {
+        self.former_keys.iter().rev().map(|(key, _)| key)
+    }
+
     /// Whether this was a signing key of the node before the current one.
     pub fn is_former_key(&self, key: &VerifyingKey) -> bool {
         self.former_keys.iter().any(|(former, _)| former == key)

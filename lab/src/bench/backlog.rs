@@ -187,7 +187,7 @@ impl Sending {
             self.sent += items.len();
             self.under_way += 1;
             self.req += 1;
-            link.transmit(&ToBroker::Send(Send { req: self.req, items })).await?;
+            link.transmit(&ToBroker::Send(Send { req: self.req, rows: self.req, items })).await?;
         }
         let frame = link.receive::<ToNode>().await?;
         if let ToNode::Deliver(deliver) = &frame {

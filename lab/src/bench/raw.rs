@@ -12,8 +12,8 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::{MeshId, NodeId, SigningKey};
 use waxwing_protocol::link::{
-    Challenge, EnteringHello, Features, Frame, Hello, LogAppend, MemberHello, PATH, SUBPROTOCOL, ToBroker,
-    ToBrokerLogin, ToNode, ToNodeLogin, decode, encode,
+    Challenge, EnteringHello, Features, Frame, Hello, LogAppend, MemberHello, PATH, Progress, SUBPROTOCOL,
+    ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, decode, encode,
 };
 
 use crate::error::{Error, Result};
@@ -39,7 +39,19 @@ impl Link {
         let hello = |challenge: &Challenge, url| {
             let nonce = challenge.nonce;
             let features = Features::needed();
-            Hello::Member(MemberHello { nonce, url, mesh, node, head, mark: None, version: 0, features })
+            // It keeps no state, and time does not go back either.
+            let progress = Progress { login: challenge.clock.as_millis(), ..Progress::default() };
+            Hello::Member(MemberHello {
+                nonce,
+                url,
+                mesh,
+                node,
+                head,
+                progress,
+                mark: None,
+                version: 0,
+                features,
+            })
         };
         Self::login(broker, key, hello).await
     }

@@ -6,7 +6,7 @@ use tokio_tungstenite::tungstenite::Message;
 use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::{Digest, MeshId, SigningKey};
 use waxwing_protocol::link::{
-    Done, Features, Hello, LogGet, MemberHello, ToBroker, ToBrokerLogin, ToNode, encode,
+    Done, Features, Hello, LogGet, MemberHello, Progress, ToBroker, ToBrokerLogin, ToNode, encode,
 };
 
 use super::link::Socket;
@@ -32,6 +32,7 @@ async fn linked() -> (Proxy, Socket, Socket) {
 
 fn hello() -> Bytes {
     let hello = Hello::Member(MemberHello {
+        progress: Progress::default(),
         mark: None,
         nonce: [0; 32],
         url: "ws://127.0.0.1".to_owned(),

@@ -49,6 +49,9 @@ CREATE TABLE node (
     next_seq     INTEGER NOT NULL, -- seq of the next row of its queue, from 1, never given twice
     queued       INTEGER NOT NULL CHECK (queued >= 0), -- envelopes in its queue, for the cap
     queued_bytes INTEGER NOT NULL CHECK (queued_bytes >= 0), -- their size, for the cap
+    shown_login   INTEGER NOT NULL, -- how far its state had come when it was last shown: the login it was in,
+    shown_through INTEGER NOT NULL, -- the last delivery of that login that it had settled,
+    shown_rows    INTEGER NOT NULL, -- and the rows that its outbox had been given; less is an older copy of it
     PRIMARY KEY (mesh, node)
 ) STRICT, WITHOUT ROWID;
 

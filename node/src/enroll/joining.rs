@@ -4,12 +4,12 @@ use waxwing_crypto::membership::{Body, Join, NewMember, Roster, SignedEntry};
 use waxwing_crypto::{Error as CryptoError, SigningKey};
 use waxwing_protocol::BrokerUrl;
 
-use super::entering::{Entering, Refused};
 use super::folder::Folder;
 use super::rule_error;
 use crate::error::{Error, Result};
 use crate::identity::Identity;
 use crate::link::dial::DialError;
+use crate::link::entering::{Entering, Refused};
 
 /// Attempts to append a join while others append theirs.
 const ATTEMPTS: usize = 8;

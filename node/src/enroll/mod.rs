@@ -5,7 +5,6 @@
 //! to the last step is lost, the folder stays, and the same command takes up where it was: the key that may already be
 //! in the log is the one it goes on with.
 
-mod entering;
 mod folder;
 mod joining;
 
@@ -16,7 +15,6 @@ use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::{CreationToken, MeshId, Name, NodeId, SigningKey};
 use zeroize::Zeroizing;
 
-use self::entering::Entering;
 use self::folder::Folder;
 use self::joining::Joining;
 use crate::config::Config;
@@ -24,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::identity::Identity;
 use crate::link::dial::check_url;
+use crate::link::entering::Entering;
 use crate::{clock, host};
 
 /// A mesh to be founded.

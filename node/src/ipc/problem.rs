@@ -39,7 +39,7 @@ impl From<Error> for Refused {
             Error::Usage(_) => ProblemCode::Usage,
             Error::AlreadyRunning(_) | Error::Conflict(_) => ProblemCode::Conflict,
             Error::NotFound(_) => ProblemCode::NotFound,
-            Error::WrongHost { .. } => ProblemCode::WrongHost,
+            Error::WrongHost { .. } | Error::StaleState(_) | Error::Superseded(_) => ProblemCode::WrongHost,
             Error::NotAuthorised(_) => ProblemCode::NotAuthorised,
             Error::Incompatible(_) => ProblemCode::Incompatible,
             Error::Untrusted { cause, .. } => match cause {

@@ -14,7 +14,7 @@ use tracing::info;
 use waxwing_protocol::api::LinkState;
 use waxwing_protocol::limits::{self, DEAD_AFTER, PING_EVERY};
 use waxwing_protocol::link::{
-    self, Deliver, Delivery, Limits, MeshNotice, MeshNoticeKind, Sent, ToBroker, ToNode,
+    self, Deliver, Delivery, Limits, MeshNotice, MeshNoticeKind, Sent, Settle, ToBroker, ToNode,
 };
 
 use super::calls::{CallError, Calls};
@@ -86,6 +86,11 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
         waiting: AtomicUsize::new(0),
     };
     let (sink, stream) = connection.socket.split();
+    // The welcome is committed: from now on a copy that has not seen it is behind. Before everything else.
+    let confirmed = ToBroker::Settle(Settle { through: 0, items: Vec::new() });
+    if context.out.try_send(confirmed).is_err() {
+        return Ended::Lost("this link is ending".into());
+    }
     let _up = Up::new(&context, connection.welcome.login);
     tokio::select! {
         ended = read(stream, &context, sent_tx, deliver_tx) => ended,
@@ -215,6 +220,10 @@ async fn dispatch(
         },
         ToNode::MeshNotice(MeshNotice { kind: MeshNoticeKind::ResumeWanted { branches } }) => {
             context.mesh.set_resume_wanted(Some(branches)).await;
+            Ok(())
+        }
+        ToNode::MeshNotice(MeshNotice { kind: MeshNoticeKind::NodeDuplicated { node } }) => {
+            context.mesh.duplicated(node).await;
             Ok(())
         }
         ToNode::Error(error) => match error.req {

@@ -9,13 +9,13 @@ use waxwing_crypto::mark::MeshPass;
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::storage::Place;
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{LogUpload, LogWanted, Mark};
+use waxwing_protocol::link::{LogUpload, LogWanted, Mark, Progress};
 
 use super::dial::Connection;
 use super::simple::Unanswered;
 use super::{Ended, connection};
 use crate::mesh::Mesh;
-use crate::store::{log, meta};
+use crate::store::{log, meta, outbox};
 
 /// The newest mark that the broker has given.
 pub(super) async fn mark(mesh: &Mesh) -> Result<Option<Mark>, Ended> {
@@ -64,7 +64,7 @@ pub(super) async fn welcomed(mesh: &Mesh, connection: &mut Connection, parted: b
             "the log of this mesh is another one now, and this node has taken it".into(),
         ));
     }
-    note_life(mesh, connection).await
+    note_welcome(mesh, connection).await
 }
 
 /// Fetches the broker's log, and takes it if an admin has resumed it.
@@ -76,21 +76,44 @@ async fn take_resumed_log(mesh: &Mesh, connection: &mut Connection) -> Result<()
     mesh.adopt(entries).await.map_err(|error| connection::ended(error.into()))
 }
 
-/// Another life of the store has none of what was accepted: all of it that is not receipted is to be sent again.
-async fn note_life(mesh: &Mesh, connection: &Connection) -> Result<(), Ended> {
+/// Commits the welcome. Another life of the store has none of what was accepted: all of it that is not receipted is to be
+/// sent again.
+async fn note_welcome(mesh: &Mesh, connection: &Connection) -> Result<(), Ended> {
     let known = meta::bytes(&mesh.db, meta::STORE).await.map_err(|error| database(&error))?;
     let is_new = known.as_deref() != Some(&connection.store.as_bytes()[..]);
+    let login = next_login(mesh, connection).await?;
     let offered = connection.welcome.pass.as_ref();
-    if !is_new && pass(mesh).await?.as_ref() == offered {
-        return Ok(());
-    }
-    let sealed = offered.map(|pass| mesh.keys.seal(&mut crate::rng(), PASS, pass.reveal()));
-    let noted = mesh.writer.life(connection.store, sealed).await;
+    let is_known = pass(mesh).await?.as_ref() == offered;
+    let sealed =
+        offered.filter(|_| !is_known).map(|pass| mesh.keys.seal(&mut crate::rng(), PASS, pass.reveal()));
+    let noted = mesh.writer.welcomed(login, connection.store, sealed).await;
     let again = noted.map_err(|error| Ended::Database(error.to_string()))?;
     if known.is_some() && is_new {
         info!(messages = again, "the broker's store is a new one: what was not receipted is sent again");
     }
     Ok(())
+}
+
+/// The number that the broker gave this login. One that does not rise would make this very state stale.
+async fn next_login(mesh: &Mesh, connection: &Connection) -> Result<u64, Ended> {
+    let login = connection.welcome.login.unwrap_or(0);
+    let before = progress(mesh).await?.login;
+    if before < login && login <= Progress::MAX {
+        return Ok(login);
+    }
+    Err(Ended::Lost(format!("the broker calls this login {login}, and the last one was {before}")))
+}
+
+/// How far this node has come.
+pub(super) async fn progress(mesh: &Mesh) -> Result<Progress, Ended> {
+    let read = async {
+        Ok(Progress {
+            login: meta::number(&mesh.db, meta::LOGIN).await?,
+            through: meta::number(&mesh.db, meta::THROUGH).await?,
+            rows: outbox::rows(&mesh.db).await?,
+        })
+    };
+    read.await.map_err(|error: sqlx::Error| database(&error))
 }
 
 /// Where the mesh's pass is kept.

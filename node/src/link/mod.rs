@@ -16,7 +16,9 @@ mod calls;
 mod connection;
 pub(crate) mod dial;
 mod drain;
+pub(crate) mod entering;
 mod loss;
+mod moving;
 mod peers;
 mod receive;
 pub(crate) mod simple;
@@ -28,6 +30,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use waxwing_crypto::SigningKey;
 use waxwing_crypto::membership::Roster;
 use waxwing_protocol::api::LinkState;
 use waxwing_protocol::limits;
@@ -61,6 +64,9 @@ pub(crate) enum Ended {
     /// The broker and this node share no version, or it lacks what this node needs.
     #[error("unsupported: {0}")]
     Unsupported(String),
+    /// The broker refused this node for good before it could log in.
+    #[error("{0}")]
+    Refused(Error),
     /// This node's database failed.
     #[error("{0}")]
     Database(String),
@@ -83,8 +89,8 @@ pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()
         if started.elapsed() > HEALTHY {
             backoff.reset();
         }
-        let wait = after(&ended, &mut backoff)?;
         let reason = ended.to_string();
+        let wait = after(ended, &mut backoff)?;
         if mesh.link().reason.as_ref() == Some(&reason) {
             debug!(%reason, ?wait, "no link");
         } else {
@@ -99,12 +105,13 @@ pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()
 }
 
 /// How long to wait before dialling again, or the error that ends this mesh.
-fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
+fn after(ended: Ended, backoff: &mut Backoff) -> Result<Duration> {
     match ended {
         Ended::Lost(_) | Ended::Parted(_) => Ok(backoff.next()),
-        Ended::Rollback(why) => Err(Error::Incompatible(why.clone())),
+        Ended::Rollback(why) => Err(Error::Incompatible(why)),
+        Ended::Refused(error) => Err(error),
         Ended::Unsupported(_) => Err(Error::Incompatible(ended.to_string())),
-        Ended::Database(why) => Err(Error::Database(sqlx::Error::Protocol(why.clone()))),
+        Ended::Database(why) => Err(Error::Database(sqlx::Error::Protocol(why))),
         Ended::GoAway(goaway) => match goaway.again {
             Some((first, last)) if first <= last => {
                 // Nor may it keep this node away for as long as it likes: that is what `never` is for, and is seen.
@@ -118,7 +125,7 @@ fn after(ended: &Ended, backoff: &mut Backoff) -> Result<Duration> {
                 Ok(span.max(backoff.next()))
             }
             Some(_) => Ok(backoff.next()),
-            None => Err(refused(goaway)),
+            None => Err(refused(&goaway)),
         },
     }
 }
@@ -133,6 +140,8 @@ pub(crate) fn refused(goaway: &GoAway) -> Error {
     let text = format!("the broker refuses this node: {} ({})", goaway.detail, goaway.reason);
     match goaway.reason {
         Reason::Unauthenticated | Reason::Revoked => Error::NotAuthorised(text),
+        Reason::StaleState => Error::StaleState(goaway.detail.clone()),
+        Reason::Superseded => Error::Superseded(goaway.detail.clone()),
         Reason::Unsupported
         | Reason::WrongBroker
         | Reason::Restarting
@@ -163,7 +172,20 @@ async fn connect_and_run(mesh: &Arc<Mesh>, parted: bool) -> Ended {
 }
 
 async fn login(mesh: &Mesh) -> Result<Connection, Ended> {
+    moving::give_up_old_key(mesh).await?;
+    match login_as(mesh, &mesh.identity.signing).await? {
+        Answer::Welcome(connection) => Ok(connection),
+        Answer::LogWanted(wanted) => {
+            let parts = loss::missing(mesh, &wanted.wanted).await?;
+            Ok(wanted.bring(parts).await?)
+        }
+    }
+}
+
+/// Logs in as a member, with one of its keys.
+async fn login_as(mesh: &Mesh, key: &SigningKey) -> Result<Answer, Ended> {
     let (head, mark) = (mesh.roster(Roster::head), loss::mark(mesh).await?);
+    let progress = loss::progress(mesh).await?;
     let hello = |challenge: &Challenge, version| {
         Hello::Member(MemberHello {
             nonce: challenge.nonce,
@@ -171,18 +193,13 @@ async fn login(mesh: &Mesh) -> Result<Connection, Ended> {
             mesh: mesh.identity.mesh,
             node: mesh.identity.node,
             head,
+            progress,
             mark,
             version,
             features: Features::needed(),
         })
     };
-    match dial::dial(&mesh.broker, hello, &mesh.identity.signing).await? {
-        Answer::Welcome(connection) => Ok(connection),
-        Answer::LogWanted(wanted) => {
-            let parts = loss::missing(mesh, &wanted.wanted).await?;
-            Ok(wanted.bring(parts).await?)
-        }
-    }
+    Ok(dial::dial(&mesh.broker, hello, key).await?)
 }
 
 impl From<DialError> for Ended {

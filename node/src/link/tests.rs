@@ -54,11 +54,11 @@ impl Scripted {
         let (came, links) = mpsc::channel(100);
         let mut scripts: VecDeque<_> = scripts.into_iter().collect();
         tokio::spawn(async move {
-            let mut open = Vec::new();
+            let (mut open, mut logins) = (Vec::new(), 1);
             while let Ok((stream, _)) = listener.accept().await {
                 came.send(()).await.unwrap();
                 let Some(script) = scripts.pop_front() else { continue };
-                open.push(serve(stream, script).await); // A link that is not ended stays.
+                open.push(serve(stream, script, &mut logins).await); // A link that is not ended stays.
             }
         });
         Self { url, links }
@@ -69,7 +69,8 @@ impl Scripted {
     }
 }
 
-async fn serve(stream: TcpStream, script: Vec<Line>) -> WebSocketStream<TcpStream> {
+/// `logins` is the number of the next.
+async fn serve(stream: TcpStream, script: Vec<Line>, logins: &mut u64) -> WebSocketStream<TcpStream> {
     let protocol = |_: &Request, mut response: Response| {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
@@ -89,7 +90,8 @@ async fn serve(stream: TcpStream, script: Vec<Line>) -> WebSocketStream<TcpStrea
             Line::Welcome(features) => {
                 let limits = Limits { items: 1_024, bytes: 8 << 20, dedupe: 35 * 86_400_000 };
                 // A broker that has lost the log: what it says of it is not judged.
-                let (login, head, waits, pass) = (Some(1), None, true, None);
+                let (login, head, waits, pass) = (Some(*logins), None, true, None);
+                *logins += 1;
                 let welcome = Welcome { login, head, waits, pass, limits, features, clock };
                 say(&mut socket, &ToNodeLogin::Welcome(welcome)).await;
             }
@@ -118,8 +120,14 @@ fn refusal(goaway: GoAway) -> Vec<Line> {
     vec![Line::Challenge(VERSIONS.to_vec()), Line::Hello, Line::GoAway(goaway)]
 }
 
-const NEVER: [(Reason, u8); 4] =
-    [(Reason::Unauthenticated, 3), (Reason::Revoked, 3), (Reason::Unsupported, 5), (Reason::WrongBroker, 5)];
+const NEVER: [(Reason, u8); 6] = [
+    (Reason::Unauthenticated, 3),
+    (Reason::Revoked, 3),
+    (Reason::StaleState, 4),
+    (Reason::Superseded, 4),
+    (Reason::Unsupported, 5),
+    (Reason::WrongBroker, 5),
+];
 
 const AGAIN: [Reason; 6] = [
     Reason::Restarting,
@@ -193,7 +201,7 @@ async fn whoever_may_come_again_does_and_says_why_the_link_is_down() {
 /// How long a node waits after its first link ended so.
 fn wait(goaway: GoAway) -> Duration {
     let mut backoff = Backoff::RECONNECT;
-    after(&Ended::GoAway(goaway), &mut backoff).unwrap()
+    after(Ended::GoAway(goaway), &mut backoff).unwrap()
 }
 
 #[test]

@@ -15,6 +15,14 @@ pub(crate) const STORE: &str = "store";
 pub(crate) const MARK: &str = "mark";
 /// The mesh's pass at the broker, encrypted under the storage key.
 pub(crate) const PASS: &str = "pass";
+/// Number of the last login whose welcome is committed.
+pub(crate) const LOGIN: &str = "login";
+/// The last delivery of that login that is settled.
+pub(crate) const THROUGH: &str = "through";
+/// The signing key that counters and progress belong to.
+pub(crate) const SIGNER: &str = "signer";
+/// Why the broker has refused this node's state for good.
+pub(crate) const REFUSED: &str = "refused";
 /// The last event that is no longer kept.
 pub(crate) const FORGOTTEN: &str = "forgotten";
 /// The last place given to a message or event.

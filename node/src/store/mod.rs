@@ -13,6 +13,7 @@ pub(crate) mod meta;
 pub(crate) mod outbox;
 pub(crate) mod prekeys;
 pub(crate) mod quarantine;
+pub(crate) mod renewal;
 pub(crate) mod sessions;
 
 use std::path::Path;
@@ -46,6 +47,11 @@ pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> 
     }
     let readers = PoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
     Ok((writer, readers))
+}
+
+/// Opens a mesh's database to look something up.
+pub(crate) fn open_to_read(path: &Path) -> SqlitePool {
+    PoolOptions::new().max_connections(1).connect_lazy_with(options(path).read_only(true))
 }
 
 /// Closes a database so that nothing is left in its log.

@@ -46,7 +46,8 @@ pub(super) enum Change {
     GiveUp { row: i64, successor: Option<Box<NewRow>>, answer: Answer<GivenUp> },
     Event { event: NewEvent, answer: Answer<()> },
     Log { growth: Growth, answer: Answer<()> },
-    Life { store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
+    Life { login: u64, store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
+    Refused { why: String, answer: Answer<()> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
     Published { id: PrekeyId, answer: Answer<()> },
     PeerPrekey { node: NodeId, signer: VerifyingKey, id: PrekeyId, signed: Signed, answer: Answer<()> },
@@ -157,10 +158,20 @@ impl Writer {
         self.change(|answer| Change::Log { growth, answer }).await
     }
 
-    /// Notes which life of its store the broker is in, and the mesh's pass there, encrypted. If the life is another one
-    /// than the last, what it had is taken back; says how many messages.
-    pub(crate) async fn life(&self, store: StoreId, pass: Option<Vec<u8>>) -> Result<u64, WriteError> {
-        self.change(|answer| Change::Life { store, pass, answer }).await
+    /// Notes a welcome: the login's number, which life of its store the broker is in, and the mesh's pass there,
+    /// encrypted. If the life is another one than the last, what it had is taken back; says how many messages.
+    pub(crate) async fn welcomed(
+        &self,
+        login: u64,
+        store: StoreId,
+        pass: Option<Vec<u8>>,
+    ) -> Result<u64, WriteError> {
+        self.change(|answer| Change::Life { login, store, pass, answer }).await
+    }
+
+    /// Notes why the broker has refused this node's state for good.
+    pub(crate) async fn refused(&self, why: String) -> Result<(), WriteError> {
+        self.change(|answer| Change::Refused { why, answer }).await
     }
 
     /// Stores a new prekey of this node.
@@ -220,6 +231,7 @@ impl Change {
             | Self::Event { .. }
             | Self::Log { .. }
             | Self::Life { .. }
+            | Self::Refused { .. }
             | Self::Prekey { .. }
             | Self::Published { .. }
             | Self::PeerPrekey { .. }

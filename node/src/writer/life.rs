@@ -25,15 +25,18 @@ pub(super) async fn note_mark(
     Ok(())
 }
 
-/// Notes the life of the store, and the mesh's pass. Of a life that was not seen before, the broker has nothing that it
+/// Notes a login, whose deliveries are counted from 0, the life of the store, and the mesh's pass. Of a life that was not seen before, the broker has nothing that it
 /// had accepted: all of it is pending again. Says how many messages.
 pub(super) async fn begin(
     db: &mut SqliteConnection,
     copy: &mut Copy,
-    store: StoreId,
+    (login, store): (u64, StoreId),
     pass: Option<Vec<u8>>,
     effects: &mut Effects,
 ) -> sqlx::Result<u64> {
+    meta::set_number(&mut *db, meta::LOGIN, login).await?;
+    meta::set_number(&mut *db, meta::THROUGH, 0).await?;
+    meta::remove(&mut *db, meta::REFUSED).await?;
     if let Some(pass) = pass {
         meta::set_bytes(&mut *db, meta::PASS, &pass).await?;
     }

@@ -307,9 +307,12 @@ async fn apply(
             let grown = membership::grow(db, copy, growth, now, effects).await;
             effects.answer(answer, grown)
         }
-        Change::Life { store, pass, answer } => {
-            let begun = life::begin(db, copy, store, pass, effects).await;
+        Change::Life { login, store, pass, answer } => {
+            let begun = life::begin(db, copy, (login, store), pass, effects).await;
             effects.answer(answer, begun)
+        }
+        Change::Refused { why, answer } => {
+            effects.answer(answer, meta::set_text(db, meta::REFUSED, &why).await)
         }
         Change::Prekey { prekey, answer } => effects.answer(answer, prekeys::insert(db, &prekey).await),
         Change::Published { id, answer } => effects.answer(answer, prekeys::published(db, id, now).await),

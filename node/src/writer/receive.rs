@@ -14,6 +14,7 @@ use super::{Copy, Effects};
 use crate::lane::{Arrival, Lane};
 use crate::store::inbox::{self, NewItem};
 use crate::store::lanes::{self, InLane};
+use crate::store::meta;
 use crate::store::quarantine::{self, Quarantined};
 use crate::store::sessions::{self, NewSession};
 
@@ -28,6 +29,8 @@ pub(crate) struct Delivered {
     pub(crate) quarantined: Vec<Quarantined>,
     /// What became of messages this node sent.
     pub(crate) news: Vec<News>,
+    /// The last delivery of this link among them: settled once all is stored.
+    pub(crate) through: u64,
 }
 
 impl Delivered {
@@ -89,6 +92,7 @@ pub(super) async fn apply(
         effects.tell_all(security("bad_seal", quarantined.sender, detail));
     }
     answers::note(db, &delivered.news, now, effects).await?;
+    meta::set_number(&mut *db, meta::THROUGH, delivered.through).await?;
     store(db, copy, delivered.items, now, effects).await
 }
 
@@ -115,7 +119,14 @@ async fn store(
     let mut stored = Vec::with_capacity(items.len());
     for (mut item, id) in items.into_iter().zip(ids) {
         stored.push(match receipts.get(&id) {
-            Some(receipt) => Stored::Received(*receipt),
+            Some(receipt) => {
+                let lane = copy.lanes.0.entry(item.new.lane).or_default();
+                // Sent again under a new signing key, it has a counter that brings nothing else.
+                if lane.skip(item.new.counter, Instant::now()) {
+                    touched.insert(item.new.lane);
+                }
+                Stored::Received(*receipt)
+            }
             None if item.expired => Stored::Expired,
             None => {
                 admit(copy, &mut item, effects);

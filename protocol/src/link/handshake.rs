@@ -70,8 +70,8 @@ pub enum Hello {
     /// From a member, signed by its current signing key: the whole protocol is open to it.
     #[serde(rename = "member")]
     Member(MemberHello),
-    /// From a key that may enter (a founder's or an invite's), signed by it: such a link may read the log and append
-    /// its one entry, and nothing else.
+    /// From a key that may enter (a founder's, an invite's, or one that a node is about to give up or has given up),
+    /// signed by it: such a link may read the log and append its one entry, and nothing else.
     #[serde(rename = "entering")]
     Entering(EnteringHello),
 }
@@ -90,6 +90,8 @@ pub struct MemberHello {
     pub node: NodeId,
     /// The end of the log that the node holds.
     pub head: LogHead,
+    /// How far this node has come. A copy of its state that is behind is found out by it.
+    pub progress: Progress,
     /// The newest mark that the node has committed, if a broker has given it one. A store that was set back is found out
     /// by it.
     pub mark: Option<Mark>,
@@ -97,6 +99,32 @@ pub struct MemberHello {
     pub version: u32,
     /// What the node needs, and how much of it at least.
     pub features: Features,
+}
+
+/// How far a node's state has come: three numbers that never fall, each durable before it is shown. Of two copies of one
+/// state only one can go on, since the broker gives `login` and `through`: the other shows less than what the broker
+/// was shown last, and is refused as `stale_state`. Belongs to a signing key: a new one begins with zeros.
+///
+/// In order: one state is behind another if its `login` is lower, or the same with a lower `through` or `rows`.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Progress {
+    /// The number of the last login whose welcome is committed; 0 before the first.
+    pub login: u64,
+    /// The last delivery of that login that is settled; 0 if none is.
+    pub through: u64,
+    /// The highest number ever given to a row of the outbox.
+    pub rows: u64,
+}
+
+impl Progress {
+    /// Most that each number may be: what a broker refuses to count beyond.
+    pub const MAX: u64 = 1 << 62;
+
+    /// Whether a state that shows this is older than one that has shown the other.
+    pub const fn is_behind(&self, shown: &Self) -> bool {
+        self.login < shown.login
+            || self.login == shown.login && (self.through < shown.through || self.rows < shown.rows)
+    }
 }
 
 /// The login of a key that may enter a mesh.
@@ -109,7 +137,7 @@ pub struct EnteringHello {
     pub url: String,
     /// The mesh. A founder names the one its genesis will make.
     pub mesh: MeshId,
-    /// The founder's signing key, or the invite's.
+    /// The founder's signing key, the invite's, or the one that a node has or had.
     pub key: VerifyingKey,
     /// The minor version that the node speaks: one of the challenge's.
     pub version: u32,
@@ -228,7 +256,8 @@ pub struct LogUpload {
 /// The login is good.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Welcome {
-    /// Number of this login: one above every one the broker has given this node. None on an entering link.
+    /// Number of this login: one above every one the broker has given this node or been shown by it. None on an entering
+    /// link.
     pub login: Option<u64>,
     /// The end of the broker's log. None if it holds no such mesh yet (a founder's entering link).
     pub head: Option<LogHead>,

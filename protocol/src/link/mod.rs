@@ -28,8 +28,8 @@ mod to_node;
 pub use codec::{DecodeError, Frame, decode, encode};
 pub use features::{Features, Lacking, VERSIONS, common_version};
 pub use handshake::{
-    Challenge, EnteringHello, Hello, Limits, LogUpload, LogWanted, Mark, MemberHello, ToBrokerLogin,
-    ToNodeLogin, Welcome,
+    Challenge, EnteringHello, Hello, Limits, LogUpload, LogWanted, Mark, MemberHello, Progress,
+    ToBrokerLogin, ToNodeLogin, Welcome,
 };
 pub use to_broker::{
     KeysGet, KeysPut, LogAppend, LogGet, PrekeyGet, PrekeyPut, QueueShow, Send, SendItem, Settle, Settlement,

@@ -81,6 +81,8 @@ impl Frame for ToBroker {
 pub struct Send {
     /// Repeated in the answer.
     pub req: u64,
+    /// The highest number ever given to a row of this node's outbox: see [`super::Progress`].
+    pub rows: u64,
     /// 1 to [`crate::limits::WINDOW_ITEMS`] items, in counter order within each lane.
     pub items: Vec<SendItem>,
 }
@@ -110,7 +112,8 @@ pub struct SendItem {
 /// See [`ToBroker::Settle`].
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Settle {
-    /// Covers every delivery of this link up to this number that no earlier settle covered.
+    /// Covers every delivery of this link up to this number that no earlier settle covered. The welcome is delivery 0:
+    /// the first settle, with 0 and no items, says that it is committed.
     pub through: u64,
     /// One for each *envelope* (not notice) covered, in delivery order.
     pub items: Vec<Settlement>,

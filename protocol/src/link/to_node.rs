@@ -293,6 +293,11 @@ pub enum MeshNoticeKind {
         /// The ends of the logs that nodes have shown, the broker's own first: each a place that an admin may resume at.
         branches: Vec<LogHead>,
     },
+    /// A copy of a member's state has tried to log in, and was refused: its host was cloned, or set back.
+    NodeDuplicated {
+        /// The member.
+        node: NodeId,
+    },
 }
 
 /// See [`ToNode::QueueShown`].
@@ -387,6 +392,10 @@ pub enum Reason {
     Unauthenticated,
     /// This node was revoked, or has left.
     Revoked,
+    /// The node's state is behind what has been shown of it: it is a copy, or was set back. See [`super::Progress`].
+    StaleState,
+    /// The node's signing key has been replaced by another: this is a copy from before.
+    Superseded,
     /// The broker does not serve the node's version, or lacks a feature that it needs.
     Unsupported,
     /// The URL dialled is not one of this broker's.
@@ -405,6 +414,8 @@ impl Reason {
             Self::FrameTooLarge => "frame_too_large",
             Self::Unauthenticated => "unauthenticated",
             Self::Revoked => "revoked",
+            Self::StaleState => "stale_state",
+            Self::Superseded => "superseded",
             Self::Unsupported => "unsupported",
             Self::WrongBroker => "wrong_broker",
         }

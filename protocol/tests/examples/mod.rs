@@ -20,8 +20,8 @@ use waxwing_protocol::link::{
     Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, Features, FoundKeys,
     GoAway, Hello, Keys, KeysGet, KeysPut, Limits, Log, LogAppend, LogGet, LogUpload, LogWanted, Mark,
     MemberHello, MeshNotice, MeshNoticeKind, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut,
-    Prekeys, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown, ToBroker,
-    ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS, Welcome,
+    Prekeys, Progress, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown,
+    ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS, Welcome,
 };
 use waxwing_protocol::{MessageId, RunId, StoreId, limits};
 
@@ -133,6 +133,7 @@ pub(crate) fn to_broker_login() -> Vec<(&'static str, ToBrokerLogin)> {
         mesh: MESH,
         node: ALPHA,
         head: HEAD,
+        progress: Progress { login: 7, through: 40, rows: 1_200 },
         mark: Some(mark()),
         version,
         features: features.clone(),
@@ -166,7 +167,14 @@ pub(crate) fn to_broker() -> Vec<(&'static str, ToBroker)> {
     };
     let settlements = vec![Settlement::Receipt(Receipt::from_bytes([0x4e; 16])), Settlement::Nack(nack())];
     vec![
-        ("send", ToBroker::Send(Send { req: 1, items: vec![item(0xd1, 0, true), item(0xd2, 2, false)] })),
+        (
+            "send",
+            ToBroker::Send(Send {
+                req: 1,
+                rows: 1_202,
+                items: vec![item(0xd1, 0, true), item(0xd2, 2, false)],
+            }),
+        ),
         ("settle", ToBroker::Settle(Settle { through: 300, items: settlements })),
         ("settle_welcome", ToBroker::Settle(Settle { through: 0, items: Vec::new() })),
         (
@@ -270,6 +278,10 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         (
             "mesh.notice",
             ToNode::MeshNotice(MeshNotice { kind: MeshNoticeKind::ResumeWanted { branches: vec![HEAD] } }),
+        ),
+        (
+            "mesh.notice_duplicated",
+            ToNode::MeshNotice(MeshNotice { kind: MeshNoticeKind::NodeDuplicated { node: BETA } }),
         ),
         ("error", error(Some(5), Code::LogConflict, "the log has 4 entries: read on, and sign again", None)),
         ("error_rate_limited", error(Some(6), Code::RateLimited, "too many requests", Some(1_500))),

@@ -64,7 +64,7 @@ impl Link {
     /// Sends, without waiting for the outcomes.
     pub async fn post(&mut self, items: Vec<SendItem>) -> u64 {
         let req = self.next_req();
-        self.transmit(&ToBroker::Send(Send { req, items })).await;
+        self.transmit(&ToBroker::Send(Send { req, rows: 1, items })).await;
         req
     }
 
@@ -144,7 +144,7 @@ impl Link {
 
     /// Sends on a link that may be closed by now.
     pub async fn try_send(&mut self, items: Vec<SendItem>) {
-        let frame = encode(&ToBroker::Send(Send { req: 1, items })).unwrap();
+        let frame = encode(&ToBroker::Send(Send { req: 1, rows: 1, items })).unwrap();
         drop(self.socket.send(Message::Binary(frame)).await);
     }
 

@@ -1,5 +1,6 @@
 //! A mesh, its keys, and the entries of its log.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use waxwing_crypto::membership::{
@@ -8,9 +9,17 @@ use waxwing_crypto::membership::{
 };
 use waxwing_crypto::state_key::{Holder, KeyList, SealedStateKeys, StateKeys};
 use waxwing_crypto::{CreationProof, Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey};
-use waxwing_protocol::link::{Challenge, EnteringHello, Features, GoAway, Hello, Mark, MemberHello};
+use waxwing_protocol::link::{
+    Challenge, EnteringHello, Features, GoAway, Hello, Mark, MemberHello, Progress,
+};
 
 use super::{Broker, Dialled, Link, TestClock, rng};
+
+/// What a node shows whose state is not what a test is about: more than any login before it.
+pub fn ahead() -> Progress {
+    static LOGINS: AtomicU64 = AtomicU64::new(1);
+    Progress { login: LOGINS.fetch_add(1, Ordering::Relaxed) << 20, through: 0, rows: 0 }
+}
 
 /// A node's keys.
 pub struct Keys {
@@ -228,6 +237,7 @@ impl Mesh {
             head,
             version: 0,
             features: Features::needed(),
+            progress: ahead(),
             mark: None,
         }
     }

@@ -57,6 +57,8 @@ struct Drain<'a> {
     /// Of the window.
     items: usize,
     bytes: usize,
+    /// The highest number of a row that was handed over.
+    rows: u64,
 }
 
 /// One row in flight.
@@ -74,7 +76,7 @@ impl<'a> Drain<'a> {
         let mut db = context.mesh.db.acquire().await?;
         let lanes =
             outbox::pending_lanes(&mut db).await?.into_iter().map(|lane| (lane, Lane::new())).collect();
-        Ok(Self { context, lanes, asked: HashMap::new(), items: 0, bytes: 0 })
+        Ok(Self { context, lanes, asked: HashMap::new(), items: 0, bytes: 0, rows: 0 })
     }
 
     async fn run(&mut self, mut sent: mpsc::Receiver<Sent>) -> Result<Infallible, Ended> {
@@ -208,6 +210,7 @@ impl<'a> Drain<'a> {
             bytes += item.env.len();
             flying.push(Flying { lane: key, row: number, seal, bytes: item.env.len() });
             lane.flying.insert(number);
+            self.rows = self.rows.max(u64::try_from(number).unwrap_or(0));
             lane.cursor = number;
             items.push(item);
         }
@@ -219,7 +222,7 @@ impl<'a> Drain<'a> {
         context.mesh.signals.launched(flying.iter().map(|flying| flying.row));
         let req = context.calls.number();
         self.asked.insert(req, flying);
-        let sent = context.out.send(ToBroker::Send(Send { req, items })).await;
+        let sent = context.out.send(ToBroker::Send(Send { req, rows: self.rows, items })).await;
         sent.map_err(|_| Ended::Lost("this link is ending".into()))
     }
 

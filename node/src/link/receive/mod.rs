@@ -108,6 +108,7 @@ impl Receiver<'_> {
     async fn store_and_settle(&mut self, mut work: Work, through: u64) -> Result<(), Ended> {
         let context = self.context;
         work.delivered.news = self.news(&work.notices).await?;
+        work.delivered.through = through;
         let stored = context.mesh.writer.received(work.delivered).await;
         // Not settled, so the broker keeps it: a new link is given it again.
         let mut stored = stored.map_err(|error| Ended::Lost(error.to_string()))?.into_iter();

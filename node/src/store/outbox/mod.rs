@@ -15,7 +15,7 @@ pub(crate) use accept::{Known, NewRow, find, insert};
 pub(crate) use life::{Life, Load, Which, content, life, list, load, routing};
 pub(crate) use outcome::{
     Accepted, Affected, Sent, abort, accept, any_expired, by_wire_id, deliver, end_pending, expire, kill,
-    mark_read, reseal, sent_to, take_back,
+    mark_read, renumber, reseal, rows, sent_to, take_back,
 };
 pub(crate) use send::{Pending, pending, pending_lanes, told, untold};
 

@@ -13,7 +13,7 @@ use waxwing_protocol::api::Voucher;
 use super::{kind, lane, voucher_code};
 use crate::store::chunks::Chunks;
 use crate::store::columns::{client_id, fingerprint, wire_id};
-use crate::store::{OutLane, millis, number};
+use crate::store::{OutLane, millis, number, unsigned};
 
 /// The broker has one seal of a row.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +110,7 @@ pub(crate) async fn end_pending(
 /// one, but nobody can open that: the message is only here.
 pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<Option<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1, accepted_at = NULL \
+        "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1, accepted_at = NULL, renumbered = 0 \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
     )
     .bind(seal)
@@ -128,6 +128,35 @@ pub(crate) async fn take_back(db: &mut SqliteConnection) -> sqlx::Result<u64> {
     .execute(db)
     .await?;
     Ok(done.rows_affected())
+}
+
+/// Gives every row that is not receipted a new counter, from 1 in its old order: counters belong to a signing key, and
+/// this node has a new one. Counters of the old lanes need not be told any more.
+pub(crate) async fn renumber(db: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query("UPDATE outbox SET void_told = 1, renumbered = 0").execute(&mut *db).await?;
+    sqlx::query(
+        "UPDATE outbox SET counter = n.counter, renumbered = 1, void_told = 0 FROM (SELECT row, \
+         row_number() OVER (PARTITION BY recipient, priority ORDER BY counter) AS counter FROM outbox \
+         WHERE delivered_at IS NULL AND ended_at IS NULL) AS n WHERE outbox.row = n.row",
+    )
+    .execute(&mut *db)
+    .await?;
+    sqlx::query("DELETE FROM lane_out").execute(&mut *db).await?;
+    sqlx::query(
+        "INSERT INTO lane_out (recipient, priority, counter) SELECT recipient, priority, max(counter) FROM outbox \
+         WHERE delivered_at IS NULL AND ended_at IS NULL GROUP BY recipient, priority",
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// The highest number ever given to a row, kept or not.
+pub(crate) async fn rows(db: impl SqliteExecutor<'_>) -> sqlx::Result<u64> {
+    let given: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+        .fetch_optional(db)
+        .await?;
+    Ok(given.map_or(0, unsigned))
 }
 
 /// Marks rows delivered, whatever state they were in; a dead one lives again.

@@ -94,7 +94,7 @@ pub(crate) async fn untold(
 ) -> sqlx::Result<Vec<u64>> {
     let counters: Vec<i64> = sqlx::query_scalar(
         "SELECT counter FROM outbox WHERE priority = ? AND recipient = ? AND counter < ? \
-         AND ended_at IS NOT NULL AND delivered_at IS NULL AND void_told = 0 ORDER BY counter DESC LIMIT ?",
+         AND (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0 ORDER BY counter DESC LIMIT ?",
     )
     .bind(i64::from(lane.priority.as_u8()))
     .bind(&lane.recipient.as_bytes()[..])
@@ -114,7 +114,7 @@ pub(crate) async fn told(
     for range in ranges {
         sqlx::query(
             "UPDATE outbox SET void_told = 1 WHERE priority = ? AND recipient = ? AND counter BETWEEN ? AND ? \
-             AND ended_at IS NOT NULL AND delivered_at IS NULL AND void_told = 0",
+             AND (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0",
         )
         .bind(i64::from(lane.priority.as_u8()))
         .bind(&lane.recipient.as_bytes()[..])

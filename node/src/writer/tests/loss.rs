@@ -20,7 +20,7 @@ impl Fixture {
 #[tokio::test]
 async fn what_was_accepted_and_not_receipted_is_taken_back_under_a_new_store() {
     let f = Fixture::new().await;
-    assert_eq!(f.writer.life(FIRST, None).await.unwrap(), 0, "the first life seen has taken nothing");
+    assert_eq!(f.writer.welcomed(1, FIRST, None).await.unwrap(), 0, "the first life seen has taken nothing");
     for id in ["pending", "accepted", "delivered", "refused"] {
         f.accept(send(id, 1)).await;
     }
@@ -28,8 +28,8 @@ async fn what_was_accepted_and_not_receipted_is_taken_back_under_a_new_store() {
     f.accepted_by_broker("delivered").await;
     f.news(News::Delivered { row: f.row("delivered").await }).await;
     f.answered(Answered::Refused { row: f.row("refused").await, seal: 0, reason: "too_large" }).await;
-    assert_eq!(f.writer.life(FIRST, None).await.unwrap(), 0, "the same life");
-    assert_eq!(f.writer.life(SECOND, None).await.unwrap(), 1);
+    assert_eq!(f.writer.welcomed(1, FIRST, None).await.unwrap(), 0, "the same life");
+    assert_eq!(f.writer.welcomed(1, SECOND, None).await.unwrap(), 1);
     let states = |id: &'static str| async { f.life(id).await.state };
     assert_eq!(states("pending").await, State::Pending);
     assert_eq!(states("accepted").await, State::Pending);
@@ -41,7 +41,7 @@ async fn what_was_accepted_and_not_receipted_is_taken_back_under_a_new_store() {
     assert_eq!(f.counters().await["accepted"], 2, "in its place of the lane");
     let f = f.killed_and_restarted().await;
     assert_eq!(f.life("accepted").await.state, State::Pending);
-    assert_eq!(f.writer.life(SECOND, None).await.unwrap(), 0, "once");
+    assert_eq!(f.writer.welcomed(1, SECOND, None).await.unwrap(), 0, "once");
     f.accepted_by_broker("accepted").await;
     f.news(News::Delivered { row: f.row("accepted").await }).await;
     assert!(f.life("accepted").await.delivered_at.is_some());
@@ -50,14 +50,14 @@ async fn what_was_accepted_and_not_receipted_is_taken_back_under_a_new_store() {
 #[tokio::test]
 async fn of_what_a_lost_store_had_an_end_says_that_the_delivery_is_unknown() {
     let f = Fixture::new().await;
-    f.writer.life(FIRST, None).await.unwrap();
+    f.writer.welcomed(1, FIRST, None).await.unwrap();
     for (id, doubtful) in [("lost", true), ("never-there", false)] {
         f.accept(NewRow { expires: Timestamp::from_millis(1_000), ..send(id, 1) }).await;
         if doubtful {
             f.accepted_by_broker(id).await;
         }
     }
-    f.writer.life(SECOND, None).await.unwrap();
+    f.writer.welcomed(1, SECOND, None).await.unwrap();
     f.writer.expire(Timestamp::from_millis(2_000)).await.unwrap();
     assert_eq!(f.life("lost").await.reason.as_deref(), Some("expired, delivery unknown"));
     assert_eq!(f.life("never-there").await.reason.as_deref(), Some("expired"));
@@ -70,7 +70,7 @@ async fn of_what_a_lost_store_had_an_end_says_that_the_delivery_is_unknown() {
 #[tokio::test]
 async fn the_newest_mark_is_kept_with_what_it_came_with_and_goes_with_its_store() {
     let f = Fixture::new().await;
-    f.writer.life(FIRST, None).await.unwrap();
+    f.writer.welcomed(1, FIRST, None).await.unwrap();
     for (m, kept) in [(5, 5), (3, 5), (9, 9)] {
         f.writer.answered(Vec::new(), mark(m)).await.await.unwrap().unwrap();
         assert_eq!(f.kept_mark().await, Some(kept));
@@ -82,6 +82,6 @@ async fn the_newest_mark_is_kept_with_what_it_came_with_and_goes_with_its_store(
     let next_run = Mark { run: RunId::from_bytes([3; 16]), ..mark(2) };
     f.writer.answered(Vec::new(), next_run).await.await.unwrap().unwrap();
     assert_eq!(f.kept_mark().await, Some(2), "a later run counts on from where the store was");
-    f.writer.life(SECOND, None).await.unwrap();
+    f.writer.welcomed(1, SECOND, None).await.unwrap();
     assert_eq!(f.kept_mark().await, None);
 }

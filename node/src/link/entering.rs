@@ -1,20 +1,21 @@
 //! An entering link: one that may only read the log and append one entry.
 
-use waxwing_crypto::membership::{Genesis, Roster, SignedEntry};
+use waxwing_crypto::membership::{Genesis, LogHead, Roster, SignedEntry};
 use waxwing_crypto::{CreationToken, Error as CryptoError, MeshId, SigningKey, Timestamp};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::link::{Challenge, Code, EnteringHello, ErrorFrame, Features, Hello};
 
+use super::dial::{self, Answer, Connection, DialError};
+use super::refused;
+use super::simple::Unanswered;
 use crate::error::{Error, Result};
-use crate::link::dial::{self, Answer, Connection, DialError};
-use crate::link::refused;
-use crate::link::simple::Unanswered;
 
 /// A link that may only read the log and append one entry.
-pub(super) struct Entering(Connection);
+pub(crate) struct Entering(Connection);
 
 /// Why an entering link did not get what it asked for.
-pub(super) enum Refused {
+#[derive(Debug)]
+pub(crate) enum Refused {
     /// The log has moved on.
     Conflict,
     /// For good.
@@ -24,7 +25,7 @@ pub(super) enum Refused {
 }
 
 impl Refused {
-    pub(super) fn into_error(self, broker: &BrokerUrl) -> Error {
+    pub(crate) fn into_error(self, broker: &BrokerUrl) -> Error {
         match self {
             Self::Conflict => {
                 Error::Unreachable { url: broker.dialled(), cause: "the log keeps changing".into() }
@@ -56,7 +57,7 @@ fn dial_error(broker: &BrokerUrl, error: DialError) -> Error {
 impl Entering {
     /// Founds a mesh and logs in to it. The log's time is the broker's, so the genesis is made when the challenge has
     /// told it.
-    pub(super) async fn found(
+    pub(crate) async fn found(
         broker: &BrokerUrl,
         genesis: Genesis,
         key: &SigningKey,
@@ -81,7 +82,7 @@ impl Entering {
         Ok((Self(connection), entry, roster.mesh()))
     }
 
-    pub(super) async fn dial(broker: &BrokerUrl, mesh: MeshId, key: &SigningKey) -> Result<Self> {
+    pub(crate) async fn dial(broker: &BrokerUrl, mesh: MeshId, key: &SigningKey) -> Result<Self> {
         let hello = |challenge: &Challenge, version| {
             Hello::Entering(EnteringHello {
                 nonce: challenge.nonce,
@@ -97,19 +98,28 @@ impl Entering {
         Ok(Self(connection))
     }
 
-    /// Every entry after one.
     /// The broker's time at the login.
-    pub(super) const fn clock(&self) -> Timestamp {
+    pub(crate) const fn clock(&self) -> Timestamp {
         self.0.welcome.clock
     }
 
+    /// Where the broker's log ends; none if it holds no such mesh.
+    pub(crate) const fn head(&self) -> Option<LogHead> {
+        self.0.welcome.head
+    }
+
+    /// Whether the mesh waits for an admin's `resume`: then its log takes no other entry.
+    pub(crate) const fn waits(&self) -> bool {
+        self.0.welcome.waits
+    }
+
     /// The broker's log after a place.
-    pub(super) async fn log(&mut self, after: u64) -> Result<Vec<SignedEntry>, Refused> {
+    pub(crate) async fn log(&mut self, after: u64) -> Result<Vec<SignedEntry>, Refused> {
         Ok(self.0.log_after(after).await?)
     }
 
     /// Appends the one entry.
-    pub(super) async fn append(&mut self, entry: &SignedEntry) -> Result<(), Refused> {
+    pub(crate) async fn append(&mut self, entry: &SignedEntry) -> Result<(), Refused> {
         Ok(self.0.append(entry).await?)
     }
 }
