@@ -48,6 +48,11 @@ impl Failure {
         Self::new("damaged", 5, message)
     }
 
+    /// What is asked for is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new("not_found", 7, message)
+    }
+
     /// Nothing answers.
     pub(crate) fn unreachable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(code, 6, message)
@@ -158,6 +163,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::UnsupportedMediaType => 2,
         ProblemCode::NotAdmin
         | ProblemCode::NotAuthorised
+        | ProblemCode::Revoked
         | ProblemCode::RevokedRecipient
         | ProblemCode::MeshStopped => 3,
         ProblemCode::WrongHost => 4,
@@ -183,6 +189,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::NotNow
         | ProblemCode::MeshClosed
         | ProblemCode::Conflict
+        | ProblemCode::LastAdmin
         | ProblemCode::ResumeWanted
         | ProblemCode::NothingToResume => 8,
         ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
@@ -218,6 +225,8 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::RevokedRecipient
         | ProblemCode::NotAdmin
         | ProblemCode::NotAuthorised
+        | ProblemCode::Revoked
+        | ProblemCode::LastAdmin
         | ProblemCode::WrongHost
         | ProblemCode::Incompatible
         | ProblemCode::WrongPin

@@ -44,6 +44,15 @@ pub enum Error {
     /// The broker refused this node, or the invite, for good.
     #[error("{0}")]
     NotAuthorised(String),
+    /// The broker says that this node's membership has ended.
+    #[error("{0}")]
+    Revoked(String),
+    /// The mesh would be without an admin.
+    #[error("{0}")]
+    LastAdmin(String),
+    /// This needs a link, and there is none.
+    #[error("{0}")]
+    Offline(String),
     /// The broker, or the log it shows, cannot be trusted or understood.
     #[error("{0}")]
     Incompatible(String),
@@ -145,12 +154,12 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::NotAuthorised(_) => 3,
+            Self::NotAuthorised(_) | Self::Revoked(_) => 3,
             Self::WrongHost { .. } | Self::StaleState(_) | Self::Superseded(_) => 4,
             Self::Incompatible(_) | Self::Untrusted { .. } => 5,
-            Self::Unreachable { .. } => 6,
+            Self::Unreachable { .. } | Self::Offline(_) => 6,
             Self::NotFound(_) => 7,
-            Self::AlreadyRunning(_) | Self::Conflict(_) => 8,
+            Self::AlreadyRunning(_) | Self::Conflict(_) | Self::LastAdmin(_) => 8,
             Self::File { .. } | Self::Database(_) | Self::Damaged(_) => 1,
         }
     }
@@ -160,6 +169,9 @@ impl Error {
         match self {
             Self::Usage(_) => "usage",
             Self::NotAuthorised(_) => "not_authorised",
+            Self::Revoked(_) => "revoked",
+            Self::LastAdmin(_) => "last_admin",
+            Self::Offline(_) => "offline",
             Self::WrongHost { .. } => "wrong_host",
             Self::StaleState(_) => "stale_state",
             Self::Superseded(_) => "superseded",
@@ -194,8 +206,13 @@ impl Error {
             }
             Self::Untrusted { cause, .. } => Some(cause.hint().into()),
             Self::Unreachable { .. } => Some("start it with `waxwing broker run`, or check the address".into()),
+            Self::Revoked(_) => Some(
+                "`waxwing leave` deletes what this host has of the mesh; to come back, ask an admin for an invite".into(),
+            ),
+            Self::Offline(_) => Some("`waxwing node status` shows how the node is".into()),
             Self::Usage(_)
             | Self::NotAuthorised(_)
+            | Self::LastAdmin(_)
             | Self::Incompatible(_)
             | Self::NotFound(_)
             | Self::Conflict(_)

@@ -11,6 +11,7 @@
 //!     host.json     which host this node belongs to
 //!     node.db       messages, log, sessions
 //!   entering/ID/    the same while a join is under way; becomes meshes/NAME when it is done
+//!   leaving/NAME/   of a mesh that this node has left, while it is being deleted
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -19,6 +20,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tracing::warn;
 use waxwing_crypto::Name;
 
 use crate::error::{Error, Result};
@@ -112,6 +114,50 @@ impl Home {
     /// Folder of a join under way, by a name of the caller's.
     pub(crate) fn entering(&self, id: &str) -> PathBuf {
         self.0.join("entering").join(id)
+    }
+
+    /// The mesh of this name, or the only one.
+    pub(crate) fn only(&self, name: Option<&Name>) -> Result<Name> {
+        let mut meshes = self.meshes()?;
+        let Some(name) = name else {
+            return match meshes.pop() {
+                Some(mesh) if meshes.is_empty() => Ok(mesh),
+                Some(mesh) => {
+                    meshes.push(mesh);
+                    let names: Vec<_> = meshes.iter().map(Name::as_str).collect();
+                    Err(Error::Usage(format!("this node is in {}: say which with --mesh", names.join(", "))))
+                }
+                None => Err(Error::NotFound("this node is in no mesh".into())),
+            };
+        };
+        let found = meshes.into_iter().find(|mesh| mesh == name);
+        found.ok_or_else(|| Error::NotFound(format!("this node is in no mesh called {name}")))
+    }
+
+    /// Takes a mesh's folder out of its place, at once and for good, and deletes it. What cannot be deleted now is at the
+    /// next start.
+    pub(crate) fn remove_mesh(&self, name: &Name) -> Result<()> {
+        self.clean();
+        let (from, leaving) = (self.mesh(name), self.leaving());
+        private_folder(&leaving)?;
+        fs::rename(&from, leaving.join(name.as_str())).map_err(Error::file("cannot remove", &from))?;
+        from.parent().map_or(Ok(()), sync_folder)?;
+        self.clean();
+        Ok(())
+    }
+
+    /// Deletes what was left behind.
+    pub(crate) fn clean(&self) {
+        let leaving = self.leaving();
+        if let Err(error) = fs::remove_dir_all(&leaving)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            warn!(folder = %leaving.display(), %error, "the rest of a mesh that this node has left cannot be deleted");
+        }
+    }
+
+    fn leaving(&self) -> PathBuf {
+        self.0.join("leaving")
     }
 
     /// The meshes joined, by name.

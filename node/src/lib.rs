@@ -19,7 +19,8 @@
 //! | `outbox`, `draft`, `lane` | the delivery contract: accepting a send; order at the recipient |
 //! | `link` | the connection to the broker |
 //! | `ipc`, `apps` | the local API; who has registered with it |
-//! | `enroll`, `accept_host`, `move_broker` | founding and joining a mesh; saying that a host is the right one, and where a broker is |
+//! | `list` | the meshes of a folder that no node is running on |
+//! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
 
 pub mod accept_host;
@@ -36,7 +37,9 @@ mod identity;
 mod ids;
 mod ipc;
 mod lane;
+pub mod leave;
 mod link;
+pub mod list;
 mod mesh;
 mod meshes;
 pub mod move_broker;

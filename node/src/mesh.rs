@@ -1,6 +1,7 @@
 //! One mesh of this node: its keys, roster, database and link, and the tasks that keep them going.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use sqlx::SqlitePool;
@@ -81,6 +82,8 @@ pub(crate) struct Mesh {
     calls: Mutex<Option<Calls>>,
     /// Since when everything the broker had for this node is settled.
     caught_up: Mutex<Option<Instant>>,
+    /// The broker has said that this node's membership has ended.
+    ended: AtomicBool,
     /// Cancelled when this mesh is to be closed.
     pub(crate) stop: CancellationToken,
     /// What must have ended when it is closed: its writer, its link, its streams. The writer ends when nobody holds the mesh.
@@ -166,6 +169,7 @@ impl Mesh {
             resume_wanted: Mutex::default(),
             calls: Mutex::default(),
             caught_up: Mutex::default(),
+            ended: AtomicBool::new(false),
             stop,
             tasks: TaskTracker::new(),
         });
@@ -196,6 +200,7 @@ impl Mesh {
                 ended = upkeep::run(self, &self.stop) => ended,
             };
             if let Err(refused) = &ended {
+                self.ended.store(matches!(refused, Error::Revoked(_)), Ordering::Relaxed);
                 self.note_refusal(refused).await;
                 self.set_link(LinkState::Stopped, Some(refused.to_string())).await;
                 error!(%refused, "this mesh has stopped");
@@ -260,6 +265,11 @@ impl Mesh {
     /// This node's name in the mesh.
     pub(crate) fn node_name(&self) -> Option<Name> {
         self.roster(|roster| roster.member(&self.identity.node).map(|member| member.name.clone()))
+    }
+
+    /// Whether this node is a member, as far as its log and the broker have told it.
+    pub(crate) fn is_member(&self) -> bool {
+        !self.ended.load(Ordering::Relaxed) && self.node_name().is_some()
     }
 
     /// Takes entries that the broker shows into the roster, once they are verified and on disk, with the mark that they
@@ -377,6 +387,11 @@ impl Mesh {
 
     pub(crate) fn link(&self) -> Link {
         self.link.borrow().clone()
+    }
+
+    /// The link, as it changes.
+    pub(crate) fn watch_link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
     }
 
     /// Notes what the link is now, and tells apps when that has changed.

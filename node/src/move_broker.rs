@@ -9,7 +9,7 @@ use waxwing_crypto::Name;
 use waxwing_protocol::BrokerUrl;
 
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::home::Home;
 use crate::host;
 use crate::link::dial::check_url;
@@ -36,7 +36,7 @@ pub async fn move_broker(config: &Config, only: Option<&Name>, url: &str, plaint
     let after = check_url(url, plaintext)?;
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
-    let mesh = which(&home, only)?;
+    let mesh = home.only(only)?;
     Admitted::check(&home, &mesh, &host::evidence(config.host_id.as_deref()))?;
     dial_at(home.mesh(&mesh), mesh, after).await
 }
@@ -48,17 +48,4 @@ pub(crate) async fn dial_at(folder: PathBuf, mesh: Name, after: BrokerUrl) -> Re
     meta::set_text(&mut db, meta::BROKER, &after.to_string()).await?;
     store::close(db, readers).await?;
     Ok(Moved { mesh, before, after })
-}
-
-fn which(home: &Home, only: Option<&Name>) -> Result<Name> {
-    let mut meshes = home.meshes()?;
-    if let Some(only) = only {
-        meshes.retain(|mesh| mesh == only);
-    }
-    match (meshes.pop(), only) {
-        (Some(mesh), _) if meshes.is_empty() => Ok(mesh),
-        (Some(_), _) => Err(Error::Usage("this node is in several meshes: say which with --mesh".into())),
-        (None, Some(only)) => Err(Error::NotFound(format!("this node is in no mesh called {only}"))),
-        (None, None) => Err(Error::NotFound("this node is in no mesh".into())),
-    }
 }

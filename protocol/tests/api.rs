@@ -319,9 +319,11 @@ fn health_looks_as_documented() {
         mesh_id: MeshId::from_bytes(*NODE.as_bytes()),
         node: name("alpha"),
         node_id: NODE,
+        role: Some(Role::Admin),
         broker: "ws://127.0.0.1:7900".to_owned(),
         link: Link { state: LinkState::Stopped, since: at(1), reason: Some("revoked".to_owned()) },
         members: 2,
+        epoch: 9,
         outbox_pending: 3,
         outbox_unreceipted: 4,
         inbox_unread: 5,
@@ -332,8 +334,9 @@ fn health_looks_as_documented() {
         host_warning: Some("only progress protects this node".to_owned()),
     };
     let json = json!({
-        "mesh": "home", "mesh_id": NODE_TEXT, "node": "alpha", "node_id": NODE_TEXT, "broker": "ws://127.0.0.1:7900",
-        "link": { "state": "stopped", "since": 1, "reason": "revoked" }, "members": 2, "outbox_pending": 3,
+        "mesh": "home", "mesh_id": NODE_TEXT, "node": "alpha", "node_id": NODE_TEXT, "role": "admin",
+        "broker": "ws://127.0.0.1:7900", "link": { "state": "stopped", "since": 1, "reason": "revoked" }, "members": 2,
+        "epoch": 9, "outbox_pending": 3,
         "outbox_unreceipted": 4, "inbox_unread": 5, "inbox_held": 6, "quarantined": 7, "clock_offset_ms": -8,
         "resume_wanted": [{ "seq": 4, "hash": "33".repeat(32) }],
         "host_warning": "only progress protects this node",

@@ -88,6 +88,9 @@ pub(crate) enum Mesh {
     #[command(after_help = "Examples: waxwing mesh create home --broker ws://127.0.0.1:7900
           waxwing mesh create team --broker 'wss://192.168.1.5:7900#pin=...'")]
     Create(MeshCreate),
+    /// List the meshes that this node is in, also while it is not running
+    #[command(after_help = "Example: waxwing mesh list --json")]
+    List,
     /// Say where this node dials the mesh's broker from now on, after it has moved or got another key
     #[command(after_help = "Example: waxwing mesh broker 'wss://192.168.1.9:7900#pin=...'")]
     Broker(MeshBroker),
@@ -154,6 +157,13 @@ pub(crate) struct Revoke {
     /// Why; everybody in the mesh can read it
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Leave {
     /// Do not ask
     #[arg(long)]
     pub(crate) yes: bool,

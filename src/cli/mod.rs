@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use waxwing_client::Name;
 
 pub(crate) use admin::{
-    Broker, BrokerRun, ConfigCommand, Grant, Invite, Join, Mesh, MeshBroker, MeshCreate, Node, NodeUp,
+    Broker, BrokerRun, ConfigCommand, Grant, Invite, Join, Leave, Mesh, MeshBroker, MeshCreate, Node, NodeUp,
     Outbox, OutboxList, Requeue, Revoke, Up,
 };
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
@@ -80,7 +80,7 @@ pub(crate) enum Command {
     /// Run a broker
     #[command(subcommand)]
     Broker(Broker),
-    /// Found a mesh
+    /// Found a mesh, list this node's meshes, say where their brokers are
     #[command(subcommand)]
     Mesh(Mesh),
     /// Let somebody into the mesh: prints a token for `waxwing join`
@@ -90,6 +90,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example: waxwing join ww1_... --name build-1
          waxwing join - < token.txt")]
     Join(Join),
+    /// End this node's membership of a mesh, and delete its keys and mail there
+    #[command(after_help = "Example: waxwing leave --mesh team")]
+    Leave(Leave),
     /// Send a message to a node, or to an app of a node
     #[command(after_help = "Examples: waxwing send build-1 'all green'
           waxwing send deploy@build-1 --file plan.json --wait read --timeout 10m

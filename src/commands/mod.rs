@@ -13,6 +13,8 @@ pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod invite;
 pub(crate) mod join;
+pub(crate) mod leave;
+pub(crate) mod list;
 pub(crate) mod membership;
 pub(crate) mod mesh;
 pub(crate) mod node;

@@ -20,9 +20,10 @@ mod ends; // Links that are ended: come back, or stop one mesh and not the other
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
+mod leaving; // A node leaves a mesh: it is a member, or nothing of it is left.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
 mod membership; // Who may do what, and what becomes of a node that is thrown out.
-mod meshes; // One process in several meshes: joined, founded and left while it runs.
+mod meshes; // One process in several meshes: joined and founded while it runs.
 mod network; // Machines of their own on one network: joining over it, and who else is on it.
 mod operators; // Messages that do not arrive, a node on another host, and how everything is set.
 mod order; // Nothing overtakes what was refused for the moment.

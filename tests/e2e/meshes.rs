@@ -10,7 +10,7 @@ use waxwing_lab::{Lab, eventually};
 use crate::support::{PROGRAM, Pair, WITHIN, mesh};
 
 /// Runs a command of a node and gives its exit code and error code.
-async fn refused(lab: &Lab, node: &str, arguments: &[&str]) -> (i32, String) {
+pub(crate) async fn refused(lab: &Lab, node: &str, arguments: &[&str]) -> (i32, String) {
     let mut words = vec!["--json"];
     words.extend_from_slice(arguments);
     let output = lab.run(node, &words, b"").await.unwrap();
@@ -20,7 +20,7 @@ async fn refused(lab: &Lab, node: &str, arguments: &[&str]) -> (i32, String) {
 }
 
 /// A token into the one mesh of a node.
-async fn token(lab: &Lab, node: &str) -> String {
+pub(crate) async fn token(lab: &Lab, node: &str) -> String {
     lab.client(node).invite(&InviteRequest::default()).await.unwrap().token
 }
 
@@ -30,7 +30,7 @@ async fn join(lab: &Lab, node: &str, token: &str) -> Value {
 }
 
 /// Waits until a node is linked in a mesh.
-async fn linked(client: &Client, mesh: &str) {
+pub(crate) async fn linked(client: &Client, mesh: &str) {
     let up = async || {
         let health = client.health().await.ok()?;
         let up = |shown: &waxwing_client::api::MeshHealth| {
@@ -42,7 +42,7 @@ async fn linked(client: &Client, mesh: &str) {
 }
 
 /// What is in a folder, and in the folders in it.
-fn files(folder: &Path) -> Vec<String> {
+pub(crate) fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_path_buf()];
     while let Some(next) = folders.pop() {

@@ -20,6 +20,7 @@
 //! | [`Client::requeue`], [`Client::abort`] | `POST /v1/outbox/requeue`, `/v1/outbox/abort` |
 //! | [`Client::peers`] | `GET /v1/peers` |
 //! | [`Client::join`], [`Client::create`] | `POST /v1/mesh/join`, `/v1/mesh/create` |
+//! | [`Client::leave`] | `POST /v1/mesh/leave` |
 //! | [`Client::move_broker`] | `POST /v1/mesh/broker` |
 //! | [`Client::invite`] | `POST /v1/mesh/invite` |
 //! | [`Client::grant`] | `POST /v1/mesh/grant` |

@@ -24,6 +24,14 @@ impl Client {
         self.patient(true).post("/v1/mesh/create", request).await
     }
 
+    /// Ends this node's membership of a mesh, and deletes its keys and mail there.
+    ///
+    /// # Errors
+    /// [`crate::Error::Problem`] with `last_admin`, or `offline` while the broker cannot be asked.
+    pub async fn leave(&self, request: &api::LeaveRequest) -> Result<api::LeaveAnswer> {
+        self.patient(true).post("/v1/mesh/leave", request).await
+    }
+
     /// Says where a mesh's broker is dialled from now on. The mesh is closed for that moment.
     ///
     /// # Errors

@@ -100,7 +100,8 @@ type Test = dyn Fn(&Frame) -> bool + Send + Sync;
 /// Describes frames: of which node's link, and what kind.
 #[derive(Clone)]
 pub struct When {
-    node: NodeId,
+    /// None for a link that is no member's.
+    node: Option<NodeId>,
     test: Arc<Test>,
 }
 
@@ -108,6 +109,11 @@ impl When {
     /// Frames of this node's link, of this name.
     pub fn named(node: NodeId, name: &'static str) -> Self {
         Self::matches(node, move |frame| frame.name() == name)
+    }
+
+    /// Frames of this name on the link of somebody who enters a mesh.
+    pub fn entering(name: &'static str) -> Self {
+        Self { node: None, test: Arc::new(move |frame| frame.name() == name) }
     }
 
     /// A `deliver` to this node with an envelope in it.
@@ -130,7 +136,7 @@ impl When {
 
     /// Frames of this node's link that pass a test.
     pub fn matches(node: NodeId, test: impl Fn(&Frame) -> bool + Send + Sync + 'static) -> Self {
-        Self { node, test: Arc::new(test) }
+        Self { node: Some(node), test: Arc::new(test) }
     }
 
     fn delivery(node: NodeId, test: fn(&Delivery) -> bool) -> Self {
@@ -141,12 +147,15 @@ impl When {
     }
 
     pub(super) fn describes(&self, node: Option<NodeId>, frame: &Frame) -> bool {
-        node == Some(self.node) && (self.test)(frame)
+        node == self.node && (self.test)(frame)
     }
 }
 
 impl fmt::Debug for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "When(node {})", self.node)
+        match self.node {
+            Some(node) => write!(f, "When(node {node})"),
+            None => f.write_str("When(entering)"),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use waxwing_crypto::membership::Roster;
 use waxwing_protocol::api::{API_VERSION, ClosedMesh, Health, LinkState, MeshHealth, Version};
 
 use super::Api;
@@ -34,9 +35,11 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         mesh_id: mesh.identity.mesh,
         node: mesh.node_name().unwrap_or_else(|| mesh.name.clone()),
         node_id: mesh.identity.node,
+        role: mesh.roster(|roster| roster.member(&mesh.identity.node).map(|member| member.role)),
         broker: mesh.broker.to_string(),
         link: mesh.link(),
         members: mesh.roster(|roster| roster.members().count() as u64),
+        epoch: mesh.roster(Roster::epoch),
         outbox_pending: load.pending,
         outbox_unreceipted: load.unreceipted,
         inbox_unread,

@@ -1,4 +1,4 @@
-//! Which meshes this node is in: founded, joined and moved while it runs.
+//! Which meshes this node is in: founded, joined, moved and left while it runs.
 
 use axum::Json as Answer;
 use axum::extract::State;
@@ -6,7 +6,8 @@ use waxwing_crypto::membership::InviteToken;
 use waxwing_crypto::{CreationToken, Name};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::api::{
-    BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, Problem, ProblemCode,
+    BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, LeaveAnswer,
+    LeaveRequest, Problem, ProblemCode,
 };
 
 use super::Api;
@@ -15,7 +16,7 @@ use super::request::Json;
 use crate::error::Result;
 use crate::link::dial::check_url;
 use crate::meshes::Changing;
-use crate::{enroll, move_broker};
+use crate::{enroll, leave, move_broker};
 
 /// `POST /v1/mesh/join`
 pub(super) async fn join(
@@ -75,4 +76,15 @@ pub(super) async fn broker(
 async fn dial(changing: Changing, mesh: Name, after: BrokerUrl) -> Result<move_broker::Moved> {
     let work = |folder| move_broker::dial_at(folder, mesh.clone(), after);
     changing.reopen_with(&mesh, "its broker is moving", work).await
+}
+
+/// `POST /v1/mesh/leave`
+pub(super) async fn leave(
+    State(api): State<Api>,
+    Json(request): Json<LeaveRequest>,
+) -> Result<Answer<LeaveAnswer>, Refused> {
+    let mesh = api.name(request.mesh.as_ref())?;
+    let left = api.meshes.change(|changing| leave::leave(changing, mesh)).await?;
+    let leave::Left { mesh, node, node_id, unread, undelivered } = left;
+    Ok(Answer(LeaveAnswer { mesh, node, node_id, unread, undelivered }))
 }

@@ -41,6 +41,9 @@ impl From<Error> for Refused {
             Error::NotFound(_) => ProblemCode::NotFound,
             Error::WrongHost { .. } | Error::StaleState(_) | Error::Superseded(_) => ProblemCode::WrongHost,
             Error::NotAuthorised(_) => ProblemCode::NotAuthorised,
+            Error::Revoked(_) => ProblemCode::Revoked,
+            Error::LastAdmin(_) => ProblemCode::LastAdmin,
+            Error::Offline(_) => ProblemCode::Offline,
             Error::Incompatible(_) => ProblemCode::Incompatible,
             Error::Untrusted { cause, .. } => match cause {
                 Untrusted::Pin { .. } => ProblemCode::WrongPin,

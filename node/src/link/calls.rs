@@ -69,6 +69,11 @@ impl Calls {
         Self(Arc::new(Inner { out, next: AtomicU64::new(1), waiting: Mutex::default() }))
     }
 
+    /// Whether both are of the same link.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// A number that no other request of this link has.
     pub(crate) fn number(&self) -> u64 {
         self.0.next.fetch_add(1, Ordering::Relaxed)

@@ -139,7 +139,8 @@ const fn is_our_bug(reason: Reason) -> bool {
 pub(crate) fn refused(goaway: &GoAway) -> Error {
     let text = format!("the broker refuses this node: {} ({})", goaway.detail, goaway.reason);
     match goaway.reason {
-        Reason::Unauthenticated | Reason::Revoked => Error::NotAuthorised(text),
+        Reason::Unauthenticated => Error::NotAuthorised(text),
+        Reason::Revoked => Error::Revoked(text),
         Reason::StaleState => Error::StaleState(goaway.detail.clone()),
         Reason::Superseded => Error::Superseded(goaway.detail.clone()),
         Reason::Unsupported

@@ -23,8 +23,8 @@ use waxwing_crypto::Name;
 use crate::config::{Config, GRACE};
 use crate::error::{Error, Result};
 use crate::home::Home;
-use crate::host;
 use crate::mesh::{Admitted, Mesh};
+use crate::{host, leave};
 
 /// Every mesh of this node. A handle: clones are the same.
 #[derive(Clone, Debug)]
@@ -111,7 +111,9 @@ impl Meshes {
         let evidence = host::evidence(self.0.config.host_id.as_deref());
         let names = self.0.home.meshes()?;
         let admitted = names.iter().map(|name| Admitted::check(&self.0.home, name, &evidence));
-        for admitted in admitted.collect::<Result<Vec<_>>>()? {
+        let admitted = admitted.collect::<Result<Vec<_>>>()?;
+        self.0.home.clean();
+        for admitted in admitted {
             self.start(admitted).await?;
         }
         Ok(())
@@ -168,8 +170,10 @@ impl Meshes {
                 work(Changing { meshes: meshes.clone(), _alone: alone }).await
             };
             tokio::select! {
-                done = change => done,
+                // A node that stops begins nothing.
+                biased;
                 () = meshes.0.stop.cancelled() => Err(stopping()),
+                done = change => done,
             }
         });
         task.await.unwrap_or_else(|_| Err(stopping()))
@@ -201,15 +205,26 @@ impl Meshes {
         let name = mesh.name.clone();
         let tasks = mesh.tasks.clone();
         self.places_mut().insert(name.clone(), Place::Open { mesh: Arc::clone(&mesh), running: true });
+        if leave::is_marked(&self.0.home.mesh(&name)) {
+            self.watch_leaving(&mesh);
+        }
         let meshes = self.clone();
         tasks.spawn(async move {
             let outcome = mesh.run().await;
             drop(mesh);
-            if let Err(error) = outcome {
-                meshes.ended(&name, error);
+            match outcome {
+                // Whoever watches the leave takes it from here.
+                Err(Error::Revoked(_)) if leave::is_marked(&meshes.0.home.mesh(&name)) => {}
+                Err(error) => meshes.ended(&name, error),
+                Ok(()) => {}
             }
         });
         Ok(())
+    }
+
+    /// Sees to a leave that is marked and not known to have come about.
+    pub(crate) fn watch_leaving(&self, mesh: &Arc<Mesh>) {
+        self.0.tasks.spawn(leave::find_out(self.clone(), Arc::clone(mesh)));
     }
 
     /// A mesh has ended by itself. A failed database ends the process, a refusal does if it was the last mesh to go on.
@@ -250,10 +265,30 @@ fn pick<'a>(places: &'a BTreeMap<Name, Place>, name: Option<&Name>) -> Result<(&
     }
 }
 
+fn not_in(name: &Name) -> Error {
+    Error::NotFound(format!("this node is in no mesh called {name}"))
+}
+
 impl Changing {
     /// Where this node's meshes are.
     pub(crate) fn home(&self) -> &Home {
         &self.meshes.0.home
+    }
+
+    /// All of them.
+    pub(crate) fn meshes(&self) -> &Meshes {
+        &self.meshes
+    }
+
+    /// One that is open.
+    ///
+    /// # Errors
+    /// `NotFound` if the node is in no mesh of this name; `Conflict` if it is closed.
+    pub(crate) fn mesh(&self, name: &Name) -> Result<Arc<Mesh>> {
+        self.meshes.find(Some(name)).map_err(|none| match none {
+            NoMesh::Closed { why, .. } => Error::Conflict(format!("mesh {name} is closed: {why}")),
+            NoMesh::None | NoMesh::Unknown(_) | NoMesh::Several(_) => not_in(name),
+        })
     }
 
     /// How this node is configured.
@@ -290,8 +325,7 @@ impl Changing {
         let tasks = {
             let mut places = self.meshes.places_mut();
             let place = places.get_mut(name);
-            let place =
-                place.ok_or_else(|| Error::NotFound(format!("this node is in no mesh called {name}")))?;
+            let place = place.ok_or_else(|| not_in(name))?;
             let closed = Place::Closed { why: why.to_owned(), passing: true };
             match std::mem::replace(place, closed) {
                 Place::Open { mesh, .. } => {
@@ -333,6 +367,23 @@ impl Changing {
                 let why = format!("mesh {name} is closed: {error}");
                 self.meshes.ended(name, error);
                 worked.and(Err(Error::Damaged(why)))
+            }
+        }
+    }
+
+    /// Forgets a mesh that is closed, and removes its folder.
+    ///
+    /// # Errors
+    /// `File`, if the folder cannot be taken out of its place: then the mesh stays closed, and that is why.
+    pub(crate) fn remove(&self, name: &Name) -> Result<()> {
+        match self.home().remove_mesh(name) {
+            Ok(()) => {
+                self.meshes.places_mut().remove(name);
+                Ok(())
+            }
+            Err(error) => {
+                self.put(name, Place::Closed { why: error.to_string(), passing: false });
+                Err(error)
             }
         }
     }

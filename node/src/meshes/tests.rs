@@ -121,7 +121,13 @@ async fn opening_and_closing_leaves_no_task_and_no_descriptor() {
     for _ in 0..TIMES {
         reopen().await;
     }
-    assert_eq!(tasks(), before);
+    // What a database leaves to the runtime ends a moment later.
+    let ended = async {
+        while tasks() > before {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WITHIN, ended).await.unwrap_or_else(|_| panic!("{before} tasks became {}", tasks()));
 }
 
 #[tokio::test]

@@ -45,8 +45,16 @@ pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> 
     if full != 2 {
         return Err(Error::Damaged(format!("synchronous is {full}, not FULL: commits would not be durable")));
     }
-    let readers = PoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true));
-    Ok((writer, readers))
+    Ok((writer, readers(options)))
+}
+
+/// A mesh's database as it is, to be read by somebody who is not its node.
+pub(crate) fn look(path: &Path) -> SqlitePool {
+    readers(options(path))
+}
+
+fn readers(options: SqliteConnectOptions) -> SqlitePool {
+    PoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true))
 }
 
 /// Opens a mesh's database to look something up.

@@ -1,7 +1,7 @@
 //! Version and health.
 
 use serde::{Deserialize, Serialize};
-use waxwing_crypto::membership::LogHead;
+use waxwing_crypto::membership::{LogHead, Role};
 use waxwing_crypto::{MeshId, Name, NodeId, Timestamp};
 
 /// `GET /v1/version`.
@@ -47,12 +47,17 @@ pub struct MeshHealth {
     pub node: Name,
     /// This node's id in it.
     pub node_id: NodeId,
+    /// What this node may do; none if its membership has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
     /// The broker.
     pub broker: String,
     /// The link.
     pub link: Link,
     /// Members of the mesh.
     pub members: u64,
+    /// The epoch of its state key.
+    pub epoch: u64,
     /// Messages accepted from apps and not yet at the broker.
     pub outbox_pending: u64,
     /// Messages at the broker without a receipt yet.

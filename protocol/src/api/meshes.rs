@@ -1,4 +1,4 @@
-//! Which meshes a node is in: founded, joined and moved while it runs.
+//! Which meshes a node is in: founded, joined, moved and left while it runs.
 
 use std::fmt;
 
@@ -109,6 +109,31 @@ pub struct BrokerAnswer {
     pub before: String,
     /// Where it is dialled from now on.
     pub broker: String,
+}
+
+/// `POST /v1/mesh/leave`: ends this node's own membership, and deletes its keys and mail in the mesh.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaveRequest {
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// A mesh that was left.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LeaveAnswer {
+    /// The mesh.
+    pub mesh: Name,
+    /// This node's name in it, if it was a member still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<Name>,
+    /// This node's id in it.
+    pub node_id: NodeId,
+    /// Messages deleted that nobody had read.
+    pub unread: u64,
+    /// Messages deleted that were not delivered yet.
+    pub undelivered: u64,
 }
 
 #[cfg(test)]

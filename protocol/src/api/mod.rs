@@ -41,7 +41,10 @@ pub use mesh::{
     GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, Peers, ResumeAnswer,
     ResumeRequest, RevokeRequest,
 };
-pub use meshes::{BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest};
+pub use meshes::{
+    BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, LeaveAnswer,
+    LeaveRequest,
+};
 pub use outbox::{
     AbortRequest, BrokerView, OutboxAnswer, OutboxDetail, OutboxItem, OutboxPage, OutboxQuery, RequeueRequest,
 };

@@ -78,6 +78,8 @@ impl ProblemCode {
                 | Self::NotFound
                 | Self::Conflict
                 | Self::NotAuthorised
+                | Self::Revoked
+                | Self::LastAdmin
                 | Self::WrongHost
                 | Self::Incompatible
                 | Self::WrongPin
@@ -153,6 +155,8 @@ codes! {
     WrongState = "wrong_state", 409, "the message is not in a state for this";
     /// The rules of the membership log forbid it as things are.
     NotNow = "not_now", 409, "the membership log does not allow this now";
+    /// The mesh would be without an admin.
+    LastAdmin = "last_admin", 409, "a mesh needs an admin";
     /// The broker has lost its store: until an admin resumes the mesh, its log takes no entry.
     ResumeWanted = "resume_wanted", 409, "an admin has to resume the mesh first";
     /// The mesh does not wait for it.
@@ -169,6 +173,8 @@ codes! {
     RevokedRecipient = "revoked_recipient", 422, "the recipient is no longer a member";
     /// The broker, or the mesh, does not let this node in.
     NotAuthorised = "not_authorised", 403, "not let in";
+    /// The broker says that this node's membership has ended.
+    Revoked = "revoked", 403, "the membership has ended";
     /// This host is not the one that the mesh's keys belong to.
     WrongHost = "wrong_host", 403, "the keys belong to another host";
     /// Only an admin may do this.
