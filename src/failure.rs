@@ -199,7 +199,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
 /// The next step after a refusal, where the node's own words do not name it.
 const fn hint(code: ProblemCode) -> Option<&'static str> {
     match code {
-        ProblemCode::MeshRequired => Some("say which with --mesh; `waxwing node status` shows them"),
+        ProblemCode::MeshRequired => Some("say which with --mesh; `waxwing mesh list` shows them"),
         ProblemCode::NoMesh => Some("found one with `waxwing mesh create`, or join one with `waxwing join`"),
         ProblemCode::UnknownMesh
         | ProblemCode::MeshStopped

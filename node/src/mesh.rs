@@ -452,13 +452,18 @@ pub(crate) mod tests {
     /// The same with a broker to dial.
     pub(crate) async fn alone_at(broker: &str) -> (tempfile::TempDir, Arc<Mesh>) {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config::resolve(Some(folder.path().to_path_buf())).unwrap();
-        let name = "home".parse().unwrap();
-        folder_of_one(&config, &name, broker).await;
-        let admitted =
-            Admitted::check(&Home::new(config.state.clone()), &name, &host::evidence(Some(HOST))).unwrap();
-        let mesh = Mesh::open(admitted, &config, CancellationToken::new()).await.unwrap();
+        let mesh = opened(folder.path(), "home", broker).await;
         (folder, mesh)
+    }
+
+    /// A mesh of one, on a state folder.
+    pub(crate) async fn opened(state: &std::path::Path, name: &str, broker: &str) -> Arc<Mesh> {
+        let config = Config::resolve(Some(state.to_path_buf())).unwrap();
+        let name = name.parse().unwrap();
+        folder_of_one(&config, &name, broker).await;
+        let home = Home::new(config.state.clone());
+        let admitted = Admitted::check(&home, &name, &host::evidence(Some(HOST))).unwrap();
+        Mesh::open(admitted, &config, CancellationToken::new()).await.unwrap()
     }
 
     /// What stands in for this host.

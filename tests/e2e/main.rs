@@ -19,6 +19,7 @@ mod demo; // `waxwing demo` does what the README says.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
+mod joining; // A node killed at each step of a join.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
 mod leaving; // A node leaves a mesh: it is a member, or nothing of it is left.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.

@@ -25,7 +25,7 @@ pub(crate) async fn token(lab: &Lab, node: &str) -> String {
 }
 
 /// Has a node join by a token, by name.
-async fn join(lab: &Lab, node: &str, token: &str) -> Value {
+pub(crate) async fn join(lab: &Lab, node: &str, token: &str) -> Value {
     lab.run(node, &["--json", "join", "-", "--name", node], token.as_bytes()).await.unwrap().json().unwrap()
 }
 
@@ -179,4 +179,118 @@ async fn a_mesh_is_dialled_elsewhere_while_the_node_runs_and_its_streams_come_ba
         refused(&lab, "beta", &["--mesh", "other", "mesh", "broker", &url]).await,
         (7, "unknown_mesh".to_owned())
     );
+}
+
+/// Commands about one mesh, with arguments that are good in any.
+const OF_A_MESH: [&[&str]; 16] = [
+    &["send", "alpha", "x"],
+    &["inbox"],
+    &["ack", "1"],
+    &["events"],
+    &["trace", "m-1"],
+    &["peers"],
+    &["invite"],
+    &["grant", "alpha", "admin"],
+    &["revoke", "alpha", "--yes"],
+    &["leave", "--yes"],
+    &["mesh", "broker", "ws://127.0.0.1:9"],
+    &["mesh", "resume"],
+    &["node", "outbox", "list"],
+    &["node", "outbox", "show", "1"],
+    &["node", "outbox", "requeue", "m-1"],
+    &["node", "outbox", "abort", "m-1"],
+];
+
+#[tokio::test]
+async fn with_several_meshes_every_command_must_be_told_which() {
+    let lab = mesh(&["alpha"]).await;
+    let url = lab.proxy().url();
+    lab.json("alpha", &["mesh", "create", "second", "--broker", &url, "--node", "alpha"]).await.unwrap();
+    linked(&lab.client("alpha"), "second").await;
+    for arguments in OF_A_MESH {
+        assert_eq!(refused(&lab, "alpha", arguments).await, (2, "mesh_required".to_owned()), "{arguments:?}");
+        let mut named = vec!["--mesh", "nowhere"];
+        named.extend_from_slice(arguments);
+        assert_eq!(refused(&lab, "alpha", &named).await, (7, "unknown_mesh".to_owned()), "{arguments:?}");
+    }
+    let people = lab.run("alpha", &["peers"], b"").await.unwrap().stderr;
+    assert!(people.contains("one of lab, second") && people.contains("mesh list"), "{people}");
+    let listed = lab.json("alpha", &["mesh", "list"]).await.unwrap();
+    let names: Vec<_> =
+        listed["meshes"].as_array().unwrap().iter().map(|mesh| mesh["mesh"].clone()).collect();
+    assert_eq!(names, ["lab", "second"]);
+}
+
+#[tokio::test]
+async fn meshes_are_listed_the_same_by_a_node_and_by_its_folder_alone() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    lab.json("alpha", &["send", "beta", "unread", "--wait", "delivered"]).await.unwrap();
+    lab.json("beta", &["mesh", "create", "second", "--broker", &lab.proxy().url(), "--node", "b"])
+        .await
+        .unwrap();
+    linked(&lab.client("beta"), "second").await;
+    let mut running = lab.json("beta", &["mesh", "list"]).await.unwrap();
+    let first = running["meshes"][0].clone();
+    let known = (
+        &first["node"],
+        &first["role"],
+        &first["link"],
+        &first["members"],
+        &first["unread"],
+        &first["epoch"],
+    );
+    assert_eq!(known, (&"beta".into(), &"member".into(), &"up".into(), &2.into(), &1.into(), &1.into()));
+    lab.stop("beta").await.unwrap();
+    let before = files(&lab.state("beta"));
+    let stopped = lab.json("beta", &["mesh", "list"]).await.unwrap();
+    assert_eq!(files(&lab.state("beta")), before, "looking changes nothing");
+    for mesh in running["meshes"].as_array_mut().unwrap() {
+        mesh["link"] = "not running".into();
+    }
+    assert_eq!((&stopped["running"], &stopped["meshes"]), (&false.into(), &running["meshes"]));
+    std::fs::write(lab.state("beta").join("meshes").join("second").join("identity.json"), "{}").unwrap();
+    let broken = lab.json("beta", &["mesh", "list"]).await.unwrap();
+    assert_eq!(broken["meshes"][0], stopped["meshes"][0]);
+    assert!(broken["meshes"][1]["reason"].as_str().unwrap().contains("identity.json"), "{broken}");
+}
+
+#[tokio::test]
+async fn a_mesh_whose_state_was_set_back_does_not_stop_the_others() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    let url = lab.proxy().url();
+    lab.json("beta", &["mesh", "create", "second", "--broker", &url, "--node", "b"]).await.unwrap();
+    linked(&lab.client("beta"), "second").await;
+    lab.stop("beta").await.unwrap();
+    let (folder, copy) = (lab.state("beta").join("meshes").join("second"), lab.folder().join("copy"));
+    copy_folder(&folder, &copy);
+    lab.restart("beta").await.unwrap();
+    lab.linked("beta").await.unwrap();
+    lab.json("beta", &["--mesh", "second", "send", "b", "one more", "--wait", "delivered"]).await.unwrap();
+    lab.stop("beta").await.unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    copy_folder(&copy, &folder);
+    lab.restart("beta").await.unwrap();
+    let client = lab.client("beta");
+    let stopped = async || {
+        let health = client.health().await.ok()?;
+        let second = health.meshes.into_iter().find(|mesh| mesh.mesh.as_str() == "second")?;
+        (second.link.state == LinkState::Stopped).then_some(second.link.reason)
+    };
+    let reason = eventually(WITHIN, "the second mesh is stopped", stopped).await.unwrap();
+    assert!(reason.as_deref().unwrap_or_default().contains("copy"), "{reason:?}");
+    linked(&client, "lab").await;
+    lab.json("beta", &["--mesh", "lab", "send", "alpha", "hello", "--wait", "delivered"]).await.unwrap();
+    let listed = lab.json("beta", &["mesh", "list"]).await.unwrap();
+    assert_eq!(
+        (&listed["meshes"][0]["link"], &listed["meshes"][1]["link"]),
+        (&"up".into(), &"stopped".into())
+    );
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }

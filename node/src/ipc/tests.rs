@@ -17,7 +17,7 @@ use super::{Api, STREAMS, router};
 use crate::clock;
 use crate::content::Content;
 use crate::mesh::Mesh;
-use crate::mesh::tests::alone;
+use crate::mesh::tests::{alone, opened};
 use crate::meshes::Meshes;
 use crate::store::inbox::NewItem;
 use crate::store::lanes::InLane;
@@ -194,4 +194,112 @@ async fn bad_stream_requests_are_refused() {
     }
     let request = Request::get("/v1/events").header("last-event-id", "last").body(Body::empty()).unwrap();
     assert_eq!(router.oneshot(request).await.unwrap().status(), StatusCode::BAD_REQUEST);
+}
+
+/// Every request that is about one mesh: method, path, and what a body has beside the mesh.
+const OF_A_MESH: [(&str, &str, &str); 19] = [
+    ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
+    ("POST", "/v1/send/batch", r#""items":[{"to":"alpha","body":"x"MESH}]"#),
+    ("GET", "/v1/send/m-1", ""),
+    ("GET", "/v1/send/m-1/broker", ""),
+    ("GET", "/v1/events", ""),
+    ("GET", "/v1/outbox", ""),
+    ("GET", "/v1/outbox/1", ""),
+    ("POST", "/v1/outbox/requeue", r#""id":"m-1""#),
+    ("POST", "/v1/outbox/abort", r#""id":"m-1""#),
+    ("GET", "/v1/inbox", ""),
+    ("POST", "/v1/inbox/ack", r#""ids":[1]"#),
+    ("GET", "/v1/peers", ""),
+    ("POST", "/v1/mesh/broker", r#""url":"ws://127.0.0.1:1""#),
+    ("POST", "/v1/mesh/leave", ""),
+    ("POST", "/v1/mesh/invite", ""),
+    ("POST", "/v1/mesh/grant", r#""node":"alpha","role":"admin""#),
+    ("POST", "/v1/mesh/revoke", r#""node":"alpha""#),
+    ("POST", "/v1/mesh/resume", ""),
+    ("GET", "/v1/inbox?wait=1s", ""),
+];
+
+/// Every other route.
+const OF_THE_NODE: [&str; 6] =
+    ["/v1/version", "/v1/health", "/v1/apps", "/v1/apps/{name}", "/v1/mesh/join", "/v1/mesh/create"];
+
+/// The same request with a mesh named, or none.
+fn naming(method: &str, path: &str, rest: &str, mesh: Option<&str>) -> Request<Body> {
+    let request = Request::builder().method(method);
+    if method == "GET" {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let query = mesh.map(|mesh| format!("{mark}mesh={mesh}")).unwrap_or_default();
+        return request.uri(format!("{path}{query}")).body(Body::empty()).unwrap();
+    }
+    let named = mesh.map(|mesh| format!(r#""mesh":"{mesh}""#)).unwrap_or_default();
+    let body = if rest.contains("MESH") {
+        format!("{{{}}}", rest.replace("MESH", &mesh.map(|_| format!(",{named}")).unwrap_or_default()))
+    } else {
+        let comma = if rest.is_empty() || named.is_empty() { "" } else { "," };
+        format!("{{{rest}{comma}{named}}}")
+    };
+    request.uri(path).header("content-type", "application/json").body(Body::from(body)).unwrap()
+}
+
+/// The code of a refusal, and why; none if it is served.
+async fn problem(router: &Router, request: Request<Body>) -> Option<(String, String)> {
+    let response = router.clone().oneshot(request).await.unwrap();
+    if response.status().is_success() {
+        return None;
+    }
+    let body = axum::body::to_bytes(response.into_body(), 64 * 1024).await.unwrap();
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let text = |field: &str| problem[field].as_str().unwrap_or_default().to_owned();
+    Some((text("code"), text("detail")))
+}
+
+#[tokio::test]
+async fn with_several_meshes_every_route_must_be_told_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_one, home) = alone().await;
+    let team = opened(folder.path(), "team", "ws://127.0.0.1:1").await;
+    let router = router(Api::new(Meshes::holding([&home, &team])));
+    for (method, path, rest) in OF_A_MESH {
+        let named = async |mesh: Option<&str>| problem(&router, naming(method, path, rest, mesh)).await;
+        let (code, detail) = named(None).await.expect(path);
+        assert_eq!(
+            (code.as_str(), detail.as_str()),
+            ("mesh_required", "one of home, team"),
+            "{method} {path}"
+        );
+        let (code, detail) = named(Some("nowhere")).await.expect(path);
+        assert_eq!(
+            (code.as_str(), detail.as_str()),
+            ("unknown_mesh", "it is in home, team"),
+            "{method} {path}"
+        );
+        if path.starts_with("/v1/mesh") {
+            continue; // They would change it.
+        }
+        let served = named(Some("team")).await.map(|(code, _)| code).unwrap_or_default();
+        assert!(
+            !served.starts_with("mesh") && served != "malformed" && served != "unknown_mesh",
+            "{path}: {served}"
+        );
+    }
+}
+
+#[test]
+fn the_table_has_every_route() {
+    let routes = include_str!("mod.rs")
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next());
+    let pattern = |path: &str| {
+        path.split('?').next().unwrap().replace("/m-1", "/{id}").replace("/outbox/1", "/outbox/{row}")
+    };
+    let known: Vec<String> = OF_A_MESH.iter().map(|(_, path, _)| pattern(path)).collect();
+    let mut count = 0;
+    for route in routes {
+        count += 1;
+        assert!(
+            known.iter().any(|path| path == route) || OF_THE_NODE.contains(&route),
+            "{route} is in neither table"
+        );
+    }
+    assert!(count >= OF_THE_NODE.len() + 18, "{count} routes were found");
 }

@@ -48,9 +48,11 @@ pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> 
     Ok((writer, readers(options)))
 }
 
-/// A mesh's database as it is, to be read by somebody who is not its node.
+/// A mesh's database as it is, to be read by somebody who is not its node, and leaves nothing beside it.
 pub(crate) fn look(path: &Path) -> SqlitePool {
-    readers(options(path))
+    // One that was closed in order has no log, and would be given one.
+    let closed = !path.with_extension("db-wal").exists();
+    readers(options(path).immutable(closed))
 }
 
 fn readers(options: SqliteConnectOptions) -> SqlitePool {
