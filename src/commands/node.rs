@@ -105,8 +105,9 @@ pub(super) fn people(health: &Health, socket: &Path) -> String {
 fn mesh(mesh: &MeshHealth) -> String {
     let reason =
         mesh.link.reason.as_deref().map(|reason| format!(": {}", inline(reason))).unwrap_or_default();
+    let role = mesh.role.map_or_else(|| "no member any more".to_owned(), |role| role.to_string());
     let mut lines = vec![
-        format!("mesh {} as {} ({}), {} members", mesh.mesh, mesh.node, mesh.node_id, mesh.members),
+        format!("mesh {} as {} ({}), {role}, {} members", mesh.mesh, mesh.node, mesh.node_id, mesh.members),
         format!("  link    {} since {}{reason}", mesh.link.state.as_str(), time(mesh.link.since)),
         format!("  broker  {}, which knows the mesh as {}", inline(&mesh.broker), mesh.mesh_id),
         format!(
