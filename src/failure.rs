@@ -191,6 +191,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::Conflict
         | ProblemCode::LastAdmin
         | ProblemCode::ResumeWanted
+        | ProblemCode::KeysWanted
         | ProblemCode::NothingToResume => 8,
         ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
     }
@@ -206,6 +207,7 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::MeshClosed
         | ProblemCode::Offline => Some("`waxwing node status` shows how the node is"),
         ProblemCode::ResumeWanted => Some("on an admin's host: `waxwing mesh resume`"),
+        ProblemCode::KeysWanted => Some("`waxwing node status` says why; try again in a while"),
         ProblemCode::NothingToResume => Some("`waxwing node status` shows how the mesh is"),
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => {
             Some("use the `waxwing` that started the node")

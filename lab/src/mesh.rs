@@ -176,11 +176,23 @@ impl Lab {
             }
             Some(founder) => {
                 let invite = self.client(founder).invite(invite).await?;
-                self.run(node, &["--json", "join", "-", "--name", node], invite.token.as_bytes())
-                    .await?
-                    .json()?
+                return self.enrol_with(node, &invite.token).await;
             }
         };
+        self.enrolled(node, &made)
+    }
+
+    /// As [`Lab::enrol`], by the token of an invite that was made before. Nobody else need be online.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub async fn enrol_with(&mut self, node: &str, token: &str) -> Result<()> {
+        let join = ["--json", "join", "-", "--name", node];
+        let made = self.run(node, &join, token.as_bytes()).await?.json()?;
+        self.enrolled(node, &made)
+    }
+
+    fn enrolled(&mut self, node: &str, made: &Value) -> Result<()> {
         let id = made["node_id"].as_str().and_then(|id| id.parse().ok());
         let id = id.ok_or_else(|| Error::Unreadable(format!("no node id in {made}")))?;
         self.ids.insert(node.to_owned(), id);

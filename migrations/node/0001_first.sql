@@ -3,7 +3,7 @@
 
 -- Facts there is one of.
 CREATE TABLE meta (
-    name  TEXT PRIMARY KEY,      -- what it is: broker (URL), state_keys (sealed to this node), cursor (last place
+    name  TEXT PRIMARY KEY,      -- what it is: broker (URL), state_keys, invite_key (encrypted), cursor (last place
                                  -- given to a message or event), forgotten (last event no longer kept), store (life of
                                  -- the broker's), mark (the newest it gave), pass (the mesh's there, encrypted),
                                  -- login (number of the last), through (its last delivery settled), signer (the key

@@ -218,7 +218,9 @@ async fn append(mesh: &Mesh) -> Result<bool> {
             CallError::Refused { code: Code::LogConflict, .. } | CallError::Limited { .. } => {
                 return Err(Error::Conflict(format!("try again in a moment: {refused}")));
             }
-            CallError::Refused { .. } => return Err(Error::Conflict(refused.to_string())),
+            CallError::Refused { .. } | CallError::NoKeys { .. } => {
+                return Err(Error::Conflict(refused.to_string()));
+            }
             // The broker ends the link of a node that has left: the answer and the end are under way together.
             CallError::Lost | CallError::Grow(_) | CallError::Read(_) => {
                 match timeout(TOLD_WITHIN, told(mesh, Some(&calls))).await {

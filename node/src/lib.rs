@@ -18,6 +18,7 @@
 //! | `writer` | the one task that writes it |
 //! | `outbox`, `draft`, `lane` | the delivery contract: accepting a send; order at the recipient |
 //! | `link` | the connection to the broker |
+//! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `ipc`, `apps` | the local API; who has registered with it |
 //! | `list` | the meshes of a folder that no node is running on |
 //! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
@@ -30,6 +31,7 @@ mod config;
 mod content;
 mod draft;
 pub mod enroll;
+mod epochs;
 mod error;
 mod home;
 mod host;

@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 use waxwing_crypto::host::Evidence;
 use waxwing_crypto::membership::{Body, LogHead, Roster, SignedEntry};
-use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_crypto::{Digest, Name, NodeId, SigningKey, Timestamp};
 use waxwing_protocol::BrokerUrl;
@@ -21,6 +20,7 @@ use waxwing_protocol::link::Mark;
 
 use crate::clock::{self, Clock};
 use crate::config::Config;
+use crate::epochs::{self, Epochs};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::identity::Identity;
@@ -71,8 +71,7 @@ pub(crate) struct Mesh {
     pub(crate) signals: Arc<Signals>,
     pub(crate) clock: Clock,
     roster: RwLock<Roster>,
-    /// Sealed to this node.
-    state_keys: SealedStateKeys,
+    pub(crate) epochs: Epochs,
     /// One change of the roster at a time.
     growing: tokio::sync::Mutex<()>,
     link: watch::Sender<Link>,
@@ -123,6 +122,9 @@ pub(crate) enum GrowError {
     /// Not written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// Not read.
+    #[error(transparent)]
+    Read(#[from] sqlx::Error),
 }
 
 impl Mesh {
@@ -142,8 +144,7 @@ impl Mesh {
         let broker = meta::text(&db, meta::BROKER).await?;
         let broker = broker.and_then(|url| url.parse().ok());
         let broker = broker.ok_or_else(|| Error::Damaged(format!("{} has no broker", admitted.name)))?;
-        let state_keys = meta::bytes(&db, meta::STATE_KEYS).await?.unwrap_or_default();
-        let state_keys = SealedStateKeys::from_bytes(state_keys.into())?;
+        let epochs = Epochs::load(&db, &admitted.keys).await?;
         let signals = Arc::new(Signals::default());
         signals.show(meta::number(&db, meta::CURSOR).await?);
         let caps = Caps { messages: config.outbox_messages, bytes: config.outbox_bytes };
@@ -163,7 +164,7 @@ impl Mesh {
             signals,
             clock: Clock::start(),
             roster: RwLock::new(roster),
-            state_keys,
+            epochs,
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link { state: LinkState::Down, since: clock::now(), reason: None }),
             resume_wanted: Mutex::default(),
@@ -304,6 +305,7 @@ impl Mesh {
         let gone = self.roster(|before| gone(before, &roster));
         self.writer.log(Growth { seq: first, entries: new, mark, gone }).await?;
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
+        self.epochs.nudge();
         if resumed {
             self.set_resume_wanted(None).await;
         }
@@ -334,8 +336,10 @@ impl Mesh {
         let detail = format!("an admin has resumed another log after entry {shared}: this node has taken it");
         warn!("{detail}");
         let gone = gone(&ours, &theirs);
+        epochs::forget(self, &log::after(&self.db, shared).await?).await?;
         self.writer.log(Growth { seq: shared + 1, entries: new, mark: None, gone }).await?;
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = theirs;
+        self.epochs.nudge();
         let what = EventBody::Security { what: "log_resumed".into(), node: None, detail };
         Ok(self.writer.tell_all(what).await?)
     }
@@ -376,13 +380,12 @@ impl Mesh {
 
     /// Signs an entry with this node's key, for the place after the head.
     pub(crate) fn sign_entry(&self, body: Body) -> SignedEntry {
-        let at = self.clock.broker_now();
-        self.roster(|roster| roster.entry(at, body)).sign(&[&self.identity.signing])
+        self.roster(|roster| self.sign_entry_on(roster, body))
     }
 
-    /// The mesh's state keys, as far as this node has been given them.
-    pub(crate) fn state_keys(&self) -> waxwing_crypto::Result<StateKeys> {
-        self.state_keys.open(&self.identity.sealing)
+    /// The same for the place after the head of this roster.
+    pub(crate) fn sign_entry_on(&self, roster: &Roster, body: Body) -> SignedEntry {
+        roster.entry(self.clock.broker_now(), body).sign(&[&self.identity.signing])
     }
 
     pub(crate) fn link(&self) -> Link {
@@ -441,8 +444,10 @@ impl Mesh {
 pub(crate) mod tests {
     use waxwing_crypto::MeshId;
     use waxwing_crypto::membership::{Genesis, NewMember, RecoverySecret};
+    use waxwing_crypto::state_key::StateKeys;
 
     use super::*;
+    use crate::epochs::Sealed;
 
     /// A mesh of one, founded without a broker, on a folder of its own.
     pub(crate) async fn alone() -> (tempfile::TempDir, Arc<Mesh>) {
@@ -478,7 +483,8 @@ pub(crate) mod tests {
         let record = host::bind(&path, &identity.storage.keys().host_key(), &evidence).unwrap();
         let mut rng = crate::rng();
         let sealing = identity.sealing.public().unwrap();
-        let state_keys = StateKeys::found(&mut rng).seal_to(&sealing, &mut rng).unwrap();
+        let keys = StateKeys::found(&mut rng);
+        let state_keys = keys.seal_to(&sealing, &mut rng).unwrap();
         let founder = NewMember {
             name: "alpha".parse().unwrap(),
             signing: identity.signing.public(),
@@ -486,13 +492,14 @@ pub(crate) mod tests {
             host: record.commitment(),
         };
         let recovery = RecoverySecret::generate(&mut rng).signing_key().public();
-        let genesis = Genesis { name: name.clone(), founder, recovery, state_keys: state_keys.clone() };
+        let genesis = Genesis { name: name.clone(), founder, recovery, state_keys };
         let (entry, roster) = Roster::found(clock::now(), genesis, &identity.signing).unwrap();
+        let sealed = Sealed::new(&identity.storage.keys(), &keys, None);
         identity.in_mesh(roster.mesh()).save(&path).unwrap();
         let (mut db, readers) = store::open(&path.join("node.db")).await.unwrap();
         log::put(&mut db, 1, &[entry]).await.unwrap();
         meta::set_text(&mut db, meta::BROKER, broker).await.unwrap();
-        meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await.unwrap();
+        sealed.write(&mut db).await.unwrap();
         store::close(db, readers).await.unwrap();
     }
 }

@@ -13,7 +13,7 @@ use waxwing_protocol::api::{
     AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, ClosedMesh, Health, InboxItem,
     InboxPage, InboxQuery, InviteAnswer, InviteRequest, Link, LinkState, MeshHealth, MeshQuery, MessageState,
     Peer, Peers, Problem, ProblemCode, ReceiptWanted, ResumeAnswer, SendAnswer, SendRequest, SendStatus,
-    Version, Voucher,
+    StateKeyHealth, Version, Voucher,
 };
 use waxwing_protocol::{Address, MessageId};
 
@@ -331,6 +331,7 @@ fn health_looks_as_documented() {
         quarantined: 7,
         clock_offset_ms: -8,
         resume_wanted: Some(vec![LogHead { seq: 4, hash: Digest::from_bytes([0x33; 32]) }]),
+        state_key: StateKeyHealth { held: false, problem: Some("not here yet".to_owned()) },
         host_warning: Some("only progress protects this node".to_owned()),
     };
     let json = json!({
@@ -339,6 +340,7 @@ fn health_looks_as_documented() {
         "epoch": 9, "outbox_pending": 3,
         "outbox_unreceipted": 4, "inbox_unread": 5, "inbox_held": 6, "quarantined": 7, "clock_offset_ms": -8,
         "resume_wanted": [{ "seq": 4, "hash": "33".repeat(32) }],
+        "state_key": { "held": false, "problem": "not here yet" },
         "host_warning": "only progress protects this node",
     });
     let closed = vec![ClosedMesh { mesh: name("team"), reason: "its broker is moving".to_owned() }];

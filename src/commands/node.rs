@@ -122,6 +122,9 @@ fn mesh(mesh: &MeshHealth) -> String {
     if mesh.clock_offset_ms.unsigned_abs() > 60_000 {
         lines.push(format!("  warning this clock is {} s off the broker's", mesh.clock_offset_ms / 1_000));
     }
+    if let Some(problem) = &mesh.state_key.problem {
+        lines.push(format!("  warning {}", inline(problem)));
+    }
     if let Some(branches) = &mesh.resume_wanted {
         lines.push(format!(
             "  warning the broker has lost its store: an admin should say `waxwing mesh resume`{}",

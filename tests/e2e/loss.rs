@@ -16,7 +16,7 @@ const MESSAGES: usize = 5_000;
 const BATCH: usize = 1_000;
 
 /// Loses the broker's store, as if its disk were gone: without any warning.
-async fn lose_store(lab: &mut Lab) {
+pub(crate) async fn lose_store(lab: &mut Lab) {
     lab.kill(Lab::BROKER).await.unwrap();
     for entry in std::fs::read_dir(lab.state(Lab::BROKER)).unwrap() {
         let path = entry.unwrap().path();

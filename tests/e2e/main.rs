@@ -17,6 +17,7 @@ mod broker; // A broker's operators: status, backup, doctor, stopping, the servi
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod demo; // `waxwing demo` does what the README says.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
+mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
 mod joining; // A node killed at each step of a join.

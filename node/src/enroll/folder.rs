@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use waxwing_crypto::host::Evidence;
 use waxwing_crypto::membership::{NewMember, SignedEntry};
-use waxwing_crypto::state_key::SealedStateKeys;
 use waxwing_crypto::{MeshId, Name};
 use waxwing_protocol::BrokerUrl;
 
+use crate::epochs::Sealed;
 use crate::error::{Error, Result};
 use crate::home::{self, Home};
 use crate::host;
@@ -66,7 +66,7 @@ impl Folder {
         mesh: &Name,
         broker: &BrokerUrl,
         entries: &[SignedEntry],
-        state_keys: &SealedStateKeys,
+        secrets: &Sealed,
     ) -> Result<()> {
         self.keep(true);
         let database = self.path.join("node.db");
@@ -76,7 +76,7 @@ impl Folder {
         let (mut db, readers) = store::open(&database).await?;
         log::put(&mut db, 1, entries).await?;
         meta::set_text(&mut db, meta::BROKER, &broker.to_string()).await?;
-        meta::set_bytes(&mut db, meta::STATE_KEYS, state_keys.as_bytes()).await?;
+        secrets.write(&mut db).await?;
         store::close(db, readers).await?;
         let path = home.mesh(mesh);
         let meshes = path.parent().unwrap_or(Path::new("/"));

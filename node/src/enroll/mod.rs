@@ -8,16 +8,19 @@
 mod folder;
 mod joining;
 
+use std::sync::Arc;
+
 use waxwing_crypto::membership::{
     Body, Genesis, InviteToken, RecoverySecret, Roster, Rule, SignedEntry, Standing,
 };
-use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
+use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::{CreationToken, MeshId, Name, NodeId, SigningKey};
 use zeroize::Zeroizing;
 
 use self::folder::Folder;
 use self::joining::Joining;
 use crate::config::Config;
+use crate::epochs::Sealed;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::identity::Identity;
@@ -103,19 +106,21 @@ pub(crate) async fn create_on(home: &Home, config: &Config, create: Create) -> R
     let evidence = host::evidence(config.host_id.as_deref());
     let member = folder.bind(&identity, node.clone(), &evidence)?;
     let recovery = RecoverySecret::generate(&mut crate::rng());
-    let state_keys = StateKeys::found(&mut crate::rng()).seal_to(&member.sealing, &mut crate::rng())?;
+    let state_keys = StateKeys::found(&mut crate::rng());
+    let sealing = member.sealing.clone();
     let genesis = Genesis {
         name: create.mesh.clone(),
         founder: member,
         recovery: recovery.signing_key().public(),
-        state_keys: state_keys.clone(),
+        state_keys: state_keys.seal_to(&sealing, &mut crate::rng())?,
     };
     let (mut link, entry, mesh) =
         Entering::found(&broker, genesis, &identity.signing, create.creation.as_ref()).await?;
     let identity = identity.in_mesh(mesh);
     identity.save(&folder.path)?;
     link.append(&entry).await.map_err(|refused| refused.into_error(&broker))?;
-    folder.finish(home, &create.mesh, &broker, &[entry], &state_keys).await?;
+    let secrets = Sealed::new(&identity.storage.keys(), &state_keys, None);
+    folder.finish(home, &create.mesh, &broker, &[entry], &secrets).await?;
     let recovery_words = RecoveryWords(recovery.reveal_words());
     Ok(Created { mesh: create.mesh, node, node_id: identity.node, recovery_words })
 }
@@ -164,12 +169,15 @@ pub(crate) async fn join_on(home: &Home, config: &Config, token: &InviteToken, j
         let mut link = Joining { link: &mut link, key: &key, identity: &identity, member };
         link.append(&broker, &mut roster, &mut entries, &folder).await?;
     }
-    let state_keys = own_state_keys(&entries, token, &identity)?;
+    let state_keys = invited_state_keys(&entries, token)?;
+    // An epoch that has begun since the invite was made has a slot for whoever joins by it.
+    let invite = state_keys.get(roster.epoch()).is_none().then(|| Arc::new(token.seed().sealing_key()));
+    let secrets = Sealed::new(&identity.storage.keys(), &state_keys, invite.as_ref());
     let name = roster.member(&identity.node).map(|member| member.name.clone());
     let node =
         name.ok_or_else(|| Error::Incompatible("the log does not show this node as a member".into()))?;
     let mesh = roster.name().clone();
-    folder.finish(home, &mesh, &broker, &entries, &state_keys).await?;
+    folder.finish(home, &mesh, &broker, &entries, &secrets).await?;
     Ok(Joined { mesh, node, node_id: identity.node, broker: broker.dialled() })
 }
 
@@ -217,21 +225,15 @@ fn rule_error(rule: Rule, name: &Name) -> Error {
     })
 }
 
-/// The state keys that the invite's entry carries, sealed to this node.
-fn own_state_keys(
-    entries: &[SignedEntry],
-    token: &InviteToken,
-    identity: &Identity,
-) -> Result<SealedStateKeys> {
+/// The state keys that the invite's entry carries.
+fn invited_state_keys(entries: &[SignedEntry], token: &InviteToken) -> Result<StateKeys> {
     let key = token.seed().signing_key().public();
     for entry in entries {
         if let Body::Invite(invite) = entry.parse()?.body
             && invite.key == key
         {
             let opened = invite.state_keys.open(&token.seed().sealing_key());
-            let keys =
-                opened.map_err(|_| Error::Incompatible("the invite's state keys do not open".into()))?;
-            return Ok(keys.seal_to(&identity.sealing.public()?, &mut crate::rng())?);
+            return opened.map_err(|_| Error::Incompatible("the invite's state keys do not open".into()));
         }
     }
     Err(Error::NotAuthorised("the mesh's log does not know this invite".into()))

@@ -47,6 +47,7 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         quarantined: meta::count(&mesh.db, "SELECT count(*) FROM quarantine").await?,
         clock_offset_ms: mesh.clock.offset_millis(),
         resume_wanted: mesh.resume_wanted(),
+        state_key: mesh.epochs.health(mesh.roster(Roster::epoch)),
         host_warning: mesh.host_warning.clone(),
     })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use waxwing_crypto::membership::{Body, Grant, InviteSeed, InviteToken, NewInvite, Revoke, Role, Target};
+use waxwing_crypto::membership::{Body, Grant, InviteSeed, InviteToken, NewInvite, Role, Target};
 use waxwing_protocol::api::{
     GrantRequest, InviteAnswer, InviteRequest, LinkState, MemberAnswer, MeshQuery, Peer, Peers, Problem,
     ProblemCode, ResumeAnswer, ResumeRequest, RevokeRequest,
@@ -14,6 +14,7 @@ use waxwing_protocol::link::Code;
 use super::Api;
 use super::problem::Refused;
 use super::request::{Json, Query};
+use crate::epochs::Proposal;
 use crate::link::CallError;
 use crate::mesh::Mesh;
 
@@ -59,7 +60,7 @@ pub(super) async fn invite(
     let seed = InviteSeed::generate(&mut crate::rng());
     let new = new_invite(mesh, &request, &seed)?;
     let expires_at = new.expires;
-    calls.append(mesh, Body::Invite(new)).await.map_err(|error| refusal(mesh, &error))?;
+    calls.append(mesh, Proposal::Invite(Box::new(new))).await.map_err(|error| refusal(mesh, &error))?;
     let token = InviteToken::new(&mesh.broker.dialled(), mesh.identity.mesh, seed, mesh.broker.pin())?;
     Ok(Answer(InviteAnswer { token: token.reveal().to_string(), mesh: mesh.name.clone(), expires_at }))
 }
@@ -87,7 +88,7 @@ pub(super) async fn grant(
     let GrantRequest { node: name, role, mesh } = request;
     let mesh = &api.mesh(mesh.as_ref())?;
     let node = crate::outbox::resolve(mesh, &name).map_err(|problem| *problem)?;
-    change(mesh, Body::Grant(Grant { node, role })).await?;
+    change(mesh, Body::Grant(Grant { node, role }).into()).await?;
     Ok(Answer(MemberAnswer { mesh: mesh.name.clone(), node: name, id: node }))
 }
 
@@ -103,15 +104,15 @@ pub(super) async fn revoke(
         Problem::new(ProblemCode::Malformed).detail(detail)
     })?;
     let node = crate::outbox::resolve(mesh, &name).map_err(|problem| *problem)?;
-    change(mesh, Body::Revoke(Revoke { target: Target::Node(node), reason, epoch: None })).await?;
+    change(mesh, Proposal::Revoke { target: Box::new(Target::Node(node)), reason }).await?;
     Ok(Answer(MemberAnswer { mesh: mesh.name.clone(), node: name, id: node }))
 }
 
 /// Appends what only an admin may.
-async fn change(mesh: &Mesh, body: Body) -> Result<(), Problem> {
+async fn change(mesh: &Mesh, proposal: Proposal) -> Result<(), Problem> {
     must_be_admin(mesh, "ask an admin of the mesh")?;
     let calls = mesh.calls().ok_or_else(|| offline(mesh, "this is an entry in the mesh's log"))?;
-    calls.append(mesh, body).await.map_err(|error| refusal(mesh, &error))
+    calls.append(mesh, proposal).await.map_err(|error| refusal(mesh, &error))
 }
 
 fn must_be_admin(mesh: &Mesh, otherwise: &str) -> Result<(), Problem> {
@@ -139,7 +140,8 @@ fn new_invite(mesh: &Mesh, request: &InviteRequest, seed: &InviteSeed) -> Result
     let sealing = seed.sealing_key().public()?;
     Ok(NewInvite {
         key: seed.signing_key().public(),
-        state_keys: mesh.state_keys()?.seal_to(&sealing, &mut crate::rng())?,
+        // Those held now; the proposal seals those of the epoch that it comes into.
+        state_keys: mesh.epochs.held().seal_to(&sealing, &mut crate::rng())?,
         sealing,
         role: request.role.unwrap_or(Role::Member),
         uses,
@@ -168,6 +170,8 @@ fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
         CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
             Problem::new(ProblemCode::Internal).detail(error.to_string())
         }
+        CallError::NoKeys { .. } => Problem::new(ProblemCode::KeysWanted)
+            .detail(format!("{error}, and the node goes on asking for it")),
         CallError::Limited { .. } => Problem::new(ProblemCode::Busy).detail(error.to_string()),
         CallError::Lost => offline(mesh, INVITE),
     }

@@ -117,9 +117,11 @@ pub(super) async fn broker_view(
     let calls = mesh.calls().ok_or_else(|| offline(mesh, why))?;
     let shown = calls.show(wire_id).await.map_err(|error| match error {
         CallError::Limited { .. } => Problem::new(ProblemCode::Busy).detail(error.to_string()),
-        CallError::Lost | CallError::Refused { .. } | CallError::Grow(_) | CallError::Read(_) => {
-            offline(mesh, why)
-        }
+        CallError::Lost
+        | CallError::NoKeys { .. }
+        | CallError::Refused { .. }
+        | CallError::Grow(_)
+        | CallError::Read(_) => offline(mesh, why),
     })?;
     Ok(Answer(BrokerView {
         wire_id,

@@ -20,6 +20,9 @@ impl Backoff {
     /// Asking again for the prekey of a peer that has not published any: a newcomer will soon.
     pub(crate) const PREKEY: Self = Self::new(Duration::from_millis(250), Duration::from_secs(4));
 
+    /// Asking again for state keys, or making an epoch: 1 s, doubling to 60 s.
+    pub(crate) const EPOCHS: Self = Self::new(Duration::from_secs(1), Duration::from_secs(60));
+
     const fn new(least: Duration, most: Duration) -> Self {
         Self { least, most, attempts: 0 }
     }

@@ -8,13 +8,15 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use waxwing_crypto::membership::{Body, LogHead, Resume, Roster, SignedEntry};
+use waxwing_crypto::state_key::KeyList;
 use waxwing_crypto::{NodeId, WireId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    Code, ErrorFrame, Log, LogAppend, LogGet, Mark, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown,
-    ToBroker, ToNode,
+    Code, ErrorFrame, FoundKeys, KeysGet, KeysPut, Log, LogAppend, LogGet, Mark, PeerPrekey, PrekeyGet,
+    PrekeyPut, QueueShow, Shown, ToBroker, ToNode,
 };
 
+use crate::epochs::Proposal;
 use crate::mesh::{GrowError, Mesh};
 use crate::store::prekeys;
 
@@ -55,6 +57,12 @@ pub(crate) enum CallError {
     Limited {
         /// Not before.
         after: Duration,
+    },
+    /// What was asked for needs the state key of the newest epoch, and this node does not hold it yet.
+    #[error("the state key of epoch {epoch} is not held yet")]
+    NoKeys {
+        /// The epoch.
+        epoch: u64,
     },
     /// What it sent does not fit the log held here.
     #[error(transparent)]
@@ -104,18 +112,30 @@ impl Calls {
         }
     }
 
-    /// Signs an entry and appends it, again and again while others get in between.
-    pub(crate) async fn append(&self, mesh: &Mesh, body: Body) -> Result<(), CallError> {
+    /// Makes an entry and appends it, again and again while others get in between. What is proposed may be of no use any
+    /// more by then: that is no error.
+    pub(crate) async fn append(&self, mesh: &Mesh, proposal: impl Into<Proposal>) -> Result<(), CallError> {
+        let proposal = proposal.into();
         for _ in 0..APPEND_ATTEMPTS {
-            let entry = mesh.sign_entry(body.clone());
-            match self.append_entry(entry.clone()).await {
-                Ok(mark) => return Ok(mesh.grow(&[entry], mark).await?),
+            match self.propose(mesh, &proposal).await {
+                Ok(()) => return Ok(()),
                 Err(CallError::Refused { code: Code::LogConflict, .. }) => self.fetch_log(mesh).await?,
+                // The broker has given the list up meanwhile: there was too much else.
+                Err(CallError::Refused { code: Code::KeysWanted, .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         let detail = "others kept appending to the log at the same time".into();
         Err(CallError::Refused { code: Code::LogConflict, detail })
+    }
+
+    /// One attempt. What is made rests on one state of the log, and is signed for the end of that.
+    async fn propose(&self, mesh: &Mesh, proposal: &Proposal) -> Result<(), CallError> {
+        let roster = mesh.roster(Roster::clone);
+        let Some(body) = proposal.body(mesh, self, &roster).await? else { return Ok(()) };
+        let entry = mesh.sign_entry_on(&roster, body);
+        let mark = self.append_entry(entry.clone()).await?;
+        Ok(mesh.grow(&[entry], mark).await?)
     }
 
     /// Says that the log held here, as it ends now, is the right one. Returns where it ended.
@@ -147,6 +167,28 @@ impl Calls {
         let answer = self.call(|req| ToBroker::PrekeyGet(PrekeyGet { req, nodes: vec![node] })).await?;
         let ToNode::Prekeys(answer) = answer else { return Err(unexpected(&answer)) };
         Ok(answer.prekeys.into_iter().find(|prekey| prekey.node == node))
+    }
+
+    /// Puts a sealed-key list at the broker, part by part.
+    pub(crate) async fn put_keys(&self, list: &KeyList) -> Result<(), CallError> {
+        let (root, head) = (list.root(), list.head());
+        let mut slots = list.slots();
+        loop {
+            let part: Vec<_> = slots.by_ref().take(limits::KEY_SLOTS).collect();
+            if part.is_empty() {
+                return Ok(());
+            }
+            let put = |req| ToBroker::KeysPut(KeysPut { req, root, head: head.clone(), slots: part.clone() });
+            let answer = self.patiently(put).await?;
+            let ToNode::Done(_) = answer else { return Err(unexpected(&answer)) };
+        }
+    }
+
+    /// This node's slot of an epoch's sealed-key list, as the broker has it.
+    pub(crate) async fn own_keys(&self, epoch: u64) -> Result<Option<Box<FoundKeys>>, CallError> {
+        let answer = self.patiently(|req| ToBroker::KeysGet(KeysGet { req, epoch })).await?;
+        let ToNode::Keys(answer) = answer else { return Err(unexpected(&answer)) };
+        Ok(answer.found)
     }
 
     /// What the broker holds of a message this node sent.

@@ -21,6 +21,7 @@ use super::calls::{CallError, Calls};
 use super::dial::{Connection, Socket};
 use super::peers::Peers;
 use super::{Ended, drain, receive};
+use crate::epochs;
 use crate::mesh::{GrowError, Mesh};
 
 /// Frames waiting to be written. Whoever has one more waits too.
@@ -98,6 +99,7 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
         ended = drain::run(&context, sent) => ended,
         ended = receive::run(&context, deliveries) => ended,
         ended = greet(&context) => ended,
+        ended = epochs::run(mesh, &context.calls) => ended,
     }
 }
 
@@ -108,6 +110,7 @@ async fn greet(context: &Context) -> Ended {
     let greeted: Result<Infallible, CallError> = async {
         context.calls.fetch_log(mesh).await?;
         context.calls.publish(mesh).await?;
+        mesh.epochs.nudge();
         // Not before: whom nobody can seal for cannot be said to be linked.
         mesh.set_link(LinkState::Up, None).await;
         loop {
@@ -123,13 +126,15 @@ async fn greet(context: &Context) -> Ended {
 }
 
 /// What a failed request means for the connection.
-pub(super) fn ended(error: CallError) -> Ended {
+pub(crate) fn ended(error: CallError) -> Ended {
     match error {
         CallError::Grow(GrowError::Rollback(why)) => Ended::Rollback(format!("log_rollback: {why}")),
         CallError::Grow(GrowError::Write(error)) => Ended::Database(error.to_string()),
+        CallError::Grow(GrowError::Read(error)) => Ended::Database(error.to_string()),
         CallError::Read(error) => Ended::Database(error.to_string()),
         CallError::Lost
         | CallError::Refused { .. }
+        | CallError::NoKeys { .. }
         | CallError::Limited { .. }
         | CallError::Grow(GrowError::Gap) => Ended::Lost(error.to_string()),
         CallError::Grow(GrowError::Parts(_)) => Ended::Parted(error.to_string()),

@@ -1,7 +1,7 @@
 //! The link to the broker: one loop per mesh that dials, runs a connection until it ends, and waits before it dials
 //! again.
 //!
-//! A connection is four futures over one WebSocket. When one ends, all do; what was under way is in the tables.
+//! A connection is five futures over one WebSocket. When one ends, all do; what was under way is in the tables.
 //!
 //! ```text
 //! loss                before mail flows: a broker that has lost its store, or has another log
@@ -9,6 +9,7 @@
 //! connection::write   frames out, as they come; a ping every 20 s
 //! drain               outbox rows -> sealed -> `send`, in lane order; what the broker says -> writer
 //! receive             `deliver` -> opened, verified -> writer -> `settle`
+//! epochs              (a module of its own) the mesh's state keys, kept up with the log
 //! ```
 
 mod backoff;
@@ -36,9 +37,10 @@ use waxwing_protocol::api::LinkState;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Challenge, Features, GoAway, Hello, MemberHello, Reason};
 
+pub(crate) use backoff::{Backoff, between};
 pub(crate) use calls::{CallError, Calls};
+pub(crate) use connection::ended;
 
-use self::backoff::Backoff;
 use self::dial::{Answer, Connection, DialError};
 use crate::error::{Error, Result};
 use crate::mesh::Mesh;
@@ -120,7 +122,7 @@ fn after(ended: Ended, backoff: &mut Backoff) -> Result<Duration> {
                     warn!(reason = %goaway.reason, detail = goaway.detail, "the broker says that this node has a bug");
                     backoff.exhaust();
                 }
-                let span = backoff::between(at(first), at(last));
+                let span = between(at(first), at(last));
                 // A broker that accepts and drops must not be hammered, whatever it says.
                 Ok(span.max(backoff.next()))
             }

@@ -7,8 +7,10 @@ use super::{damaged, unsigned};
 
 /// The broker's URL, with its pin if it has one.
 pub(crate) const BROKER: &str = "broker";
-/// The mesh's state keys, sealed to this node.
+/// The mesh's state keys, encrypted under the storage key.
 pub(crate) const STATE_KEYS: &str = "state_keys";
+/// What opens the slots of the invite by which this node joined, while it is needed; encrypted under the storage key.
+pub(crate) const INVITE_KEY: &str = "invite_key";
 /// The life of the broker's store, as of the last login: 16 bytes.
 pub(crate) const STORE: &str = "store";
 /// The newest mark of the broker, in MessagePack.

@@ -12,6 +12,7 @@ use waxwing_protocol::api::EventBody;
 use waxwing_protocol::link::Mark;
 
 use super::{Acceptance, Answered, Delivered, GivenUp, Stored};
+use crate::epochs::Sealed;
 use crate::store::events::NewEvent;
 use crate::store::outbox::NewRow;
 use crate::store::prekeys::OwnPrekey;
@@ -48,6 +49,7 @@ pub(super) enum Change {
     Log { growth: Growth, answer: Answer<()> },
     Life { login: u64, store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
     Refused { why: String, answer: Answer<()> },
+    StateKeys { sealed: Sealed, answer: Answer<()> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
     Published { id: PrekeyId, answer: Answer<()> },
     PeerPrekey { node: NodeId, signer: VerifyingKey, id: PrekeyId, signed: Signed, answer: Answer<()> },
@@ -174,6 +176,11 @@ impl Writer {
         self.change(|answer| Change::Refused { why, answer }).await
     }
 
+    /// Stores the mesh's state keys in the place of those before.
+    pub(crate) async fn state_keys(&self, sealed: Sealed) -> Result<(), WriteError> {
+        self.change(|answer| Change::StateKeys { sealed, answer }).await
+    }
+
     /// Stores a new prekey of this node.
     pub(crate) async fn prekey(&self, prekey: OwnPrekey) -> Result<(), WriteError> {
         self.change(|answer| Change::Prekey { prekey, answer }).await
@@ -232,6 +239,7 @@ impl Change {
             | Self::Log { .. }
             | Self::Life { .. }
             | Self::Refused { .. }
+            | Self::StateKeys { .. }
             | Self::Prekey { .. }
             | Self::Published { .. }
             | Self::PeerPrekey { .. }

@@ -314,6 +314,7 @@ async fn apply(
         Change::Refused { why, answer } => {
             effects.answer(answer, meta::set_text(db, meta::REFUSED, &why).await)
         }
+        Change::StateKeys { sealed, answer } => effects.answer(answer, sealed.write(db).await),
         Change::Prekey { prekey, answer } => effects.answer(answer, prekeys::insert(db, &prekey).await),
         Change::Published { id, answer } => effects.answer(answer, prekeys::published(db, id, now).await),
         Change::PeerPrekey { node, signer, id, signed, answer } => {

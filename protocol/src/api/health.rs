@@ -74,9 +74,21 @@ pub struct MeshHealth {
     /// shown to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resume_wanted: Option<Vec<LogHead>>,
+    /// The state key of that epoch.
+    pub state_key: StateKeyHealth,
     /// What protects this node against running as a copy, if not everything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_warning: Option<String>,
+}
+
+/// How this node is with the mesh's newest state key: there is one per epoch, and a new epoch after everybody who goes.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StateKeyHealth {
+    /// Whether it is held.
+    pub held: bool,
+    /// Why it is not, or why a new epoch that is wanted is not made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// The link to the broker.

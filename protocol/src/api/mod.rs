@@ -35,7 +35,7 @@ mod send;
 
 pub use apps::{App, Apps, Registration};
 pub use events::{Event, EventBody, EventKind, EventQuery};
-pub use health::{ClosedMesh, Health, Link, LinkState, MeshHealth, Version};
+pub use health::{ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use mesh::{
     GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, Peers, ResumeAnswer,

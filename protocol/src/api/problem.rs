@@ -159,6 +159,8 @@ codes! {
     LastAdmin = "last_admin", 409, "a mesh needs an admin";
     /// The broker has lost its store: until an admin resumes the mesh, its log takes no entry.
     ResumeWanted = "resume_wanted", 409, "an admin has to resume the mesh first";
+    /// The node has not been given the newest state key of the mesh yet.
+    KeysWanted = "keys_wanted", 409, "the mesh's newest state key is not here yet";
     /// The mesh does not wait for it.
     NothingToResume = "nothing_to_resume", 409, "the mesh does not wait to be resumed";
     /// The id is bound to another request, or to one that ended.
