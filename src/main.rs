@@ -49,6 +49,7 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Join(arguments) => commands::join::run(context, arguments).await,
         Command::Leave(arguments) => commands::leave::run(context, arguments).await,
         Command::Grant(arguments) => commands::membership::grant(context, arguments).await,
+        Command::RotateKeys => commands::rotate_keys::run(context).await,
         Command::Revoke(arguments) => commands::membership::revoke(context, arguments).await,
         Command::Send(arguments) => commands::send::run(context, arguments).await,
         Command::Inbox(arguments) => commands::inbox::run(context, arguments).await,

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::host;
 use crate::identity::Identity;
+use crate::mesh::Admitted;
 use crate::store::{self, meta};
 
 /// One mesh that this host may not serve, and what speaks against it.
@@ -86,16 +87,18 @@ pub async fn accept(config: &Config, mesh: &Name) -> Result<()> {
     host::bind(&folder, &identity.storage.keys().host_key(), &evidence).map(|_| ())
 }
 
-/// Gives a mesh's identity new keys, without a move.
+/// Gives this node new keys, without a move, in its only mesh or the one named. Says which.
 ///
 /// # Errors
-/// `AlreadyRunning` if a node runs on the state folder; `NotFound` if it is not in the mesh; `Database` or `File` if it
-/// cannot be written.
-pub async fn rotate(config: &Config, mesh: &Name) -> Result<()> {
+/// `AlreadyRunning` if a node runs on the state folder; `Usage` if it is not clear which mesh is meant; `NotFound` if it
+/// is in none of this name; `WrongHost`; `Database` or `File` if it cannot be written.
+pub async fn rotate(config: &Config, only: Option<&Name>) -> Result<Name> {
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
-    let [mesh] = &meshes(&home, Some(mesh))?[..] else { return Ok(()) };
-    renew(&home.mesh(mesh)).await.map(|_| ())
+    let mesh = home.only(only)?;
+    Admitted::check(&home, &mesh, &host::evidence(config.host_id.as_deref()))?;
+    renew(&home.mesh(&mesh)).await?;
+    Ok(mesh)
 }
 
 /// New keys in the place of the old: in the identity first, which decides; then in the database, which follows it whenever

@@ -209,6 +209,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_counter_that_brings_nothing_is_not_waited_for_whenever_it_is_skipped() {
+        let mut lane = Lane::default();
+        let now = Instant::now();
+        assert_eq!(arrivals(&mut lane, &[1, 3]), [Arrival::Next, Arrival::Held]);
+        assert!(lane.skip(2, now));
+        assert_eq!(lane.ready_below(), 4);
+        assert!(!lane.skip(2, now) && !lane.skip(1, now), "known already");
+        assert!(lane.skip(6, now), "before those below it");
+        assert_eq!((lane.ready_below(), arrivals(&mut lane, &[4])), (4, vec![Arrival::Held]));
+        lane.placed(1);
+        assert_eq!(lane.ready_below(), 5);
+    }
+
+    #[tokio::test]
     async fn void_counters_are_not_waited_for() {
         let mut lane = Lane::default();
         assert_eq!(lane.arrive(5, &[void(1, 2), void(3, 4)], Instant::now()), Arrival::Next);

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use sqlx::SqlitePool;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
@@ -236,6 +237,17 @@ impl Mesh {
         Ok(())
     }
 
+    /// Waits until the log has this node's own key, and says whether it has by then.
+    pub(crate) async fn until_keys_in_log(&self, within: Duration) -> bool {
+        let mut link = self.link.subscribe();
+        let known = async {
+            // Whoever comes up has given its old key up before.
+            while self.giving_up().is_some() && link.changed().await.is_ok() {}
+        };
+        let _ = timeout(within, known).await;
+        self.giving_up().is_none()
+    }
+
     /// What the log is to say of this host.
     pub(crate) fn host_commitment(&self) -> Result<Digest> {
         match host::record(&self.folder)? {
@@ -434,7 +446,7 @@ impl Mesh {
     }
 
     /// A moment this much before now, for deciding what is old.
-    pub(crate) fn ago(age: std::time::Duration) -> Timestamp {
+    pub(crate) fn ago(age: Duration) -> Timestamp {
         let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         Timestamp::from_millis(clock::now().as_millis().saturating_sub(millis))
     }

@@ -122,6 +122,9 @@ pub(crate) enum Command {
     /// End a node's membership for good
     #[command(after_help = "Example: waxwing revoke build-1 --reason 'laptop stolen'")]
     Revoke(Revoke),
+    /// Give this node new keys: copies of the old ones are worth nothing from then on
+    #[command(after_help = "Example: waxwing rotate-keys")]
+    RotateKeys,
     /// List the apps registered with this node
     #[command(after_help = "Example: waxwing apps")]
     Apps,

@@ -20,6 +20,7 @@ pub(crate) mod mesh;
 pub(crate) mod node;
 pub(crate) mod outbox;
 pub(crate) mod peers;
+pub(crate) mod rotate_keys;
 pub(crate) mod send;
 mod stop;
 pub(crate) mod trace;

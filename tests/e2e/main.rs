@@ -15,6 +15,7 @@ mod background; // Processes in the background: started once, stopped in time, f
 mod bench; // `waxwing bench` measures what it says.
 mod broker; // A broker's operators: status, backup, doctor, stopping, the service.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
+mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.
 mod demo; // `waxwing demo` does what the README says.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.

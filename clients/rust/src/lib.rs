@@ -23,6 +23,7 @@
 //! | [`Client::leave`] | `POST /v1/mesh/leave` |
 //! | [`Client::move_broker`] | `POST /v1/mesh/broker` |
 //! | [`Client::invite`] | `POST /v1/mesh/invite` |
+//! | [`Client::rotate_keys`] | `POST /v1/mesh/rotate-keys` |
 //! | [`Client::grant`] | `POST /v1/mesh/grant` |
 //! | [`Client::revoke`] | `POST /v1/mesh/revoke` |
 //! | [`Client::resume`] | `POST /v1/mesh/resume` |

@@ -39,4 +39,12 @@ impl Client {
     pub async fn move_broker(&self, request: &api::BrokerRequest) -> Result<api::BrokerAnswer> {
         self.post("/v1/mesh/broker", request).await
     }
+
+    /// Gives this node new keys. Waits a while for them to stand in the mesh's log, and says whether they do.
+    ///
+    /// # Errors
+    /// [`crate::Error::Problem`] with `no_mesh` or `several_meshes`.
+    pub async fn rotate_keys(&self, request: &api::RotateRequest) -> Result<api::RotateAnswer> {
+        self.patient(true).post("/v1/mesh/rotate-keys", request).await
+    }
 }

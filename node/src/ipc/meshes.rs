@@ -1,5 +1,8 @@
 //! Which meshes this node is in: founded, joined, moved and left while it runs.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use axum::Json as Answer;
 use axum::extract::State;
 use waxwing_crypto::membership::InviteToken;
@@ -7,7 +10,7 @@ use waxwing_crypto::{CreationToken, Name};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::api::{
     BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, LeaveAnswer,
-    LeaveRequest, Problem, ProblemCode,
+    LeaveRequest, Problem, ProblemCode, RotateAnswer, RotateRequest,
 };
 
 use super::Api;
@@ -16,7 +19,10 @@ use super::request::Json;
 use crate::error::Result;
 use crate::link::dial::check_url;
 use crate::meshes::Changing;
-use crate::{enroll, leave, move_broker};
+use crate::{accept_host, enroll, leave, move_broker};
+
+/// How long it is waited for that new keys stand in the log. That takes two round trips and a commit.
+const IN_LOG_WITHIN: Duration = Duration::from_secs(10);
 
 /// `POST /v1/mesh/join`
 pub(super) async fn join(
@@ -87,4 +93,21 @@ pub(super) async fn leave(
     let left = api.meshes.change(|changing| leave::leave(changing, mesh)).await?;
     let leave::Left { mesh, node, node_id, unread, undelivered } = left;
     Ok(Answer(LeaveAnswer { mesh, node, node_id, unread, undelivered }))
+}
+
+/// `POST /v1/mesh/rotate-keys`
+pub(super) async fn rotate_keys(
+    State(api): State<Api>,
+    Json(request): Json<RotateRequest>,
+) -> Result<Answer<RotateAnswer>, Refused> {
+    let mesh = api.name(request.mesh.as_ref())?;
+    let name = mesh.clone();
+    api.meshes.change(|changing| renew(changing, name)).await?;
+    let in_log = api.mesh(Some(&mesh))?.until_keys_in_log(IN_LOG_WITHIN).await;
+    Ok(Answer(RotateAnswer { mesh, in_log }))
+}
+
+async fn renew(changing: Changing, mesh: Name) -> Result<()> {
+    let work = async |folder: PathBuf| accept_host::renew(&folder).await.map(|_| ());
+    changing.reopen_with(&mesh, "its keys are changing", work).await
 }

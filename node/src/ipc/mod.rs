@@ -104,6 +104,7 @@ fn router(api: Api) -> Router {
         .route("/v1/mesh/create", post(meshes::create))
         .route("/v1/mesh/broker", post(meshes::broker))
         .route("/v1/mesh/leave", post(meshes::leave))
+        .route("/v1/mesh/rotate-keys", post(meshes::rotate_keys))
         .route("/v1/mesh/invite", post(mesh::invite))
         .route("/v1/mesh/grant", post(mesh::grant))
         .route("/v1/mesh/revoke", post(mesh::revoke))

@@ -13,6 +13,7 @@ use waxwing_protocol::api::{EventBody, Voucher};
 use waxwing_protocol::{MessageId, RunId, StoreId};
 
 mod loss;
+mod renewal;
 
 use super::*;
 use crate::store::inbox::{self, Filter, NewItem};

@@ -78,7 +78,8 @@ pub enum EventBody {
     /// Something that an honest peer and broker would not do.
     Security {
         /// What: `sequence_gap`, `sequence_replay`, `bad_seal`, `log_mismatch`; `resume_wanted`: the broker has lost its
-        /// store; `log_resumed`: an admin has said that another log than the one held here is right.
+        /// store; `log_resumed`: an admin has said that another log than the one held here is right; `node_duplicated`: the
+        /// broker has refused a copy of this member's state.
         what: String,
         /// Who seems to have done it.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -161,3 +161,23 @@ mod tests {
         assert!(!shown.contains("secret") && shown.contains("home"), "{shown}");
     }
 }
+
+/// `POST /v1/mesh/rotate-keys`: gives this node new keys for signing and sealing. Whoever has copied the old ones can do
+/// nothing with them from then on. The mesh is closed for a moment.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RotateRequest {
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// A node that has new keys.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct RotateAnswer {
+    /// The mesh.
+    pub mesh: Name,
+    /// Whether they stand in the mesh's log. If not yet, they will as soon as the broker can be reached: until then this
+    /// node cannot log in, and the old keys are good for whoever has them.
+    pub in_log: bool,
+}

@@ -43,7 +43,7 @@ pub use mesh::{
 };
 pub use meshes::{
     BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, LeaveAnswer,
-    LeaveRequest,
+    LeaveRequest, RotateAnswer, RotateRequest,
 };
 pub use outbox::{
     AbortRequest, BrokerView, OutboxAnswer, OutboxDetail, OutboxItem, OutboxPage, OutboxQuery, RequeueRequest,

@@ -110,7 +110,7 @@ pub(crate) async fn end_pending(
 /// one, but nobody can open that: the message is only here.
 pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<Option<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1, accepted_at = NULL, renumbered = 0 \
+        "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1, accepted_at = NULL \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
     )
     .bind(seal)
@@ -130,12 +130,14 @@ pub(crate) async fn take_back(db: &mut SqliteConnection) -> sqlx::Result<u64> {
     Ok(done.rows_affected())
 }
 
-/// Gives every row that is not receipted a new counter, from 1 in its old order: counters belong to a signing key, and
-/// this node has a new one. Counters of the old lanes need not be told any more.
+/// Gives every row that is not receipted a new counter, from 1 in its old order, and has it sent under the next seal:
+/// counters belong to a signing key, and this node has a new one. What the broker has under the old key would only be
+/// refused, or leave a gap in the new lane if it were not. Counters of the old lanes need not be told any more.
 pub(crate) async fn renumber(db: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query("UPDATE outbox SET void_told = 1, renumbered = 0").execute(&mut *db).await?;
     sqlx::query(
-        "UPDATE outbox SET counter = n.counter, renumbered = 1, void_told = 0 FROM (SELECT row, \
+        "UPDATE outbox SET counter = n.counter, renumbered = 1, void_told = 0, seal = seal + 1, doubtful = max(doubtful, \
+         state = 1), state = 0, accepted_at = NULL FROM (SELECT row, \
          row_number() OVER (PARTITION BY recipient, priority ORDER BY counter) AS counter FROM outbox \
          WHERE delivered_at IS NULL AND ended_at IS NULL) AS n WHERE outbox.row = n.row",
     )
