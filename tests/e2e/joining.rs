@@ -1,6 +1,6 @@
 //! A node that joins a mesh while it runs: killed on the way, or left alone by whoever asked.
 
-use waxwing_client::api::{InviteRequest, JoinRequest};
+use waxwing_client::api::{CreateRequest, InviteRequest, JoinRequest};
 use waxwing_lab::{Lab, When};
 
 use crate::meshes::{files, join, linked, token};
@@ -95,4 +95,31 @@ async fn a_join_goes_on_when_whoever_asked_for_it_has_gone() {
     linked(&lab.client("beta"), "lab").await;
     lab.json("beta", &["send", "alpha", "hello", "--wait", "delivered"]).await.unwrap();
     lab.json("beta", &["node", "down"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_killed_while_it_founds_a_mesh_founds_another_of_the_name() {
+    for frame in ["log.append", "log"] {
+        let mut lab = mesh(&["alpha"]).await;
+        let url = lab.proxy().url();
+        let lost = lab.proxy().drop_next(When::entering(frame));
+        let client = lab.client("alpha");
+        let request = CreateRequest {
+            name: "team".parse().unwrap(),
+            broker: url.clone(),
+            node: Some("alpha".parse().unwrap()),
+            creation_token: None,
+            plaintext: false,
+        };
+        let founding = tokio::spawn(async move { client.create(&request).await });
+        lost.happened().await.unwrap();
+        lab.kill("alpha").await.unwrap();
+        founding.await.unwrap().unwrap_err();
+        lab.restart("alpha").await.unwrap();
+        let listed = lab.json("alpha", &["mesh", "list"]).await.unwrap();
+        assert_eq!(listed["meshes"].as_array().unwrap().len(), 1, "nothing is half there");
+        lab.json("alpha", &["mesh", "create", "team", "--broker", &url, "--node", "alpha"]).await.unwrap();
+        linked(&lab.client("alpha"), "team").await;
+        assert_eq!(files(&lab.state("alpha").join("entering")), Vec::<String>::new());
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 use waxwing_client::Client;
-use waxwing_client::api::{InviteRequest, LinkState};
+use waxwing_client::api::{BrokerRequest, InviteRequest, LinkState};
 use waxwing_lab::{Lab, eventually};
 
 use crate::support::{PROGRAM, Pair, WITHIN, mesh};
@@ -156,6 +156,39 @@ async fn a_refused_join_says_the_same_whether_the_node_runs_or_not_and_leaves_no
         assert_eq!(kept(&now), kept(&before), "runs: {runs}");
         assert_eq!(files(&lab.state("beta").join("entering")), Vec::<String>::new(), "runs: {runs}");
     }
+}
+
+#[tokio::test]
+async fn closing_and_opening_while_mail_comes_and_goes_loses_and_repeats_nothing() {
+    const TIMES: usize = 8;
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    let url = pair.lab.proxy().url();
+    let (reopened, done) = (pair.lab.client("beta"), std::cell::Cell::new(false));
+    let request = BrokerRequest { url, plaintext: false, mesh: None };
+    let reopening = async {
+        for _ in 0..TIMES {
+            reopened.move_broker(&request).await.unwrap();
+            linked(&reopened, "lab").await;
+        }
+        done.set(true);
+    };
+    let (app, mut reader) = (pair.sender.clone(), pair.reader.clone());
+    let sending = async {
+        let mut sent = Vec::new();
+        while !done.get() {
+            let id = format!("r-{}", sent.len() + 1);
+            app.send("beta", &id, WITHIN).await.unwrap();
+            sent.push(id);
+        }
+        sent
+    };
+    let ((), sent) = tokio::join!(reopening, sending);
+    reader.read(sent.len(), WITHIN).await.unwrap();
+    assert!(sent.len() > TIMES, "mail went on: {}", sent.len());
+    pair.reader = reader;
+    pair.sent.extend(sent);
+    pair.conclude().await;
 }
 
 #[tokio::test]

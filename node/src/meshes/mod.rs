@@ -9,17 +9,19 @@
 //! A change goes on when whoever asked for it has gone, and ends with the process. What it does to a folder must hold at
 //! every step: a process can be killed.
 
+mod changing;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tokio::sync::{OwnedMutexGuard, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::warn;
 use waxwing_crypto::Name;
 
+pub(crate) use self::changing::Changing;
 use crate::config::{Config, GRACE};
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -50,8 +52,9 @@ struct Inner {
 enum Place {
     /// `running` until its link was refused for good.
     Open { mesh: Arc<Mesh>, running: bool },
-    /// Not served, and why; `passing` if somebody is at work on it who opens it again.
-    Closed { why: String, passing: bool },
+    /// Not served, and why; `passing` if somebody is at work on it who opens it again; `ending` if something of it goes
+    /// on although it was told to end.
+    Closed { why: String, passing: bool, ending: Option<TaskTracker> },
 }
 
 /// Why a request has no mesh.
@@ -70,13 +73,6 @@ pub(crate) enum NoMesh {
         /// Why.
         why: String,
     },
-}
-
-/// The right to change which meshes are open: whoever holds it is the only one.
-#[derive(Debug)]
-pub(crate) struct Changing {
-    meshes: Meshes,
-    _alone: OwnedMutexGuard<()>,
 }
 
 impl Meshes {
@@ -183,7 +179,7 @@ impl Meshes {
     pub(crate) async fn end(&self) {
         let mut ending = vec![self.0.tasks.clone()];
         for (_, place) in self.places_mut().iter_mut() {
-            let stopping = Place::Closed { why: "the node is stopping".into(), passing: true };
+            let stopping = Place::Closed { why: "the node is stopping".into(), passing: true, ending: None };
             if let Place::Open { mesh, .. } = std::mem::replace(place, stopping) {
                 ending.push(mesh.tasks.clone());
             }
@@ -262,134 +258,6 @@ fn pick<'a>(places: &'a BTreeMap<Name, Place>, name: Option<&Name>) -> Result<(&
         Some(name) => places.get_key_value(name).ok_or_else(|| NoMesh::Unknown(names())),
         None if places.len() > 1 => Err(NoMesh::Several(names())),
         None => places.first_key_value().ok_or(NoMesh::None),
-    }
-}
-
-fn not_in(name: &Name) -> Error {
-    Error::NotFound(format!("this node is in no mesh called {name}"))
-}
-
-impl Changing {
-    /// Where this node's meshes are.
-    pub(crate) fn home(&self) -> &Home {
-        &self.meshes.0.home
-    }
-
-    /// All of them.
-    pub(crate) fn meshes(&self) -> &Meshes {
-        &self.meshes
-    }
-
-    /// One that is open.
-    ///
-    /// # Errors
-    /// `NotFound` if the node is in no mesh of this name; `Conflict` if it is closed.
-    pub(crate) fn mesh(&self, name: &Name) -> Result<Arc<Mesh>> {
-        self.meshes.find(Some(name)).map_err(|none| match none {
-            NoMesh::Closed { why, .. } => Error::Conflict(format!("mesh {name} is closed: {why}")),
-            NoMesh::None | NoMesh::Unknown(_) | NoMesh::Several(_) => not_in(name),
-        })
-    }
-
-    /// How this node is configured.
-    pub(crate) fn config(&self) -> &Config {
-        &self.meshes.0.config
-    }
-
-    /// Serves a mesh whose folder is there and whose keys nobody uses.
-    ///
-    /// # Errors
-    /// `WrongHost`, `Database`, or whatever else is wrong with it. Then it stays closed, and that is why.
-    pub(crate) async fn open(&self, name: &Name) -> Result<()> {
-        let evidence = host::evidence(self.config().host_id.as_deref());
-        let opened = match Admitted::check(self.home(), name, &evidence) {
-            Ok(admitted) => self.meshes.start(admitted).await,
-            Err(error) => Err(error),
-        };
-        match &opened {
-            Ok(()) => info!(mesh = %name, "opened"),
-            Err(error) => {
-                warn!(mesh = %name, %error, "cannot be opened");
-                self.put(name, Place::Closed { why: error.to_string(), passing: false });
-            }
-        }
-        opened
-    }
-
-    /// Stops serving a mesh: its link ends, then its streams and waiting requests, then its writer. When this returns,
-    /// nobody uses its folder.
-    ///
-    /// # Errors
-    /// `NotFound` if the node is in no mesh of this name; `Conflict` if it does not end in time, and then it stays closed.
-    pub(crate) async fn close(&self, name: &Name, why: &str) -> Result<()> {
-        let tasks = {
-            let mut places = self.meshes.places_mut();
-            let place = places.get_mut(name);
-            let place = place.ok_or_else(|| not_in(name))?;
-            let closed = Place::Closed { why: why.to_owned(), passing: true };
-            match std::mem::replace(place, closed) {
-                Place::Open { mesh, .. } => {
-                    mesh.stop.cancel();
-                    mesh.tasks.clone()
-                }
-                Place::Closed { .. } => return Ok(()),
-            }
-        };
-        tasks.close();
-        if timeout(GRACE, tasks.wait()).await.is_err() {
-            let why = format!("mesh {name} did not close within {} s: restart the node", GRACE.as_secs());
-            self.put(name, Place::Closed { why: why.clone(), passing: false });
-            return Err(Error::Conflict(why));
-        }
-        info!(mesh = %name, %why, "closed");
-        Ok(())
-    }
-
-    /// Closes a mesh, does `work` on its folder, and opens it again, whatever came of the work: it must leave behind a
-    /// folder that can be opened.
-    ///
-    /// # Errors
-    /// As [`Changing::close`] and [`Changing::open`]; the work's own.
-    pub(crate) async fn reopen_with<T, W>(
-        &self,
-        name: &Name,
-        why: &str,
-        work: impl FnOnce(PathBuf) -> W,
-    ) -> Result<T>
-    where
-        W: Future<Output = Result<T>>,
-    {
-        self.close(name, why).await?;
-        let worked = work(self.home().mesh(name)).await;
-        match self.open(name).await {
-            Ok(()) => worked,
-            Err(error) => {
-                let why = format!("mesh {name} is closed: {error}");
-                self.meshes.ended(name, error);
-                worked.and(Err(Error::Damaged(why)))
-            }
-        }
-    }
-
-    /// Forgets a mesh that is closed, and removes its folder.
-    ///
-    /// # Errors
-    /// `File`, if the folder cannot be taken out of its place: then the mesh stays closed, and that is why.
-    pub(crate) fn remove(&self, name: &Name) -> Result<()> {
-        match self.home().remove_mesh(name) {
-            Ok(()) => {
-                self.meshes.places_mut().remove(name);
-                Ok(())
-            }
-            Err(error) => {
-                self.put(name, Place::Closed { why: error.to_string(), passing: false });
-                Err(error)
-            }
-        }
-    }
-
-    fn put(&self, name: &Name, place: Place) {
-        self.meshes.places_mut().insert(name.clone(), place);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Meshes of one, whose brokers nobody is.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
@@ -147,4 +148,21 @@ async fn a_stopping_node_closes_everything_and_changes_nothing_more() {
     assert!(matches!(node.meshes.find(Some(&name("one"))), Err(NoMesh::Closed { .. })));
     assert!(node.meshes.open().is_empty());
     assert!(node.meshes.change(|_| async { Ok(()) }).await.is_err());
+}
+
+#[tokio::test]
+async fn a_mesh_that_somebody_holds_is_not_worked_on_until_he_lets_go() {
+    let node = node(&["one", "two"]).await;
+    let held = node.meshes.find(Some(&name("one"))).unwrap();
+    tokio::time::pause();
+    let reopen = |changing: Changing| async move {
+        changing.reopen_with(&name("one"), "", |_| async { Ok(()) }).await
+    };
+    let refused = node.meshes.change(reopen).await.unwrap_err();
+    assert!(refused.to_string().contains("did not close"), "{refused}");
+    assert!(matches!(node.meshes.find(Some(&name("one"))), Err(NoMesh::Closed { .. })));
+    tokio::time::resume();
+    drop(held);
+    node.meshes.change(reopen).await.unwrap();
+    node.meshes.find(Some(&name("one"))).unwrap();
 }
