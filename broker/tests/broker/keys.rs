@@ -7,7 +7,7 @@ use waxwing_crypto::state_key::{Holder, KeyList, ProvenSlot};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Code, ErrorFrame, FoundKeys, KeysGet, KeysPut, ToBroker, ToNode};
 
-use crate::harness::{Broker, Keys, Link, Mesh, PATIENCE};
+use crate::harness::{Broker, Keys, Link, Mesh, PATIENCE, item};
 
 impl Link {
     async fn put_part(
@@ -34,6 +34,18 @@ impl Link {
             self.put_part(list, list.root(), part.to_vec()).await?;
         }
         Ok(())
+    }
+
+    /// Puts a part, as often as it is told to come again.
+    async fn put_patiently(&mut self, list: &KeyList, part: &[ProvenSlot]) -> Result<(), ErrorFrame> {
+        loop {
+            match self.put_part(list, list.root(), part.to_vec()).await {
+                Err(error) if error.code == Code::RateLimited => {
+                    tokio::time::sleep(Duration::from_millis(error.after.unwrap())).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     async fn slot(&mut self, epoch: u64) -> Option<Box<FoundKeys>> {
@@ -254,6 +266,47 @@ async fn lists_that_no_entry_names_go_and_the_newest_stays() {
     .await;
     let mut member = mesh.login(&broker, &alpha).await;
     assert_eq!(holder(member.slot(2).await, &mesh, &newest), Some(Holder::Node(alpha.id())));
+}
+
+/// Everybody of a large mesh gets a new key within bounded time: that of making the list is spent by the admin's node.
+#[tokio::test]
+async fn a_large_mesh_begins_an_epoch_and_mail_goes_on_beside_it() {
+    const MEMBERS: usize = 1_000;
+    let broker = Broker::start().await;
+    let (mut mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    mesh.join_many(MEMBERS);
+    let broker = broker.lose_store().await;
+    let mut founder = mesh.login(&broker, &mesh.founder).await; // Which brings the whole log.
+    let resume = mesh.resume_entry();
+    founder.append(&resume).await.unwrap();
+    mesh.learn(resume);
+
+    let started = Instant::now();
+    let list = mesh.key_list(None);
+    let sealed = started.elapsed();
+    let slots: Vec<_> = list.slots().collect();
+    assert_eq!(slots.len(), MEMBERS + 4, "the founder, two more, and the invite");
+    let (mut from, mut slowest) = (mesh.login(&broker, &alpha).await, Duration::ZERO);
+    let started = Instant::now();
+    for (n, part) in slots.chunks(limits::KEY_SLOTS).enumerate() {
+        let mail = async {
+            let sent = Instant::now();
+            from.send_one(item(&broker.clock, &beta, n as u32)).await;
+            sent.elapsed()
+        };
+        let (put, waited) = tokio::join!(founder.put_patiently(&list, part), mail);
+        put.unwrap();
+        slowest = slowest.max(waited);
+    }
+    let put = started.elapsed();
+    founder.append(&mesh.epoch_entry(&list)).await.unwrap();
+    let appended = started.elapsed() - put;
+    println!(
+        "{MEMBERS}: sealed in {sealed:.2?}, put in {put:.2?}, appended in {appended:.2?}, mail within {slowest:.2?}"
+    );
+    assert!(sealed + put < PATIENCE && appended < PATIENCE / 10);
+    let mut member = mesh.login(&broker, &beta).await;
+    assert_eq!(holder(member.slot(2).await, &mesh, &list), Some(Holder::Node(beta.id())));
 }
 
 #[tokio::test]

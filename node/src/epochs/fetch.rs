@@ -9,6 +9,7 @@ use waxwing_crypto::{Digest, Error as CryptoError, MeshId, SealingKey};
 use waxwing_protocol::link::FoundKeys;
 
 use super::{Trouble, alarm, keep, lock};
+use crate::identity::Identity;
 use crate::link::Calls;
 use crate::mesh::Mesh;
 
@@ -47,7 +48,8 @@ pub(super) async fn catch_up(mesh: &Mesh, calls: &Calls) -> Result<(), Trouble> 
         let found = found
             .ok_or_else(|| Trouble::Later(format!("the broker has no key of epoch {epoch} for this node")))?;
         let invite = lock(&mesh.epochs.invite).clone();
-        let own = std::iter::once(&mesh.identity.sealing).chain(invite.as_deref());
+        let Identity { sealing, former_sealing, .. } = &mesh.identity;
+        let own = std::iter::once(sealing).chain(former_sealing).chain(invite.as_deref());
         match open(&wanted, &found, own) {
             Ok(keys) => return take(mesh, epoch, &keys).await,
             Err(wrong) => return Err(complain(mesh, epoch, wrong).await?),

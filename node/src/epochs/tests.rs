@@ -1,3 +1,4 @@
+use waxwing_crypto::membership::{Leave, NewEpoch, Revoke, Target};
 use waxwing_crypto::state_key::{Holder, KeyList, KeyListHead, StateKeys};
 use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey};
 use waxwing_protocol::link::FoundKeys;
@@ -112,6 +113,26 @@ async fn who_needs_the_newest_keys_waits_for_them() {
     let (held, kept) = tokio::join!(waiting, keep(&mesh, keys(1..=2), true));
     kept.unwrap();
     assert!(held.unwrap().get(2).is_some());
+}
+
+#[tokio::test]
+async fn keys_of_epochs_that_another_log_has_not_are_forgotten_and_no_others() {
+    let (_folder, mesh) = alone().await;
+    keep(&mesh, keys(1..=5), true).await.unwrap();
+    let entry = |body| mesh.sign_entry(body);
+    let epoch = |n| NewEpoch { n, keys: Digest::from_bytes([n as u8; 32]) };
+    let target = Target::Node(OTHER);
+    let revoke = Revoke { target, reason: "".parse().unwrap(), epoch: Some(epoch(4)) };
+    let lost = [
+        entry(Body::Leave(Leave { node: OTHER })),
+        entry(Body::Revoke(revoke)),
+        entry(Body::Epoch(epoch(5))),
+    ];
+    forget(&mesh, &lost[..1]).await.unwrap();
+    assert_eq!(mesh.epochs.held().newest().0, 5, "no epoch began there");
+    forget(&mesh, &lost).await.unwrap();
+    let kept = Epochs::load(&mesh.db, &mesh.keys).await.unwrap();
+    assert_eq!((mesh.epochs.held().newest().0, kept.held().newest().0), (3, 3));
 }
 
 #[tokio::test]

@@ -79,7 +79,9 @@ pub enum EventBody {
     Security {
         /// What: `sequence_gap`, `sequence_replay`, `bad_seal`, `log_mismatch`; `resume_wanted`: the broker has lost its
         /// store; `log_resumed`: an admin has said that another log than the one held here is right; `node_duplicated`: the
-        /// broker has refused a copy of this member's state.
+        /// broker has refused a copy of this member's state; `state_keys_forged`: the broker has handed out state keys that
+        /// no admin made for this node; `state_keys_wrong`, `state_keys_differ`: an admin's node has made some that do not
+        /// hold, or that are not those held here.
         what: String,
         /// Who seems to have done it.
         #[serde(default, skip_serializing_if = "Option::is_none")]

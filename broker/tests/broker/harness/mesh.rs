@@ -92,7 +92,7 @@ impl Mesh {
         let mut mesh = Self::new(&broker.clock);
         let mut link = mesh.enter(broker, &mesh.founder.signing).await;
         link.append(&mesh.genesis).await.unwrap();
-        let invite = mesh.invite_entry(1_000, Duration::from_secs(3_600));
+        let invite = mesh.invite_entry(100_000, Duration::from_secs(3_600));
         mesh.commit(broker, invite).await;
         mesh
     }
@@ -205,6 +205,19 @@ impl Mesh {
         let keys = Keys::new(name);
         self.commit(broker, self.join_entry(&keys)).await;
         keys
+    }
+
+    /// Adds many members that no broker knows yet.
+    pub fn join_many(&mut self, count: usize) {
+        let invite = self.invite.signing_key();
+        for n in 0..count {
+            let signing = SigningKey::generate(&mut rng());
+            let name = format!("many-{n}").parse().unwrap();
+            let member = NewMember { name, signing: signing.public(), ..self.founder.member() };
+            let join = Join { member, invite: invite.public() };
+            let entry = self.entry(Body::Join(join), &[&invite, &signing]);
+            self.learn(entry);
+        }
     }
 
     pub async fn login(&self, broker: &Broker, keys: &Keys) -> Link {

@@ -1,21 +1,19 @@
 //! Mesh state keys: a new one after everybody who goes, which whoever went cannot have, and everybody else gets.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+mod hostile;
+mod making;
 
-use getrandom::SysRng;
-use rand_core::UnwrapErr;
+use std::path::PathBuf;
+
 use serde_json::Value;
 use sqlx::{Connection as _, Row as _, SqliteConnection};
-use waxwing_client::api::{EventBody, GrantRequest, InviteRequest, ResumeRequest};
+use waxwing_client::api::{EventBody, GrantRequest, InviteRequest};
 use waxwing_crypto::membership::{Body, InviteToken, Role, SignedEntry};
-use waxwing_crypto::state_key::{KeyList, SealedStateKeys, StateKeys};
+use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
 use waxwing_crypto::storage::{Place, StorageKey};
 use waxwing_crypto::{MeshId, SealingKey};
-use waxwing_lab::{Frame, Lab, When, eventually};
-use waxwing_protocol::link::{FoundKeys, ToNode};
+use waxwing_lab::{Lab, eventually};
 
-use crate::loss::lose_store;
 use crate::support::{WITHIN, mesh};
 
 /// The secrets of a node's disk.
@@ -95,6 +93,11 @@ async fn alarms(lab: &Lab, node: &str) -> Vec<String> {
     rows.iter().filter_map(what).collect()
 }
 
+async fn make_admin(lab: &Lab, node: &str) {
+    let grant = GrantRequest { node: node.parse().unwrap(), role: Role::Admin, mesh: None };
+    lab.client("alpha").grant(&grant).await.unwrap();
+}
+
 async fn revoke(lab: &Lab, node: &str) {
     lab.linked("alpha").await.unwrap();
     lab.json("alpha", &["revoke", node, "--yes"]).await.unwrap();
@@ -117,8 +120,7 @@ async fn a_revoked_member_with_all_it_has_and_all_that_the_broker_holds_cannot_g
     let own = invite(&lab, 3).await;
     join(&mut lab, "gamma", &own).await;
     // An admin, so that it has made invites as well.
-    let grant = GrantRequest { node: "gamma".parse().unwrap(), role: Role::Admin, mesh: None };
-    lab.client("alpha").grant(&grant).await.unwrap();
+    make_admin(&lab, "gamma").await;
     let client = lab.client("gamma");
     let made = async || client.invite(&InviteRequest::default()).await.ok();
     let made = eventually(WITHIN, "gamma knows that it is an admin", made).await.unwrap();
@@ -233,154 +235,4 @@ async fn who_was_away_catches_up_over_several_epochs() {
     holds(&lab, "beta", 3).await;
     assert_eq!(held(&lab, "beta").await, held(&lab, "alpha").await);
     assert_eq!(alarms(&lab, "beta").await, [""; 0]);
-}
-
-/// What a broker may put in the place of beta's slot.
-type Forge = fn(&[FoundKeys], FoundKeys, MeshId, &SealingKey) -> FoundKeys;
-
-/// A list of the broker's own for beta, of a key that it knows.
-fn own_list(honest: &FoundKeys, mesh: MeshId, beta: &SealingKey) -> KeyList {
-    let mut bytes = 1_u64.to_be_bytes().to_vec();
-    bytes.extend_from_slice(&[0xbb; 32]);
-    bytes.extend_from_slice(&honest.head.epoch.to_be_bytes());
-    bytes.extend_from_slice(&[0xcc; 32]);
-    let keys = StateKeys::from_bytes(&bytes).unwrap();
-    let holder = (honest.slot.slot.holder, beta.public().unwrap());
-    KeyList::seal(mesh, &keys, &[holder], &mut UnwrapErr(SysRng)).unwrap()
-}
-
-#[tokio::test]
-async fn a_broker_that_hands_out_other_keys_is_found_out_and_nothing_changes() {
-    let forgeries: [(&str, Forge); 5] = [
-        ("keys of its own", |_, honest, mesh, beta| {
-            let list = own_list(&honest, mesh, beta);
-            FoundKeys { head: list.head().clone(), slot: list.slots().next().unwrap() }
-        }),
-        ("a box of its own in the true list", |_, honest, mesh, beta| {
-            let list = own_list(&honest, mesh, beta);
-            let mut forged = honest;
-            forged.slot.slot.sealed = list.slots().next().unwrap().slot.sealed;
-            forged
-        }),
-        ("an older slot", |seen, honest, _, _| {
-            let holder = honest.slot.slot.holder;
-            let is_older = |found: &&FoundKeys| found.slot.slot.holder == holder && found.head.epoch == 2;
-            seen.iter().find(is_older).unwrap().clone()
-        }),
-        ("another's slot", |seen, honest, _, _| {
-            let (holder, epoch) = (honest.slot.slot.holder, honest.head.epoch);
-            let is_others =
-                |found: &&FoundKeys| found.slot.slot.holder != holder && found.head.epoch == epoch;
-            seen.iter().find(is_others).unwrap().clone()
-        }),
-        ("a bad proof", |_, mut honest, _, _| {
-            honest.slot.at += 1;
-            honest
-        }),
-    ];
-    let lab = mesh(&["alpha", "beta", "one", "two", "three", "four", "five", "six"]).await;
-    revoke(&lab, "six").await;
-    holds(&lab, "beta", 2).await;
-    let beta = lab.id("beta");
-    for (n, (what, forge)) in forgeries.into_iter().enumerate() {
-        let before = held(&lab, "beta").await;
-        let identity = secrets(&lab, "beta");
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let shown = Arc::clone(&seen);
-        let answer = When::named(beta, "keys");
-        // Held back until the others have theirs, so that there is one to be taken for another's.
-        let hold = lab.proxy().hold(answer.clone());
-        revoke(&lab, ["one", "two", "three", "four", "five"][n]).await;
-        let epoch = n as u64 + 3;
-        holds(&lab, "alpha", epoch).await;
-        seen.lock().unwrap().extend(found_on_the_wire(&lab));
-        let rewritten = lab.proxy().rewrite_next(answer.clone(), move |frame| {
-            let Frame::ToNode(ToNode::Keys(mut keys)) = frame else { panic!("{frame:?}") };
-            let honest = *keys.found.take().unwrap();
-            keys.found =
-                Some(Box::new(forge(&shown.lock().unwrap(), honest, identity.mesh, &identity.sealing)));
-            vec![Frame::ToNode(ToNode::Keys(keys))]
-        });
-        let first = hold.held().await.unwrap();
-        let again = lab.proxy().hold(answer);
-        lab.proxy().cut_links(); // What was held is lost with its link, and asked for again.
-        rewritten.happened().await.unwrap();
-        drop(first);
-        let held_back = again.held().await.unwrap();
-        assert_eq!(held(&lab, "beta").await, before, "{what}");
-        assert_eq!(alarms(&lab, "beta").await, vec!["state_keys_forged"; n + 1], "{what}");
-        let health = lab.client("beta").health().await.unwrap().meshes.pop().unwrap();
-        assert!(
-            !health.state_key.held && health.state_key.problem.unwrap().contains("no admin has made"),
-            "{what}"
-        );
-        held_back.release();
-        holds(&lab, "beta", epoch).await;
-        assert_eq!(held(&lab, "beta").await, held(&lab, "alpha").await, "{what}");
-    }
-}
-
-/// Every slot that the broker has handed out.
-fn found_on_the_wire(lab: &Lab) -> Vec<FoundKeys> {
-    let found = |frame: Frame| {
-        let Frame::ToNode(ToNode::Keys(keys)) = frame else { return None };
-        keys.found.map(|found| *found)
-    };
-    lab.proxy().captured().into_iter().filter_map(|captured| found(captured.frame)).collect()
-}
-
-#[tokio::test]
-async fn after_a_leave_one_admins_node_makes_an_epoch_and_no_other_does() {
-    let mut lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
-    for admin in ["beta", "gamma"] {
-        let grant = GrantRequest { node: admin.parse().unwrap(), role: Role::Admin, mesh: None };
-        lab.client("alpha").grant(&grant).await.unwrap();
-    }
-    let left = held(&lab, "delta").await;
-    lab.json("delta", &["leave", "--yes"]).await.unwrap();
-    for node in ["alpha", "beta", "gamma"] {
-        holds(&lab, node, 2).await;
-        assert_eq!(held(&lab, node).await, held(&lab, "alpha").await);
-    }
-    assert_eq!((left.len(), held(&lab, "alpha").await.len()), (1, 2));
-    // More happens, and whoever was about to make a second one has had its chance.
-    let token = invite(&lab, 1).await;
-    join(&mut lab, "epsilon", &token).await;
-    revoke(&lab, "gamma").await;
-    for node in ["alpha", "beta", "epsilon"] {
-        holds(&lab, node, 3).await;
-    }
-    assert_eq!(epochs(&lab, "epsilon").await, [2, 3], "one for the leave, one for the revoke");
-}
-
-#[tokio::test]
-async fn after_the_loss_of_the_store_a_resume_brings_one_new_epoch_however_many_admins_there_are() {
-    let mut lab = mesh(&["alpha", "beta", "gamma", "delta", "epsilon"]).await;
-    let admins = ["beta", "gamma", "delta"];
-    for admin in admins {
-        let grant = GrantRequest { node: admin.parse().unwrap(), role: Role::Admin, mesh: None };
-        lab.client("alpha").grant(&grant).await.unwrap();
-    }
-    revoke(&lab, "epsilon").await;
-    for node in ["alpha", "beta", "gamma", "delta"] {
-        holds(&lab, node, 2).await;
-    }
-    lose_store(&mut lab).await;
-    for node in ["alpha", "beta", "gamma", "delta"] {
-        lab.linked(node).await.unwrap();
-    }
-    let client = lab.client("alpha");
-    let waits = async || client.health().await.ok()?.meshes.pop()?.resume_wanted;
-    eventually(WITHIN, "alpha knows of the loss", waits).await.unwrap();
-    client.resume(&ResumeRequest { mesh: None }).await.unwrap();
-    for node in ["alpha", "beta", "gamma", "delta"] {
-        holds(&lab, node, 3).await;
-        assert_eq!(held(&lab, node).await, held(&lab, "alpha").await);
-    }
-    // Another entry passes: whoever was about to make a second epoch has had its chance.
-    let token = invite(&lab, 1).await;
-    join(&mut lab, "zeta", &token).await;
-    holds(&lab, "zeta", 3).await;
-    assert_eq!(epochs(&lab, "zeta").await, [2, 3]);
-    assert_eq!(held(&lab, "zeta").await, held(&lab, "alpha").await);
 }

@@ -1,0 +1,174 @@
+//! Who makes an epoch, when, and what becomes of those that get in between.
+
+use waxwing_client::api::{InviteRequest, ProblemCode, ResumeRequest};
+use waxwing_lab::{Frame, When, eventually};
+use waxwing_protocol::link::{Code, ErrorFrame, ToBroker, ToNode};
+
+use super::{epochs, held, holds, invite, join, make_admin, revoke};
+use crate::loss::lose_store;
+use crate::support::{WITHIN, mesh};
+
+#[tokio::test]
+async fn after_a_leave_one_admins_node_makes_an_epoch_and_no_other_does() {
+    let mut lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
+    for admin in ["beta", "gamma"] {
+        make_admin(&lab, admin).await;
+    }
+    let left = held(&lab, "delta").await;
+    lab.json("delta", &["leave", "--yes"]).await.unwrap();
+    for node in ["alpha", "beta", "gamma"] {
+        holds(&lab, node, 2).await;
+        assert_eq!(held(&lab, node).await, held(&lab, "alpha").await);
+    }
+    assert_eq!((left.len(), held(&lab, "alpha").await.len()), (1, 2));
+    // More happens, and whoever was about to make a second one has had its chance.
+    let token = invite(&lab, 1).await;
+    join(&mut lab, "epsilon", &token).await;
+    revoke(&lab, "gamma").await;
+    for node in ["alpha", "beta", "epsilon"] {
+        holds(&lab, node, 3).await;
+    }
+    assert_eq!(epochs(&lab, "epsilon").await, [2, 3], "one for the leave, one for the revoke");
+}
+
+#[tokio::test]
+async fn after_the_loss_of_the_store_a_resume_brings_one_new_epoch_however_many_admins_there_are() {
+    let mut lab = mesh(&["alpha", "beta", "gamma", "delta", "epsilon"]).await;
+    for admin in ["beta", "gamma", "delta"] {
+        make_admin(&lab, admin).await;
+    }
+    revoke(&lab, "epsilon").await;
+    for node in ["alpha", "beta", "gamma", "delta"] {
+        holds(&lab, node, 2).await;
+    }
+    lose_store(&mut lab).await;
+    for node in ["alpha", "beta", "gamma", "delta"] {
+        lab.linked(node).await.unwrap();
+    }
+    let client = lab.client("alpha");
+    let waits = async || client.health().await.ok()?.meshes.pop()?.resume_wanted;
+    eventually(WITHIN, "alpha knows of the loss", waits).await.unwrap();
+    client.resume(&ResumeRequest { mesh: None }).await.unwrap();
+    for node in ["alpha", "beta", "gamma", "delta"] {
+        holds(&lab, node, 3).await;
+        assert_eq!(held(&lab, node).await, held(&lab, "alpha").await);
+    }
+    // Another entry passes: whoever was about to make a second epoch has had its chance.
+    let token = invite(&lab, 1).await;
+    join(&mut lab, "zeta", &token).await;
+    holds(&lab, "zeta", 3).await;
+    assert_eq!(epochs(&lab, "zeta").await, [2, 3]);
+    assert_eq!(held(&lab, "zeta").await, held(&lab, "alpha").await);
+}
+
+/// The answer to an append of this node.
+fn is_append(frame: &Frame) -> bool {
+    matches!(frame, Frame::ToBroker(ToBroker::LogAppend(_)))
+}
+
+#[tokio::test]
+async fn who_joins_while_an_epoch_is_made_has_a_slot_in_it() {
+    let mut lab = mesh(&["alpha", "beta", "gamma"]).await;
+    let token = invite(&lab, 1).await;
+    let append = lab.proxy().hold(When::matches(lab.id("alpha"), is_append));
+    let client = lab.client("alpha");
+    let request =
+        waxwing_client::api::RevokeRequest { node: "gamma".parse().unwrap(), reason: None, mesh: None };
+    let revoking = tokio::spawn(async move { client.revoke(&request).await });
+    // The list is at the broker, the entry is not: delta comes in between, and the list knows it only as an invite.
+    let held_back = append.held().await.unwrap();
+    join(&mut lab, "delta", &token).await;
+    held_back.release();
+    revoking.await.unwrap().unwrap();
+    for node in ["alpha", "beta", "delta"] {
+        holds(&lab, node, 2).await;
+        assert_eq!(held(&lab, node).await, held(&lab, "alpha").await, "{node}");
+    }
+    let puts = lab.proxy().captured();
+    let puts = puts.iter().filter(|captured| captured.frame.name() == "keys.put").count();
+    assert_eq!((puts, epochs(&lab, "delta").await), (2, vec![2]), "the list was made anew");
+}
+
+#[tokio::test]
+async fn admins_who_revoke_at_the_same_time_each_make_an_epoch() {
+    let lab = mesh(&["alpha", "beta", "gamma", "delta", "epsilon"]).await;
+    make_admin(&lab, "beta").await;
+    let request = |node: &str| waxwing_client::api::RevokeRequest {
+        node: node.parse().unwrap(),
+        reason: None,
+        mesh: None,
+    };
+    let (one, two) = (request("gamma"), request("delta"));
+    let (alpha, beta) = (lab.client("alpha"), lab.client("beta"));
+    let knows = async || {
+        let health = beta.health().await.ok()?.meshes.pop()?;
+        (health.role == Some(waxwing_crypto::membership::Role::Admin)).then_some(())
+    };
+    eventually(WITHIN, "beta is an admin", knows).await.unwrap();
+    let (one, two) = tokio::join!(alpha.revoke(&one), beta.revoke(&two));
+    one.unwrap();
+    two.unwrap();
+    for node in ["alpha", "beta", "epsilon"] {
+        holds(&lab, node, 3).await;
+        assert_eq!(held(&lab, node).await, held(&lab, "alpha").await, "{node}");
+    }
+    assert_eq!(epochs(&lab, "epsilon").await, [2, 3]);
+}
+
+#[tokio::test]
+async fn an_admin_without_the_newest_key_revokes_at_once_and_invites_nobody() {
+    let lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
+    make_admin(&lab, "beta").await;
+    // The broker withholds beta's slot, as often as it asks.
+    let none = |frame| {
+        let Frame::ToNode(ToNode::Keys(mut keys)) = frame else { return vec![frame] };
+        keys.found = None;
+        vec![Frame::ToNode(ToNode::Keys(keys))]
+    };
+    let withheld: Vec<_> =
+        (0..50).map(|_| lab.proxy().rewrite_next(When::named(lab.id("beta"), "keys"), none)).collect();
+    revoke(&lab, "gamma").await;
+    holds(&lab, "alpha", 2).await;
+    let client = lab.client("beta");
+    let lacks = async || {
+        let mesh = client.health().await.ok()?.meshes.pop()?;
+        (mesh.epoch == 2 && !mesh.state_key.held).then_some(mesh.state_key.problem?)
+    };
+    let why = eventually(WITHIN, "beta says what it lacks", lacks).await.unwrap();
+    assert_eq!(why, "the broker has no key of epoch 2 for this node");
+    let refused = client.invite(&InviteRequest::default()).await.unwrap_err();
+    assert_eq!(refused.problem().unwrap().code, ProblemCode::KeysWanted);
+    let shown = lab.run("beta", &["invite"], b"").await.unwrap();
+    assert_eq!(shown.code, Some(8), "{shown:?}");
+    lab.json("beta", &["revoke", "delta", "--yes"]).await.unwrap();
+    // Whoever has the keys makes the epoch that is due: alpha.
+    holds(&lab, "alpha", 3).await;
+    drop(withheld);
+    lab.proxy().cut_links(); // On a new link it asks at once.
+    holds(&lab, "beta", 3).await;
+    assert_eq!(held(&lab, "beta").await, held(&lab, "alpha").await, "with those that it had missed");
+    client.invite(&InviteRequest::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_admins_node_that_cannot_make_an_epoch_says_so_and_goes_on_trying() {
+    let lab = mesh(&["alpha", "beta"]).await;
+    let refuse = |frame| {
+        let Frame::ToNode(ToNode::Done(done)) = frame else { return vec![frame] };
+        let detail = "the disk is full of lists".to_owned();
+        let error = ErrorFrame { req: Some(done.req), code: Code::NotAllowed, detail, after: None };
+        vec![Frame::ToNode(ToNode::Error(error))]
+    };
+    let refused = lab.proxy().rewrite_next(When::named(lab.id("alpha"), "done"), refuse);
+    lab.json("beta", &["leave", "--yes"]).await.unwrap();
+    refused.happened().await.unwrap();
+    let client = lab.client("alpha");
+    let says = async || client.health().await.ok()?.meshes.pop()?.state_key.problem;
+    let why = eventually(WITHIN, "alpha says what is wrong", says).await.unwrap();
+    assert_eq!(why, "a new epoch is wanted and cannot be made: the disk is full of lists");
+    let status = lab.run("alpha", &["node", "status"], b"").await.unwrap();
+    assert!(status.stdout.contains("warning a new epoch is wanted"), "{status:?}");
+    holds(&lab, "alpha", 2).await;
+    let health = client.health().await.unwrap().meshes.pop().unwrap();
+    assert_eq!(health.state_key.problem, None);
+}
