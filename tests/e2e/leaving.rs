@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 use waxwing_client::NodeId;
-use waxwing_client::api::{EventQuery, InviteRequest, MeshQuery, MessageState, ProblemCode, RevokeRequest};
+use waxwing_client::api::{
+    EventQuery, InviteRequest, LinkState, MeshQuery, MessageState, ProblemCode, RevokeRequest,
+};
 use waxwing_lab::{Lab, When, eventually};
 
 use crate::meshes::{files, linked, refused, token};
@@ -210,6 +212,44 @@ async fn whoever_was_revoked_removes_what_is_left_with_the_same_command() {
     lab.json("alpha", &["revoke", "beta", "--yes"]).await.unwrap();
     assert_eq!(lab.process("beta").ended(WITHIN).await.unwrap().code(), Some(3));
     lab.json("beta", &["leave", "--yes"]).await.unwrap();
+    forgotten(&lab).await;
+}
+
+#[tokio::test]
+async fn a_mesh_that_has_thrown_this_node_out_is_left_while_the_other_goes_on() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    let url = lab.proxy().url();
+    lab.json("beta", &["mesh", "create", "second", "--broker", &url, "--node", "beta"]).await.unwrap();
+    linked(&lab.client("beta"), "second").await;
+    lab.json("alpha", &["revoke", "beta", "--yes"]).await.unwrap();
+    let client = lab.client("beta");
+    let stopped = async || {
+        let health = client.health().await.ok()?;
+        health.meshes.iter().any(|mesh| mesh.link.state == LinkState::Stopped).then_some(())
+    };
+    eventually(WITHIN, "it is stopped", stopped).await.unwrap();
+    lab.proxy().set_broker(None);
+    lab.json("beta", &["--mesh", "lab", "leave", "--yes"]).await.unwrap();
+    forgotten(&lab).await;
+    lab.restart(Lab::BROKER).await.unwrap();
+    linked(&client, "second").await;
+    lab.json("beta", &["send", "beta", "still here", "--wait", "delivered"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_removed_is_at_the_next_start_without_asking_anybody() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    let blocked = lab.state("beta").join("leaving");
+    std::fs::write(&blocked, "in the way").unwrap();
+    assert_eq!(refused(&lab, "beta", &["leave", "--yes"]).await.0, 1);
+    out(&lab).await;
+    let listed = lab.json("beta", &["mesh", "list"]).await.unwrap();
+    assert_eq!((&listed["meshes"][0]["link"], folder(&lab).exists()), (&"closed".into(), true), "{listed}");
+    assert_eq!(refused(&lab, "beta", &["send", "alpha", "x"]).await, (8, "mesh_closed".to_owned()));
+    lab.kill("beta").await.unwrap();
+    lab.proxy().set_broker(None);
+    std::fs::remove_file(&blocked).unwrap();
+    lab.restart("beta").await.unwrap();
     forgotten(&lab).await;
 }
 

@@ -8,6 +8,7 @@ use waxwing_client::api::{BrokerRequest, InviteRequest, LinkState};
 use waxwing_lab::{Lab, eventually};
 
 use crate::support::{PROGRAM, Pair, WITHIN, mesh};
+use crate::terminal::Desk;
 
 /// Runs a command of a node and gives its exit code and error code.
 pub(crate) async fn refused(lab: &Lab, node: &str, arguments: &[&str]) -> (i32, String) {
@@ -127,28 +128,31 @@ async fn a_refused_join_says_the_same_whether_the_node_runs_or_not_and_leaves_no
     let mut lab = mesh(&["alpha", "beta"]).await;
     let used = token(&lab, "alpha").await;
     lab.run("gamma", &["join", "-", "--name", "gamma"], used.as_bytes()).await.unwrap();
-    let other = mesh(&["delta"]).await;
-    let named = |name: &str| InviteRequest { name: Some(name.parse().unwrap()), ..InviteRequest::default() };
-    let elsewhere = other.client("delta").invite(&named("beta")).await.unwrap().token;
     let cut: String = used.chars().take(used.len() - 2).collect();
-    other.proxy().set_broker(None);
     let before = files(&lab.state("beta").join("meshes"));
+    let mut said = Vec::new();
     for runs in [true, false] {
         if !runs {
             lab.stop("beta").await.unwrap();
         }
-        for (what, token, code) in [
-            ("a token cut short", cut.as_str(), 2),
-            ("a mesh it is in", used.as_str(), 8),
-            ("a broker that is away", elsewhere.as_str(), 6),
+        let join = ["--json", "join", "-"];
+        let create = |mesh, url| ["--json", "mesh", "create", mesh, "--broker", url, "--node", "beta"];
+        let mut words = Vec::new();
+        for (what, arguments, token, code) in [
+            ("a token cut short", &join[..], cut.as_str(), 2),
+            ("a mesh it is in", &join, used.as_str(), 8),
+            ("a broker that is away", &create("far", "ws://127.0.0.1:9"), "", 6),
+            ("a name that is taken", &create("lab", "ws://127.0.0.1:9"), "", 8),
+            ("no TLS", &create("far", "ws://192.0.2.1:9"), "", 2),
         ] {
-            let output = lab.run("beta", &["--json", "join", "-"], token.as_bytes()).await.unwrap();
+            let output = lab.run("beta", arguments, token.as_bytes()).await.unwrap();
             assert_eq!(output.code, Some(code), "{what}, runs: {runs}: {output:?}");
+            let mut error: Value = serde_json::from_str(output.stderr.trim()).unwrap();
+            // What the node itself said is there only if one runs.
+            error["error"].as_object_mut().unwrap().remove("problem");
+            words.push(error);
         }
-        let create = ["mesh", "create", "lab", "--broker", "ws://127.0.0.1:9", "--node", "beta"];
-        assert_eq!(refused(&lab, "beta", &create).await, (8, "conflict".to_owned()), "runs: {runs}");
-        let create = ["mesh", "create", "far", "--broker", "ws://192.0.2.1:9", "--node", "beta"];
-        assert_eq!(refused(&lab, "beta", &create).await.0, 2, "no TLS, runs: {runs}");
+        said.push(words);
         let now = files(&lab.state("beta").join("meshes"));
         let kept = |files: &[String]| {
             files.iter().filter(|file| !file.contains("node.db-")).cloned().collect::<Vec<_>>()
@@ -156,6 +160,21 @@ async fn a_refused_join_says_the_same_whether_the_node_runs_or_not_and_leaves_no
         assert_eq!(kept(&now), kept(&before), "runs: {runs}");
         assert_eq!(files(&lab.state("beta").join("entering")), Vec::<String>::new(), "runs: {runs}");
     }
+    assert_eq!(said[0], said[1], "code, words and hint");
+}
+
+#[tokio::test]
+async fn up_founds_in_the_node_that_runs_already() {
+    let desk = Desk::new();
+    desk.json(&["node", "up"]).await;
+    let first = desk.up().await;
+    assert_eq!((&first["node"]["started"], &first["founded"]["mesh"]), (&false.into(), &"home".into()));
+    let second = desk.json(&["up", "--mesh", "second", "--name", "there"]).await;
+    assert_eq!((&second["node"], &second["broker"]["started"]), (&first["node"], &false.into()));
+    assert_eq!((&second["founded"]["mesh"], &second["founded"]["node"]), (&"second".into(), &"there".into()));
+    assert!(second["founded"]["invite"].as_str().unwrap().starts_with("ww1_"));
+    let sent = desk.json(&["--mesh", "second", "send", "there", "hello", "--wait", "delivered"]).await;
+    assert_eq!(sent["state"], "delivered");
 }
 
 #[tokio::test]
