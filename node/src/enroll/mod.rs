@@ -156,8 +156,8 @@ pub(crate) async fn join_on(home: &Home, config: &Config, token: &InviteToken, j
     }
     let key = token.seed().signing_key();
     let mut link = Entering::dial(&broker, token.mesh(), &key).await?;
-    let mut entries = link.log(0).await.map_err(|refused| refused.into_error(&broker))?;
-    let mut roster = verify(&entries, token.mesh())?;
+    let entries = link.log(0).await.map_err(|refused| refused.into_error(&broker))?;
+    let (mut roster, mut entries) = verify(entries, token.mesh()).await?;
     check_free(home, roster.name())?;
     let folder = Folder::resume(home.entering(&token.mesh().to_string()))?;
     let evidence = host::evidence(config.host_id.as_deref());
@@ -188,12 +188,16 @@ fn check_free(home: &Home, mesh: &Name) -> Result<()> {
     Ok(())
 }
 
-/// The roster of a log that begins with the genesis named in the token.
-fn verify(entries: &[SignedEntry], mesh: MeshId) -> Result<Roster> {
-    let roster =
-        Roster::replay(entries).map_err(|error| Error::Incompatible(format!("the broker's log: {error}")))?;
+/// The roster of a log that begins with the genesis named in the token, and the log.
+async fn verify(entries: Vec<SignedEntry>, mesh: MeshId) -> Result<(Roster, Vec<SignedEntry>)> {
+    let wrong = |error: &dyn std::fmt::Display| Error::Incompatible(format!("the broker's log: {error}"));
+    // There may be many, and a node that serves other meshes meanwhile must not wait for them.
+    let replayed =
+        tokio::task::spawn_blocking(move || Roster::replay(&entries).map(|roster| (roster, entries)));
+    let replayed = replayed.await.map_err(|error| wrong(&error))?;
+    let (roster, entries) = replayed.map_err(|error| wrong(&error))?;
     if roster.mesh() == mesh {
-        Ok(roster)
+        Ok((roster, entries))
     } else {
         Err(Error::Incompatible("the broker shows the log of another mesh than the invite is for".into()))
     }
