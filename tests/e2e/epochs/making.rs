@@ -1,7 +1,8 @@
 //! Who makes an epoch, when, and what becomes of those that get in between.
 
 use waxwing_client::api::{InviteRequest, ProblemCode, ResumeRequest};
-use waxwing_lab::{Frame, When, eventually};
+use waxwing_lab::proxy::Happened;
+use waxwing_lab::{Frame, Lab, When, eventually};
 use waxwing_protocol::link::{Code, ErrorFrame, ToBroker, ToNode};
 
 use super::{epochs, held, holds, invite, join, make_admin, revoke};
@@ -115,18 +116,55 @@ async fn admins_who_revoke_at_the_same_time_each_make_an_epoch() {
     assert_eq!(epochs(&lab, "epsilon").await, [2, 3]);
 }
 
-#[tokio::test]
-async fn an_admin_without_the_newest_key_revokes_at_once_and_invites_nobody() {
-    let lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
-    make_admin(&lab, "beta").await;
-    // The broker withholds beta's slot, as often as it asks.
+/// A broker that has no slot for this node, as often as it asks, until the rules are dropped.
+fn withhold(lab: &Lab, node: &str) -> Vec<Happened> {
     let none = |frame| {
         let Frame::ToNode(ToNode::Keys(mut keys)) = frame else { return vec![frame] };
         keys.found = None;
         vec![Frame::ToNode(ToNode::Keys(keys))]
     };
-    let withheld: Vec<_> =
-        (0..50).map(|_| lab.proxy().rewrite_next(When::named(lab.id("beta"), "keys"), none)).collect();
+    (0..50).map(|_| lab.proxy().rewrite_next(When::named(lab.id(node), "keys"), none)).collect()
+}
+
+#[tokio::test]
+async fn an_epoch_that_was_due_while_no_admin_was_there_is_made_when_one_comes() {
+    let mut lab = mesh(&["alpha", "beta", "gamma"]).await;
+    lab.stop("alpha").await.unwrap();
+    lab.json("gamma", &["leave", "--yes"]).await.unwrap();
+    let client = lab.client("beta");
+    let out = async || (client.health().await.ok()?.meshes.pop()?.members == 2).then_some(());
+    eventually(WITHIN, "beta sees that gamma has left", out).await.unwrap();
+    assert_eq!(held(&lab, "beta").await.len(), 1, "beta is no admin");
+    lab.restart("alpha").await.unwrap();
+    for node in ["alpha", "beta"] {
+        holds(&lab, node, 2).await;
+    }
+    assert_eq!(held(&lab, "beta").await, held(&lab, "alpha").await);
+}
+
+#[tokio::test]
+async fn who_changes_keys_before_it_has_the_newest_opens_what_was_sealed_to_the_old() {
+    let lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
+    let withheld = withhold(&lab, "beta");
+    revoke(&lab, "gamma").await;
+    holds(&lab, "alpha", 2).await;
+    lab.json("beta", &["rotate-keys"]).await.unwrap();
+    lab.linked("beta").await.unwrap();
+    assert_eq!(held(&lab, "beta").await.len(), 1);
+    drop(withheld);
+    lab.proxy().cut_links();
+    holds(&lab, "beta", 2).await;
+    // The next one is sealed to its new key.
+    revoke(&lab, "delta").await;
+    holds(&lab, "beta", 3).await;
+    assert_eq!(held(&lab, "beta").await, held(&lab, "alpha").await);
+}
+
+#[tokio::test]
+async fn an_admin_without_the_newest_key_revokes_at_once_and_invites_nobody() {
+    let lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
+    make_admin(&lab, "beta").await;
+    let withheld = withhold(&lab, "beta");
     revoke(&lab, "gamma").await;
     holds(&lab, "alpha", 2).await;
     let client = lab.client("beta");
