@@ -7,19 +7,20 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use waxwing_crypto::membership::{InviteSeed, InviteToken, RecoverySecret, Roster, SignedEntry};
 use waxwing_crypto::sealing::{Envelope, Header, Opening, Parties, PrekeyId, PrekeySecret};
+use waxwing_crypto::state_key::{KeyListHead, ProvenSlot};
 use waxwing_crypto::{
-    ClientMessageId, MeshId, Name, NodeId, Priority, Purpose, Signature, Signed, SigningKey, Timestamp,
-    WireId,
+    ClientMessageId, Digest, MeshId, Name, NodeId, Priority, Purpose, SealingKey, Signature, Signed,
+    SigningKey, Timestamp, WireId,
 };
 use waxwing_protocol::link::{
-    DecodeError, Frame, Hello, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, decode, encode,
+    DecodeError, FoundKeys, Frame, Hello, Keys, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, decode, encode,
 };
 
 /// A target: any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("to_broker", to_broker),
     ("to_node", to_node),
     ("to_broker_login", to_broker_login),
@@ -28,6 +29,7 @@ pub const TARGETS: [(&str, Target); 9] = [
     ("entry", entry),
     ("envelope", envelope),
     ("opening", opening),
+    ("key_slot", key_slot),
     ("token", token),
 ];
 
@@ -125,6 +127,19 @@ pub fn opening(bytes: &[u8]) {
     let _ = Opening::accept(&signed, &PARTIES, &key(1).public(), &PREKEY);
 }
 
+/// What a broker hands out as a node's slot of a sealed-key list. Only the three true ones belong to the golden list;
+/// and whatever an admin has put into a box, opening it ends well.
+pub fn key_slot(bytes: &[u8]) {
+    let Ok(ToNode::Keys(Keys { found: Some(found), .. })) = decode(bytes) else { return };
+    let (list, FoundKeys { head, slot }) = (&*KEY_LIST, *found);
+    if slot.verify(list.mesh, &head, &list.root).is_ok() {
+        assert!(head == list.head && list.slots.contains(&slot), "proven to be in a list that it is not in");
+    }
+    if let Ok(keys) = slot.slot.open(list.mesh, &head, &list.reader) {
+        assert_eq!(keys.newest().0, head.epoch);
+    }
+}
+
 /// What a person pastes: an invite token, recovery words, a name, an id.
 pub fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -166,6 +181,28 @@ static PARTIES: LazyLock<Parties> = LazyLock::new(|| Parties {
     to: key(2).public().node_id(),
 });
 
+/// The golden list, and the secret that opens its first slot.
+struct List {
+    mesh: MeshId,
+    head: KeyListHead,
+    root: Digest,
+    slots: Vec<ProvenSlot>,
+    reader: SealingKey,
+}
+
+#[expect(clippy::expect_used, reason = "the vector is there")]
+static KEY_LIST: LazyLock<List> = LazyLock::new(|| {
+    let vector = golden("key_list.json");
+    let slots = vector["slots"].as_array().into_iter().flatten();
+    List {
+        mesh: MeshId::from_bytes([0x4d; 16]),
+        head: rmp_serde::from_slice(&hex(&vector["head"])).expect("a head"),
+        root: vector["root"].as_str().and_then(|root| root.parse().ok()).expect("a root"),
+        slots: slots.map(|slot| rmp_serde::from_slice(&hex(slot)).expect("a slot")).collect(),
+        reader: SealingKey::from_seed(&[1; 32]),
+    }
+});
+
 /// The prekey that the golden conversation was opened to.
 #[expect(clippy::expect_used, reason = "the vector is there")]
 static PREKEY: LazyLock<PrekeySecret> = LazyLock::new(|| {
@@ -179,6 +216,7 @@ static PREKEY: LazyLock<PrekeySecret> = LazyLock::new(|| {
 pub fn golden(name: &str) -> serde_json::Value {
     let text = match name {
         "membership.json" => include_str!("../../crypto/tests/vectors/membership.json"),
+        "key_list.json" => include_str!("../../crypto/tests/vectors/key_list.json"),
         "conversation.json" => include_str!("../../crypto/tests/vectors/conversation.json"),
         _ => "null",
     };

@@ -11,7 +11,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use targets::{TARGETS, golden, hex};
-use waxwing_protocol::link::{ToBrokerLogin, decode};
+use waxwing_crypto::state_key::KeyListHead;
+use waxwing_protocol::link::{FoundKeys, Keys, ToBrokerLogin, ToNode, decode, encode};
 
 fn corpus(target: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target)
@@ -47,6 +48,14 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         seeds.push(("envelope", name.to_owned(), hex(&conversation[name])));
     }
     seeds.push(("opening", "opening".to_owned(), hex(&conversation["opening"]["bytes"])));
+    let list = golden("key_list.json");
+    let head: KeyListHead = rmp_serde::from_slice(&hex(&list["head"])).unwrap();
+    for (n, slot) in list["slots"].as_array().unwrap().iter().enumerate() {
+        let slot = rmp_serde::from_slice(&hex(slot)).unwrap();
+        let found = Some(Box::new(FoundKeys { head: head.clone(), slot }));
+        let bytes = encode(&ToNode::Keys(Keys { req: 1, found })).unwrap().to_vec();
+        seeds.push(("key_slot", format!("slot_{n}"), bytes));
+    }
     let tokens = include_str!("../../crypto/tests/vectors/token.json");
     let tokens: serde_json::Value = serde_json::from_str(tokens).unwrap();
     let words = include_str!("../../crypto/tests/vectors/recovery.json");
