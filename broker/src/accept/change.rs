@@ -138,8 +138,8 @@ pub(crate) struct KeysPut {
     pub(crate) req: u64,
     /// Where it is said that they are kept.
     pub(crate) reply: Reply,
-    /// What they take up of the writer's memory, until they are stored.
-    pub(crate) _budget: Budget,
+    /// What they take up of the link's window and of the writer's memory, until they are stored.
+    pub(crate) _budget: [Budget; 2],
 }
 
 /// See [`Change::Append`].

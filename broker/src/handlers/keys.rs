@@ -8,6 +8,7 @@ use waxwing_crypto::state_key::Holder;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Code, FoundKeys, Keys, KeysGet, KeysPut, ToNode};
 
+use super::send::window;
 use super::{answer_page, refuse, reserve};
 use crate::accept::{self, Answer, Change, keys_bytes};
 use crate::error::{Error, Result};
@@ -28,7 +29,8 @@ pub(super) async fn put(
         let detail = format!("a keys.put has 1 to {} slots", limits::KEY_SLOTS);
         return refuse(answers, frame.req, Refusal::new(Code::BadFrame, detail)).await;
     }
-    let budget = session.state.writer.reserve(keys_bytes(frame.slots.len(), &frame.head)).await?;
+    let (slots, bytes) = (frame.slots.len(), keys_bytes(frame.slots.len(), &frame.head));
+    let budget = [window(session, slots, bytes).await?, session.state.writer.reserve(bytes).await?];
     let mesh = session.peer.key.mesh;
     // Some milliseconds of hashing.
     let proven = tokio::task::spawn_blocking(move || prove(mesh, frame)).await;

@@ -36,7 +36,7 @@ pub(super) async fn handle(
 
 /// A frame's share of what may be under way from this node. The window has two measures and one semaphore: an item counts
 /// for its bytes, or for its share of the window if that is more.
-async fn window(session: &Session, items: usize, bytes: usize) -> Result<Budget, End> {
+pub(super) async fn window(session: &Session, items: usize, bytes: usize) -> Result<Budget, End> {
     let limits = session.state.limits;
     let share = limits.window_bytes / limits.window_items;
     let cost = bytes.max(items * share as usize).min(limits.window_bytes as usize);
