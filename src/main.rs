@@ -56,7 +56,7 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Ack(arguments) => commands::ack::run(context, arguments).await,
         Command::Events(arguments) => commands::events::run(context, arguments).await,
         Command::Trace(arguments) => commands::trace::run(context, &arguments).await,
-        Command::Peers => commands::peers::run(context).await,
+        Command::Peers { about } => commands::peers::run(context, about).await,
         Command::Apps => commands::apps::run(context).await,
         Command::Node(command) => node(command, context).await,
         Command::Config(ConfigCommand::Show) => commands::config::show(context),

@@ -28,6 +28,7 @@ mod low_order;
 mod mac;
 pub mod mark;
 pub mod membership;
+mod peer_words;
 pub mod priority;
 pub mod sealing;
 pub mod state_key;
@@ -40,4 +41,5 @@ pub use id::{
     Timestamp, WireId,
 };
 pub use keys::{Purpose, SealingKey, SealingPublicKey, Signature, Signed, SigningKey, VerifyingKey};
+pub use peer_words::peer_words;
 pub use priority::Priority;

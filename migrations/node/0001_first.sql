@@ -161,3 +161,9 @@ CREATE TABLE quarantine (
     size    INTEGER NOT NULL,
     at      INTEGER NOT NULL
 );
+
+-- Members whose mail is refused: a person has said so.
+CREATE TABLE blocked (
+    node BLOB PRIMARY KEY,
+    at   INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -14,6 +14,14 @@ pub enum Error {
     /// The configuration or an argument is wrong.
     #[error("{0}")]
     Usage(String),
+    /// Others could read, or change, what is this node's alone.
+    #[error("others than its owner have access to {}", .path.display())]
+    TooOpen {
+        /// Which file or folder.
+        path: PathBuf,
+        /// Which of the two it is.
+        is_folder: bool,
+    },
     /// Another node holds this state folder.
     #[error("a node is already running on {}", .0.display())]
     AlreadyRunning(PathBuf),
@@ -153,7 +161,7 @@ impl Error {
     /// The process's exit code, the same for every command.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::TooOpen { .. } => 2,
             Self::NotAuthorised(_) | Self::Revoked(_) => 3,
             Self::WrongHost { .. } | Self::StaleState(_) | Self::Superseded(_) => 4,
             Self::Incompatible(_) | Self::Untrusted { .. } => 5,
@@ -168,6 +176,7 @@ impl Error {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Usage(_) => "usage",
+            Self::TooOpen { .. } => "too_open",
             Self::NotAuthorised(_) => "not_authorised",
             Self::Revoked(_) => "revoked",
             Self::LastAdmin(_) => "last_admin",
@@ -190,6 +199,9 @@ impl Error {
     /// What to do about it, where one step mends it.
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::TooOpen { path, is_folder } => {
+                Some(format!("chmod {} {}", if *is_folder { "700" } else { "600" }, path.display()))
+            }
             Self::AlreadyRunning(_) => Some("stop it with `waxwing node down`, or use another --state".into()),
             Self::WrongHost { .. } => Some(
                 "if this is the node's own host from now on, say `waxwing node accept-host`; if this folder is a copy, delete \

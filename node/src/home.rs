@@ -16,7 +16,7 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -86,6 +86,7 @@ impl Home {
     /// The kernel's lock on the folder, which is made if there is none.
     fn take(&self) -> Result<File> {
         private_folder(&self.0)?;
+        self.make_or_find_private()?;
         let path = self.lock_path();
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(Error::file("cannot open", &path))?;
@@ -100,6 +101,19 @@ impl Home {
             }
         }
         Err(Error::AlreadyRunning(self.0.clone()))
+    }
+
+    /// A folder that somebody has made for us, and that is empty, is made private. One that has had others look into it is
+    /// not: what is in it may be known.
+    fn make_or_find_private(&self) -> Result<()> {
+        let is_empty = fs::read_dir(&self.0).map_err(Error::file("cannot read", &self.0))?.next().is_none();
+        if is_empty {
+            let private = fs::Permissions::from_mode(0o700);
+            fs::set_permissions(&self.0, private).map_err(Error::file("cannot make private", &self.0))?;
+        }
+        must_be_private(&self.0)?;
+        let meshes = self.0.join("meshes");
+        if meshes.exists() { must_be_private(&meshes) } else { Ok(()) }
     }
 
     fn lock_path(&self) -> PathBuf {
@@ -197,6 +211,15 @@ impl Drop for Lock {
     }
 }
 
+/// Checks that nobody but its owner can do anything with a file or folder.
+pub(crate) fn must_be_private(path: &Path) -> Result<()> {
+    let found = fs::metadata(path).map_err(Error::file("cannot look at", path))?;
+    if found.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(Error::TooOpen { path: path.to_path_buf(), is_folder: found.is_dir() })
+}
+
 /// Makes a folder that only this user can enter, with its parents.
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::file("cannot make", path))
@@ -230,8 +253,6 @@ pub(crate) fn sync_folder(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -258,6 +279,27 @@ mod tests {
         let command = home.lock().unwrap();
         assert_eq!(home.running().unwrap_err().exit_code(), 8, "what holds it is no node");
         drop(command);
+    }
+
+    #[test]
+    fn a_folder_that_others_can_look_into_is_refused_with_what_mends_it_and_an_empty_one_is_made_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        let state = folder.path().join("state");
+        fs::create_dir(&state).unwrap();
+        open(&state, 0o755);
+        drop(Home::new(state.clone()).lock().unwrap());
+        assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
+        for mode in [0o750, 0o705, 0o770, 0o711] {
+            open(&state, mode);
+            let refused = Home::new(state.clone()).lock().unwrap_err();
+            assert_eq!((refused.exit_code(), refused.code()), (2, "too_open"), "{mode:o}");
+            assert_eq!(refused.hint().unwrap(), format!("chmod 700 {}", state.display()));
+        }
+        open(&state, 0o700);
+        fs::create_dir(state.join("meshes")).unwrap();
+        open(&state.join("meshes"), 0o755);
+        assert_eq!(Home::new(state).lock().unwrap_err().code(), "too_open");
     }
 
     #[test]

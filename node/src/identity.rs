@@ -112,6 +112,7 @@ impl Identity {
     /// Reads the file.
     pub(crate) fn load(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
+        home::must_be_private(&path)?;
         let size = std::fs::metadata(&path).map_err(Error::file("cannot read", &path))?.len();
         let damaged = || Error::Damaged(format!("{} is not an identity", path.display()));
         if size > MAX {
@@ -192,9 +193,9 @@ mod tests {
     fn a_damaged_identity_is_named() {
         let folder = tempfile::tempdir().unwrap();
         for text in ["", "{}", "{\"schema\":1}", &"x".repeat(10_000)] {
-            std::fs::write(folder.path().join(FILE), text).unwrap();
+            home::write_private(&folder.path().join(FILE), text.as_bytes()).unwrap();
             let error = Identity::load(folder.path()).unwrap_err();
-            assert!(error.to_string().contains("identity.json"), "{error}");
+            assert!(error.to_string().contains("identity.json is not an identity"), "{error}");
         }
     }
 }

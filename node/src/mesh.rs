@@ -1,5 +1,6 @@
 //! One mesh of this node: its keys, roster, database and link, and the tasks that keep them going.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -27,9 +28,9 @@ use crate::home::Home;
 use crate::identity::Identity;
 use crate::link::{self, Calls};
 use crate::signals::Signals;
-use crate::store::{log, meta};
+use crate::store::{blocked, log, meta};
 use crate::writer::{self, Caps, Growth, WriteError, Writer};
-use crate::{host, store, upkeep};
+use crate::{home, host, store, upkeep};
 
 /// A mesh whose state belongs to this host. Nothing else can be opened.
 #[derive(Debug)]
@@ -45,6 +46,13 @@ impl Admitted {
     /// Reads a mesh's keys and checks its host record. Touches nothing if this is another host.
     pub(crate) fn check(home: &Home, name: &Name, evidence: &Evidence) -> Result<Self> {
         let folder = home.mesh(name);
+        home::must_be_private(&folder)?;
+        for file in ["node.db", "host.json"].map(|file| folder.join(file)) {
+            // A host record that is missing is another matter.
+            if file.exists() {
+                home::must_be_private(&file)?;
+            }
+        }
         let identity = Identity::load(&folder)?;
         let keys = identity.storage.keys();
         let warning = host::check(name.as_str(), &folder, &keys.host_key(), evidence)?;
@@ -64,6 +72,8 @@ pub(crate) struct Mesh {
     pub(crate) broker: BrokerUrl,
     pub(crate) host_warning: Option<String>,
     folder: PathBuf,
+    /// Members whose mail is refused.
+    blocked: RwLock<HashSet<NodeId>>,
     /// The signing key that stands in the log, while the identity's is not in it yet.
     giving_up: Mutex<Option<Arc<SigningKey>>>,
     /// Reads. Everything is written by `writer`.
@@ -145,6 +155,7 @@ impl Mesh {
         let broker = meta::text(&db, meta::BROKER).await?;
         let broker = broker.and_then(|url| url.parse().ok());
         let broker = broker.ok_or_else(|| Error::Damaged(format!("{} has no broker", admitted.name)))?;
+        let blocked = blocked::all(&db).await?.into_iter().collect();
         let epochs = Epochs::load(&db, &admitted.keys).await?;
         let signals = Arc::new(Signals::default());
         signals.show(meta::number(&db, meta::CURSOR).await?);
@@ -155,6 +166,7 @@ impl Mesh {
         let mesh = Arc::new(Self {
             name: admitted.name,
             folder: admitted.folder,
+            blocked: RwLock::new(blocked),
             giving_up: Mutex::new(admitted.identity.giving_up.take().map(Arc::new)),
             identity: admitted.identity,
             keys: Arc::clone(&keys),
@@ -254,6 +266,23 @@ impl Mesh {
             Some(Ok(record)) => Ok(record.commitment()),
             Some(Err(_)) | None => Err(Error::Damaged(format!("{} has no host record", self.name))),
         }
+    }
+
+    /// Whether a member's mail is refused.
+    pub(crate) fn blocks(&self, node: &NodeId) -> bool {
+        self.blocked.read().unwrap_or_else(PoisonError::into_inner).contains(node)
+    }
+
+    /// Refuses a member's mail from now on, or takes it again. Says whether that is news.
+    pub(crate) async fn set_blocked(&self, node: NodeId, blocked: bool) -> Result<bool, WriteError> {
+        let changed = self.writer.block(node, blocked).await?;
+        let mut held = self.blocked.write().unwrap_or_else(PoisonError::into_inner);
+        if blocked {
+            held.insert(node)
+        } else {
+            held.remove(&node)
+        };
+        Ok(changed)
     }
 
     /// Tells apps that a copy of a member's state has tried to log in.
@@ -489,7 +518,7 @@ pub(crate) mod tests {
     /// The folder of a mesh of one, among those of a state folder.
     pub(crate) async fn folder_of_one(config: &Config, name: &Name, broker: &str) {
         let path = Home::new(config.state.clone()).mesh(name);
-        crate::home::private_folder(&path).unwrap();
+        home::private_folder(&path).unwrap();
         let identity = Identity::mint(MeshId::from_bytes([0; 16]));
         let evidence = host::evidence(Some(HOST));
         let record = host::bind(&path, &identity.storage.keys().host_key(), &evidence).unwrap();

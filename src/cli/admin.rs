@@ -293,3 +293,23 @@ fn message_state(text: &str) -> Result<MessageState, String> {
     let state = STATES.into_iter().find(|state| state.as_str() == text);
     state.ok_or_else(|| format!("it is one of {}", words()))
 }
+
+/// What to do about one member.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Peers {
+    /// Show six words: read them to whoever is at the other node, who sees the same
+    #[command(after_help = "Example: waxwing peers verify build-1")]
+    Verify(OnePeer),
+    /// Refuse a member's mail from now on: it ends at its sender as `blocked`
+    #[command(after_help = "Example: waxwing peers block build-1")]
+    Block(OnePeer),
+    /// Take a member's mail again
+    #[command(after_help = "Example: waxwing peers allow build-1")]
+    Allow(OnePeer),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OnePeer {
+    /// The member's name
+    pub(crate) node: Name,
+}

@@ -12,7 +12,7 @@ use waxwing_client::Name;
 
 pub(crate) use admin::{
     Broker, BrokerRun, ConfigCommand, Grant, Invite, Join, Leave, Mesh, MeshBroker, MeshCreate, Node, NodeUp,
-    Outbox, OutboxList, Requeue, Revoke, Up,
+    Outbox, OutboxList, Peers, Requeue, Revoke, Up,
 };
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
@@ -113,9 +113,15 @@ pub(crate) enum Command {
     /// Show one message's life: each state, when, and who says so
     #[command(after_help = "Example: waxwing trace commit-4711 --as-broker")]
     Trace(Trace),
-    /// List the members of the mesh
-    #[command(after_help = "Example: waxwing peers --json")]
-    Peers,
+    /// List the members of the mesh; see whether one is who you think, and refuse or take its mail
+    #[command(after_help = "Examples: waxwing peers --json
+          waxwing peers verify build-1
+          waxwing peers block build-1")]
+    Peers {
+        /// Without one: lists
+        #[command(subcommand)]
+        about: Option<Peers>,
+    },
     /// Give a member another role: member or admin
     #[command(after_help = "Example: waxwing grant build-1 admin")]
     Grant(Grant),

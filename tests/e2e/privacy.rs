@@ -6,7 +6,7 @@ use serde_json::json;
 use waxwing_client::api::SendRequest;
 use waxwing_lab::{Lab, Scan};
 
-use crate::support::{Pair, WITHIN};
+use crate::support::{PROGRAM, Pair, WITHIN};
 
 /// What a message carries that the broker must not learn. Each is long enough not to occur by chance.
 const BODY: &str = "the lamp stays where it is until the tide has turned";
@@ -92,6 +92,93 @@ async fn nobody_else_on_the_machine_can_read_a_state_folder() {
             assert_eq!(mode & 0o077, 0, "{}: {mode:o}", path.display());
         }
     }
+}
+
+#[tokio::test]
+async fn nothing_is_readable_by_others_for_a_moment_even_where_that_is_the_custom() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let mut lab = Lab::start(PROGRAM).await.unwrap();
+    lab.add("alpha").await.unwrap();
+    let invite = lab.client("alpha").invite(&Default::default()).await.unwrap();
+    let (folder, done) = (lab.state("beta"), Arc::new(AtomicBool::new(false)));
+    let watched = std::thread::spawn({
+        let (folder, done) = (folder.clone(), Arc::clone(&done));
+        move || {
+            let (mut looks, mut open) = (0_u32, Vec::new());
+            while !done.load(Ordering::Relaxed) {
+                for path in everything_there(&folder) {
+                    let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
+                    if found.permissions().mode() & 0o077 != 0 {
+                        open.push(path);
+                    }
+                    looks += 1;
+                }
+            }
+            (looks, open)
+        }
+    });
+    // As under a shell whose new files are everybody's.
+    let join = format!(
+        "umask 000; {PROGRAM} --state {0} join - --name beta && {PROGRAM} --state {0} node up && {PROGRAM} --state {0} send alpha x \
+         --wait delivered && {PROGRAM} --state {0} node down",
+        folder.display()
+    );
+    let mut shell = tokio::process::Command::new("sh")
+        .args(["-c", &join])
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = shell.stdin.take().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, invite.token.as_bytes()).await.unwrap();
+    drop(stdin);
+    assert!(shell.wait().await.unwrap().success());
+    done.store(true, Ordering::Relaxed);
+    let (looks, open) = watched.join().unwrap();
+    assert!(looks > 100, "{looks}");
+    assert_eq!(open, [PathBuf::new(); 0]);
+}
+
+#[tokio::test]
+async fn a_node_whose_files_others_can_read_does_not_start_and_says_what_mends_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let mut lab = Lab::start(PROGRAM).await.unwrap();
+    lab.add("alpha").await.unwrap();
+    lab.stop("alpha").await.unwrap();
+    let mesh = lab.state("alpha").join("meshes/lab");
+    for (path, open, mend) in [
+        (lab.state("alpha"), 0o755, "700"),
+        (mesh.clone(), 0o750, "700"),
+        (mesh.join("identity.json"), 0o644, "600"),
+        (mesh.join("host.json"), 0o640, "600"),
+        (mesh.join("node.db"), 0o604, "600"),
+    ] {
+        let before = std::fs::metadata(&path).unwrap().permissions();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(open)).unwrap();
+        let refused = lab.run("alpha", &["node", "up", "--foreground"], b"").await.unwrap();
+        let mended = format!("chmod {mend} {}", path.display());
+        assert_eq!((refused.code, refused.stderr.contains(&mended)), (Some(2), true), "{}", refused.stderr);
+        std::fs::set_permissions(&path, before).unwrap();
+    }
+    lab.restart("alpha").await.unwrap();
+    lab.linked("alpha").await.unwrap();
+}
+
+/// The same of a folder that others change meanwhile.
+fn everything_there(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![folder.to_path_buf()];
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(everything_there(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// A folder and whatever is below it.

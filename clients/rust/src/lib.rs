@@ -24,6 +24,7 @@
 //! | [`Client::move_broker`] | `POST /v1/mesh/broker` |
 //! | [`Client::invite`] | `POST /v1/mesh/invite` |
 //! | [`Client::rotate_keys`] | `POST /v1/mesh/rotate-keys` |
+//! | [`Client::verify_peer`], [`Client::block_peer`], [`Client::allow_peer`] | `POST /v1/peers/verify`, `/block`, `/allow` |
 //! | [`Client::grant`] | `POST /v1/mesh/grant` |
 //! | [`Client::revoke`] | `POST /v1/mesh/revoke` |
 //! | [`Client::resume`] | `POST /v1/mesh/resume` |
@@ -309,6 +310,30 @@ impl Client {
     /// [`Error::Problem`] with `not_admin`, or `offline` while the broker cannot be reached.
     pub async fn invite(&self, request: &api::InviteRequest) -> Result<api::InviteAnswer> {
         self.post("/v1/mesh/invite", request).await
+    }
+
+    /// Six words that two people compare to see that their nodes mean each other.
+    ///
+    /// # Errors
+    /// `unknown_recipient`.
+    pub async fn verify_peer(&self, request: &api::PeerRequest) -> Result<api::VerifyAnswer> {
+        self.post("/v1/peers/verify", request).await
+    }
+
+    /// Refuses a member's mail from now on: it ends at its sender.
+    ///
+    /// # Errors
+    /// `unknown_recipient`.
+    pub async fn block_peer(&self, request: &api::PeerRequest) -> Result<api::PeerAnswer> {
+        self.post("/v1/peers/block", request).await
+    }
+
+    /// Takes a member's mail again.
+    ///
+    /// # Errors
+    /// `unknown_recipient`.
+    pub async fn allow_peer(&self, request: &api::PeerRequest) -> Result<api::PeerAnswer> {
+        self.post("/v1/peers/allow", request).await
     }
 
     /// Gives a member another role. For admins.

@@ -81,6 +81,8 @@ pub enum NackReason {
     UnsupportedVersion,
     /// Its expiry has passed at the recipient too.
     ExpiredHere,
+    /// A person there has said that no mail of this sender is wanted.
+    Blocked,
 }
 
 impl NackReason {
@@ -92,7 +94,7 @@ impl NackReason {
             | Self::UnknownSender
             | Self::LogMismatch
             | Self::BadSeal => true,
-            Self::TooLarge | Self::UnsupportedVersion | Self::ExpiredHere => false,
+            Self::TooLarge | Self::UnsupportedVersion | Self::ExpiredHere | Self::Blocked => false,
         }
     }
 
@@ -107,6 +109,7 @@ impl NackReason {
             Self::TooLarge => "too_large",
             Self::UnsupportedVersion => "unsupported_version",
             Self::ExpiredHere => "expired_here",
+            Self::Blocked => "blocked",
         }
     }
 }

@@ -8,7 +8,7 @@ use waxwing_crypto::{ClientMessageId, Digest, Error, Fingerprint, NodeId, Purpos
 use super::actors::{Actor, NOW, Pair, plaintext};
 use super::support::Seeded;
 
-const REASONS: [NackReason; 8] = [
+const REASONS: [NackReason; 9] = [
     NackReason::UnknownSession,
     NackReason::UnknownPrekey,
     NackReason::UnknownSender,
@@ -17,6 +17,7 @@ const REASONS: [NackReason; 8] = [
     NackReason::TooLarge,
     NackReason::UnsupportedVersion,
     NackReason::ExpiredHere,
+    NackReason::Blocked,
 ];
 
 fn secret(recipient: u8, id: &str, fingerprint: u8) -> ReceiptSecret {
@@ -114,7 +115,7 @@ fn a_nack_for_another_message_or_sender_or_of_another_node_is_refused() {
 #[test]
 fn each_reason_has_one_word_and_says_what_to_do() {
     let resealable = REASONS.map(NackReason::is_resealable);
-    assert_eq!(resealable, [true, true, true, true, true, false, false, false]);
+    assert_eq!(resealable, [true, true, true, true, true, false, false, false, false]);
     for reason in REASONS {
         assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         assert_eq!(reason.to_string(), reason.as_str());

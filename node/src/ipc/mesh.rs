@@ -6,14 +6,14 @@ use axum::Json as Answer;
 use axum::extract::State;
 use waxwing_crypto::membership::{Body, Grant, InviteSeed, InviteToken, NewInvite, Role, Target};
 use waxwing_protocol::api::{
-    GrantRequest, InviteAnswer, InviteRequest, LinkState, MemberAnswer, MeshQuery, Peer, Peers, Problem,
-    ProblemCode, ResumeAnswer, ResumeRequest, RevokeRequest,
+    GrantRequest, InviteAnswer, InviteRequest, LinkState, MemberAnswer, Problem, ProblemCode, ResumeAnswer,
+    ResumeRequest, RevokeRequest,
 };
 use waxwing_protocol::link::Code;
 
 use super::Api;
 use super::problem::Refused;
-use super::request::{Json, Query};
+use super::request::Json;
 use crate::epochs::Proposal;
 use crate::link::CallError;
 use crate::mesh::Mesh;
@@ -28,26 +28,6 @@ const INVITE: &str = "an invite is an entry in the mesh's log";
 const RESUME: &str = "to resume a mesh is an entry in its log";
 /// Most uses of an invite.
 const USES_MAX: u32 = 10_000;
-
-/// `GET /v1/peers`
-pub(super) async fn peers(
-    State(api): State<Api>,
-    Query(query): Query<MeshQuery>,
-) -> Result<Answer<Peers>, Refused> {
-    let mesh = &api.mesh(query.mesh.as_ref())?;
-    let mut peers: Vec<Peer> = mesh.roster(|roster| {
-        let peer = |member: &waxwing_crypto::membership::Member| Peer {
-            node: member.name.clone(),
-            id: member.id,
-            role: member.role,
-            joined_at: member.joined_at,
-            this: member.id == mesh.identity.node,
-        };
-        roster.members().map(peer).collect()
-    });
-    peers.sort_by(|a, b| a.node.cmp(&b.node));
-    Ok(Answer(Peers { mesh: mesh.name.clone(), peers }))
-}
 
 /// `POST /v1/mesh/invite`
 pub(super) async fn invite(

@@ -11,6 +11,7 @@ mod listen;
 mod mesh;
 mod meshes;
 mod outbox;
+mod peers;
 mod problem;
 mod request;
 mod send;
@@ -99,7 +100,10 @@ fn router(api: Api) -> Router {
         .route("/v1/outbox/abort", post(outbox::abort))
         .route("/v1/inbox", get(inbox::list))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
-        .route("/v1/peers", get(mesh::peers))
+        .route("/v1/peers", get(peers::list))
+        .route("/v1/peers/verify", post(peers::verify))
+        .route("/v1/peers/block", post(peers::block))
+        .route("/v1/peers/allow", post(peers::allow))
         .route("/v1/mesh/join", post(meshes::join))
         .route("/v1/mesh/create", post(meshes::create))
         .route("/v1/mesh/broker", post(meshes::broker))

@@ -6,6 +6,7 @@ use tracing::error;
 use waxwing_protocol::api::{Problem, ProblemCode};
 
 use crate::error::{Error, Untrusted};
+use crate::writer::WriteError;
 
 /// A problem on its way out.
 #[derive(Debug)]
@@ -14,6 +15,12 @@ pub(super) struct Refused(pub(super) Box<Problem>);
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self(Box::new(problem))
+    }
+}
+
+impl From<WriteError> for Refused {
+    fn from(error: WriteError) -> Self {
+        crate::outbox::write_problem(&error).into()
     }
 }
 
@@ -36,7 +43,7 @@ impl From<Error> for Refused {
     /// What a command on the folder would fail with, under the same code where there is one.
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Usage(_) => ProblemCode::Usage,
+            Error::Usage(_) | Error::TooOpen { .. } => ProblemCode::Usage,
             Error::AlreadyRunning(_) | Error::Conflict(_) => ProblemCode::Conflict,
             Error::NotFound(_) => ProblemCode::NotFound,
             Error::WrongHost { .. } | Error::StaleState(_) | Error::Superseded(_) => ProblemCode::WrongHost,

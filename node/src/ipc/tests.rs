@@ -133,7 +133,7 @@ fn message(mesh: &Mesh, counter: u64) -> ReceivedItem {
             receipt: Receipt::from_bytes([0; 16]),
         },
         void: Vec::new(),
-        expired: false,
+        unwelcome: None,
         reads: None,
     }
 }

@@ -3,6 +3,7 @@
 //! Functions take an executor, so that the same one serves the read pool and the writer's transaction. Only the
 //! writer task opens transactions; it owns the one connection that writes.
 
+pub(crate) mod blocked;
 mod chunks;
 mod columns;
 pub(crate) mod events;

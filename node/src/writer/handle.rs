@@ -49,6 +49,7 @@ pub(super) enum Change {
     Log { growth: Growth, answer: Answer<()> },
     Life { login: u64, store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
     Refused { why: String, answer: Answer<()> },
+    Block { node: NodeId, blocked: bool, answer: Answer<bool> },
     StateKeys { sealed: Sealed, answer: Answer<()> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
     Published { id: PrekeyId, answer: Answer<()> },
@@ -181,6 +182,11 @@ impl Writer {
         self.change(|answer| Change::StateKeys { sealed, answer }).await
     }
 
+    /// Notes whether a member's mail is refused from now on. Says whether that is news.
+    pub(crate) async fn block(&self, node: NodeId, blocked: bool) -> Result<bool, WriteError> {
+        self.change(|answer| Change::Block { node, blocked, answer }).await
+    }
+
     /// Stores a new prekey of this node.
     pub(crate) async fn prekey(&self, prekey: OwnPrekey) -> Result<(), WriteError> {
         self.change(|answer| Change::Prekey { prekey, answer }).await
@@ -239,6 +245,7 @@ impl Change {
             | Self::Log { .. }
             | Self::Life { .. }
             | Self::Refused { .. }
+            | Self::Block { .. }
             | Self::StateKeys { .. }
             | Self::Prekey { .. }
             | Self::Published { .. }

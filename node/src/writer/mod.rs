@@ -38,7 +38,7 @@ use self::handle::{Answer, Change};
 use crate::signals::Signals;
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
-use crate::store::{OutLane, inbox, meta, prekeys, sessions};
+use crate::store::{OutLane, blocked, inbox, meta, prekeys, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -310,6 +310,11 @@ async fn apply(
         Change::Life { login, store, pass, answer } => {
             let begun = life::begin(db, copy, (login, store), pass, effects).await;
             effects.answer(answer, begun)
+        }
+        Change::Block { node, blocked, answer } => {
+            let changed =
+                if blocked { blocked::add(db, node, now).await } else { blocked::remove(db, node).await };
+            effects.answer(answer, changed)
         }
         Change::Refused { why, answer } => {
             effects.answer(answer, meta::set_text(db, meta::REFUSED, &why).await)

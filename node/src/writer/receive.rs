@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use sqlx::SqliteConnection;
 use tokio::time::Instant;
 use tracing::warn;
-use waxwing_crypto::sealing::CounterRange;
+use waxwing_crypto::sealing::{CounterRange, NackReason};
 use waxwing_crypto::{ClientMessageId, NodeId, Receipt, Timestamp};
 use waxwing_protocol::api::EventBody;
 
@@ -46,8 +46,8 @@ pub(crate) struct ReceivedItem {
     pub(crate) new: NewItem,
     /// Counters of its lane that will never come.
     pub(crate) void: Vec<CounterRange>,
-    /// Its time has passed: it is refused, unless it is stored already.
-    pub(crate) expired: bool,
+    /// Why it is refused, unless it is stored already.
+    pub(crate) unwelcome: Option<NackReason>,
     /// Of a read receipt: the message that was read.
     pub(crate) reads: Option<ClientMessageId>,
 }
@@ -57,8 +57,8 @@ pub(crate) struct ReceivedItem {
 pub(crate) enum Stored {
     /// It is in the inbox, now or since before.
     Received(Receipt),
-    /// Its time had passed.
-    Expired,
+    /// It was not wanted.
+    Refused(NackReason),
 }
 
 /// Every incoming lane.
@@ -127,18 +127,20 @@ async fn store(
                 }
                 Stored::Received(*receipt)
             }
-            None if item.expired => Stored::Expired,
-            None => {
-                admit(copy, &mut item, effects);
-                touched.insert(item.new.lane);
-                receipts.insert(id, item.new.receipt);
-                let receipt = item.new.receipt;
-                match item.reads {
-                    None => messages.push(item.new),
-                    Some(read) => reads.push((read, item.new)),
+            None => match item.unwelcome {
+                Some(reason) => Stored::Refused(reason),
+                None => {
+                    admit(copy, &mut item, effects);
+                    touched.insert(item.new.lane);
+                    receipts.insert(id, item.new.receipt);
+                    let receipt = item.new.receipt;
+                    match item.reads {
+                        None => messages.push(item.new),
+                        Some(read) => reads.push((read, item.new)),
+                    }
+                    Stored::Received(receipt)
                 }
-                Stored::Received(receipt)
-            }
+            },
         });
     }
     let new: Vec<&NewItem> = messages.iter().chain(reads.iter().map(|(_, item)| item)).collect();

@@ -160,7 +160,7 @@ fn item(id: &str, counter: u64) -> ReceivedItem {
             content: vec![1, 2, 3],
         },
         void: Vec::new(),
-        expired: false,
+        unwelcome: None,
         reads: None,
     }
 }
@@ -372,8 +372,9 @@ async fn a_redelivery_is_stored_once_and_answered_the_same_way() {
 #[tokio::test]
 async fn an_expired_message_is_refused_unless_it_is_stored_already() {
     let f = Fixture::new().await;
-    let expired = |id, counter| ReceivedItem { expired: true, ..item(id, counter) };
-    assert_eq!(f.receive(vec![expired("a", 1)]).await, [Stored::Expired]);
+    let expired =
+        |id, counter| ReceivedItem { unwelcome: Some(NackReason::ExpiredHere), ..item(id, counter) };
+    assert_eq!(f.receive(vec![expired("a", 1)]).await, [Stored::Refused(NackReason::ExpiredHere)]);
     f.receive(vec![item("b", 1)]).await;
     assert!(matches!(f.receive(vec![expired("b", 1)]).await[..], [Stored::Received(_)]));
     assert_eq!(f.shown().await.len(), 1);

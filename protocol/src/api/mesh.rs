@@ -36,6 +36,46 @@ pub struct Peer {
     /// Set on this node itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub this: bool,
+    /// Its mail is refused.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blocked: bool,
+}
+
+/// `POST /v1/peers/block`, `POST /v1/peers/allow`, `POST /v1/peers/verify`: about one member.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerRequest {
+    /// Its name.
+    pub node: Name,
+    /// The mesh; needed when the node is in more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Name>,
+}
+
+/// Whether a member's mail is refused from now on. Mail refused ends at its sender, with the reason `blocked`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PeerAnswer {
+    /// The mesh.
+    pub mesh: Name,
+    /// The member's name.
+    pub node: Name,
+    /// Its id.
+    pub id: NodeId,
+    /// Whether its mail is refused now.
+    pub blocked: bool,
+}
+
+/// What two people compare to see that their nodes mean each other.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct VerifyAnswer {
+    /// The mesh.
+    pub mesh: Name,
+    /// The member's name.
+    pub node: Name,
+    /// Its id.
+    pub id: NodeId,
+    /// Six words, from the signing keys of both nodes: the same on both sides, if each has the other's true key.
+    pub words: [String; 6],
 }
 
 /// `POST /v1/mesh/invite`: lets somebody in.

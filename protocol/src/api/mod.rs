@@ -38,8 +38,8 @@ pub use events::{Event, EventBody, EventKind, EventQuery};
 pub use health::{ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use mesh::{
-    GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, Peers, ResumeAnswer,
-    ResumeRequest, RevokeRequest,
+    GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, PeerAnswer, PeerRequest, Peers,
+    ResumeAnswer, ResumeRequest, RevokeRequest, VerifyAnswer,
 };
 pub use meshes::{
     BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, LeaveAnswer,

@@ -118,7 +118,7 @@ impl Receiver<'_> {
                 Answer::Nack(nack) => nack,
                 Answer::Stored { from, id, seal } => match stored.next() {
                     Some(Stored::Received(receipt)) => Settlement::Receipt(receipt),
-                    Some(Stored::Expired) => self.nack(from, id, seal, NackReason::ExpiredHere)?,
+                    Some(Stored::Refused(reason)) => self.nack(from, id, seal, reason)?,
                     None => return Err(Ended::Database("the writer gave too few answers".into())),
                 },
             });

@@ -83,6 +83,7 @@ impl Receiver<'_> {
             thread: None,
         };
         let expired = mesh.clock.broker_now().since(delivered.exp) > limits::EXPIRY_GRACE;
+        let blocked = mesh.blocks(&delivered.from).then_some(NackReason::Blocked);
         ReceivedItem {
             new: NewItem {
                 cursor: None,
@@ -100,7 +101,7 @@ impl Receiver<'_> {
                 receipt: plaintext.receipt_secret.receipt(&delivered.id),
             },
             void: plaintext.void,
-            expired,
+            unwelcome: blocked.or(expired.then_some(NackReason::ExpiredHere)),
             reads,
         }
     }
