@@ -7,7 +7,7 @@ mod upgrade;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,6 +18,7 @@ use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -40,14 +41,8 @@ const HEADERS: usize = 8 * 1024;
 /// After a failed accept, most often for want of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What a request knows of its connection. An upgraded link keeps it until it ends.
-#[derive(Clone)]
-struct Connection {
-    meter: Arc<Meter>,
-    peer: SocketAddr,
-    stranger: Arc<Stranger>,
-    _place: Arc<OwnedSemaphorePermit>,
-}
+/// What a request for a link leaves for its connection: the bytes, once HTTP is done with them.
+type Upgrading = Arc<Mutex<Option<OnUpgrade>>>;
 
 /// What connections to one listener come to.
 #[derive(Clone)]
@@ -75,14 +70,7 @@ pub(crate) async fn serve(
             accepted = accept(&listener, &door.places, state) => {
                 let accepted = accepted?;
                 let stranger = Arc::new(state.strangers.admit(accepted.1.ip()));
-                let (state, door) = (Arc::clone(state), door.clone());
-                state.tasks.clone().spawn(async move {
-                    tokio::select! {
-                        () = connection(accepted, Arc::clone(&stranger), door, &state) => {}
-                        () = stranger.ousted() => state.metrics.connection_refused("ousted"),
-                        () = state.stop.cancelled() => {}
-                    }
-                });
+                state.tasks.spawn(connection(accepted, stranger, door.clone(), Arc::clone(state)));
             }
         }
     }
@@ -114,46 +102,74 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>, state: &State) 
     }
 }
 
+/// Serves a connection until it ends: its one request, and the link if it was for one.
+///
+/// All in one task, with every stage in a box of its own: what is large and short-lived must not lie among what stays as
+/// long as the link, or each leaves a gap that nothing fits.
+async fn connection((stream, peer, place): Accepted, stranger: Arc<Stranger>, door: Door, state: Arc<State>) {
+    let meter = Arc::new(Meter::new(limits::BEFORE_LOGIN));
+    let upgraded = Box::pin(async {
+        tokio::select! {
+            upgraded = request((stream, peer), Arc::clone(&meter), door, &state) => upgraded,
+            () = stranger.ousted() => {
+                state.metrics.connection_refused("ousted");
+                None
+            }
+            () = state.stop.cancelled() => None,
+        }
+    });
+    if let Some(upgraded) = upgraded.await {
+        crate::link::run(upgraded, meter, (peer, stranger), state).await;
+    }
+    drop(place);
+}
+
 /// Serves the one request of a connection. The meter is below TLS: it counts what a stranger makes us read, whatever
 /// that turns out to be.
-async fn connection((stream, peer, place): Accepted, stranger: Arc<Stranger>, door: Door, state: &State) {
+async fn request(
+    (stream, peer): (TcpStream, SocketAddr),
+    meter: Arc<Meter>,
+    door: Door,
+    state: &State,
+) -> Option<Upgraded> {
     let deadline = Instant::now() + HEADERS_WITHIN;
     state.metrics.connections.inc();
     if let Err(err) = stream.set_nodelay(true) {
         debug!(%peer, %err, "connection lost");
-        return;
+        return None;
     }
-    let meter = Arc::new(Meter::new(limits::BEFORE_LOGIN));
-    let connection = Connection { meter: Arc::clone(&meter), peer, stranger, _place: Arc::new(place) };
     let stream = Metered::new(stream, meter, state.metrics.traffic.clone());
     let Some(tls) = door.tls else {
-        return request(stream, deadline, connection, door.router, state).await;
+        return answer(stream, deadline, peer, door.router, state).await;
     };
     match timeout_at(deadline, tls.accept(stream)).await {
-        Ok(Ok(stream)) => request(stream, deadline, connection, door.router, state).await,
+        Ok(Ok(stream)) => answer(stream, deadline, peer, door.router, state).await,
         Ok(Err(err)) => {
             state.metrics.connection_refused("bad_tls");
             debug!(%peer, %err, "TLS handshake failed");
+            None
         }
         Err(_) => {
             state.metrics.connection_refused("bad_tls");
             debug!(%peer, "TLS handshake not done in time");
+            None
         }
     }
 }
 
-/// Reads the one request of a connection and answers it.
-async fn request(
+/// Reads a request and answers it.
+async fn answer(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     deadline: Instant,
-    connection: Connection,
+    peer: SocketAddr,
     router: Router,
     state: &State,
-) {
-    let peer = connection.peer;
+) -> Option<Upgraded> {
+    let upgrading = Upgrading::default();
+    let left = Arc::clone(&upgrading);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(connection.clone());
-        answer(router.clone(), request)
+        request.extensions_mut().insert(Arc::clone(&left));
+        route(router.clone(), request)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -165,12 +181,15 @@ async fn request(
     if let Err(err) = served {
         state.metrics.connection_refused("bad_http");
         debug!(%peer, %err, "connection failed");
+        return None;
     }
+    let upgrading = upgrading.lock().unwrap_or_else(PoisonError::into_inner).take();
+    upgrading?.await.ok() // Fails only if the client is gone by now.
 }
 
 /// Routes one request. What is not upgraded is closed. (With the builder's own `keep_alive(false)`, hyper would add
 /// `close` to the answer of an upgrade too, and clients refuse that.)
-async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+async fn route(mut router: Router, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
     let mut response = router.call(request).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -178,22 +197,13 @@ async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result
     Ok(response)
 }
 
-/// Upgrades to a WebSocket, and runs the link in a task of its own.
+/// Upgrades to a WebSocket. The link is run by the connection's own task.
 async fn link_route(Shared(state): Shared<Arc<State>>, request: Request) -> Response {
-    let metrics = Arc::clone(&state);
-    let response = upgrade::respond(request, |upgrading, connection: Connection| {
-        let tasks = state.tasks.clone();
-        drop(tasks.spawn(async move {
-            // Fails only if the client is gone by now.
-            if let Ok(upgraded) = upgrading.await {
-                let socket = crate::link::accept(upgraded).await;
-                let Connection { meter, peer, stranger, _place } = connection;
-                crate::link::run(socket, &meter, (peer, stranger), state).await;
-            }
-        }));
+    let response = upgrade::respond(request, |upgrade, upgrading: Upgrading| {
+        *upgrading.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrade);
     });
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        metrics.metrics.connection_refused("bad_upgrade");
+        state.metrics.connection_refused("bad_upgrade");
     }
     response
 }

@@ -161,8 +161,8 @@ fn sealed(to: &NewMember) -> SealedStateKeys {
 /// A link that has logged in as so-manieth, and where its answers come out.
 pub(crate) struct TestLink {
     pub(crate) peer: Arc<Peer>,
-    answers_in: mpsc::Sender<Answer>,
-    pub(crate) answers: mpsc::Receiver<Answer>,
+    answers_in: mpsc::Sender<Box<Answer>>,
+    pub(crate) answers: mpsc::Receiver<Box<Answer>>,
 }
 
 impl TestLink {

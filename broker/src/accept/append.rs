@@ -31,7 +31,7 @@ pub(super) async fn apply(batch: &mut Batch<'_>, appends: Vec<Append>) -> Result
             }
             Err(refusal) => refusal.frame(Some(req)),
         };
-        batch.effects.replies.push((reply, Answer::Frame(Box::new(frame))));
+        batch.effects.replies.push((reply, Box::new(Answer::Frame(frame))));
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ pub(super) struct Batch<'a> {
 #[derive(Default)]
 pub(super) struct Effects {
     /// Answers to links.
-    pub(super) replies: Vec<(Reply, Answer)>,
+    pub(super) replies: Vec<(Reply, Box<Answer>)>,
     /// Answers to the sweeper.
     pub(super) swept: Vec<(oneshot::Sender<bool>, bool)>,
     /// Whether somebody stopped being a member.
@@ -194,7 +194,7 @@ impl<'a> Batch<'a> {
             if !self.is_current(&peer) {
                 continue;
             }
-            self.effects.replies.push((reply, Answer::Frame(Box::new(ToNode::Done(Done { req })))));
+            self.effects.replies.push((reply, Box::new(Answer::Frame(ToNode::Done(Done { req })))));
             let kept = newest.entry(row.owner).or_insert_with(|| row.clone());
             if row.id > kept.id {
                 *kept = row;

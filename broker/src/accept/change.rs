@@ -241,17 +241,17 @@ impl Peer {
 }
 
 /// The reserved place of an answer. Filling it never waits.
-pub(crate) type Reply = mpsc::OwnedPermit<Answer>;
+pub(crate) type Reply = mpsc::OwnedPermit<Box<Answer>>;
 
-/// What goes to a link once it is true.
+/// What goes to a link once it is true. Boxed where it waits, since every link has room for many.
 #[derive(Debug)]
 pub(crate) enum Answer {
-    /// A frame. Boxed, since every link has room for many.
-    Frame(Box<ToNode>),
+    /// A frame.
+    Frame(ToNode),
     /// A large one.
     Page {
         /// The frame.
-        frame: Box<ToNode>,
+        frame: ToNode,
         /// Its place among those of this link that wait.
         _place: OwnedSemaphorePermit,
     },

@@ -34,7 +34,7 @@ pub(super) async fn apply(batch: &mut Batch<'_>, puts: Vec<KeysPut>) -> Result<(
             Ok(()) => ToNode::Done(Done { req: put.req }),
             Err(refusal) => refusal.frame(Some(put.req)),
         };
-        batch.effects.replies.push((put.reply, Answer::Frame(Box::new(frame))));
+        batch.effects.replies.push((put.reply, Box::new(Answer::Frame(frame))));
     }
     Ok(())
 }

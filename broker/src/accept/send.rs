@@ -45,7 +45,7 @@ pub(super) async fn apply(batch: &mut Batch<'_>, sends: Vec<Sends>) -> Result<()
             outcomes.push(outcome);
         }
         let sent = ToNode::Sent(Sent { req, outcomes, mark: batch.mark });
-        batch.effects.replies.push((reply, Answer::Frame(Box::new(sent))));
+        batch.effects.replies.push((reply, Box::new(Answer::Frame(sent))));
         batch.effects.budgets.push(budget);
     }
     known.write(batch).await

@@ -36,7 +36,7 @@ pub(super) async fn apply(batch: &mut Batch<'_>, settles: Vec<Settles>) -> Resul
             let sender = NodeKey { mesh: peer.key.mesh, node: mail.from };
             batch.notify(sender, mail.id, kind, mail.exp);
         }
-        batch.effects.replies.push((reply, Answer::Settled { count, kept }));
+        batch.effects.replies.push((reply, Box::new(Answer::Settled { count, kept })));
     }
     Ok(())
 }

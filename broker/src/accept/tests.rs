@@ -44,13 +44,9 @@ impl Fixture {
 
 impl TestLink {
     fn outcomes(&mut self) -> Option<Vec<Outcome>> {
-        match self.answers.try_recv() {
-            Ok(Answer::Frame(frame)) => {
-                let ToNode::Sent(sent) = *frame else { panic!("{frame:?}") };
-                Some(sent.outcomes)
-            }
-            Ok(other) => panic!("{other:?}"),
-            Err(_) => None,
+        match self.answers.try_recv().ok().map(|answer| *answer)? {
+            Answer::Frame(ToNode::Sent(sent)) => Some(sent.outcomes),
+            other => panic!("{other:?}"),
         }
     }
 
@@ -168,7 +164,7 @@ async fn a_kept_delivery_is_named() {
     }
     let settles = to.settles(1, nack(), alpha, 0);
     fixture.apply(vec![Change::Settle(settles)]).await;
-    let Ok(Answer::Settled { count: 1, kept }) = to.answers.try_recv() else { panic!() };
+    let Answer::Settled { count: 1, kept } = *to.answers.try_recv().unwrap() else { panic!() };
     assert_eq!(kept, [Place { rank: Rank::Next, seq: Seq(1) }]);
     assert_eq!(fixture.queued(alpha).await, 0, "its sender is not told of a nack it has answered");
 }
@@ -188,8 +184,8 @@ async fn appends_of_one_batch_stand_on_each_other() {
         Change::Append(Append { author, entry, req: 1, reply: link.reply() })
     });
     fixture.apply(appends.into()).await;
-    let frames: Vec<_> = std::iter::from_fn(|| match link.answers.try_recv() {
-        Ok(Answer::Frame(frame)) => Some(*frame),
+    let frames: Vec<_> = std::iter::from_fn(|| match *link.answers.try_recv().ok()? {
+        Answer::Frame(frame) => Some(frame),
         _ => None,
     })
     .collect();

@@ -23,7 +23,7 @@ pub(super) const SLOTS_PER_REQUEST: usize = 16;
 pub(super) async fn put(
     frame: KeysPut,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     if frame.slots.is_empty() || frame.slots.len() > limits::KEY_SLOTS {
         let detail = format!("a keys.put has 1 to {} slots", limits::KEY_SLOTS);
@@ -55,7 +55,7 @@ fn prove(mesh: MeshId, frame: KeysPut) -> Result<KeysPut, (u64, Refusal)> {
 pub(super) async fn get(
     frame: KeysGet,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     answer_page(answers, session, find(frame, session)).await
 }

@@ -19,7 +19,7 @@ use crate::store;
 pub(super) async fn get(
     frame: &LogGet,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     answer_page(answers, session, page(frame, session.peer.key.mesh, &session.state)).await
 }
@@ -28,7 +28,7 @@ pub(super) async fn get(
 pub(super) async fn append(
     frame: LogAppend,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     let LogAppend { req, entry } = frame;
     let reply = reserve(answers).await?;

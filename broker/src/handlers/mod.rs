@@ -26,7 +26,7 @@ use crate::refusal::Refusal;
 pub(crate) async fn handle(
     frame: ToBroker,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     if let Some((req, worth)) = request(&frame)
         && let Err(after) = session.state.limiter.request(session.peer.key, worth)
@@ -73,7 +73,7 @@ const fn worth(count: usize, most: usize) -> usize {
 ///
 /// # Errors
 /// `Gone` if nobody writes any more.
-async fn reserve(answers: &mpsc::Sender<Answer>) -> Result<Reply, End> {
+async fn reserve(answers: &mpsc::Sender<Box<Answer>>) -> Result<Reply, End> {
     answers.clone().reserve_owned().await.map_err(|_| End::Gone)
 }
 
@@ -81,8 +81,8 @@ async fn reserve(answers: &mpsc::Sender<Answer>) -> Result<Reply, End> {
 ///
 /// # Errors
 /// `Gone` if nobody writes any more.
-pub(crate) async fn answer(answers: &mpsc::Sender<Answer>, frame: ToNode) -> Result<(), End> {
-    answers.send(Answer::Frame(Box::new(frame))).await.map_err(|_| End::Gone)
+pub(crate) async fn answer(answers: &mpsc::Sender<Box<Answer>>, frame: ToNode) -> Result<(), End> {
+    answers.send(Box::new(Answer::Frame(frame))).await.map_err(|_| End::Gone)
 }
 
 /// Answers with a large frame, once the node has read enough of those before: they are made one by one.
@@ -90,17 +90,18 @@ pub(crate) async fn answer(answers: &mpsc::Sender<Answer>, frame: ToNode) -> Res
 /// # Errors
 /// `Gone` if nobody writes any more; or why it cannot be made.
 async fn answer_page(
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
     session: &Session,
     page: impl Future<Output = Result<ToNode>>,
 ) -> Result<(), End> {
     let place = Arc::clone(&session.pages).acquire_owned().await;
     let place = place.map_err(|err| Error::Internal(err.into()))?;
-    answers.send(Answer::Page { frame: Box::new(page.await?), _place: place }).await.map_err(|_| End::Gone)
+    let page = Box::new(Answer::Page { frame: page.await?, _place: place });
+    answers.send(page).await.map_err(|_| End::Gone)
 }
 
 /// Refuses a request.
-async fn refuse(answers: &mpsc::Sender<Answer>, req: u64, refusal: Refusal) -> Result<(), End> {
+async fn refuse(answers: &mpsc::Sender<Box<Answer>>, req: u64, refusal: Refusal) -> Result<(), End> {
     answer(answers, refusal.frame(Some(req))).await
 }
 

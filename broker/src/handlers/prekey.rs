@@ -19,7 +19,7 @@ use crate::store::prekey::PrekeyRow;
 pub(super) async fn put(
     frame: link::PrekeyPut,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     let link::PrekeyPut { req, prekey } = frame;
     let owner = session.peer.key;
@@ -42,7 +42,7 @@ pub(super) async fn put(
 pub(super) async fn get(
     frame: &PrekeyGet,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     if frame.nodes.is_empty() || frame.nodes.len() > limits::PREKEY_PAGE {
         let detail = format!("a prekey.get names 1 to {} members", limits::PREKEY_PAGE);

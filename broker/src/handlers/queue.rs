@@ -14,7 +14,7 @@ use crate::store::{self, NodeKey, QueueKey};
 pub(super) async fn show(
     frame: QueueShow,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     let shown = look_up(frame, session).await?;
     answer(answers, ToNode::QueueShown(QueueShown { req: frame.req, shown })).await

@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 pub(super) async fn handle(
     frame: Send,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     let Send { req, rows, items } = frame;
     if items.is_empty() || items.len() > limits::WINDOW_ITEMS {

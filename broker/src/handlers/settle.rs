@@ -16,7 +16,7 @@ use crate::link::{End, Session};
 pub(super) async fn handle(
     frame: Settle,
     session: &Session,
-    answers: &mpsc::Sender<Answer>,
+    answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
     let settled = session.window.settle(frame.through, frame.items);
     let settled = settled.map_err(|mismatch| End::violation(mismatch.to_string()))?;

@@ -55,9 +55,9 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
             let author = Author::Entering { mesh: guest.mesh, key: guest.key };
             let (entry, req) = (append.entry, append.req);
             state.writer.submit(Change::Append(Append { author, entry, req, reply })).await?;
-            match answered.recv().await {
-                Some(Answer::Frame(frame) | Answer::Page { frame, .. }) => Ok(*frame),
-                Some(Answer::Settled { .. }) | None => Err(End::Gone),
+            match *answered.recv().await.ok_or(End::Gone)? {
+                Answer::Frame(frame) | Answer::Page { frame, .. } => Ok(frame),
+                Answer::Settled { .. } => Err(End::Gone),
             }
         }
         ToBroker::Send(frame) => Ok(not_allowed(Some(frame.req))),

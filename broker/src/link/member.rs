@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use futures_util::stream::{SplitSink, SplitStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_tungstenite::tungstenite::Message;
@@ -45,9 +44,13 @@ pub(crate) struct Session {
 }
 
 /// Serves the link until it ends, says goodbye, and logs how it went.
-pub(super) async fn run(socket: WebSocket, member: Box<Member>, peer: SocketAddr, state: Arc<State>) {
+pub(super) async fn run(
+    (mut sink, mut source): (Sink, Source),
+    member: Box<Member>,
+    peer: SocketAddr,
+    state: Arc<State>,
+) {
     let counted = state.metrics.login(Kind::Member);
-    let (mut sink, mut source) = socket.split();
     let end = serve(&mut sink, &mut source, &member, Arc::clone(&state)).await;
     drop(counted);
     state.metrics.link_ended(&end);

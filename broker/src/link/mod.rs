@@ -12,6 +12,7 @@
 //!
 //! Handlers may be dropped at any `.await`: what they have submitted is done or not, and every frame may be repeated.
 
+mod buffered;
 mod end;
 mod entering;
 mod handshake;
@@ -20,14 +21,19 @@ mod pump;
 mod reader;
 mod socket;
 mod upload;
+mod websocket;
 mod window;
 mod writer;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 use tracing::{info, warn};
 use waxwing_crypto::MeshId;
@@ -36,56 +42,77 @@ use waxwing_protocol::link::{Reason, ToNode};
 
 pub(crate) use end::End;
 pub(crate) use member::Session;
-pub(crate) use socket::{WebSocket, accept};
 pub(crate) use upload::Uploads;
+pub(crate) use websocket::WebSocket;
 
 use crate::meter::Meter;
 use crate::metrics::Kind;
 use crate::state::State;
 use crate::store::{LoginNumber, NodeKey};
 use crate::strangers::Stranger;
-use handshake::Admitted;
+use handshake::{Admitted, Guest};
 
 /// A node that neither reads nor settles what it is sent for so long is too slow.
 const DRAIN_WITHIN: Duration = Duration::from_secs(60);
 
 /// Serves one link until it ends, and logs how it did.
+///
+/// Each stage is boxed: an idle link should not have what another stage needs.
 pub(crate) async fn run(
-    mut socket: WebSocket,
-    meter: &Meter,
+    upgraded: Upgraded,
+    meter: Arc<Meter>,
     (peer, stranger): (SocketAddr, Arc<Stranger>),
     state: Arc<State>,
 ) {
-    // What a link needs only in the beginning or at the end is boxed: an idle one should not have it.
-    let end = match Box::pin(login(&mut socket, meter, (peer, &stranger), &state)).await {
+    if let Some(member) = Box::pin(begin(upgraded, meter, (peer, stranger), state)).await {
+        member.await;
+    }
+}
+
+/// The login; and an entering link, from there to its end. A member's is returned.
+async fn begin(
+    upgraded: Upgraded,
+    meter: Arc<Meter>,
+    (peer, stranger): (SocketAddr, Arc<Stranger>),
+    state: Arc<State>,
+) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+    let mut socket = WebSocket::new(TokioIo::new(upgraded)).await;
+    let end = match login(&mut socket, &meter, (peer, &stranger), &state).await {
+        Ok(Admitted::Member(member)) => {
+            meter.lift();
+            return Some(Box::pin(member::run(socket.split(), member, peer, state)));
+        }
+        Ok(Admitted::Entering(guest)) => {
+            meter.lift();
+            enter(&mut socket, &guest, (peer, stranger), &state).await
+        }
         Err(end) => {
             state.metrics.login_refused(&end);
             report_stranger(peer, &end, &state);
             end
         }
-        Ok(admitted) => {
-            meter.lift();
-            match admitted {
-                Admitted::Member(admitted) => {
-                    drop(stranger);
-                    return member::run(socket, admitted, peer, state).await;
-                }
-                Admitted::Entering(guest) => {
-                    // Anybody may be about to found a mesh: that is no reason to keep a place.
-                    let stranger = Some(stranger).filter(|_| !guest.known);
-                    let _counted = state.metrics.login(Kind::Entering);
-                    let end = tokio::select! {
-                        end = Box::pin(entering::run(&mut socket, &guest, &state)) => end,
-                        () = ousted(stranger.as_deref()) => crowded(),
-                    };
-                    state.metrics.link_ended(&end);
-                    report_entering(guest.mesh, peer, &end, &state);
-                    end
-                }
-            }
-        }
     };
-    Box::pin(goodbye(socket, &end, &state)).await;
+    goodbye(socket, &end, &state).await;
+    None
+}
+
+/// Serves an entering link.
+async fn enter(
+    socket: &mut WebSocket,
+    guest: &Guest,
+    (peer, stranger): (SocketAddr, Arc<Stranger>),
+    state: &State,
+) -> End {
+    // Anybody may be about to found a mesh: that is no reason to keep a place.
+    let stranger = Some(stranger).filter(|_| !guest.known);
+    let _counted = state.metrics.login(Kind::Entering);
+    let end = tokio::select! {
+        end = entering::run(socket, guest, state) => end,
+        () = ousted(stranger.as_deref()) => crowded(),
+    };
+    state.metrics.link_ended(&end);
+    report_entering(guest.mesh, peer, &end, state);
+    end
 }
 
 async fn login(
@@ -197,12 +224,13 @@ mod tests {
         unreachable!("only types are looked at")
     }
 
-    /// Not a promise, but a broker holds one for every node: 12 KiB in all are the budget, of which the read buffer takes 4.
+    /// Not a promise, but a broker holds one for every node: 12 KiB in all are the budget.
     #[test]
     fn a_link_that_does_nothing_is_small() {
-        let task = size(|| run(any(), any(), any(), any()));
-        assert!(task <= 4 * 1024, "{task} bytes");
-        let answer = size_of::<crate::accept::Answer>();
-        assert!(answer <= 32, "{answer} bytes, for each of many places");
+        let task =
+            size(|| run(any(), any(), any(), any())) + size(|| member::run(any(), any(), any(), any()));
+        assert!(task <= 2_304, "{task} bytes");
+        let place = size_of::<Box<crate::accept::Answer>>();
+        assert!(place <= 8, "{place} bytes, for each of many places");
     }
 }

@@ -9,7 +9,7 @@ use crate::accept::Answer;
 use crate::handlers;
 
 /// Reads until the link ends.
-pub(super) async fn run(source: &mut Source, session: &Session, answers: mpsc::Sender<Answer>) -> End {
+pub(super) async fn run(source: &mut Source, session: &Session, answers: mpsc::Sender<Box<Answer>>) -> End {
     loop {
         if let Err(end) = step(source, session, &answers).await {
             return end;
@@ -17,12 +17,16 @@ pub(super) async fn run(source: &mut Source, session: &Session, answers: mpsc::S
     }
 }
 
-async fn step(source: &mut Source, session: &Session, answers: &mpsc::Sender<Answer>) -> Result<(), End> {
+async fn step(
+    source: &mut Source,
+    session: &Session,
+    answers: &mpsc::Sender<Box<Answer>>,
+) -> Result<(), End> {
     let bytes = socket::next(source).await?;
     match decode::<ToBroker>(&bytes) {
         // Boxed: what a handler needs while it works, an idle link should not have.
         Ok(frame) => Box::pin(handlers::handle(frame, session, answers)).await,
         Err(DecodeError::TooLarge) => Err(End::too_large()),
-        Err(err) => handlers::answer(answers, handlers::bad_frame(&err)).await,
+        Err(err) => Box::pin(handlers::answer(answers, handlers::bad_frame(&err))).await,
     }
 }

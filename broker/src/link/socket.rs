@@ -4,42 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, Stream, StreamExt as _};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Frame, encode};
 
-use super::{DRAIN_WITHIN, End};
+use super::{DRAIN_WITHIN, End, WebSocket};
 use crate::error::Error;
-
-/// The bytes under a WebSocket.
-type ByteStream = TokioIo<Upgraded>;
-/// A WebSocket, server's side.
-pub(crate) type WebSocket = WebSocketStream<ByteStream>;
 
 /// How long a goodbye may take: nobody may be there to hear it.
 pub(super) const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
-/// Half of what an idle link costs. (tungstenite's default is 128 KiB.)
-const READ_BUFFER: usize = 4 * 1024;
-/// Frames are gathered up to this before they go to the socket.
-const WRITE_BUFFER: usize = 16 * 1024;
-
-/// Speaks WebSocket on an upgraded connection.
-pub(crate) async fn accept(upgraded: Upgraded) -> WebSocket {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(WRITE_BUFFER + 2 * limits::FRAME)
-        .max_message_size(Some(limits::FRAME))
-        .max_frame_size(Some(limits::FRAME));
-    WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await
-}
-
 /// The next binary message. Pings and pongs only show that the node is there.
 ///
 /// # Errors
@@ -140,7 +115,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_that_reads_nothing_for_a_minute_is_too_slow() {
         let (stream, _unread) = tokio::io::duplex(1_024);
-        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+        let mut socket = WebSocket::new(stream).await;
         let begun = Instant::now();
         let end = loop {
             match send(&mut socket, &ToNode::Done(Done { req: 1 })).await {

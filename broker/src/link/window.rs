@@ -96,7 +96,7 @@ impl Window {
     /// to be asked again after a launch.
     pub(crate) async fn stalled(&self, within: Duration) {
         while let Some(since) = self.unmoved_since() {
-            sleep_until(since + within).await;
+            Box::pin(sleep_until(since + within)).await; // Most links never have one.
             if self.unmoved_since() == Some(since) {
                 return;
             }

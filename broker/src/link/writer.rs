@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
+use waxwing_crypto::NodeId;
 use waxwing_crypto::membership::{LogHead, Standing};
-use waxwing_crypto::{NodeId, VerifyingKey};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{MeshNotice, MeshNoticeKind, Reason, ToNode};
 
@@ -19,7 +19,6 @@ use crate::accept::Answer;
 use crate::handlers;
 use crate::meshes::Mesh;
 use crate::state::State;
-use crate::store::NodeKey;
 
 /// How long a stopping broker waits for the answers of one link.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
@@ -28,8 +27,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Writer<'a> {
     sink: &'a mut Sink,
     state: Arc<State>,
-    node: NodeKey,
-    key: VerifyingKey,
+    member: &'a Member,
     mesh: watch::Receiver<Mesh>,
     /// The end of the log as the node has been told of it.
     log_told: LogHead,
@@ -44,22 +42,26 @@ pub(super) struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// The writing half of a link that has just logged in.
-    pub(super) fn new(sink: &'a mut Sink, session: &Session, member: &Member) -> Self {
-        let (state, node) = (Arc::clone(&session.state), session.peer.key);
+    pub(super) fn new(sink: &'a mut Sink, session: &Session, member: &'a Member) -> Self {
+        let state = Arc::clone(&session.state);
         let window = Arc::clone(&session.window);
-        let pump =
-            Pump::new(Arc::clone(&state), node, Arc::clone(&member.registration.bell), Arc::clone(&window));
+        let pump = Pump::new(
+            Arc::clone(&state),
+            member.peer.key,
+            Arc::clone(&member.registration.bell),
+            Arc::clone(&window),
+        );
         let mut pings = interval_at(tokio::time::Instant::now() + limits::PING_EVERY, limits::PING_EVERY);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut mesh = member.mesh.clone();
         mesh.mark_changed(); // It may have grown since the welcome.
-        let (key, log_told, branches_told) = (member.key, member.head, Vec::new());
-        let alarms = state.alarms.listen(node.mesh);
-        Self { sink, state, node, key, mesh, log_told, branches_told, alarms, window, pump, pings }
+        let (log_told, branches_told) = (member.head, Vec::new());
+        let alarms = state.alarms.listen(member.peer.key.mesh);
+        Self { sink, state, member, mesh, log_told, branches_told, alarms, window, pump, pings }
     }
 
     /// Writes until the link ends.
-    pub(super) async fn run(&mut self, answers: &mut mpsc::Receiver<Answer>) -> End {
+    pub(super) async fn run(&mut self, answers: &mut mpsc::Receiver<Box<Answer>>) -> End {
         loop {
             if let Err(end) = self.step(answers).await {
                 return end;
@@ -68,7 +70,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes what is still owed once the reader has ended: the answers to what it has submitted.
-    pub(super) async fn finish(&mut self, answers: &mut mpsc::Receiver<Answer>) {
+    pub(super) async fn finish(&mut self, answers: &mut mpsc::Receiver<Box<Answer>>) {
         let owed = async {
             while let Some(answer) = answers.recv().await {
                 if self.answer(answer, answers).await.is_err() {
@@ -80,34 +82,38 @@ impl<'a> Writer<'a> {
         let _ = timeout(FINISH_WITHIN, owed).await;
     }
 
-    /// Waits for the next thing to write, and writes it. No arm is preferred: a node that sends without pause would
+    /// Waits for the next thing to write, and writes it, which is boxed: an idle link only waits. No arm is preferred: a node that sends without pause would
     /// otherwise get nothing but answers, or one with a backlog no answers.
-    async fn step(&mut self, answers: &mut mpsc::Receiver<Answer>) -> Result<(), End> {
+    async fn step(&mut self, answers: &mut mpsc::Receiver<Box<Answer>>) -> Result<(), End> {
         tokio::select! {
             answer = answers.recv() => match answer {
-                Some(answer) => self.answer(answer, answers).await,
+                Some(answer) => Box::pin(self.answer(answer, answers)).await,
                 None => Err(End::Gone),
             },
             changed = self.mesh.changed() => match changed {
-                Ok(()) => self.tell_log().await,
+                Ok(()) => Box::pin(self.tell_log()).await,
                 Err(_) => Err(End::Gone),
             },
-            alarm = self.alarms.recv() => self.tell_alarm(alarm.ok()).await,
-            () = self.pump.ready() => self.deliver().await,
+            alarm = self.alarms.recv() => Box::pin(self.tell_alarm(alarm.ok())).await,
+            () = self.pump.ready() => Box::pin(self.deliver()).await,
             () = self.window.stalled(DRAIN_WITHIN) => Err(End::too_slow("the node has settled nothing of a full window")),
-            _ = self.pings.tick() => socket::ping(self.sink).await,
+            _ = self.pings.tick() => Box::pin(socket::ping(self.sink)).await,
         }
     }
 
     /// Writes an answer, and those that are there already, as one.
-    async fn answer(&mut self, first: Answer, answers: &mut mpsc::Receiver<Answer>) -> Result<(), End> {
+    async fn answer(
+        &mut self,
+        first: Box<Answer>,
+        answers: &mut mpsc::Receiver<Box<Answer>>,
+    ) -> Result<(), End> {
         let mut next = Some(first);
         while let Some(answer) = next {
-            match answer {
-                Answer::Frame(frame) | Answer::Page { frame, .. } => socket::feed(self.sink, &*frame).await?,
+            match &*answer {
+                Answer::Frame(frame) | Answer::Page { frame, .. } => socket::feed(self.sink, frame).await?,
                 Answer::Settled { count, kept } => {
-                    self.window.land(count);
-                    self.pump.redeliver(&kept);
+                    self.window.land(*count);
+                    self.pump.redeliver(kept);
                 }
             }
             next = answers.try_recv().ok();
@@ -125,7 +131,7 @@ impl<'a> Writer<'a> {
     /// The mesh has changed: tells the node, unless it concerns itself.
     async fn tell_log(&mut self) -> Result<(), End> {
         let mesh = self.mesh.borrow_and_update().clone();
-        match mesh.standing(&self.node.node) {
+        match mesh.standing(&self.member.peer.key.node) {
             Standing::Live => {}
             Standing::Left => return Err(End::told(Reason::Revoked, "this node has left the mesh")),
             // Until an admin has resumed the mesh, that is not the last word.
@@ -135,7 +141,7 @@ impl<'a> Writer<'a> {
             }
         }
         let roster = &mesh.roster;
-        if roster.member(&self.node.node).is_none_or(|member| member.signing != self.key) {
+        if roster.member(&self.member.peer.key.node).is_none_or(|member| member.signing != self.member.key) {
             return Err(superseded());
         }
         if !roster.holds(self.log_told) {
