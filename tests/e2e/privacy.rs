@@ -138,7 +138,7 @@ async fn nothing_is_readable_by_others_for_a_moment_even_where_that_is_the_custo
     done.store(true, Ordering::Relaxed);
     let (looks, open) = watched.join().unwrap();
     assert!(looks > 100, "{looks}");
-    assert_eq!(open, [PathBuf::new(); 0]);
+    assert!(open.is_empty(), "{open:?}");
 }
 
 #[tokio::test]

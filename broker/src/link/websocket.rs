@@ -80,13 +80,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Sink<Message> for WebSocket<S> {
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), Error> {
-        match message {
-            Message::Binary(bytes) if bytes.len() > SMALL => {
-                let frame = Frame::message(bytes, OpCode::Data(Data::Binary), true);
-                frame.format(self.inner.get_mut().behind())
-            }
-            message => Pin::new(&mut self.inner).start_send(message),
+        if let Message::Binary(bytes) = &message
+            && bytes.len() > SMALL
+        {
+            let frame = Frame::message(bytes.clone(), OpCode::Data(Data::Binary), true);
+            return frame.format(self.inner.get_mut().behind());
         }
+        Pin::new(&mut self.inner).start_send(message)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
