@@ -289,7 +289,14 @@ fn a_message_in_the_inbox_looks_as_documented() {
 fn the_mesh_looks_as_documented() {
     looks(&MeshQuery::default(), &json!({}));
     refuses_unknown::<MeshQuery>(&json!({ "mesh": "home" }));
-    let peer = Peer { node: name("alpha"), id: NODE, role: Role::Admin, joined_at: at(1), this: true };
+    let peer = Peer {
+        node: name("alpha"),
+        id: NODE,
+        role: Role::Admin,
+        joined_at: at(1),
+        this: true,
+        blocked: false,
+    };
     let peers = Peers { mesh: name("home"), peers: vec![peer] };
     let peer = json!({ "node": "alpha", "id": NODE_TEXT, "role": "admin", "joined_at": 1, "this": true });
     looks(&peers, &json!({ "mesh": "home", "peers": [peer] }));

@@ -44,10 +44,9 @@ impl Fixture {
 
 impl TestLink {
     fn outcomes(&mut self) -> Option<Vec<Outcome>> {
-        match self.answers.try_recv().ok().map(|answer| *answer)? {
-            Answer::Frame(ToNode::Sent(sent)) => Some(sent.outcomes),
-            other => panic!("{other:?}"),
-        }
+        let answer = *self.answers.try_recv().ok()?;
+        let Answer::Frame(ToNode::Sent(sent)) = answer else { panic!("{answer:?}") };
+        Some(sent.outcomes)
     }
 
     fn settles(&self, seq: u64, by: Settlement, from: NodeKey, seal: u32) -> Settles {
@@ -184,9 +183,9 @@ async fn appends_of_one_batch_stand_on_each_other() {
         Change::Append(Append { author, entry, req: 1, reply: link.reply() })
     });
     fixture.apply(appends.into()).await;
-    let frames: Vec<_> = std::iter::from_fn(|| match *link.answers.try_recv().ok()? {
-        Answer::Frame(frame) => Some(frame),
-        _ => None,
+    let frames: Vec<_> = std::iter::from_fn(|| {
+        let Answer::Frame(frame) = *link.answers.try_recv().ok()? else { return None };
+        Some(frame)
     })
     .collect();
     assert!(matches!(&frames[0], ToNode::Log(log) if log.head.unwrap().seq == 2));
