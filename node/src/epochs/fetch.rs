@@ -87,7 +87,7 @@ pub(super) fn open<'a>(
 }
 
 /// Keeps what was opened. A key that is held stays, whatever the list says.
-async fn take(mesh: &Mesh, epoch: u64, opened: &StateKeys) -> Result<(), Trouble> {
+pub(super) async fn take(mesh: &Mesh, epoch: u64, opened: &StateKeys) -> Result<(), Trouble> {
     let mut keys = StateKeys::clone(&mesh.epochs.held());
     let differ = keys.absorb(opened);
     keep(mesh, keys, true).await?;

@@ -3,7 +3,7 @@ use waxwing_crypto::state_key::{Holder, KeyList, KeyListHead, StateKeys};
 use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey};
 use waxwing_protocol::link::FoundKeys;
 
-use super::fetch::{Wanted, Wrong, open};
+use super::fetch::{Wanted, Wrong, open, take};
 use super::*;
 use crate::mesh::tests::alone;
 use crate::store::meta;
@@ -133,6 +133,19 @@ async fn keys_of_epochs_that_another_log_has_not_are_forgotten_and_no_others() {
     forget(&mesh, &lost).await.unwrap();
     let kept = Epochs::load(&mesh.db, &mesh.keys).await.unwrap();
     assert_eq!((mesh.epochs.held().newest().0, kept.held().newest().0), (3, 3));
+}
+
+#[tokio::test]
+async fn an_admin_who_hands_on_other_earlier_keys_changes_none_that_are_held() {
+    let (_folder, mesh) = alone().await;
+    keep(&mesh, keys(1..=3), true).await.unwrap();
+    let mut other = keys(1..=4).to_bytes();
+    other[40 + 8] ^= 1; // In the key of epoch 2.
+    let other = StateKeys::from_bytes(&other).unwrap();
+    assert!(take(&mesh, 4, &other).await.is_ok());
+    assert_eq!(*mesh.epochs.held().to_bytes(), *keys(1..=4).to_bytes());
+    let told: String = sqlx::query_scalar("SELECT body FROM event").fetch_one(&mesh.db).await.unwrap();
+    assert!(told.contains("state_keys_differ") && told.contains("[2]"), "{told}");
 }
 
 #[tokio::test]

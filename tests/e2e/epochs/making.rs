@@ -143,6 +143,33 @@ async fn an_epoch_that_was_due_while_no_admin_was_there_is_made_when_one_comes()
 }
 
 #[tokio::test]
+async fn an_admins_node_killed_at_any_step_of_an_epoch_leaves_it_to_be_made_or_makes_one() {
+    let mut lab = mesh(&["alpha", "beta", "one", "two", "three", "four"]).await;
+    let alpha = lab.id("alpha");
+    let steps = [("one", "done"), ("two", "log.append"), ("three", "log"), ("four", "keys")];
+    for (n, (node, frame)) in steps.into_iter().enumerate() {
+        // A leave is pushed as a `log`; that which answers the append has a number.
+        let step = When::matches(alpha, move |seen| {
+            let is_push = matches!(seen, Frame::ToNode(ToNode::Log(log)) if log.req.is_none());
+            seen.name() == frame && !is_push
+        });
+        let hold = lab.proxy().hold(step);
+        lab.json(node, &["leave", "--yes"]).await.unwrap();
+        let held_back = hold.held().await.unwrap();
+        lab.kill("alpha").await.unwrap();
+        drop(held_back);
+        lab.restart("alpha").await.unwrap();
+        let epoch = n as u64 + 2;
+        for node in ["alpha", "beta"] {
+            holds(&lab, node, epoch).await;
+            assert_eq!(held(&lab, node).await, held(&lab, "alpha").await, "killed at {frame}");
+        }
+        assert_eq!(epochs(&lab, "beta").await, (2..=epoch).collect::<Vec<_>>(), "killed at {frame}");
+        lab.linked("alpha").await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn who_changes_keys_before_it_has_the_newest_opens_what_was_sealed_to_the_old() {
     let lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
     let withheld = withhold(&lab, "beta");
