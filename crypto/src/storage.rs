@@ -14,13 +14,16 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::host::HostKey;
-use crate::id::{ClientMessageId, Fingerprint, Name, NodeId, WireId};
-use crate::mac::{Secret, Transcript, first, hmac};
+use crate::id::{ClientMessageId, Fingerprint, MeshId, Name, NodeId, WireId};
+use crate::mac::{Secret, Transcript, first, hmac, same};
+use crate::membership::{LogHead, Roster};
 use crate::priority::Priority;
 use crate::sealing::ReceiptSecret;
 
 /// Length of the nonce in front of a sealed cell, in bytes.
 const NONCE: usize = 24;
+/// Length of the code in front of a kept roster, in bytes.
+const CODE: usize = 32;
 
 /// The root of what one node encrypts at rest in one mesh.
 pub struct StorageKey(Secret);
@@ -55,6 +58,7 @@ impl StorageKey {
             receipt: self.child(b"waxwing receipt v1"),
             host: self.child(b"waxwing host v1"),
             hedge: self.child(b"waxwing hedge v1"),
+            roster: self.child(b"waxwing roster v1"),
         }
     }
 
@@ -80,6 +84,7 @@ pub struct StorageKeys {
     receipt: Secret,
     host: Secret,
     hedge: Secret,
+    roster: Secret,
 }
 
 impl StorageKeys {
@@ -155,6 +160,33 @@ impl StorageKeys {
             .field(id.as_str().as_bytes())
             .field(fp.as_bytes());
         ReceiptSecret::from_bytes(first(&hmac(&*self.receipt, &[input.as_bytes()])))
+    }
+
+    /// A roster for safe keeping: its snapshot, with a code in front that stands for the mesh and the end of its log.
+    pub fn keep_roster(&self, roster: &Roster) -> Vec<u8> {
+        let snapshot = roster.snapshot();
+        [&self.roster_code(roster.mesh(), roster.head(), &snapshot)[..], &snapshot].concat()
+    }
+
+    /// The roster that [`StorageKeys::keep_roster`] made of this mesh's log, which ended there.
+    ///
+    /// # Errors
+    /// `DoesNotOpen` for another mesh or place, another key, or a changed byte; `Malformed` for a snapshot of another version.
+    pub fn kept_roster(&self, mesh: MeshId, head: LogHead, kept: &[u8]) -> Result<Roster> {
+        let (code, snapshot) = kept.split_at_checked(CODE).ok_or(Error::DoesNotOpen)?;
+        if !same(code, &self.roster_code(mesh, head, snapshot)) {
+            return Err(Error::DoesNotOpen);
+        }
+        Roster::restore(snapshot)
+    }
+
+    fn roster_code(&self, mesh: MeshId, head: LogHead, snapshot: &[u8]) -> [u8; CODE] {
+        // Of a fixed length, so what follows it needs none.
+        let place = Transcript::new(b"waxwing kept roster v1")
+            .field(mesh.as_bytes())
+            .number(head.seq)
+            .field(head.hash.as_bytes());
+        hmac(&*self.roster, &[place.as_bytes(), snapshot])
     }
 
     /// The key of the host record's digests.

@@ -18,6 +18,13 @@ CREATE TABLE log (
     signatures BLOB NOT NULL        -- 64 bytes each
 );
 
+-- The roster as it was at some place of the log, so that a start need not replay all of it. One row.
+CREATE TABLE roster (
+    id   INTEGER PRIMARY KEY CHECK (id = 1),
+    seq  INTEGER NOT NULL, -- the entry of the log that it stands for
+    kept BLOB NOT NULL     -- a code under the storage key, 32 bytes, and the snapshot
+);
+
 -- Messages accepted from apps.
 CREATE TABLE outbox (
     row          INTEGER PRIMARY KEY AUTOINCREMENT, -- rises, never given twice; the order of a lane

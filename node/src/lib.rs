@@ -14,6 +14,7 @@
 //! | [`config`](Config), `home`, `identity`, `host` | where state is, who this node is, and whether this is its host |
 //! | `meshes` | those that are served: opened and closed one by one, while the others go on |
 //! | `mesh` | everything of one mesh: keys, roster, database, link |
+//! | `rosters` | the roster between runs, so that a start need not replay the log |
 //! | `store` | the database: one file per table, the only place with SQL |
 //! | `writer` | the one task that writes it |
 //! | `outbox`, `draft`, `lane` | the delivery contract: accepting a send; order at the recipient |
@@ -46,6 +47,7 @@ mod mesh;
 mod meshes;
 pub mod move_broker;
 mod outbox;
+mod rosters;
 mod signals;
 mod store;
 mod upkeep;

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::identity::Identity;
 use crate::link::{self, Calls};
+use crate::rosters::{self, Kept, Opened};
 use crate::signals::Signals;
 use crate::store::{blocked, log, meta};
 use crate::writer::{self, Caps, Growth, WriteError, Writer};
@@ -82,6 +83,8 @@ pub(crate) struct Mesh {
     pub(crate) signals: Arc<Signals>,
     pub(crate) clock: Clock,
     roster: RwLock<Roster>,
+    /// The roster on disk.
+    pub(crate) kept: Kept,
     pub(crate) epochs: Epochs,
     /// One change of the roster at a time.
     growing: tokio::sync::Mutex<()>,
@@ -147,11 +150,9 @@ impl Mesh {
     ) -> Result<Arc<Self>> {
         let (mut connection, db) = store::open(&admitted.folder.join("node.db")).await?;
         store::renewal::begin_under(&mut connection, &admitted.identity.signing.public()).await?;
-        let entries = log::after(&db, 0).await?;
-        let roster = Roster::replay(&entries)?;
-        if roster.mesh() != admitted.identity.mesh {
-            return Err(Error::Damaged(format!("{}'s log is of another mesh", admitted.name)));
-        }
+        let Opened { roster, kept, replayed } =
+            rosters::open(&db, &admitted.keys, admitted.identity.mesh).await?;
+        debug!(mesh = %admitted.name, kept, replayed, "the log is read");
         let broker = meta::text(&db, meta::BROKER).await?;
         let broker = broker.and_then(|url| url.parse().ok());
         let broker = broker.ok_or_else(|| Error::Damaged(format!("{} has no broker", admitted.name)))?;
@@ -177,6 +178,7 @@ impl Mesh {
             signals,
             clock: Clock::start(),
             roster: RwLock::new(roster),
+            kept: Kept::at(kept),
             epochs,
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link { state: LinkState::Down, since: clock::now(), reason: None }),
@@ -213,6 +215,7 @@ impl Mesh {
                 ended = link::run(self, &self.stop) => ended,
                 ended = upkeep::run(self, &self.stop) => ended,
             };
+            rosters::keep_at_end(self).await;
             if let Err(refused) = &ended {
                 self.ended.store(matches!(refused, Error::Revoked(_)), Ordering::Relaxed);
                 self.note_refusal(refused).await;

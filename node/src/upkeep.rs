@@ -13,6 +13,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::lane;
 use crate::mesh::Mesh;
+use crate::rosters;
 use crate::store::events;
 use crate::store::outbox;
 use crate::store::prekeys::{self, OwnPrekey};
@@ -59,6 +60,7 @@ pub(crate) async fn run(mesh: &Mesh, stop: &CancellationToken) -> Result<()> {
         let kept = async {
             expire(mesh).await?;
             pass_over(mesh).await?;
+            rosters::keep_if_due(mesh).await?;
             if secrets_due <= Instant::now() {
                 secrets_due = Instant::now() + SECRETS_EVERY;
                 renew_prekey(mesh).await?;

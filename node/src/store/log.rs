@@ -16,13 +16,21 @@ pub(crate) async fn after(db: impl SqliteExecutor<'_>, after: u64) -> sqlx::Resu
             .bind(number(after))
             .fetch_all(db)
             .await?;
-    rows.into_iter()
-        .map(|(entry, signatures)| {
-            let signatures: Result<_, _> =
-                signatures.chunks(Signature::SIZE).map(Signature::from_bytes).collect();
-            Ok(SignedEntry { bytes: entry.into(), signatures: signatures.map_err(|_| damaged("log"))? })
-        })
-        .collect()
+    rows.into_iter().map(signed).collect()
+}
+
+fn signed((entry, signatures): (Vec<u8>, Vec<u8>)) -> sqlx::Result<SignedEntry> {
+    let signatures: Result<_, _> = signatures.chunks(Signature::SIZE).map(Signature::from_bytes).collect();
+    Ok(SignedEntry { bytes: entry.into(), signatures: signatures.map_err(|_| damaged("log"))? })
+}
+
+/// The entry at a place.
+pub(crate) async fn at(db: impl SqliteExecutor<'_>, seq: u64) -> sqlx::Result<Option<SignedEntry>> {
+    let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as("SELECT entry, signatures FROM log WHERE seq = ?")
+        .bind(number(seq))
+        .fetch_optional(db)
+        .await?;
+    row.map(signed).transpose()
 }
 
 /// Puts entries at `seq` and after, in the place of what may be there.

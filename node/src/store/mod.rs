@@ -15,6 +15,7 @@ pub(crate) mod outbox;
 pub(crate) mod prekeys;
 pub(crate) mod quarantine;
 pub(crate) mod renewal;
+pub(crate) mod roster;
 pub(crate) mod sessions;
 
 use std::path::Path;

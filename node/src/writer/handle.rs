@@ -51,6 +51,7 @@ pub(super) enum Change {
     Refused { why: String, answer: Answer<()> },
     Block { node: NodeId, blocked: bool, answer: Answer<bool> },
     StateKeys { sealed: Sealed, answer: Answer<()> },
+    Roster { seq: u64, kept: Vec<u8>, answer: Answer<()> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
     Published { id: PrekeyId, answer: Answer<()> },
     PeerPrekey { node: NodeId, signer: VerifyingKey, id: PrekeyId, signed: Signed, answer: Answer<()> },
@@ -187,6 +188,11 @@ impl Writer {
         self.change(|answer| Change::Block { node, blocked, answer }).await
     }
 
+    /// Keeps the roster as it is at this place of the log.
+    pub(crate) async fn keep_roster(&self, seq: u64, kept: Vec<u8>) -> Result<(), WriteError> {
+        self.change(|answer| Change::Roster { seq, kept, answer }).await
+    }
+
     /// Stores a new prekey of this node.
     pub(crate) async fn prekey(&self, prekey: OwnPrekey) -> Result<(), WriteError> {
         self.change(|answer| Change::Prekey { prekey, answer }).await
@@ -247,6 +253,7 @@ impl Change {
             | Self::Refused { .. }
             | Self::Block { .. }
             | Self::StateKeys { .. }
+            | Self::Roster { .. }
             | Self::Prekey { .. }
             | Self::Published { .. }
             | Self::PeerPrekey { .. }

@@ -38,7 +38,7 @@ use self::handle::{Answer, Change};
 use crate::signals::Signals;
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
-use crate::store::{OutLane, blocked, inbox, meta, prekeys, sessions};
+use crate::store::{OutLane, blocked, inbox, meta, prekeys, roster, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -320,6 +320,7 @@ async fn apply(
             effects.answer(answer, meta::set_text(db, meta::REFUSED, &why).await)
         }
         Change::StateKeys { sealed, answer } => effects.answer(answer, sealed.write(db).await),
+        Change::Roster { seq, kept, answer } => effects.answer(answer, roster::keep(db, seq, &kept).await),
         Change::Prekey { prekey, answer } => effects.answer(answer, prekeys::insert(db, &prekey).await),
         Change::Published { id, answer } => effects.answer(answer, prekeys::published(db, id, now).await),
         Change::PeerPrekey { node, signer, id, signed, answer } => {
