@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use waxwing_client::Error as ClientError;
 use waxwing_client::api::{Problem, ProblemCode};
+use waxwing_crypto::membership::RecoveryError;
 
 /// A command's failure, as a person or a program sees it.
 #[derive(Debug, Deserialize, Serialize)]
@@ -31,6 +32,17 @@ impl Failure {
     /// A wrong argument or configuration.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new("usage", 2, message)
+    }
+
+    /// What was typed are no recovery words. Names places, never words.
+    pub(crate) fn recovery(error: RecoveryError) -> Self {
+        let code = match error {
+            RecoveryError::Count => "recovery_words_count",
+            RecoveryError::UnknownWord(_) => "recovery_word_unknown",
+            RecoveryError::Checksum => "recovery_words_checksum",
+        };
+        Self::new(code, 2, error.to_string())
+            .hint("`waxwing mesh recover` reads them from stdin, or asks for them")
     }
 
     /// Something this machine would not do.
@@ -85,6 +97,12 @@ impl Failure {
     /// The same with the next step.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same, with what had been done before it.
+    pub(crate) fn after(mut self, done: &str) -> Self {
+        self.message = format!("{done}: {}", self.message);
         self
     }
 
@@ -160,16 +178,28 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::TtlTooLong
         | ProblemCode::MeshRequired
         | ProblemCode::TooLarge
+        | ProblemCode::TokenUnknown
+        | ProblemCode::TokenTruncated
+        | ProblemCode::TokenDamaged
         | ProblemCode::UnsupportedMediaType => 2,
         ProblemCode::NotAdmin
         | ProblemCode::NotAuthorised
         | ProblemCode::Revoked
+        | ProblemCode::InviteUnknown
+        | ProblemCode::InviteExpired
+        | ProblemCode::InviteUsedUp
+        | ProblemCode::InviteRevoked
+        | ProblemCode::InviteOtherName
+        | ProblemCode::RecoveryWords
         | ProblemCode::RevokedRecipient
         | ProblemCode::MeshStopped => 3,
         ProblemCode::WrongHost => 4,
         ProblemCode::NoSuchRoute
         | ProblemCode::MethodNotAllowed
         | ProblemCode::Incompatible
+        | ProblemCode::TokenUnsupported
+        | ProblemCode::WrongBroker
+        | ProblemCode::NoSuchMesh
         | ProblemCode::WrongPin
         | ProblemCode::WrongName
         | ProblemCode::CertificateExpired
@@ -190,6 +220,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::MeshClosed
         | ProblemCode::Conflict
         | ProblemCode::LastAdmin
+        | ProblemCode::NameTaken
         | ProblemCode::ResumeWanted
         | ProblemCode::KeysWanted
         | ProblemCode::NothingToResume => 8,
@@ -229,6 +260,19 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::NotAuthorised
         | ProblemCode::Revoked
         | ProblemCode::LastAdmin
+        | ProblemCode::TokenUnknown
+        | ProblemCode::TokenTruncated
+        | ProblemCode::TokenDamaged
+        | ProblemCode::TokenUnsupported
+        | ProblemCode::InviteUnknown
+        | ProblemCode::InviteExpired
+        | ProblemCode::InviteUsedUp
+        | ProblemCode::InviteRevoked
+        | ProblemCode::InviteOtherName
+        | ProblemCode::NameTaken
+        | ProblemCode::RecoveryWords
+        | ProblemCode::WrongBroker
+        | ProblemCode::NoSuchMesh
         | ProblemCode::WrongHost
         | ProblemCode::Incompatible
         | ProblemCode::WrongPin

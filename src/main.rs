@@ -45,6 +45,8 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Mesh(Mesh::Resume) => commands::mesh::resume(context).await,
         Command::Mesh(Mesh::Broker(arguments)) => commands::mesh::broker(context, arguments).await,
         Command::Mesh(Mesh::Create(arguments)) => commands::mesh::create(context, arguments).await,
+        Command::Mesh(Mesh::Recover(arguments)) => commands::members::recover(context, arguments).await,
+        Command::Members(arguments) => commands::members::run(context, &arguments).await,
         Command::Invite(arguments) => commands::invite::run(context, arguments).await,
         Command::Join(arguments) => commands::join::run(context, arguments).await,
         Command::Leave(arguments) => commands::leave::run(context, arguments).await,

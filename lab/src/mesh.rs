@@ -43,6 +43,7 @@ pub struct Lab {
     direct: Option<String>,
     ids: BTreeMap<String, NodeId>,
     founder: Option<String>,
+    recovery_words: String,
     hosts: BTreeMap<String, Host>,
 }
 
@@ -87,6 +88,7 @@ impl Lab {
             direct: None,
             ids: BTreeMap::new(),
             founder: None,
+            recovery_words: String::new(),
             hosts: BTreeMap::new(),
         })
     }
@@ -172,7 +174,10 @@ impl Lab {
         let made = match &self.founder {
             None => {
                 let url = self.direct.clone().unwrap_or_else(|| self.proxy.url());
-                self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node]).await?
+                let made =
+                    self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node]).await?;
+                self.recovery_words = made["recovery_words"].as_str().unwrap_or_default().to_owned();
+                made
             }
             Some(founder) => {
                 let invite = self.client(founder).invite(invite).await?;
@@ -280,6 +285,11 @@ impl Lab {
     #[expect(clippy::panic, reason = "a misspelt name is a mistake in the test")]
     pub fn id(&self, node: &str) -> NodeId {
         *self.ids.get(node).unwrap_or_else(|| panic!("no node is called {node}"))
+    }
+
+    /// What the founder was shown once.
+    pub fn recovery_words(&self) -> &str {
+        &self.recovery_words
     }
 
     /// The wire between nodes and broker.

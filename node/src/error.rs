@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use waxwing_crypto::Pin;
+use waxwing_crypto::membership::{Rule, TokenError};
+use waxwing_crypto::{Name, Pin};
 
 /// A result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -61,6 +62,21 @@ pub enum Error {
     /// This needs a link, and there is none.
     #[error("{0}")]
     Offline(String),
+    /// The text is no whole invite token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The invite does not let this node in.
+    #[error(transparent)]
+    Invite(#[from] Uninvited),
+    /// A member has the name that this node would take.
+    #[error("a member of this mesh is called {0} already")]
+    NameTaken(Name),
+    /// The broker does not go by the URL that was dialled.
+    #[error("{0}")]
+    WrongBroker(String),
+    /// The broker does not have the mesh that the invite is for.
+    #[error("{0}")]
+    NoSuchMesh(String),
     /// The broker, or the log it shows, cannot be trusted or understood.
     #[error("{0}")]
     Incompatible(String),
@@ -96,6 +112,50 @@ pub enum Error {
     /// Keys, entries or sealed data on this disk are damaged.
     #[error("the state on this disk is damaged: {0}")]
     Damaged(String),
+}
+
+/// Why an invite does not let a node in.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Uninvited {
+    /// The mesh's log does not have it.
+    #[error("the mesh's log does not know this invite")]
+    Unknown,
+    /// Its time is over.
+    #[error("the invite has expired")]
+    Expired,
+    /// As many have joined by it as it was made for.
+    #[error("the invite has been used up")]
+    UsedUp,
+    /// It was revoked: itself, with its maker, or with a node that joined by it.
+    #[error("the invite has been revoked")]
+    Revoked,
+    /// It is for another name than this.
+    #[error("the invite is for another name than {0}")]
+    OtherName(Name),
+}
+
+impl Uninvited {
+    /// A stable word for programs.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown => "invite_unknown",
+            Self::Expired => "invite_expired",
+            Self::UsedUp => "invite_used_up",
+            Self::Revoked => "invite_revoked",
+            Self::OtherName(_) => "invite_other_name",
+        }
+    }
+
+    const fn hint(&self) -> &'static str {
+        match self {
+            Self::OtherName(_) => {
+                "leave --name away to take the name that the invite is for, or ask for another"
+            }
+            Self::Unknown | Self::Expired | Self::UsedUp | Self::Revoked => {
+                "ask an admin of the mesh for a new one, who makes it with `waxwing invite`"
+            }
+        }
+    }
 }
 
 /// Why a broker's certificate is not believed.
@@ -161,13 +221,14 @@ impl Error {
     /// The process's exit code, the same for every command.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Usage(_) | Self::TooOpen { .. } => 2,
-            Self::NotAuthorised(_) | Self::Revoked(_) => 3,
+            Self::Token(TokenError::UnsupportedVersion) => 5,
+            Self::Usage(_) | Self::TooOpen { .. } | Self::Token(_) => 2,
+            Self::NotAuthorised(_) | Self::Revoked(_) | Self::Invite(_) => 3,
             Self::WrongHost { .. } | Self::StaleState(_) | Self::Superseded(_) => 4,
-            Self::Incompatible(_) | Self::Untrusted { .. } => 5,
+            Self::Incompatible(_) | Self::Untrusted { .. } | Self::WrongBroker(_) | Self::NoSuchMesh(_) => 5,
             Self::Unreachable { .. } | Self::Offline(_) => 6,
             Self::NotFound(_) => 7,
-            Self::AlreadyRunning(_) | Self::Conflict(_) | Self::LastAdmin(_) => 8,
+            Self::AlreadyRunning(_) | Self::Conflict(_) | Self::LastAdmin(_) | Self::NameTaken(_) => 8,
             Self::File { .. } | Self::Database(_) | Self::Damaged(_) => 1,
         }
     }
@@ -181,6 +242,11 @@ impl Error {
             Self::Revoked(_) => "revoked",
             Self::LastAdmin(_) => "last_admin",
             Self::Offline(_) => "offline",
+            Self::Token(error) => token_code(*error),
+            Self::Invite(why) => why.code(),
+            Self::NameTaken(_) => "name_taken",
+            Self::WrongBroker(_) => "wrong_broker",
+            Self::NoSuchMesh(_) => "no_such_mesh",
             Self::WrongHost { .. } => "wrong_host",
             Self::StaleState(_) => "stale_state",
             Self::Superseded(_) => "superseded",
@@ -217,6 +283,16 @@ impl Error {
                 Some("the node lives on elsewhere: delete this folder, or join the mesh anew with `waxwing join`".into())
             }
             Self::Untrusted { cause, .. } => Some(cause.hint().into()),
+            Self::Token(TokenError::UnsupportedVersion) => Some("use a newer `waxwing`".into()),
+            Self::Token(_) => Some("copy it again, from ww1_ to its end".into()),
+            Self::Invite(why) => Some(why.hint().into()),
+            Self::NameTaken(_) => Some("choose another with --name".into()),
+            Self::WrongBroker(_) => Some(
+                "the broker's operator says with --advertise what it goes by; or ask for an invite to the right broker".into(),
+            ),
+            Self::NoSuchMesh(_) => {
+                Some("ask an admin of the mesh where its broker is now, and for a new invite".into())
+            }
             Self::Unreachable { .. } => Some("start it with `waxwing broker run`, or check the address".into()),
             Self::Revoked(_) => Some(
                 "`waxwing leave` deletes what this host has of the mesh; to come back, ask an admin for an invite".into(),
@@ -237,6 +313,31 @@ impl Error {
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::File { what, path, source }
+    }
+}
+
+/// A stable word for what is wrong with a token.
+const fn token_code(error: TokenError) -> &'static str {
+    match error {
+        TokenError::NotAToken => "token_unknown",
+        TokenError::Truncated => "token_truncated",
+        TokenError::Damaged => "token_damaged",
+        TokenError::UnsupportedVersion => "token_unsupported",
+    }
+}
+
+impl Error {
+    /// What it means to whoever would join under this name that the log's rules forbid it.
+    pub(crate) fn join(rule: Rule, name: &Name) -> Self {
+        match rule {
+            Rule::NameTaken => Self::NameTaken(name.clone()),
+            Rule::UnknownInvite => Self::Invite(Uninvited::Unknown),
+            Rule::InviteExpired => Self::Invite(Uninvited::Expired),
+            Rule::InviteUsedUp => Self::Invite(Uninvited::UsedUp),
+            Rule::InviteRevoked => Self::Invite(Uninvited::Revoked),
+            Rule::NotInvitedName => Self::Invite(Uninvited::OtherName(name.clone())),
+            rule => Self::NotAuthorised(rule.to_string()),
+        }
     }
 }
 

@@ -222,7 +222,7 @@ async fn append(mesh: &Mesh) -> Result<bool> {
                 return Err(Error::Conflict(refused.to_string()));
             }
             // The broker ends the link of a node that has left: the answer and the end are under way together.
-            CallError::Lost | CallError::Grow(_) | CallError::Read(_) => {
+            CallError::Lost | CallError::Unanswered(_) | CallError::Grow(_) | CallError::Read(_) => {
                 match timeout(TOLD_WITHIN, told(mesh, Some(&calls))).await {
                     Ok(Told::Ended) => return Ok(true),
                     Ok(Told::Member) => {}

@@ -13,6 +13,9 @@
 //! |---|---|
 //! | [`config`](Config), `home`, `identity`, `host` | where state is, who this node is, and whether this is its host |
 //! | `meshes` | those that are served: opened and closed one by one, while the others go on |
+//! | `append` | entries of the log for somebody who waits, through links that are lost |
+//! | `say` | a message left for the next start |
+//! | `members` | who is in a mesh and who may come in, as its log has it |
 //! | `mesh` | everything of one mesh: keys, roster, database, link |
 //! | `rosters` | the roster between runs, so that a start need not replay the log |
 //! | `store` | the database: one file per table, the only place with SQL |
@@ -26,6 +29,7 @@
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
 
 pub mod accept_host;
+mod append;
 mod apps;
 mod clock;
 mod config;
@@ -43,11 +47,13 @@ mod lane;
 pub mod leave;
 mod link;
 pub mod list;
+pub mod members;
 mod mesh;
 mod meshes;
 pub mod move_broker;
 mod outbox;
 mod rosters;
+pub mod say;
 mod signals;
 mod store;
 mod upkeep;
@@ -58,7 +64,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 pub use config::{Config, Origin, SETTINGS, Setting, Value, reference};
-pub use error::{Error, Result, Untrusted};
+pub use error::{Error, Result, Uninvited, Untrusted};
 
 use crate::home::Home;
 use crate::meshes::Meshes;

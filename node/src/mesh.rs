@@ -424,12 +424,12 @@ impl Mesh {
 
     /// Signs an entry with this node's key, for the place after the head.
     pub(crate) fn sign_entry(&self, body: Body) -> SignedEntry {
-        self.roster(|roster| self.sign_entry_on(roster, body))
+        self.roster(|roster| self.sign_entry_on(roster, &self.identity.signing, body))
     }
 
-    /// The same for the place after the head of this roster.
-    pub(crate) fn sign_entry_on(&self, roster: &Roster, body: Body) -> SignedEntry {
-        roster.entry(self.clock.broker_now(), body).sign(&[&self.identity.signing])
+    /// The same for the place after the head of this roster, by this key.
+    pub(crate) fn sign_entry_on(&self, roster: &Roster, key: &SigningKey, body: Body) -> SignedEntry {
+        roster.entry(self.clock.broker_now(), body).sign(&[key])
     }
 
     pub(crate) fn link(&self) -> Link {

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use waxwing_client::api::MessageState;
 use waxwing_client::{ClientMessageId, Name};
 use waxwing_crypto::membership::Role;
+use waxwing_protocol::Address;
 
 use super::broker::{BrokerAt, BrokerBackup, InstallService, Service};
 
@@ -97,6 +98,10 @@ pub(crate) enum Mesh {
     /// After the broker has lost its store: say that the log this node holds is the right one
     #[command(after_help = "Example: waxwing mesh resume")]
     Resume,
+    /// When every admin is lost: make this host's node one, by the 24 recovery words
+    #[command(after_help = "Examples: waxwing mesh recover
+          waxwing mesh recover --node desk < words.txt")]
+    Recover(MeshRecover),
 }
 
 #[derive(Args, Debug)]
@@ -127,7 +132,54 @@ pub(crate) struct MeshCreate {
 }
 
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Invite {
+    #[command(subcommand)]
+    pub(crate) command: Option<InviteCommand>,
+    #[command(flatten)]
+    pub(crate) new: InviteNew,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InviteCommand {
+    /// List the invites that let somebody in
+    #[command(after_help = "Example: waxwing invite list --json")]
+    List,
+    /// End an invite for good; those who joined by it stay
+    #[command(after_help = "Examples: waxwing invite revoke 1f0c9d2e --reason 'posted in public'
+          waxwing invite revoke - < token.txt")]
+    Revoke(InviteRevoke),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InviteRevoke {
+    /// The beginning of its key, as `waxwing invite list` shows it; its token; or `-` to read either from stdin
+    #[arg(value_name = "KEY|TOKEN")]
+    pub(crate) invite: String,
+    /// Why; everybody in the mesh can read it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Members {
+    /// Also those who were revoked or have left, and when
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MeshRecover {
+    /// The member that becomes an admin [default: this node]
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<Name>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InviteNew {
     /// What the newcomer may do: member or admin
     #[arg(long, value_name = "ROLE", default_value = "member")]
     pub(crate) role: Role,
@@ -176,6 +228,12 @@ pub(crate) struct Join {
     /// Name of this node in the mesh [default: the invite's, else this host's]
     #[arg(long, value_name = "NODE")]
     pub(crate) name: Option<Name>,
+    /// Text to send as the first message; without a running node it goes with the first `waxwing node up`
+    #[arg(long, value_name = "TEXT", requires = "to")]
+    pub(crate) say: Option<String>,
+    /// To whom: `node` or `app@node`
+    #[arg(long, value_name = "ADDRESS", requires = "say", value_parser = address)]
+    pub(crate) to: Option<String>,
     /// Let the link go without TLS to another machine, where the broker's URL is ws://
     #[arg(long)]
     pub(crate) plaintext: bool,
@@ -276,6 +334,12 @@ pub(crate) enum ConfigCommand {
     /// Print where the configuration file is, or would be
     #[command(after_help = "Example: waxwing config path")]
     Path,
+}
+
+/// An address as it was written, once it is one.
+fn address(text: &str) -> Result<String, String> {
+    let address: Result<Address, _> = text.parse();
+    address.map(|_| text.to_owned()).map_err(|_| "it is written node or app@node".to_owned())
 }
 
 /// A state in which the outbox lists messages: whether the link holds one at this moment is not stored.

@@ -11,8 +11,9 @@ use clap::{Args, Parser, Subcommand};
 use waxwing_client::Name;
 
 pub(crate) use admin::{
-    Broker, BrokerRun, ConfigCommand, Grant, Invite, Join, Leave, Mesh, MeshBroker, MeshCreate, Node, NodeUp,
-    Outbox, OutboxList, Peers, Requeue, Revoke, Up,
+    Broker, BrokerRun, ConfigCommand, Grant, Invite, InviteCommand, InviteNew, InviteRevoke, Join, Leave,
+    Members, Mesh, MeshBroker, MeshCreate, MeshRecover, Node, NodeUp, Outbox, OutboxList, Peers, Requeue,
+    Revoke, Up,
 };
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
@@ -84,11 +85,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Mesh(Mesh),
     /// Let somebody into the mesh: prints a token for `waxwing join`
-    #[command(after_help = "Example: waxwing invite --name build-1 --expires 1h")]
+    #[command(after_help = "Examples: waxwing invite --name build-1 --expires 1h
+          waxwing invite list
+          waxwing invite revoke 1f0c9d2e")]
     Invite(Invite),
     /// Enter a mesh with a token from `waxwing invite`
     #[command(after_help = "Example: waxwing join ww1_... --name build-1
-         waxwing join - < token.txt")]
+         waxwing join - < token.txt
+         waxwing join ww1_... --say 'build-1 is here' --to desk")]
     Join(Join),
     /// End this node's membership of a mesh, and delete its keys and mail there
     #[command(after_help = "Example: waxwing leave --mesh team")]
@@ -122,6 +126,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         about: Option<Peers>,
     },
+    /// List the members as the mesh's log has them: by whom, since when, and who is none any more
+    #[command(after_help = "Examples: waxwing members
+          waxwing members --all --json")]
+    Members(Members),
     /// Give a member another role: member or admin
     #[command(after_help = "Example: waxwing grant build-1 admin")]
     Grant(Grant),

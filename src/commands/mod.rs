@@ -15,6 +15,7 @@ pub(crate) mod invite;
 pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod list;
+pub(crate) mod members;
 pub(crate) mod membership;
 pub(crate) mod mesh;
 pub(crate) mod node;
@@ -25,6 +26,7 @@ pub(crate) mod send;
 mod stop;
 pub(crate) mod trace;
 pub(crate) mod up;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -136,8 +136,8 @@ async fn a_wrong_argument_is_2() {
         (&["broker", "run", "--listen", "0.0.0.0:0"][..], "usage"),
         (&["mesh", "create", "x", "--broker", "ws://example.org:7900"], "usage"),
         (&["mesh", "create", "x", "--broker", "example.org"], "usage"),
-        (&["join", "ww1_AAAA"], "usage"),
-        (&["join", "hello"], "usage"),
+        (&["join", "ww1_AAAA"], "token_truncated"),
+        (&["join", "hello"], "token_unknown"),
         (&["send", "not a name", "text"], "malformed"),
         (&["send", "alpha", "text", "--ttl", "forever"], "malformed"),
         (&["send", "alpha", "text", "--ttl", "400d"], "ttl_too_long"),
@@ -180,11 +180,11 @@ async fn a_token_lets_in_whom_it_should() {
     let lab = mesh(&["alpha", "beta"]).await;
     let invite = json(&lab, "alpha", &["invite", "--uses", "1", "--expires", "1h"]).await;
     let token = invite["token"].as_str().unwrap();
-    assert_eq!(fails(&lab, "gamma", &["join", token, "--name", "beta"], 8).await, "conflict");
+    assert_eq!(fails(&lab, "gamma", &["join", token, "--name", "beta"], 8).await, "name_taken");
     let joined = json(&lab, "gamma", &["join", token, "--name", "gamma"]).await;
     assert_eq!((&joined["mesh"], &joined["node"]), (&"lab".into(), &"gamma".into()));
-    assert_eq!(fails(&lab, "delta", &["join", token, "--name", "delta"], 3).await, "not_authorised");
-    assert_eq!(fails(&lab, "delta", &["join", &token[..token.len() - 9]], 2).await, "usage");
+    assert_eq!(fails(&lab, "delta", &["join", token, "--name", "delta"], 3).await, "invite_used_up");
+    assert_eq!(fails(&lab, "delta", &["join", &token[..token.len() - 9]], 2).await, "token_truncated");
 
     let named = json(&lab, "alpha", &["invite", "--name", "epsilon", "--role", "admin"]).await;
     let joined = json(&lab, "epsilon", &["join", named["token"].as_str().unwrap()]).await;
@@ -223,7 +223,7 @@ async fn a_broker_under_another_name_is_5() {
     let mut lab = Lab::start(PROGRAM).await.unwrap();
     let url = lab.process(Lab::BROKER).start().await.unwrap()["url"].as_str().unwrap().to_owned();
     let create = ["mesh", "create", "lab", "--broker", &url, "--node", "alpha"];
-    assert_eq!(fails(&lab, "alpha", &create, 5).await, "incompatible");
+    assert_eq!(fails(&lab, "alpha", &create, 5).await, "wrong_broker");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod ends; // Links that are ended: come back, or stop one mesh and not the other
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod identity; // One id is one message, however often and by however many it is sent.
+mod invites; // Whom an invite lets in, and whom not; and nothing half made is left of a refusal.
 mod joining; // A node killed at each step of a join.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
 mod leaving; // A node leaves a mesh: it is a member, or nothing of it is left.
@@ -32,6 +33,7 @@ mod operators; // Messages that do not arrive, a node on another host, and how e
 mod order; // Nothing overtakes what was refused for the moment.
 mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
+mod recovery; // The members as the log has them, and an admin by the recovery words.
 mod sites; // Machines of their own, or this one, each with a state folder and an environment.
 mod storm; // Both nodes send and read while processes are killed and links are cut.
 mod streams; // Apps stream and poll while everything around them is killed.

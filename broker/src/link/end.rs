@@ -71,6 +71,10 @@ fn again(reason: Reason, drain: &Drain) -> Option<(u64, u64)> {
         Reason::ProtocolViolation | Reason::FrameTooLarge => Some((0, 30_000)),
         Reason::Unauthenticated
         | Reason::Revoked
+        | Reason::UnknownMesh
+        | Reason::UnknownInvite
+        | Reason::InviteExpired
+        | Reason::InviteRevoked
         | Reason::StaleState
         | Reason::Superseded
         | Reason::Unsupported

@@ -242,7 +242,8 @@ fn may_found(hello: &EnteringHello, state: &State) -> Result<(), End> {
     match &hello.creation {
         Some(proof) if token.is_proven(proof, &hello.nonce, hello.mesh) => Ok(()),
         Some(_) => Err(unauthenticated("the creation token is not this broker's")),
-        None => Err(unauthenticated(
+        None => Err(End::told(
+            Reason::UnknownMesh,
             "this broker does not have this mesh, and founding one here takes its creation token (--creation-token)",
         )),
     }
@@ -254,7 +255,8 @@ fn may_enter(roster: &Roster, key: &VerifyingKey, state: &State) -> Result<(), E
     if let Some(invite) = roster.invite(key) {
         return match invite.admits(state.clock.now()) {
             Ok(()) | Err(Rule::InviteUsedUp) => Ok(()),
-            Err(rule) => Err(unauthenticated(&rule.to_string())),
+            Err(rule @ Rule::InviteExpired) => Err(End::told(Reason::InviteExpired, rule.to_string())),
+            Err(rule) => Err(End::told(Reason::InviteRevoked, rule.to_string())),
         };
     }
     match roster.by_key(key).map(|member| member.standing) {
@@ -262,7 +264,10 @@ fn may_enter(roster: &Roster, key: &VerifyingKey, state: &State) -> Result<(), E
         Some(Standing::Live) => Ok(()),
         Some(Standing::Left) => Err(End::told(Reason::Revoked, "this node has left the mesh")),
         Some(Standing::Revoked) => Err(End::told(Reason::Revoked, "this node was revoked")),
-        Some(Standing::Unknown) | None => Err(unauthenticated("this key may not enter this mesh")),
+        Some(Standing::Unknown) | None => Err(End::told(
+            Reason::UnknownInvite,
+            "the mesh's log has neither an invite nor a node of this key",
+        )),
     }
 }
 

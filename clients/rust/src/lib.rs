@@ -79,6 +79,7 @@
 mod connection;
 mod error;
 mod events;
+mod members;
 mod meshes;
 mod operator;
 mod query;
@@ -309,7 +310,7 @@ impl Client {
     /// # Errors
     /// [`Error::Problem`] with `not_admin`, or `offline` while the broker cannot be reached.
     pub async fn invite(&self, request: &api::InviteRequest) -> Result<api::InviteAnswer> {
-        self.post("/v1/mesh/invite", request).await
+        self.patient(true).post("/v1/mesh/invite", request).await
     }
 
     /// Six words that two people compare to see that their nodes mean each other.
@@ -341,7 +342,7 @@ impl Client {
     /// # Errors
     /// `not_admin`; `unknown_recipient`; `not_now` if it has that role, or is the last admin; `offline`.
     pub async fn grant(&self, request: &api::GrantRequest) -> Result<api::MemberAnswer> {
-        self.post("/v1/mesh/grant", request).await
+        self.patient(true).post("/v1/mesh/grant", request).await
     }
 
     /// Ends a node's membership for good. For admins.
@@ -349,7 +350,7 @@ impl Client {
     /// # Errors
     /// As [`Client::grant`].
     pub async fn revoke(&self, request: &api::RevokeRequest) -> Result<api::MemberAnswer> {
-        self.post("/v1/mesh/revoke", request).await
+        self.patient(true).post("/v1/mesh/revoke", request).await
     }
 
     /// Says that the log held by this node is the right one, after the broker has lost its store. For admins.
@@ -357,7 +358,7 @@ impl Client {
     /// # Errors
     /// As [`Client::invite`]; `nothing_to_resume` if the mesh does not wait for it.
     pub async fn resume(&self, request: &api::ResumeRequest) -> Result<api::ResumeAnswer> {
-        self.post("/v1/mesh/resume", request).await
+        self.patient(true).post("/v1/mesh/resume", request).await
     }
 
     /// The same client, waiting longer for an answer if the node was asked to wait.

@@ -9,8 +9,9 @@ impl Client {
     /// Enters a mesh by an invite. The node's other meshes go on meanwhile.
     ///
     /// # Errors
-    /// [`crate::Error::Problem`] with `not_authorised` for an invite that lets nobody in any more, `conflict` if the name is taken or
-    /// the node is in that mesh already, `unreachable`, or one of the codes for a broker that is another. After
+    /// [`crate::Error::Problem`] with `invite_expired`, `invite_used_up`, `invite_revoked` or `invite_unknown` for an invite that lets
+    /// nobody in, `invite_other_name`, `name_taken`, `conflict` if the node is in that mesh already, `unreachable`,
+    /// `wrong_broker`, `no_such_mesh`, or one of the codes for a broker that is another. After
     /// [`crate::Error::Lost`], the same request goes on where this one was.
     pub async fn join(&self, request: &api::JoinRequest) -> Result<api::JoinAnswer> {
         self.patient(true).post("/v1/mesh/join", request).await

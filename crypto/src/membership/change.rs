@@ -72,6 +72,7 @@ impl Roster {
         let member = &mut self.nodes[node];
         member.standing = standing;
         member.ended_seq = Some(seq);
+        member.ended_at = Some(self.at);
         self.index.names.remove(&member.name);
         self.index.admins -= usize::from(member.role == Role::Admin);
         for invite in &mut self.invites {

@@ -257,6 +257,7 @@ fn member(new: NewMember, role: Role, invite: Option<VerifyingKey>, at: Timestam
         invite,
         former_keys: Vec::new(),
         ended_seq: None,
+        ended_at: None,
     }
 }
 

@@ -225,6 +225,16 @@ impl Roster {
         }
     }
 
+    /// Everybody who is a member or was, in the order in which they joined.
+    pub fn everybody(&self) -> impl Iterator<Item = &Member> {
+        self.nodes.iter()
+    }
+
+    /// Every invite there ever was, in the order of making.
+    pub fn invites(&self) -> impl Iterator<Item = &Invite> {
+        self.invites.iter()
+    }
+
     /// The invites that admit at this moment, in the order of making: with the members, those who get a slot in a new
     /// epoch's list.
     pub fn open_invites(&self, at: Timestamp) -> impl Iterator<Item = &Invite> {
@@ -296,6 +306,8 @@ pub struct Member {
     pub(super) former_keys: Vec<(VerifyingKey, u64)>,
     /// The entry that ended the membership.
     pub(super) ended_seq: Option<u64>,
+    /// When the membership ended.
+    pub ended_at: Option<Timestamp>,
 }
 
 impl Member {

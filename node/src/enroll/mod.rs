@@ -10,23 +10,25 @@ mod joining;
 
 use std::sync::Arc;
 
-use waxwing_crypto::membership::{
-    Body, Genesis, InviteToken, RecoverySecret, Roster, Rule, SignedEntry, Standing,
-};
+use waxwing_crypto::membership::{Body, Genesis, InviteToken, RecoverySecret, Roster, SignedEntry, Standing};
 use waxwing_crypto::state_key::StateKeys;
-use waxwing_crypto::{CreationToken, MeshId, Name, NodeId, SigningKey};
+use waxwing_crypto::{CreationToken, MeshId, Name, NodeId, SigningKey, Timestamp};
+use waxwing_protocol::BrokerUrl;
 use zeroize::Zeroizing;
 
 use self::folder::Folder;
 use self::joining::Joining;
 use crate::config::Config;
 use crate::epochs::Sealed;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Uninvited};
 use crate::home::Home;
+use crate::host;
 use crate::identity::Identity;
 use crate::link::dial::check_url;
-use crate::link::entering::Entering;
-use crate::{clock, host};
+use crate::link::entering::{Entering, Refused};
+
+/// Attempts to append a genesis, each of which ended with a lost link.
+const FOUNDING_ATTEMPTS: usize = 3;
 
 /// A mesh to be founded.
 #[derive(Clone, Debug)]
@@ -118,11 +120,35 @@ pub(crate) async fn create_on(home: &Home, config: &Config, create: Create) -> R
         Entering::found(&broker, genesis, &identity.signing, create.creation.as_ref()).await?;
     let identity = identity.in_mesh(mesh);
     identity.save(&folder.path)?;
-    link.append(&entry).await.map_err(|refused| refused.into_error(&broker))?;
+    append_genesis(&mut link, &broker, &entry, &identity, create.creation.as_ref()).await?;
     let secrets = Sealed::new(&identity.storage.keys(), &state_keys, None);
     folder.finish(home, &create.mesh, &broker, &[entry], &secrets).await?;
     let recovery_words = RecoveryWords(recovery.reveal_words());
     Ok(Created { mesh: create.mesh, node, node_id: identity.node, recovery_words })
+}
+
+/// Appends a genesis. If its answer is lost, the broker is asked whether it has the mesh, which nothing else can have made:
+/// a mesh's id is the genesis's hash.
+async fn append_genesis(
+    link: &mut Entering,
+    broker: &BrokerUrl,
+    genesis: &SignedEntry,
+    identity: &Identity,
+    creation: Option<&CreationToken>,
+) -> Result<()> {
+    for _ in 0..FOUNDING_ATTEMPTS {
+        match link.append(genesis).await {
+            Ok(()) | Err(Refused::Conflict) => return Ok(()),
+            Err(Refused::Lost(_)) => {}
+            Err(refused @ Refused::Denied(_)) => return Err(refused.into_error(broker)),
+        }
+        *link = Entering::dial_again(broker, identity.mesh, &identity.signing, creation).await?;
+        if link.head().is_some() {
+            return Ok(());
+        }
+    }
+    let cause = "the link is lost again and again".into();
+    Err(Error::Unreachable { url: broker.dialled(), cause })
 }
 
 /// How to join a mesh.
@@ -137,8 +163,10 @@ pub struct Join {
 /// Joins a mesh by an invite.
 ///
 /// # Errors
-/// `AlreadyRunning`; `Conflict` if the name is taken or the node is in this mesh already; `NotAuthorised` for an invite
-/// that is expired, used up or revoked; `Incompatible` if the broker or its log is not the one meant; `Unreachable`.
+/// `AlreadyRunning`; `Conflict` if the node is in this mesh already; `NameTaken`; `Invite`; `WrongBroker`, `NoSuchMesh`,
+/// `Untrusted` or `Incompatible` if the broker or its log is not the one meant; `Unreachable`. None leaves anything behind, but
+/// for one: if the link is lost before the join is answered, and does not come back, what may be in the log is kept, and the
+/// same command goes on with it.
 pub async fn join(config: &Config, token: &InviteToken, join: Join) -> Result<Joined> {
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
@@ -155,7 +183,10 @@ pub(crate) async fn join_on(home: &Home, config: &Config, token: &InviteToken, j
         }
     }
     let key = token.seed().signing_key();
-    let mut link = Entering::dial(&broker, token.mesh(), &key).await?;
+    let mut link = dial(home, &broker, token, &key).await?;
+    if link.head().is_none() {
+        return Err(Error::NoSuchMesh(format!("the broker at {} does not have this mesh", broker.dialled())));
+    }
     let entries = link.log(0).await.map_err(|refused| refused.into_error(&broker))?;
     let (mut roster, mut entries) = verify(entries, token.mesh()).await?;
     check_free(home, roster.name())?;
@@ -164,10 +195,11 @@ pub(crate) async fn join_on(home: &Home, config: &Config, token: &InviteToken, j
     let identity = folder.identity(token.mesh())?;
     let joined_before = roster.standing(&identity.node) == Standing::Live;
     if !joined_before {
-        let name = choose_name(&roster, &key, join.node)?;
+        let name = choose_name(&roster, link.clock(), &key, join.node)?;
         let member = folder.bind(&identity, name, &evidence)?;
-        let mut link = Joining { link: &mut link, key: &key, identity: &identity, member };
-        link.append(&broker, &mut roster, &mut entries, &folder).await?;
+        let mut joining =
+            Joining { broker: &broker, link: &mut link, key: &key, identity: &identity, member };
+        joining.append(&mut roster, &mut entries, &folder).await?;
     }
     let state_keys = invited_state_keys(&entries, token)?;
     // An epoch that has begun since the invite was made has a slot for whoever joins by it.
@@ -203,30 +235,32 @@ async fn verify(entries: Vec<SignedEntry>, mesh: MeshId) -> Result<(Roster, Vec<
     }
 }
 
-/// The newcomer's name, if the invite and the roster admit it.
-fn choose_name(roster: &Roster, key: &SigningKey, wanted: Option<Name>) -> Result<Name> {
-    let invite = roster.invite(&key.public());
-    let invite =
-        invite.ok_or_else(|| Error::NotAuthorised("the mesh's log does not know this invite".into()))?;
+/// Logs in by the invite. If that lets nobody in any more, an earlier attempt may have come in by it, and its answer was
+/// lost: then its own key does.
+async fn dial(home: &Home, broker: &BrokerUrl, token: &InviteToken, key: &SigningKey) -> Result<Entering> {
+    let refused = match Entering::dial(broker, token.mesh(), key).await {
+        Err(error @ Error::Invite(_)) => error,
+        dialled => return dialled,
+    };
+    match Identity::load(&home.entering(&token.mesh().to_string())) {
+        Ok(earlier) if earlier.mesh == token.mesh() => {
+            Entering::dial(broker, token.mesh(), &earlier.signing).await.map_err(|_| refused)
+        }
+        _ => Err(refused),
+    }
+}
+
+/// The newcomer's name, if the invite and the roster admit it at this moment.
+fn choose_name(roster: &Roster, at: Timestamp, key: &SigningKey, wanted: Option<Name>) -> Result<Name> {
+    let invite = roster.invite(&key.public()).ok_or(Uninvited::Unknown)?;
     let name = wanted.or_else(|| invite.name.clone());
     let name = name.map_or_else(host::name, Ok)?;
     invite
-        .admits(clock::now())
+        .admits(at)
         .and_then(|()| invite.admits_name(&name))
         .and_then(|()| roster.admits_name(&name))
-        .map_err(|rule| rule_error(rule, &name))?;
+        .map_err(|rule| Error::join(rule, &name))?;
     Ok(name)
-}
-
-fn rule_error(rule: Rule, name: &Name) -> Error {
-    if rule == Rule::NameTaken {
-        return Error::Conflict(format!("{name}: {rule}; choose another with --name"));
-    }
-    Error::NotAuthorised(if rule == Rule::NotInvitedName {
-        format!("{name}: {rule}")
-    } else {
-        rule.to_string()
-    })
 }
 
 /// The state keys that the invite's entry carries.
@@ -240,5 +274,5 @@ fn invited_state_keys(entries: &[SignedEntry], token: &InviteToken) -> Result<St
             return opened.map_err(|_| Error::Incompatible("the invite's state keys do not open".into()));
         }
     }
-    Err(Error::NotAuthorised("the mesh's log does not know this invite".into()))
+    Err(Uninvited::Unknown.into())
 }

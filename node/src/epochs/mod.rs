@@ -71,7 +71,10 @@ impl From<CallError> for Trouble {
         match error {
             CallError::Refused { detail, .. } => Self::Later(detail),
             error @ (CallError::NoKeys { .. } | CallError::Limited { .. }) => Self::Later(error.to_string()),
-            error @ (CallError::Lost | CallError::Grow(_) | CallError::Read(_)) => Self::Ended(ended(error)),
+            error
+            @ (CallError::Lost | CallError::Unanswered(_) | CallError::Grow(_) | CallError::Read(_)) => {
+                Self::Ended(ended(error))
+            }
         }
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use waxwing_crypto::membership::{Body, Grant, InviteSeed, InviteToken, NewInvite, Role, Target};
+use waxwing_crypto::SigningKey;
+use waxwing_crypto::membership::{Body, Grant, InviteSeed, InviteToken, NewInvite, Reason, Role, Target};
 use waxwing_protocol::api::{
     GrantRequest, InviteAnswer, InviteRequest, LinkState, MemberAnswer, Problem, ProblemCode, ResumeAnswer,
     ResumeRequest, RevokeRequest,
@@ -14,6 +15,7 @@ use waxwing_protocol::link::Code;
 use super::Api;
 use super::problem::Refused;
 use super::request::Json;
+use crate::append;
 use crate::epochs::Proposal;
 use crate::link::CallError;
 use crate::mesh::Mesh;
@@ -24,6 +26,8 @@ const EXPIRES: Duration = Duration::from_secs(24 * 60 * 60);
 const EXPIRES_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Why inviting needs the broker.
 const INVITE: &str = "an invite is an entry in the mesh's log";
+/// Why any other change needs the broker.
+const CHANGE: &str = "this is an entry in the mesh's log";
 /// Why resuming needs the broker.
 const RESUME: &str = "to resume a mesh is an entry in its log";
 /// Most uses of an invite.
@@ -36,11 +40,11 @@ pub(super) async fn invite(
 ) -> Result<Answer<InviteAnswer>, Refused> {
     let mesh = &api.mesh(request.mesh.as_ref())?;
     must_be_admin(mesh, "ask an admin of the mesh for an invite")?;
-    let calls = mesh.calls().ok_or_else(|| offline(mesh, INVITE))?;
     let seed = InviteSeed::generate(&mut crate::rng());
     let new = new_invite(mesh, &request, &seed)?;
     let expires_at = new.expires;
-    calls.append(mesh, Proposal::Invite(Box::new(new))).await.map_err(|error| refusal(mesh, &error))?;
+    let proposal = Proposal::Invite(Box::new(new));
+    append::append(mesh, &proposal).await.map_err(|error| refusal(mesh, INVITE, &error))?;
     let token = InviteToken::new(&mesh.broker.dialled(), mesh.identity.mesh, seed, mesh.broker.pin())?;
     Ok(Answer(InviteAnswer { token: token.reveal().to_string(), mesh: mesh.name.clone(), expires_at }))
 }
@@ -52,11 +56,10 @@ pub(super) async fn resume(
 ) -> Result<Answer<ResumeAnswer>, Refused> {
     let mesh = &api.mesh(request.mesh.as_ref())?;
     must_be_admin(mesh, "ask an admin of the mesh to say `waxwing mesh resume`")?;
-    let calls = mesh.calls().ok_or_else(|| offline(mesh, RESUME))?;
     if mesh.resume_wanted().is_none() {
         return Err(Problem::new(ProblemCode::NothingToResume).into());
     }
-    let head = calls.resume(mesh).await.map_err(|error| refusal(mesh, &error))?;
+    let head = append::resume(mesh).await.map_err(|error| refusal(mesh, RESUME, &error))?;
     Ok(Answer(ResumeAnswer { mesh: mesh.name.clone(), head }))
 }
 
@@ -79,20 +82,29 @@ pub(super) async fn revoke(
 ) -> Result<Answer<MemberAnswer>, Refused> {
     let RevokeRequest { node: name, reason, mesh } = request;
     let mesh = &api.mesh(mesh.as_ref())?;
-    let reason = reason.unwrap_or_default().parse().map_err(|_| {
-        let detail = "a reason has at most 256 bytes and no control characters";
-        Problem::new(ProblemCode::Malformed).detail(detail)
-    })?;
+    let reason = self::reason(reason)?;
     let node = crate::outbox::resolve(mesh, &name).map_err(|problem| *problem)?;
     change(mesh, Proposal::Revoke { target: Box::new(Target::Node(node)), reason }).await?;
     Ok(Answer(MemberAnswer { mesh: mesh.name.clone(), node: name, id: node }))
 }
 
+/// Why something is revoked, for the log.
+pub(super) fn reason(text: Option<String>) -> Result<Reason, Problem> {
+    text.unwrap_or_default().parse().map_err(|_| {
+        let detail = "a reason has at most 256 bytes and no control characters";
+        Problem::new(ProblemCode::Malformed).detail(detail)
+    })
+}
+
 /// Appends what only an admin may.
-async fn change(mesh: &Mesh, proposal: Proposal) -> Result<(), Problem> {
+pub(super) async fn change(mesh: &Mesh, proposal: Proposal) -> Result<(), Problem> {
     must_be_admin(mesh, "ask an admin of the mesh")?;
-    let calls = mesh.calls().ok_or_else(|| offline(mesh, "this is an entry in the mesh's log"))?;
-    calls.append(mesh, proposal).await.map_err(|error| refusal(mesh, &error))
+    append::append(mesh, &proposal).await.map_err(|error| refusal(mesh, CHANGE, &error))
+}
+
+/// Appends what the recovery key may, whoever this node is.
+pub(super) async fn change_by(mesh: &Mesh, key: &SigningKey, body: Body) -> Result<(), Problem> {
+    append::append_by(mesh, key, &body.into()).await.map_err(|error| refusal(mesh, CHANGE, &error))
 }
 
 fn must_be_admin(mesh: &Mesh, otherwise: &str) -> Result<(), Problem> {
@@ -138,7 +150,7 @@ pub(super) fn offline(mesh: &Mesh, why: &str) -> Problem {
     Problem::new(code).detail(format!("{why}: {reason}"))
 }
 
-fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
+fn refusal(mesh: &Mesh, why: &str, error: &CallError) -> Problem {
     match error {
         // That this node is no admin is known before the broker is asked, unless it has just been demoted.
         CallError::Refused { code: Code::NotAllowed, detail } => {
@@ -153,6 +165,12 @@ fn refusal(mesh: &Mesh, error: &CallError) -> Problem {
         CallError::NoKeys { .. } => Problem::new(ProblemCode::KeysWanted)
             .detail(format!("{error}, and the node goes on asking for it")),
         CallError::Limited { .. } => Problem::new(ProblemCode::Busy).detail(error.to_string()),
-        CallError::Lost => offline(mesh, INVITE),
+        CallError::Unanswered(_) => {
+            let detail = "the link was lost before the broker had answered, and did not come back in time: whether the log \
+                          has the entry shows when it does";
+            let hint = "`waxwing members --all` and `waxwing invite list` show what the log has".to_owned();
+            Problem::new(ProblemCode::Offline).detail(detail).hint(Some(hint))
+        }
+        CallError::Lost => offline(mesh, why),
     }
 }

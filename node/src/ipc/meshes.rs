@@ -16,7 +16,7 @@ use waxwing_protocol::api::{
 use super::Api;
 use super::problem::Refused;
 use super::request::Json;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::link::dial::check_url;
 use crate::meshes::Changing;
 use crate::{accept_host, enroll, leave, move_broker};
@@ -30,9 +30,7 @@ pub(super) async fn join(
     Json(request): Json<JoinRequest>,
 ) -> Result<Answer<JoinAnswer>, Refused> {
     let JoinRequest { token, node, plaintext } = request;
-    let token: InviteToken = token.parse().map_err(|error| {
-        Problem::new(ProblemCode::Malformed).detail(format!("this is no whole invite token: {error}"))
-    })?;
+    let token: InviteToken = token.parse().map_err(Error::Token)?;
     let join = enroll::Join { node, plaintext };
     let joined = api.meshes.change(|changing| enter(changing, token, join)).await?;
     let enroll::Joined { mesh, node, node_id, broker } = joined;

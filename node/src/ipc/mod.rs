@@ -8,6 +8,7 @@ mod events;
 mod health;
 mod inbox;
 mod listen;
+mod members;
 mod mesh;
 mod meshes;
 mod outbox;
@@ -110,6 +111,10 @@ fn router(api: Api) -> Router {
         .route("/v1/mesh/leave", post(meshes::leave))
         .route("/v1/mesh/rotate-keys", post(meshes::rotate_keys))
         .route("/v1/mesh/invite", post(mesh::invite))
+        .route("/v1/members", get(members::list))
+        .route("/v1/mesh/invites", get(members::invites))
+        .route("/v1/mesh/invite/revoke", post(members::revoke_invite))
+        .route("/v1/mesh/recover", post(members::recover))
         .route("/v1/mesh/grant", post(mesh::grant))
         .route("/v1/mesh/revoke", post(mesh::revoke))
         .route("/v1/mesh/resume", post(mesh::resume))

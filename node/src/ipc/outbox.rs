@@ -118,6 +118,7 @@ pub(super) async fn broker_view(
     let shown = calls.show(wire_id).await.map_err(|error| match error {
         CallError::Limited { .. } => Problem::new(ProblemCode::Busy).detail(error.to_string()),
         CallError::Lost
+        | CallError::Unanswered(_)
         | CallError::NoKeys { .. }
         | CallError::Refused { .. }
         | CallError::Grow(_)

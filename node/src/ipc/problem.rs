@@ -3,9 +3,10 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tracing::error;
+use waxwing_crypto::membership::TokenError;
 use waxwing_protocol::api::{Problem, ProblemCode};
 
-use crate::error::{Error, Untrusted};
+use crate::error::{Error, Uninvited, Untrusted};
 use crate::writer::WriteError;
 
 /// A problem on its way out.
@@ -51,6 +52,22 @@ impl From<Error> for Refused {
             Error::Revoked(_) => ProblemCode::Revoked,
             Error::LastAdmin(_) => ProblemCode::LastAdmin,
             Error::Offline(_) => ProblemCode::Offline,
+            Error::Token(error) => match error {
+                TokenError::NotAToken => ProblemCode::TokenUnknown,
+                TokenError::Truncated => ProblemCode::TokenTruncated,
+                TokenError::Damaged => ProblemCode::TokenDamaged,
+                TokenError::UnsupportedVersion => ProblemCode::TokenUnsupported,
+            },
+            Error::Invite(why) => match why {
+                Uninvited::Unknown => ProblemCode::InviteUnknown,
+                Uninvited::Expired => ProblemCode::InviteExpired,
+                Uninvited::UsedUp => ProblemCode::InviteUsedUp,
+                Uninvited::Revoked => ProblemCode::InviteRevoked,
+                Uninvited::OtherName(_) => ProblemCode::InviteOtherName,
+            },
+            Error::NameTaken(_) => ProblemCode::NameTaken,
+            Error::WrongBroker(_) => ProblemCode::WrongBroker,
+            Error::NoSuchMesh(_) => ProblemCode::NoSuchMesh,
             Error::Incompatible(_) => ProblemCode::Incompatible,
             Error::Untrusted { cause, .. } => match cause {
                 Untrusted::Pin { .. } => ProblemCode::WrongPin,

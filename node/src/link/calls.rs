@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use waxwing_crypto::membership::{Body, LogHead, Resume, Roster, SignedEntry};
 use waxwing_crypto::state_key::KeyList;
-use waxwing_crypto::{NodeId, WireId};
+use waxwing_crypto::{NodeId, SigningKey, WireId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
     Code, ErrorFrame, FoundKeys, KeysGet, KeysPut, Log, LogAppend, LogGet, Mark, PeerPrekey, PrekeyGet,
@@ -44,6 +44,9 @@ pub(crate) enum CallError {
     /// The link went down, or the answer did not come.
     #[error("the link was lost")]
     Lost,
+    /// The link went down, or the answer did not come, after an entry was handed over: the log may have it, at this place.
+    #[error("the link was lost before the broker had answered")]
+    Unanswered(LogHead),
     /// The broker refuses.
     #[error("{detail}")]
     Refused {
@@ -115,9 +118,18 @@ impl Calls {
     /// Makes an entry and appends it, again and again while others get in between. What is proposed may be of no use any
     /// more by then: that is no error.
     pub(crate) async fn append(&self, mesh: &Mesh, proposal: impl Into<Proposal>) -> Result<(), CallError> {
-        let proposal = proposal.into();
+        self.append_by(mesh, &mesh.identity.signing, &proposal.into()).await
+    }
+
+    /// The same, signed by another key than this node's.
+    pub(crate) async fn append_by(
+        &self,
+        mesh: &Mesh,
+        key: &SigningKey,
+        proposal: &Proposal,
+    ) -> Result<(), CallError> {
         for _ in 0..APPEND_ATTEMPTS {
-            match self.propose(mesh, &proposal).await {
+            match self.propose(mesh, key, proposal).await {
                 Ok(()) => return Ok(()),
                 Err(CallError::Refused { code: Code::LogConflict, .. }) => self.fetch_log(mesh).await?,
                 // The broker has given the list up meanwhile: there was too much else.
@@ -130,25 +142,29 @@ impl Calls {
     }
 
     /// One attempt. What is made rests on one state of the log, and is signed for the end of that.
-    async fn propose(&self, mesh: &Mesh, proposal: &Proposal) -> Result<(), CallError> {
+    async fn propose(&self, mesh: &Mesh, key: &SigningKey, proposal: &Proposal) -> Result<(), CallError> {
         let roster = mesh.roster(Roster::clone);
         let Some(body) = proposal.body(mesh, self, &roster).await? else { return Ok(()) };
-        let entry = mesh.sign_entry_on(&roster, body);
+        let entry = mesh.sign_entry_on(&roster, key, body);
         let mark = self.append_entry(entry.clone()).await?;
         Ok(mesh.grow(&[entry], mark).await?)
     }
 
-    /// Says that the log held here, as it ends now, is the right one. Returns where it ended.
-    pub(crate) async fn resume(&self, mesh: &Mesh) -> Result<LogHead, CallError> {
-        let head = mesh.roster(Roster::head);
+    /// Says that the log held here, which ends there, is the right one.
+    pub(crate) async fn resume(&self, mesh: &Mesh, head: LogHead) -> Result<(), CallError> {
         let entry = mesh.sign_entry(Body::Resume(Resume { head }));
         let mark = self.append_entry(entry.clone()).await?;
-        mesh.grow(&[entry], mark).await?;
-        Ok(head)
+        Ok(mesh.grow(&[entry], mark).await?)
     }
 
     async fn append_entry(&self, entry: SignedEntry) -> Result<Option<Mark>, CallError> {
-        log(self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await?).map(|log| log.mark)
+        let unanswered = entry.parse().map(|parsed| LogHead { seq: parsed.seq, hash: entry.hash() });
+        let answer = self.call(|req| ToBroker::LogAppend(LogAppend { req, entry })).await;
+        log(answer.map_err(|error| match (error, unanswered) {
+            (CallError::Lost, Ok(head)) => CallError::Unanswered(head),
+            (error, _) => error,
+        })?)
+        .map(|log| log.mark)
     }
 
     /// Publishes this node's newest prekey.

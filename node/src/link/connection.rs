@@ -133,6 +133,7 @@ pub(crate) fn ended(error: CallError) -> Ended {
         CallError::Grow(GrowError::Read(error)) => Ended::Database(error.to_string()),
         CallError::Read(error) => Ended::Database(error.to_string()),
         CallError::Lost
+        | CallError::Unanswered(_)
         | CallError::Refused { .. }
         | CallError::NoKeys { .. }
         | CallError::Limited { .. }

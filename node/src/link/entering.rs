@@ -1,5 +1,8 @@
 //! An entering link: one that may only read the log and append one entry.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use waxwing_crypto::membership::{Genesis, LogHead, Roster, SignedEntry};
 use waxwing_crypto::{CreationToken, Error as CryptoError, MeshId, SigningKey, Timestamp};
 use waxwing_protocol::BrokerUrl;
@@ -9,6 +12,10 @@ use super::dial::{self, Answer, Connection, DialError};
 use super::refused;
 use super::simple::Unanswered;
 use crate::error::{Error, Result};
+
+/// Pauses before a broker that did not answer is dialled again.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// A link that may only read the log and append one entry.
 pub(crate) struct Entering(Connection);
@@ -77,12 +84,41 @@ impl Entering {
                 creation: creation.map(|token| token.prove(&challenge.nonce, mesh)),
             })
         };
-        let connection = login(broker, hello, key).await?;
+        let connection = login(broker, hello, key).await.map_err(|error| match error {
+            // No mesh is missed here: it is the token that is.
+            Error::NoSuchMesh(why) => Error::NotAuthorised(why),
+            error => error,
+        })?;
         let (entry, roster) = founded?;
         Ok((Self(connection), entry, roster.mesh()))
     }
 
     pub(crate) async fn dial(broker: &BrokerUrl, mesh: MeshId, key: &SigningKey) -> Result<Self> {
+        Self::dial_with(broker, mesh, key, None).await
+    }
+
+    /// Dials after a link was lost before its answer came: a broker that restarts is given the time for it.
+    pub(crate) async fn dial_again(
+        broker: &BrokerUrl,
+        mesh: MeshId,
+        key: &SigningKey,
+        creation: Option<&CreationToken>,
+    ) -> Result<Self> {
+        for pause in PAUSES {
+            match Self::dial_with(broker, mesh, key, creation).await {
+                Err(Error::Unreachable { .. }) => sleep(pause).await,
+                dialled => return dialled,
+            }
+        }
+        Self::dial_with(broker, mesh, key, creation).await
+    }
+
+    async fn dial_with(
+        broker: &BrokerUrl,
+        mesh: MeshId,
+        key: &SigningKey,
+        creation: Option<&CreationToken>,
+    ) -> Result<Self> {
         let hello = |challenge: &Challenge, version| {
             Hello::Entering(EnteringHello {
                 nonce: challenge.nonce,
@@ -91,7 +127,7 @@ impl Entering {
                 key: key.public(),
                 version,
                 features: Features::needed(),
-                creation: None,
+                creation: creation.map(|token| token.prove(&challenge.nonce, mesh)),
             })
         };
         let connection = login(broker, hello, key).await?;

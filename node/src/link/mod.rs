@@ -42,7 +42,7 @@ pub(crate) use calls::{CallError, Calls};
 pub(crate) use connection::ended;
 
 use self::dial::{Answer, Connection, DialError};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Uninvited};
 use crate::mesh::Mesh;
 
 /// A connection that lasted this long was healthy: the next attempt comes soon.
@@ -143,10 +143,14 @@ pub(crate) fn refused(goaway: &GoAway) -> Error {
     match goaway.reason {
         Reason::Unauthenticated => Error::NotAuthorised(text),
         Reason::Revoked => Error::Revoked(text),
+        Reason::UnknownMesh => Error::NoSuchMesh(goaway.detail.clone()),
+        Reason::UnknownInvite => Error::Invite(Uninvited::Unknown),
+        Reason::InviteExpired => Error::Invite(Uninvited::Expired),
+        Reason::InviteRevoked => Error::Invite(Uninvited::Revoked),
+        Reason::WrongBroker => Error::WrongBroker(text),
         Reason::StaleState => Error::StaleState(goaway.detail.clone()),
         Reason::Superseded => Error::Superseded(goaway.detail.clone()),
         Reason::Unsupported
-        | Reason::WrongBroker
         | Reason::Restarting
         | Reason::Busy
         | Reason::TooSlow

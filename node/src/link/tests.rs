@@ -120,9 +120,13 @@ fn refusal(goaway: GoAway) -> Vec<Line> {
     vec![Line::Challenge(VERSIONS.to_vec()), Line::Hello, Line::GoAway(goaway)]
 }
 
-const NEVER: [(Reason, u8); 6] = [
+const NEVER: [(Reason, u8); 10] = [
     (Reason::Unauthenticated, 3),
     (Reason::Revoked, 3),
+    (Reason::UnknownInvite, 3),
+    (Reason::InviteExpired, 3),
+    (Reason::InviteRevoked, 3),
+    (Reason::UnknownMesh, 5),
     (Reason::StaleState, 4),
     (Reason::Superseded, 4),
     (Reason::Unsupported, 5),

@@ -19,7 +19,11 @@
 //! | `POST /v1/outbox/requeue` | [`RequeueRequest`] | [`OutboxAnswer`] |
 //! | `POST /v1/outbox/abort` | [`AbortRequest`] | [`OutboxAnswer`] |
 //! | `GET /v1/peers` | [`MeshQuery`] | [`Peers`] |
+//! | `GET /v1/members` | [`MembersQuery`] | [`Members`] |
 //! | `POST /v1/mesh/invite` | [`InviteRequest`] | [`InviteAnswer`] |
+//! | `GET /v1/mesh/invites` | [`MeshQuery`] | [`Invites`] |
+//! | `POST /v1/mesh/invite/revoke` | [`RevokeInviteRequest`] | [`RevokedInvite`] |
+//! | `POST /v1/mesh/recover` | [`RecoverRequest`] | [`MemberAnswer`] |
 //!
 //! Every error is a [`Problem`]. Unknown fields of a request are refused: a misspelt option must not be ignored.
 
@@ -27,6 +31,7 @@ mod apps;
 mod events;
 mod health;
 mod inbox;
+mod members;
 mod mesh;
 mod meshes;
 mod outbox;
@@ -37,6 +42,9 @@ pub use apps::{App, Apps, Registration};
 pub use events::{Event, EventBody, EventKind, EventQuery};
 pub use health::{ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
+pub use members::{
+    Invites, Member, Members, MembersQuery, OpenInvite, RecoverRequest, RevokeInviteRequest, RevokedInvite,
+};
 pub use mesh::{
     GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, PeerAnswer, PeerRequest, Peers,
     ResumeAnswer, ResumeRequest, RevokeRequest, VerifyAnswer,

@@ -80,6 +80,19 @@ impl ProblemCode {
                 | Self::NotAuthorised
                 | Self::Revoked
                 | Self::LastAdmin
+                | Self::TokenUnknown
+                | Self::TokenTruncated
+                | Self::TokenDamaged
+                | Self::TokenUnsupported
+                | Self::InviteUnknown
+                | Self::InviteExpired
+                | Self::InviteUsedUp
+                | Self::InviteRevoked
+                | Self::InviteOtherName
+                | Self::NameTaken
+                | Self::RecoveryWords
+                | Self::WrongBroker
+                | Self::NoSuchMesh
                 | Self::WrongHost
                 | Self::Incompatible
                 | Self::WrongPin
@@ -177,6 +190,28 @@ codes! {
     NotAuthorised = "not_authorised", 403, "not let in";
     /// The broker says that this node's membership has ended.
     Revoked = "revoked", 403, "the membership has ended";
+    /// The text is no invite token at all.
+    TokenUnknown = "token_unknown", 400, "this is no invite token";
+    /// The end of the invite token is missing.
+    TokenTruncated = "token_truncated", 400, "the invite token is cut off";
+    /// The invite token was changed.
+    TokenDamaged = "token_damaged", 400, "the invite token is damaged";
+    /// The invite token was made by a later version.
+    TokenUnsupported = "token_unsupported", 400, "the invite token is of a later version";
+    /// The mesh's log does not have the invite.
+    InviteUnknown = "invite_unknown", 403, "the invite lets nobody in";
+    /// The invite's time is over.
+    InviteExpired = "invite_expired", 403, "the invite lets nobody in any more";
+    /// As many have joined by the invite as it was made for.
+    InviteUsedUp = "invite_used_up", 403, "the invite lets nobody in any more";
+    /// The invite was revoked.
+    InviteRevoked = "invite_revoked", 403, "the invite lets nobody in any more";
+    /// The invite is for another name.
+    InviteOtherName = "invite_other_name", 403, "the invite is for another name";
+    /// A member has the name that this node would take.
+    NameTaken = "name_taken", 409, "the name is taken";
+    /// The recovery words are not those of the mesh, or no recovery words at all.
+    RecoveryWords = "recovery_words", 403, "not the recovery words of this mesh";
     /// This host is not the one that the mesh's keys belong to.
     WrongHost = "wrong_host", 403, "the keys belong to another host";
     /// Only an admin may do this.
@@ -187,6 +222,10 @@ codes! {
     Internal = "internal", 500, "the node failed";
     /// The broker, or the log it shows, cannot be trusted or understood.
     Incompatible = "incompatible", 502, "the broker cannot be believed";
+    /// The broker does not go by the URL that was dialled.
+    WrongBroker = "wrong_broker", 502, "not the broker meant";
+    /// The broker does not have the mesh that the invite is for.
+    NoSuchMesh = "no_such_mesh", 502, "not the broker meant";
     /// The broker's key is not the pinned one.
     WrongPin = "wrong_pin", 502, "not the broker meant";
     /// The broker's certificate is for other names.

@@ -392,6 +392,14 @@ pub enum Reason {
     Unauthenticated,
     /// This node was revoked, or has left.
     Revoked,
+    /// An entering link: this broker does not have the mesh named, and does not let it be founded for nothing.
+    UnknownMesh,
+    /// An entering link: the mesh's log does not have the key that signed.
+    UnknownInvite,
+    /// An entering link: the invite has expired.
+    InviteExpired,
+    /// An entering link: the invite was revoked: itself, with its maker, or with a node that joined by it.
+    InviteRevoked,
     /// The node's state is behind what has been shown of it: it is a copy, or was set back. See [`super::Progress`].
     StaleState,
     /// The node's signing key has been replaced by another: this is a copy from before.
@@ -414,6 +422,10 @@ impl Reason {
             Self::FrameTooLarge => "frame_too_large",
             Self::Unauthenticated => "unauthenticated",
             Self::Revoked => "revoked",
+            Self::UnknownMesh => "unknown_mesh",
+            Self::UnknownInvite => "unknown_invite",
+            Self::InviteExpired => "invite_expired",
+            Self::InviteRevoked => "invite_revoked",
             Self::StaleState => "stale_state",
             Self::Superseded => "superseded",
             Self::Unsupported => "unsupported",
