@@ -30,10 +30,10 @@ pub(crate) async fn append_by(mesh: &Mesh, key: &SigningKey, proposal: &Proposal
     surely(mesh, Wanted::Proposal(key, proposal)).await
 }
 
-/// Says that the log held here, as it ends now, is the right one. Returns where it ended.
-pub(crate) async fn resume(mesh: &Mesh) -> Result<LogHead, CallError> {
+/// Says by this key that the log held here, as it ends now, is the right one. Returns where it ended.
+pub(crate) async fn resume_by(mesh: &Mesh, key: &SigningKey) -> Result<LogHead, CallError> {
     let head = mesh.roster(|roster| roster.head());
-    surely(mesh, Wanted::Resume(head)).await?;
+    surely(mesh, Wanted::Resume(key, head)).await?;
     Ok(head)
 }
 
@@ -42,15 +42,15 @@ pub(crate) async fn resume(mesh: &Mesh) -> Result<LogHead, CallError> {
 enum Wanted<'a> {
     /// This, signed by this key.
     Proposal(&'a SigningKey, &'a Proposal),
-    /// To go on from here.
-    Resume(LogHead),
+    /// To go on from here, signed by this key.
+    Resume(&'a SigningKey, LogHead),
 }
 
 impl Wanted<'_> {
     async fn attempt(self, mesh: &Mesh, calls: &Calls) -> Result<(), CallError> {
         match self {
             Self::Proposal(key, proposal) => calls.append_by(mesh, key, proposal).await,
-            Self::Resume(head) => calls.resume(mesh, head).await,
+            Self::Resume(key, head) => calls.resume(mesh, key, head).await,
         }
     }
 }

@@ -422,12 +422,7 @@ impl Mesh {
         }
     }
 
-    /// Signs an entry with this node's key, for the place after the head.
-    pub(crate) fn sign_entry(&self, body: Body) -> SignedEntry {
-        self.roster(|roster| self.sign_entry_on(roster, &self.identity.signing, body))
-    }
-
-    /// The same for the place after the head of this roster, by this key.
+    /// Signs an entry with this key, for the place after the head of this roster.
     pub(crate) fn sign_entry_on(&self, roster: &Roster, key: &SigningKey, body: Body) -> SignedEntry {
         roster.entry(self.clock.broker_now(), body).sign(&[key])
     }

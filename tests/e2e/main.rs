@@ -10,6 +10,7 @@
 )]
 
 mod absence; // Messages wait for a node that is not there, all of them and in order.
+mod answers; // Entries of the log whose answer is lost: each is made once.
 mod api; // The local API against callers that misbehave.
 mod background; // Processes in the background: started once, stopped in time, found again after a crash.
 mod bench; // `waxwing bench` measures what it says.

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use waxwing_lab::{Lab, Scan, eventually};
 
+use crate::loss::lose_store;
 use crate::support::{WITHIN, mesh};
 
 /// Runs `mesh recover` with these words on stdin: exit code, error code, message.
@@ -93,4 +94,24 @@ async fn when_every_admins_host_is_gone_a_member_recovers_by_the_words_and_invit
     let pair = words.split(' ').take(3).collect::<Vec<_>>().join(" ");
     scan.path(lab.folder(), &[&words, &pair, &pair.to_uppercase().replace(' ', "\n ")]).unwrap();
     assert_eq!(scan.found, [], "the words are nowhere");
+}
+
+#[tokio::test]
+async fn a_mesh_that_waits_for_a_resume_and_has_no_admin_left_goes_on_by_the_words() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    lab.kill("alpha").await.unwrap();
+    std::fs::remove_dir_all(lab.state("alpha")).unwrap();
+    lose_store(&mut lab).await;
+    let waits = async |lab: &Lab| {
+        let health = lab.client("beta").health().await.ok()?;
+        Some(health.meshes[0].resume_wanted.is_some())
+    };
+    let begun = async || waits(&lab).await?.then_some(());
+    eventually(WITHIN, "a resume is wanted", begun).await.unwrap();
+    let words = lab.recovery_words().to_owned();
+    let recovered = recover(&lab, "beta", &[], &words).await;
+    assert_eq!(recovered.0, 0, "{recovered:?}");
+    assert_eq!(waits(&lab).await, Some(false));
+    assert_eq!(fields(&members(&lab, "beta", &[]).await, "role"), ["admin", "admin"]);
+    lab.json("beta", &["invite"]).await.unwrap();
 }

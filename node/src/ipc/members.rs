@@ -9,7 +9,7 @@ use waxwing_protocol::api::{
 };
 
 use super::Api;
-use super::mesh::{change, change_by, reason};
+use super::mesh::{change, change_by, reason, resume_by};
 use super::problem::Refused;
 use super::request::{Json, Query};
 use crate::epochs::Proposal;
@@ -88,7 +88,15 @@ pub(super) async fn recover(
         .into());
     }
     let (name, id) = whom(mesh, request.node)?;
-    change_by(mesh, &key, Body::Grant(Grant { node: id, role: Role::Admin })).await?;
+    let resumed = mesh.resume_wanted().is_some();
+    if resumed {
+        // Until then the log takes nothing else, and there may be no other admin who could say it.
+        resume_by(mesh, &key).await?;
+    }
+    let is_admin = mesh.roster(|roster| roster.member(&id).is_some_and(|member| member.role == Role::Admin));
+    if !(resumed && is_admin) {
+        change_by(mesh, &key, Body::Grant(Grant { node: id, role: Role::Admin })).await?;
+    }
     Ok(Answer(MemberAnswer { mesh: mesh.name.clone(), node: name, id }))
 }
 

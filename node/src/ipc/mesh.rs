@@ -59,7 +59,9 @@ pub(super) async fn resume(
     if mesh.resume_wanted().is_none() {
         return Err(Problem::new(ProblemCode::NothingToResume).into());
     }
-    let head = append::resume(mesh).await.map_err(|error| refusal(mesh, RESUME, &error))?;
+    let head = append::resume_by(mesh, &mesh.identity.signing)
+        .await
+        .map_err(|error| refusal(mesh, RESUME, &error))?;
     Ok(Answer(ResumeAnswer { mesh: mesh.name.clone(), head }))
 }
 
@@ -100,6 +102,11 @@ pub(super) fn reason(text: Option<String>) -> Result<Reason, Problem> {
 pub(super) async fn change(mesh: &Mesh, proposal: Proposal) -> Result<(), Problem> {
     must_be_admin(mesh, "ask an admin of the mesh")?;
     append::append(mesh, &proposal).await.map_err(|error| refusal(mesh, CHANGE, &error))
+}
+
+/// Has a mesh that waits for it go on, by the recovery key.
+pub(super) async fn resume_by(mesh: &Mesh, key: &SigningKey) -> Result<(), Problem> {
+    append::resume_by(mesh, key).await.map(drop).map_err(|error| refusal(mesh, RESUME, &error))
 }
 
 /// Appends what the recovery key may, whoever this node is.

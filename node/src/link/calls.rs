@@ -151,8 +151,9 @@ impl Calls {
     }
 
     /// Says that the log held here, which ends there, is the right one.
-    pub(crate) async fn resume(&self, mesh: &Mesh, head: LogHead) -> Result<(), CallError> {
-        let entry = mesh.sign_entry(Body::Resume(Resume { head }));
+    pub(crate) async fn resume(&self, mesh: &Mesh, key: &SigningKey, head: LogHead) -> Result<(), CallError> {
+        let resume = Body::Resume(Resume { head });
+        let entry = mesh.roster(|roster| mesh.sign_entry_on(roster, key, resume));
         let mark = self.append_entry(entry.clone()).await?;
         Ok(mesh.grow(&[entry], mark).await?)
     }
