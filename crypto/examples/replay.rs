@@ -1,4 +1,5 @@
-//! How long a log of 10,000 members takes to replay, on one core: `cargo run --release --example replay [members]`.
+//! How long a log of 10,000 members takes to replay, on one core: `cargo run --release --example replay [members]`. And
+//! how long the roster takes that a node keeps under a code, so that it need not.
 //!
 //! Two logs: everybody by one invite, and everybody by an invite of their own.
 
@@ -12,6 +13,7 @@ use waxwing_crypto::membership::{
     Body, Genesis, InviteSeed, Join, NewInvite, NewMember, RecoverySecret, Role, Roster, SignedEntry,
 };
 use waxwing_crypto::state_key::StateKeys;
+use waxwing_crypto::storage::StorageKey;
 use waxwing_crypto::{Digest, Result, SealingKey, SigningKey, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -19,8 +21,8 @@ const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 fn main() -> Result<()> {
     let members = std::env::args().nth(1).and_then(|arg| arg.parse().ok()).unwrap_or(10_000);
     println!(
-        "{:>8} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9}",
-        "members", "invites", "entries", "log", "replay", "snapshot", "restore"
+        "{:>8} {:>8} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "members", "invites", "entries", "log", "replay", "roster", "keep", "restore"
     );
     report(members, members)?;
     report(members, 1)
@@ -30,13 +32,15 @@ fn report(members: u32, uses: u32) -> Result<()> {
     let log = write(members, uses)?;
     let bytes: usize = log.iter().map(|entry| entry.bytes.len() + 64 * entry.signatures.len()).sum();
     let (roster, replay) = timed(|| Roster::replay(&log));
-    let (snapshot, save) = timed(|| Ok(roster.as_ref().map(Roster::snapshot).unwrap_or_default()));
-    let snapshot = snapshot?;
-    let (restored, restore) = timed(|| Roster::restore(&snapshot));
-    assert_eq!(restored?, roster?);
+    let (roster, keys) = (roster?, StorageKey::generate(&mut UnwrapErr(SysRng)).keys());
+    let (kept, save) = timed(|| Ok(keys.keep_roster(&roster)));
+    let kept = kept?;
+    let (restored, restore) = timed(|| keys.kept_roster(roster.mesh(), roster.head(), &kept));
+    assert_eq!(restored?, roster);
     let (invites, entries, mib) = (members / uses, log.len(), bytes >> 20);
+    let kept = kept.len() >> 20;
     println!(
-        "{members:>8} {invites:>8} {entries:>8} {mib:>5} MiB {replay:>9.2?} {save:>9.2?} {restore:>9.2?}"
+        "{members:>8} {invites:>8} {entries:>8} {mib:>5} MiB {replay:>9.2?} {kept:>5} MiB {save:>9.2?} {restore:>9.2?}"
     );
     Ok(())
 }

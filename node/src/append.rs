@@ -17,8 +17,8 @@ use crate::mesh::Mesh;
 
 /// Attempts, each of which ended with a lost link.
 const ATTEMPTS: usize = 4;
-/// Another link is waited for this long.
-const LINKED_WITHIN: Duration = Duration::from_secs(20);
+/// Another link is waited for this long: longer than the longest pause before a node dials again.
+const LINKED_WITHIN: Duration = Duration::from_secs(40);
 
 /// Appends what is proposed, signed by this node.
 pub(crate) async fn append(mesh: &Mesh, proposal: &Proposal) -> Result<(), CallError> {

@@ -7,13 +7,14 @@ use std::fmt::Debug;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use waxwing_crypto::membership::{LogHead, Role};
+use waxwing_crypto::membership::{LogHead, Role, Standing};
 use waxwing_crypto::{Digest, MeshId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
     AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, ClosedMesh, Health, InboxItem,
-    InboxPage, InboxQuery, InviteAnswer, InviteRequest, Link, LinkState, MeshHealth, MeshQuery, MessageState,
-    Peer, Peers, Problem, ProblemCode, ReceiptWanted, ResumeAnswer, SendAnswer, SendRequest, SendStatus,
-    StateKeyHealth, Version, Voucher,
+    InboxPage, InboxQuery, InviteAnswer, InviteRequest, Invites, Link, LinkState, Member, Members,
+    MembersQuery, MeshHealth, MeshQuery, MessageState, OpenInvite, Peer, Peers, Problem, ProblemCode,
+    ReceiptWanted, RecoverRequest, ResumeAnswer, RevokeInviteRequest, RevokedInvite, SendAnswer, SendRequest,
+    SendStatus, StateKeyHealth, Version, Voucher,
 };
 use waxwing_protocol::{Address, MessageId};
 
@@ -316,6 +317,76 @@ fn the_mesh_looks_as_documented() {
     let answer = InviteAnswer { token: "ww1_secret".to_owned(), mesh: name("home"), expires_at: at(1) };
     looks(&answer, &json!({ "token": "ww1_secret", "mesh": "home", "expires_at": 1 }));
     assert!(!format!("{answer:?}").contains("secret"), "a token is a secret");
+}
+
+#[test]
+fn members_and_invites_look_as_documented() {
+    let query = MembersQuery { all: true, mesh: Some(name("home")) };
+    looks(&query, &json!({ "all": true, "mesh": "home" }));
+    looks(&MembersQuery::default(), &json!({}));
+    refuses_unknown::<MembersQuery>(&json!({ "all": true }));
+    let founder = Member {
+        node: name("alpha"),
+        id: NODE,
+        role: Role::Admin,
+        standing: Standing::Live,
+        joined_at: at(1),
+        invited_by: None,
+        moved_at: None,
+        ended_at: None,
+        founder: true,
+        this: true,
+    };
+    let gone = Member {
+        node: name("beta"),
+        role: Role::Member,
+        standing: Standing::Revoked,
+        invited_by: Some(name("alpha")),
+        moved_at: Some(at(2)),
+        ended_at: Some(at(3)),
+        founder: false,
+        this: false,
+        ..founder.clone()
+    };
+    let members = Members { mesh: name("home"), members: vec![founder, gone] };
+    let json = json!({ "mesh": "home", "members": [
+        { "node": "alpha", "id": NODE_TEXT, "role": "admin", "standing": "live", "joined_at": 1, "founder": true, "this": true },
+        { "node": "beta", "id": NODE_TEXT, "role": "member", "standing": "revoked", "joined_at": 1, "invited_by": "alpha",
+          "moved_at": 2, "ended_at": 3 },
+    ] });
+    looks(&members, &json);
+    let invite = OpenInvite {
+        key: "1f0c".to_owned(),
+        role: Role::Member,
+        left: 2,
+        uses: 3,
+        expires_at: at(4),
+        name: Some(name("beta")),
+        made_by: Some(name("alpha")),
+        made_at: at(1),
+    };
+    let invites = Invites { mesh: name("home"), invites: vec![invite] };
+    let json = json!({ "mesh": "home", "invites": [
+        { "key": "1f0c", "role": "member", "left": 2, "uses": 3, "expires_at": 4, "name": "beta", "made_by": "alpha",
+          "made_at": 1 },
+    ] });
+    looks(&invites, &json);
+    let revoke = RevokeInviteRequest {
+        key: "1f0c".to_owned(),
+        reason: Some("posted in public".to_owned()),
+        mesh: Some(name("home")),
+    };
+    let json = json!({ "key": "1f0c", "reason": "posted in public", "mesh": "home" });
+    looks(&revoke, &json);
+    refuses_unknown::<RevokeInviteRequest>(&json);
+    let revoked = RevokedInvite { mesh: name("home"), key: "1f0c".to_owned() };
+    looks(&revoked, &json!({ "mesh": "home", "key": "1f0c" }));
+    let recover =
+        RecoverRequest { words: "abandon art".to_owned().into(), node: Some(name("beta")), mesh: None };
+    let json = json!({ "words": "abandon art", "node": "beta" });
+    looks(&recover, &json);
+    refuses_unknown::<RecoverRequest>(&json);
+    assert!(!format!("{recover:?}").contains("abandon"), "the words are a secret");
 }
 
 #[test]

@@ -20,8 +20,9 @@ const MOST: usize = 1_024;
 /// The words as they were typed or piped in, once they are recovery words at all.
 pub(super) async fn recovery(context: &Context) -> Result<Zeroizing<String>> {
     let shown = if stdin().is_terminal() {
+        let unshown = Unshown::begin()?;
         context.output.keep("Type the 24 recovery words, on as many lines as you like. They are not shown.");
-        Some(Unshown::begin()?)
+        Some(unshown)
     } else {
         None
     };

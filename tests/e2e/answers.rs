@@ -1,7 +1,9 @@
 //! Entries of the log whose answer is lost, or that are lost themselves: each comes into the log once, and whoever asked for
 //! it is told so.
 
+use std::fmt::Debug;
 use std::future::Future;
+use std::pin::pin;
 
 use waxwing_client::NodeId;
 use waxwing_client::api::{InviteRequest, MeshQuery};
@@ -42,15 +44,16 @@ fn handed_over(lab: &Lab, wanted: &str) -> usize {
 }
 
 /// Does what appends an entry, and loses the answer: the link is cut when the broker has committed the entry.
-async fn without_answer<T>(lab: &Lab, entry: When, answer: When, work: impl Future<Output = T>) -> T {
+async fn without_answer<T: Debug>(lab: &Lab, entry: When, answer: When, work: impl Future<Output = T>) -> T {
     let hold = lab.proxy().hold(entry);
-    let lose = async {
-        let held = hold.held().await.unwrap();
-        let cut = lab.proxy().cut_at(answer);
-        held.release();
-        cut.happened().await.unwrap();
+    let mut work = pin!(work);
+    let held = tokio::select! {
+        held = hold.held() => held.unwrap(),
+        ended = &mut work => panic!("it has ended without an entry: {ended:?}"),
     };
-    tokio::join!(work, lose).0
+    let cut = lab.proxy().cut_at(answer);
+    held.release();
+    tokio::join!(work, async { cut.happened().await.unwrap() }).0
 }
 
 /// Does what appends an entry, and loses that: the link is cut before the broker has it.
@@ -73,7 +76,7 @@ async fn key(lab: &Lab, name: &str) -> String {
 
 #[tokio::test]
 async fn an_entry_whose_answer_is_lost_is_found_in_the_log_and_one_that_is_lost_is_made_again() {
-    let lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
+    let mut lab = mesh(&["alpha", "beta", "gamma", "delta"]).await;
     let (alpha, words) = (lab.id("alpha"), lab.recovery_words().to_owned());
     let answer = || When::named(alpha, "log");
     for lost in ["answer", "entry"] {
@@ -91,6 +94,9 @@ async fn an_entry_whose_answer_is_lost_is_found_in_the_log_and_one_that_is_lost_
             ("grant", vec!["mesh", "recover", "--node", "beta"], &words),
             ("grant", vec!["grant", "beta", "member"], ""),
         ] {
+            // A node whose links are cut again and again waits longer and longer before it dials; a new process does not.
+            lab.restart("alpha").await.unwrap();
+            lab.linked("alpha").await.unwrap();
             let (before, work) = (handed_over(&lab, what), run(&lab, &words, stdin));
             let (output, times) = if lost == "answer" {
                 (without_answer(&lab, entry(alpha, what), answer(), work).await, 1)
@@ -120,6 +126,7 @@ async fn a_resume_whose_answer_is_lost_is_found_in_the_log() {
         health.meshes[0].resume_wanted.is_some().then_some(())
     };
     eventually(WITHIN, "a resume is wanted", async || wanted(&lab).await).await.unwrap();
+    lab.linked("alpha").await.unwrap();
     let alpha = lab.id("alpha");
     let work = run(&lab, &["mesh", "resume"], "");
     let output = without_answer(&lab, entry(alpha, "resume"), When::named(alpha, "log"), work).await;

@@ -82,7 +82,7 @@ async fn arrives(lab: &mut Lab) {
 }
 
 /// A terminal's two ends: what a person has, and what a program has.
-fn terminal() -> (std::fs::File, std::fs::File) {
+pub(crate) fn terminal() -> (std::fs::File, std::fs::File) {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();
     unlockpt(&master).unwrap();

@@ -1,10 +1,15 @@
 //! The members as the log has them, and an admin by the recovery words.
 
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+
 use serde_json::Value;
 use waxwing_lab::{Lab, Scan, eventually};
 
 use crate::loss::lose_store;
-use crate::support::{WITHIN, mesh};
+use crate::operators::terminal;
+use crate::support::{PROGRAM, WITHIN, mesh};
 
 /// Runs `mesh recover` with these words on stdin: exit code, error code, message.
 async fn recover(lab: &Lab, node: &str, arguments: &[&str], words: &str) -> (i32, String, String) {
@@ -114,4 +119,37 @@ async fn a_mesh_that_waits_for_a_resume_and_has_no_admin_left_goes_on_by_the_wor
     assert_eq!(waits(&lab).await, Some(false));
     assert_eq!(fields(&members(&lab, "beta", &[]).await, "role"), ["admin", "admin"]);
     lab.json("beta", &["invite"]).await.unwrap();
+}
+
+#[tokio::test]
+async fn words_typed_at_a_terminal_are_not_shown() {
+    let lab = mesh(&["alpha", "beta"]).await;
+    let (mut person, terminal) = terminal();
+    let mut command = Command::new(PROGRAM);
+    command.arg("--state").arg(lab.state("beta")).args(["mesh", "recover"]);
+    command.stdin(Stdio::from(OwnedFd::from(terminal.try_clone().unwrap()))).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::from(OwnedFd::from(terminal))).spawn().unwrap();
+    drop(command);
+    let words: Vec<String> = lab.recovery_words().split(' ').map(str::to_owned).collect();
+    let lines: Vec<String> = words.chunks(6).map(|line| line.join(" ")).collect();
+    let typed = lines.join("\n") + "\n";
+    let shown = tokio::task::spawn_blocking(move || {
+        let (mut shown, mut buffer, mut typed) = (String::new(), [0; 1_024], Some(typed));
+        // A terminal whose program has gone ends with an error, once all it said is read.
+        while let Ok(length @ 1..) = person.read(&mut buffer) {
+            shown.push_str(&String::from_utf8_lossy(&buffer[..length]));
+            if shown.contains("not shown")
+                && let Some(typed) = typed.take()
+            {
+                person.write_all(typed.as_bytes()).unwrap();
+            }
+        }
+        shown
+    });
+    let shown = shown.await.unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{shown}");
+    assert!(lines.iter().all(|line| !shown.contains(line.as_str())), "{shown}");
+    assert_eq!(fields(&members(&lab, "alpha", &[]).await, "role")[0], "admin");
+    let admin = async || (fields(&members(&lab, "beta", &[]).await, "role")[1] == "admin").then_some(());
+    eventually(WITHIN, "beta is an admin", admin).await.unwrap();
 }

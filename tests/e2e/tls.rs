@@ -12,6 +12,8 @@ use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use waxwing_crypto::membership::{InviteSeed, InviteToken};
+use waxwing_crypto::{MeshId, Pin};
 use waxwing_lab::{Process, eventually};
 
 use crate::sites::Site;
@@ -110,6 +112,10 @@ async fn without_a_pin_a_ca_must_vouch_for_the_name_dialled_and_each_refusal_has
         code == "wrong_pin" && message.contains("AAAA"),
         "a pin counts although a CA would vouch: {message}"
     );
+    let (mesh, seed) = (MeshId::from_bytes([1; 16]), InviteSeed::from_bytes(&[2; 32]));
+    let invite = InviteToken::new(&url, mesh, seed, Some(Pin::from_bytes([3; 32]))).unwrap().reveal();
+    assert_eq!(doubts.fails(&["join", &invite], 5).await.0, "wrong_pin", "so does an invite's");
+    assert!(!doubts.folder().join("entering").exists() && !doubts.folder().join("meshes").exists());
     let plain = url.replace("wss", "ws");
     assert_eq!(believes.fails(&found(&plain), 6).await.0, "unreachable", "plain, to a broker with TLS");
 

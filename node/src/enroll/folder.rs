@@ -98,8 +98,8 @@ impl Drop for Folder {
         if !*self.keep.get_mut() {
             // Nothing in it is of use to anybody: it was refused.
             let _ = std::fs::remove_dir_all(&self.path);
-            // Nor is the folder around it, if there is no other in it.
-            let _ = self.path.parent().map(std::fs::remove_dir);
         }
+        // Nor is the folder around it, if there is no other in it.
+        let _ = self.path.parent().map(std::fs::remove_dir);
     }
 }
