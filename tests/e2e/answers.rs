@@ -108,7 +108,7 @@ async fn an_entry_whose_answer_is_lost_is_found_in_the_log_and_one_that_is_lost_
         }
         self::key(&lab, &other).await;
     }
-    let members = lab.json("beta", &["members", "--all"]).await.unwrap();
+    let members = lab.json("alpha", &["members", "--all"]).await.unwrap();
     let of = |field: &str| {
         let members = members["members"].as_array().unwrap().iter();
         members.map(|member| member[field].as_str().unwrap().to_owned()).collect::<Vec<_>>()

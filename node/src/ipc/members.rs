@@ -3,6 +3,7 @@
 use axum::Json as Answer;
 use axum::extract::State;
 use waxwing_crypto::membership::{Body, Grant, RecoverySecret, Role, Target};
+use waxwing_crypto::{Name, NodeId};
 use waxwing_protocol::api::{
     Invites, MemberAnswer, Members, MembersQuery, MeshQuery, Problem, ProblemCode, RecoverRequest,
     RevokeInviteRequest, RevokedInvite,
@@ -101,10 +102,7 @@ pub(super) async fn recover(
 }
 
 /// Who is to become an admin: this node, unless another is named.
-fn whom(
-    mesh: &Mesh,
-    named: Option<waxwing_crypto::Name>,
-) -> Result<(waxwing_crypto::Name, waxwing_crypto::NodeId), Refused> {
+fn whom(mesh: &Mesh, named: Option<Name>) -> Result<(Name, NodeId), Refused> {
     let name = match named {
         Some(name) => name,
         None => mesh.node_name().ok_or_else(|| {
