@@ -119,7 +119,7 @@ async fn who_needs_the_newest_keys_waits_for_them() {
 async fn keys_of_epochs_that_another_log_has_not_are_forgotten_and_no_others() {
     let (_folder, mesh) = alone().await;
     keep(&mesh, keys(1..=5), true).await.unwrap();
-    let entry = |body| mesh.sign_entry(body);
+    let entry = |body| mesh.roster(|roster| mesh.sign_entry_on(roster, &mesh.identity.signing, body));
     let epoch = |n| NewEpoch { n, keys: Digest::from_bytes([n as u8; 32]) };
     let target = Target::Node(OTHER);
     let revoke = Revoke { target, reason: "".parse().unwrap(), epoch: Some(epoch(4)) };
