@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::info;
 use waxwing_crypto::SigningKey;
-use waxwing_crypto::membership::LogHead;
+use waxwing_crypto::membership::{LogHead, Roster};
 use waxwing_protocol::api::LinkState;
 
 use crate::epochs::Proposal;
@@ -32,7 +32,7 @@ pub(crate) async fn append_by(mesh: &Mesh, key: &SigningKey, proposal: &Proposal
 
 /// Says by this key that the log held here, as it ends now, is the right one. Returns where it ended.
 pub(crate) async fn resume_by(mesh: &Mesh, key: &SigningKey) -> Result<LogHead, CallError> {
-    let head = mesh.roster(|roster| roster.head());
+    let head = mesh.roster(Roster::head);
     surely(mesh, Wanted::Resume(key, head)).await?;
     Ok(head)
 }
@@ -64,14 +64,15 @@ async fn surely(mesh: &Mesh, wanted: Wanted<'_>) -> Result<(), CallError> {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        match error {
-            CallError::Unanswered(place) => handed_over.push(place),
-            // One whose answer was lost may have come into the log after it was looked for: it is why this one cannot.
-            error if handed_over.is_empty() || has_one(mesh, &handed_over) => {
-                return if handed_over.is_empty() { Err(error) } else { Ok(()) };
-            }
-            CallError::Lost => {}
-            error => return Err(error),
+        if let CallError::Unanswered(place) = error {
+            handed_over.push(place);
+        } else if handed_over.is_empty() {
+            return Err(error);
+        } else if has_one(mesh, &handed_over) {
+            // It came into the log after it was looked for, and is why another cannot.
+            return Ok(());
+        } else if !matches!(error, CallError::Lost) {
+            return Err(error);
         }
         calls = another_link(mesh, &calls).await.ok_or_else(|| last(&handed_over))?;
         let read = calls.fetch_log(mesh).await;

@@ -336,7 +336,24 @@ impl Error {
             Rule::InviteUsedUp => Self::Invite(Uninvited::UsedUp),
             Rule::InviteRevoked => Self::Invite(Uninvited::Revoked),
             Rule::NotInvitedName => Self::Invite(Uninvited::OtherName(name.clone())),
-            rule => Self::NotAuthorised(rule.to_string()),
+            // Nothing that a token could bring about.
+            Rule::NotGenesis
+            | Rule::GenesisAgain
+            | Rule::OtherMesh
+            | Rule::NotAtHead
+            | Rule::BackInTime
+            | Rule::WrongSigners
+            | Rule::NotAnAdmin
+            | Rule::Superseded
+            | Rule::KeyUsed
+            | Rule::IdUsed
+            | Rule::InviteWithoutUses
+            | Rule::UnknownNode
+            | Rule::NotLive
+            | Rule::LastAdmin
+            | Rule::NothingChanges
+            | Rule::EpochNotNext
+            | Rule::OtherHead => Self::NotAuthorised(rule.to_string()),
         }
     }
 }

@@ -71,7 +71,8 @@ fn row(invite: &OpenInvite) -> Vec<String> {
 
 async fn revoke(context: &Context, arguments: InviteRevoke) -> Result<()> {
     let InviteRevoke { invite, reason, yes } = arguments;
-    let key = key(if invite == "-" { from_stdin()? } else { invite })?;
+    let invite = if invite == "-" { from_stdin()? } else { invite };
+    let key = key(&invite)?;
     let client = context.client()?;
     if !yes {
         confirm(context, &key)?;
@@ -85,7 +86,7 @@ async fn revoke(context: &Context, arguments: InviteRevoke) -> Result<()> {
 }
 
 /// What names the invite to the node. A token is a secret, and stays here: its public key will do.
-fn key(text: String) -> Result<String> {
+fn key(text: &str) -> Result<String> {
     let text = text.trim();
     if !text.starts_with("ww") {
         return Ok(text.to_owned());

@@ -84,10 +84,9 @@ impl Entering {
                 creation: creation.map(|token| token.prove(&challenge.nonce, mesh)),
             })
         };
-        let connection = login(broker, hello, key).await.map_err(|error| match error {
+        let connection = login(broker, hello, key).await.map_err(|error| {
             // No mesh is missed here: it is the token that is.
-            Error::NoSuchMesh(why) => Error::NotAuthorised(why),
-            error => error,
+            if let Error::NoSuchMesh(why) = error { Error::NotAuthorised(why) } else { error }
         })?;
         let (entry, roster) = founded?;
         Ok((Self(connection), entry, roster.mesh()))
