@@ -46,7 +46,7 @@ const GLOBAL: &str = "Global options";
 /// What every command takes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Global {
-    /// Folder with the node's state [default: $WAXWING_STATE, else $XDG_STATE_HOME/waxwing]
+    /// The node's state folder [default: $WAXWING_STATE, else $XDG_STATE_HOME/waxwing]
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// The mesh, if the node is in more than one
@@ -117,7 +117,7 @@ pub(crate) enum Command {
     /// Show one message's life: each state, when, and who says so
     #[command(after_help = "Example: waxwing trace commit-4711 --as-broker")]
     Trace(Trace),
-    /// List the members of the mesh; see whether one is who you think, and refuse or take its mail
+    /// List the members; see whether one is who you think, and refuse or take its mail
     #[command(after_help = "Examples: waxwing peers --json
           waxwing peers verify build-1
           waxwing peers block build-1")]
@@ -126,7 +126,7 @@ pub(crate) enum Command {
         #[command(subcommand)]
         about: Option<Peers>,
     },
-    /// List the members as the mesh's log has them: by whom, since when, and who is none any more
+    /// List who is in the mesh by its log, since when, and by whose invite; and who was
     #[command(after_help = "Examples: waxwing members
           waxwing members --all --json")]
     Members(Members),
