@@ -113,6 +113,7 @@ async fn a_mesh_that_waits_for_a_resume_and_has_no_admin_left_goes_on_by_the_wor
     };
     let begun = async || waits(&lab).await?.then_some(());
     eventually(WITHIN, "a resume is wanted", begun).await.unwrap();
+    lab.linked("beta").await.unwrap();
     let words = lab.recovery_words().to_owned();
     let recovered = recover(&lab, "beta", &[], &words).await;
     assert_eq!(recovered.0, 0, "{recovered:?}");

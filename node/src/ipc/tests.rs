@@ -197,7 +197,7 @@ async fn bad_stream_requests_are_refused() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 19] = [
+const OF_A_MESH: [(&str, &str, &str); 27] = [
     ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
     ("POST", "/v1/send/batch", r#""items":[{"to":"alpha","body":"x"MESH}]"#),
     ("GET", "/v1/send/m-1", ""),
@@ -210,8 +210,16 @@ const OF_A_MESH: [(&str, &str, &str); 19] = [
     ("GET", "/v1/inbox", ""),
     ("POST", "/v1/inbox/ack", r#""ids":[1]"#),
     ("GET", "/v1/peers", ""),
+    ("POST", "/v1/peers/verify", r#""node":"beta""#),
+    ("POST", "/v1/peers/block", r#""node":"beta""#),
+    ("POST", "/v1/peers/allow", r#""node":"beta""#),
+    ("GET", "/v1/members", ""),
+    ("GET", "/v1/mesh/invites", ""),
+    ("POST", "/v1/mesh/invite/revoke", r#""key":"1f0c""#),
+    ("POST", "/v1/mesh/recover", r#""words":"abandon""#),
     ("POST", "/v1/mesh/broker", r#""url":"ws://127.0.0.1:1""#),
     ("POST", "/v1/mesh/leave", ""),
+    ("POST", "/v1/mesh/rotate-keys", ""),
     ("POST", "/v1/mesh/invite", ""),
     ("POST", "/v1/mesh/grant", r#""node":"alpha","role":"admin""#),
     ("POST", "/v1/mesh/revoke", r#""node":"alpha""#),

@@ -120,13 +120,9 @@ fn refusal(goaway: GoAway) -> Vec<Line> {
     vec![Line::Challenge(VERSIONS.to_vec()), Line::Hello, Line::GoAway(goaway)]
 }
 
-const NEVER: [(Reason, u8); 10] = [
+const NEVER: [(Reason, u8); 6] = [
     (Reason::Unauthenticated, 3),
     (Reason::Revoked, 3),
-    (Reason::UnknownInvite, 3),
-    (Reason::InviteExpired, 3),
-    (Reason::InviteRevoked, 3),
-    (Reason::UnknownMesh, 5),
     (Reason::StaleState, 4),
     (Reason::Superseded, 4),
     (Reason::Unsupported, 5),
@@ -160,6 +156,21 @@ async fn a_refusal_for_good_stops_the_mesh_with_its_reason_and_exit_code() {
         assert_eq!(link.state, LinkState::Stopped);
         let shown = link.reason.unwrap();
         assert!(shown.contains(reason.as_str()) && shown.contains("why it is"), "{shown}");
+    }
+}
+
+#[test]
+fn who_may_not_enter_is_told_by_a_code_of_its_own() {
+    for (reason, code, exit) in [
+        (Reason::UnknownInvite, "invite_unknown", 3),
+        (Reason::InviteExpired, "invite_expired", 3),
+        (Reason::InviteRevoked, "invite_revoked", 3),
+        (Reason::UnknownMesh, "no_such_mesh", 5),
+        (Reason::WrongBroker, "wrong_broker", 5),
+    ] {
+        let error = refused(&goaway(reason, None));
+        assert_eq!((error.code(), error.exit_code()), (code, exit), "{reason}");
+        assert!(error.hint().is_some(), "{reason}");
     }
 }
 
