@@ -29,6 +29,9 @@ pub enum Error {
     /// What the command would make exists already.
     #[error("{0}")]
     Conflict(String),
+    /// The node is in no such mesh.
+    #[error("{0}")]
+    UnknownMesh(String),
     /// What the command needs does not exist.
     #[error("{0}")]
     NotFound(String),
@@ -227,7 +230,7 @@ impl Error {
             Self::WrongHost { .. } | Self::StaleState(_) | Self::Superseded(_) => 4,
             Self::Incompatible(_) | Self::Untrusted { .. } | Self::WrongBroker(_) | Self::NoSuchMesh(_) => 5,
             Self::Unreachable { .. } | Self::Offline(_) => 6,
-            Self::NotFound(_) => 7,
+            Self::NotFound(_) | Self::UnknownMesh(_) => 7,
             Self::AlreadyRunning(_) | Self::Conflict(_) | Self::LastAdmin(_) | Self::NameTaken(_) => 8,
             Self::File { .. } | Self::Database(_) | Self::Damaged(_) => 1,
         }
@@ -254,6 +257,7 @@ impl Error {
             Self::Untrusted { cause, .. } => cause.code(),
             Self::Unreachable { .. } => "unreachable",
             Self::NotFound(_) => "not_found",
+            Self::UnknownMesh(_) => "unknown_mesh",
             Self::AlreadyRunning(_) => "already_running",
             Self::Conflict(_) => "conflict",
             Self::File { .. } => "file",
@@ -303,6 +307,7 @@ impl Error {
             | Self::LastAdmin(_)
             | Self::Incompatible(_)
             | Self::NotFound(_)
+            | Self::UnknownMesh(_)
             | Self::Conflict(_)
             | Self::File { .. }
             | Self::Database(_)

@@ -145,7 +145,7 @@ impl Home {
             };
         };
         let found = meshes.into_iter().find(|mesh| mesh == name);
-        found.ok_or_else(|| Error::NotFound(format!("this node is in no mesh called {name}")))
+        found.ok_or_else(|| Error::UnknownMesh(format!("this node is in no mesh called {name}")))
     }
 
     /// Takes a mesh's folder out of its place, at once and for good, and deletes it. What cannot be deleted now is at the

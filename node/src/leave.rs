@@ -114,7 +114,7 @@ pub(crate) async fn leave(changing: Changing, name: Name) -> Result<Left> {
 /// Leaves a mesh on a state folder that no node is running on: this process opens a link for that alone.
 ///
 /// # Errors
-/// As for a node; `AlreadyRunning`; `NotFound` or `Usage` if it is not clear which mesh is meant; `WrongHost`.
+/// As for a node; `AlreadyRunning`; `NotFound`, `UnknownMesh` or `Usage` if it is not clear which mesh is meant; `WrongHost`.
 pub async fn leave_without_node(config: Config, only: Option<&Name>) -> Result<Left> {
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;

@@ -30,7 +30,7 @@ pub struct Moved {
 /// Has this node dial another URL for a mesh: its only one, or the one named. `plaintext` as in `enroll::Create`.
 ///
 /// # Errors
-/// `Usage` for a URL that cannot be, or if it is not clear which mesh is meant; `NotFound` if the node is in none of this name;
+/// `Usage` for a URL that cannot be, or if it is not clear which mesh is meant; `NotFound` or `UnknownMesh`;
 /// `AlreadyRunning`; `WrongHost`; `Database`.
 pub async fn move_broker(config: &Config, only: Option<&Name>, url: &str, plaintext: bool) -> Result<Moved> {
     let after = check_url(url, plaintext)?;

@@ -1,6 +1,6 @@
 //! A node that joins a mesh while it runs: killed on the way, or left alone by whoever asked.
 
-use waxwing_client::api::{CreateRequest, InviteRequest, JoinRequest};
+use waxwing_client::api::{CreateRequest, InviteRequest, JoinRequest, LeaveRequest, ProblemCode};
 use waxwing_lab::{Lab, When};
 
 use crate::meshes::{files, join, linked, token};
@@ -122,4 +122,41 @@ async fn a_node_killed_while_it_founds_a_mesh_founds_another_of_the_name() {
         linked(&lab.client("alpha"), "team").await;
         assert_eq!(files(&lab.state("alpha").join("entering")), Vec::<String>::new());
     }
+}
+
+#[tokio::test]
+async fn joins_and_leaves_that_come_at_once_are_done_one_after_the_other() {
+    const MESHES: usize = 4;
+    let lab = mesh(&["alpha"]).await;
+    lab.json("beta", &["node", "up"]).await.unwrap();
+    let (client, url) = (lab.client("beta"), lab.proxy().url());
+    let create = |n: usize| CreateRequest {
+        name: format!("team-{n}").parse().unwrap(),
+        broker: url.clone(),
+        node: Some("beta".parse().unwrap()),
+        creation_token: None,
+        plaintext: false,
+    };
+    let token = token(&lab, "alpha").await;
+    let join = JoinRequest { token, node: Some("beta".parse().unwrap()), plaintext: false };
+    let founding: Vec<_> = (0..MESHES)
+        .map(|n| {
+            let (client, request) = (client.clone(), create(n));
+            tokio::spawn(async move { client.create(&request).await })
+        })
+        .collect();
+    let (first, second) = tokio::join!(client.join(&join), client.join(&join));
+    assert_eq!([&first, &second].iter().filter(|joined| joined.is_ok()).count(), 1, "{first:?} {second:?}");
+    for founded in founding {
+        founded.await.unwrap().unwrap();
+    }
+    assert_eq!(client.health().await.unwrap().meshes.len(), MESHES + 1);
+    linked(&client, "lab").await;
+    let leave = LeaveRequest { mesh: Some("lab".parse().unwrap()) };
+    let (first, second) = tokio::join!(client.leave(&leave), client.leave(&leave));
+    let refused = first.and(second).unwrap_err();
+    let code = refused.problem().unwrap().code;
+    assert!(matches!(code, ProblemCode::NotFound | ProblemCode::UnknownMesh), "{refused}");
+    assert_eq!(client.health().await.unwrap().meshes.len(), MESHES);
+    lab.json("beta", &["node", "down"]).await.unwrap();
 }

@@ -47,6 +47,7 @@ impl From<Error> for Refused {
             Error::Usage(_) | Error::TooOpen { .. } => ProblemCode::Usage,
             Error::AlreadyRunning(_) | Error::Conflict(_) => ProblemCode::Conflict,
             Error::NotFound(_) => ProblemCode::NotFound,
+            Error::UnknownMesh(_) => ProblemCode::UnknownMesh,
             Error::WrongHost { .. } | Error::StaleState(_) | Error::Superseded(_) => ProblemCode::WrongHost,
             Error::NotAuthorised(_) => ProblemCode::NotAuthorised,
             Error::Revoked(_) => ProblemCode::Revoked,

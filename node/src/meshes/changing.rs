@@ -23,7 +23,7 @@ pub(crate) struct Changing {
 }
 
 fn not_in(name: &Name) -> Error {
-    Error::NotFound(format!("this node is in no mesh called {name}"))
+    Error::UnknownMesh(format!("this node is in no mesh called {name}"))
 }
 
 impl Changing {
@@ -40,7 +40,7 @@ impl Changing {
     /// One that is open.
     ///
     /// # Errors
-    /// `NotFound` if the node is in no mesh of this name; `Conflict` if it is closed.
+    /// `UnknownMesh`; `Conflict` if it is closed.
     pub(crate) fn mesh(&self, name: &Name) -> Result<Arc<Mesh>> {
         self.meshes.find(Some(name)).map_err(|none| match none {
             NoMesh::Closed { why, .. } => Error::Conflict(format!("mesh {name} is closed: {why}")),
@@ -77,7 +77,7 @@ impl Changing {
     /// nobody uses its folder.
     ///
     /// # Errors
-    /// `NotFound` if the node is in no mesh of this name; `Conflict` if it does not end in time, and then it stays closed.
+    /// `UnknownMesh`; `Conflict` if it does not end in time, and then it stays closed.
     pub(crate) async fn close(&self, name: &Name, why: &str) -> Result<()> {
         let tasks = {
             let mut places = self.meshes.places_mut();
