@@ -1,5 +1,6 @@
 //! One process in several meshes: joined and founded while it runs, and one closed for a moment while the others go on.
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -234,7 +235,7 @@ async fn a_mesh_is_dialled_elsewhere_while_the_node_runs_and_its_streams_come_ba
 }
 
 /// Commands about one mesh, with arguments that are good in any.
-const OF_A_MESH: [&[&str]; 16] = [
+const OF_A_MESH: &[&[&str]] = &[
     &["send", "alpha", "x"],
     &["inbox"],
     &["ack", "1"],
@@ -245,6 +246,10 @@ const OF_A_MESH: [&[&str]; 16] = [
     &["grant", "alpha", "admin"],
     &["revoke", "alpha", "--yes"],
     &["leave", "--yes"],
+    &["rotate-keys"],
+    &["peers", "verify", "alpha"],
+    &["peers", "block", "alpha"],
+    &["peers", "allow", "alpha"],
     &["mesh", "broker", "ws://127.0.0.1:9"],
     &["mesh", "resume"],
     &["node", "outbox", "list"],
@@ -340,8 +345,7 @@ async fn a_mesh_whose_state_was_set_back_does_not_stop_the_others() {
 }
 
 fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    std::fs::set_permissions(to, std::fs::metadata(from).unwrap().permissions()).unwrap();
+    std::fs::DirBuilder::new().mode(0o700).create(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
