@@ -12,7 +12,7 @@ use waxwing_client::api::{EventQuery, InboxQuery};
 use waxwing_lab::apps::request;
 use waxwing_lab::{Scan, eventually};
 
-use crate::support::WITHIN;
+use crate::support::{WITHIN, private_folder};
 use crate::terminal::{Desk, command, output};
 
 /// Apps that send without a pause while their node is stopped.
@@ -122,7 +122,7 @@ async fn many_starts_at_once_make_one_node() {
 async fn a_node_that_cannot_start_says_why_with_its_own_exit_code() {
     let desk = Desk::new();
     let config = desk.state().join("config.toml");
-    std::fs::create_dir_all(desk.state()).unwrap();
+    private_folder(&desk.state());
     std::fs::write(&config, "host_id = 'one'").unwrap();
     desk.up().await;
     desk.json(&["node", "down"]).await;
@@ -211,7 +211,7 @@ async fn logs_are_files_of_a_day_each_without_what_is_secret() {
     const BODY: &str = "a heron stands in the reeds";
     let desk = Desk::new();
     let logs = desk.state().join("logs");
-    std::fs::create_dir_all(&logs).unwrap();
+    private_folder(&logs);
     for day in 10..30 {
         std::fs::write(logs.join(format!("node.2020-01-{day}.log")), "old").unwrap();
     }
@@ -249,7 +249,7 @@ async fn logs_are_files_of_a_day_each_without_what_is_secret() {
 async fn without_a_state_folder_everything_is_where_the_desktop_has_it() {
     let desk = Desk::new();
     let home = desk.state();
-    std::fs::create_dir_all(&home).unwrap();
+    private_folder(&home);
     let run = async |arguments: &[&str]| {
         let mut command = tokio::process::Command::new(crate::support::PROGRAM);
         command.args(["--json"]).args(arguments).env_clear();

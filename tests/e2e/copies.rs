@@ -7,11 +7,11 @@ use serde_json::Value;
 use waxwing_client::api::{EventBody, EventQuery, MessageState};
 use waxwing_lab::{Host, Lab, When, eventually};
 
-use crate::support::{PROGRAM, Pair, WITHIN};
+use crate::support::{PROGRAM, Pair, WITHIN, private_folder};
 
 /// Copies a state folder, without what only a running node has.
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
+    private_folder(to);
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());

@@ -1,6 +1,5 @@
 //! One process in several meshes: joined and founded while it runs, and one closed for a moment while the others go on.
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use serde_json::Value;
@@ -8,7 +7,7 @@ use waxwing_client::Client;
 use waxwing_client::api::{BrokerRequest, InviteRequest, LinkState};
 use waxwing_lab::{Lab, eventually};
 
-use crate::support::{PROGRAM, Pair, WITHIN, mesh};
+use crate::support::{PROGRAM, Pair, WITHIN, mesh, private_folder};
 use crate::terminal::Desk;
 
 /// Runs a command of a node and gives its exit code and error code.
@@ -242,6 +241,7 @@ const OF_A_MESH: &[&[&str]] = &[
     &["events"],
     &["trace", "m-1"],
     &["peers"],
+    &["members"],
     &["invite"],
     &["grant", "alpha", "admin"],
     &["revoke", "alpha", "--yes"],
@@ -345,7 +345,7 @@ async fn a_mesh_whose_state_was_set_back_does_not_stop_the_others() {
 }
 
 fn copy_folder(from: &Path, to: &Path) {
-    std::fs::DirBuilder::new().mode(0o700).create(to).unwrap();
+    private_folder(to);
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();

@@ -11,7 +11,7 @@ use waxwing_client::api::MessageState;
 use waxwing_lab::{Lab, Output, Process};
 
 use crate::commands::{fails, json, run};
-use crate::support::{PROGRAM, Pair, mesh};
+use crate::support::{PROGRAM, Pair, mesh, private_folder};
 use crate::terminal::{Desk, command, output};
 
 /// One column of the outbox's rows.
@@ -140,7 +140,7 @@ async fn emphasis_is_for_a_terminal_whose_owner_wants_it() {
 #[tokio::test]
 async fn a_host_is_accepted_only_if_somebody_says_so() {
     let desk = Desk::new();
-    std::fs::create_dir_all(desk.state()).unwrap();
+    private_folder(&desk.state());
     let config = desk.state().join("config.toml");
     let set = |id: &str| std::fs::write(&config, format!("host_id = '{id}'")).unwrap();
     set("one");
@@ -175,7 +175,7 @@ async fn a_host_is_accepted_only_if_somebody_says_so() {
 #[tokio::test]
 async fn each_setting_says_where_it_came_from() {
     let desk = Desk::new();
-    std::fs::create_dir_all(desk.state()).unwrap();
+    private_folder(&desk.state());
     std::fs::write(desk.state().join("config.toml"), "outbox_messages = 9\nlog_files = 3").unwrap();
     let mut show = command(&desk.state(), &["--json", "config", "show"]);
     let shown = output(show.env("WAXWING_LOG_FILES", "5")).await.json().unwrap();

@@ -1,5 +1,8 @@
 //! What every test starts with.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use waxwing_client::api::{InboxItem, MeshQuery, MessageState, SendStatus};
@@ -14,6 +17,11 @@ use crate::wire::{accepted_twice, outcomes};
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_waxwing");
 /// What should take milliseconds has failed after this. Longer than the longest delay of a reconnect.
 pub(crate) const WITHIN: Duration = Duration::from_secs(60);
+
+/// Makes a folder as a node does, with its parents: one that others can enter is refused.
+pub(crate) fn private_folder(path: &Path) {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).unwrap();
+}
 
 /// A mesh of these nodes, all linked.
 pub(crate) async fn mesh(nodes: &[&str]) -> Lab {
