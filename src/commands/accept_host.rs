@@ -38,7 +38,11 @@ pub(crate) async fn run(context: &Context, yes: bool) -> Result<()> {
     let accepted = Accepted { accepted: refusals };
     context.output.print(&accepted, || {
         let meshes: Vec<&str> = accepted.accepted.iter().map(|refusal| refusal.mesh.as_str()).collect();
-        format!("{sides}\nthis host is the node's own from now on, in {}", meshes.join(", "))
+        format!(
+            "{sides}\nthis host is the node's own from now on, in {}; it has new keys, which take the place of the old ones in the \
+             log when it reaches its broker",
+            meshes.join(", ")
+        )
     })?;
     context.output.note(&format!("next: {}", context.command("node up")));
     Ok(())
@@ -49,10 +53,12 @@ fn side(refusal: &Refusal) -> String {
     let list = |digests: &[String]| {
         if digests.is_empty() { "nothing".to_owned() } else { inline(&digests.join(", ")) }
     };
+    let cause = format!("mesh {}: {}", refusal.mesh, inline(&refusal.cause));
+    if refusal.stored.is_empty() && refusal.found.is_empty() {
+        return cause;
+    }
     format!(
-        "mesh {}: {}\n  it belongs to  {}\n  this host is   {}",
-        refusal.mesh,
-        inline(&refusal.cause),
+        "{cause}\n  it belongs to  {}\n  this host is   {}",
         list(&refusal.stored),
         list(&refusal.found)
     )
@@ -61,15 +67,15 @@ fn side(refusal: &Refusal) -> String {
 /// Asks, if there is somebody to ask.
 fn confirm(context: &Context, sides: &str) -> Result<()> {
     let question = format!(
-        "{sides}\nIf the old host's copy still exists, only one of the two may run.\nIs this the node's own host from now on?"
+        "{sides}\nWhatever other copy of this node there is, the old host's too, can do nothing any more once this one has logged \
+         in.\nIs this the node's own host from now on?"
     );
     match ask(context, &question) {
         Answered::Yes => Ok(()),
         Answered::No => Err(Failure::wrong_host("declined: nothing was changed")),
         Answered::Nobody => {
             let message = format!("nobody has said that this host is the node's own\n{sides}");
-            Err(Failure::wrong_host(message)
-                .hint("if it is, and the old host's copy is gone, say `waxwing node accept-host --yes`"))
+            Err(Failure::wrong_host(message).hint("if it is, say `waxwing node accept-host --yes`"))
         }
     }
 }
