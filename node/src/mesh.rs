@@ -252,6 +252,19 @@ impl Mesh {
         Ok(())
     }
 
+    /// Destroys the sealing keys from before this one on disk: nothing is sealed to them any more that this node lacks.
+    pub(crate) fn forget_former_sealing(&self) -> Result<()> {
+        if self.identity.former_sealing.is_empty() || self.giving_up().is_some() {
+            return Ok(());
+        }
+        let mut identity = Identity::load(&self.folder)?;
+        if identity.former_sealing.is_empty() {
+            return Ok(());
+        }
+        identity.former_sealing.clear();
+        identity.save(&self.folder)
+    }
+
     /// Waits until the log has this node's own key, and says whether it has by then.
     pub(crate) async fn until_keys_in_log(&self, within: Duration) -> bool {
         let mut link = self.link.subscribe();

@@ -57,11 +57,7 @@ fn side(refusal: &Refusal) -> String {
     if refusal.stored.is_empty() && refusal.found.is_empty() {
         return cause;
     }
-    format!(
-        "{cause}\n  it belongs to  {}\n  this host is   {}",
-        list(&refusal.stored),
-        list(&refusal.found)
-    )
+    format!("{cause}\n  it belongs to  {}\n  this host is   {}", list(&refusal.stored), list(&refusal.found))
 }
 
 /// Asks, if there is somebody to ask.

@@ -181,6 +181,12 @@ async fn accepting_a_host_loses_no_mail_keeps_its_order_and_kills_the_copy() {
     pair.send(10).await;
     pair.lab.restart(Lab::BROKER).await.unwrap();
     moved(&pair.lab, "alpha").await;
+    let identity = pair.lab.state("alpha").join("meshes/lab/identity.json");
+    let secrets = async || {
+        let kept = std::fs::read_to_string(&identity).unwrap();
+        (!kept.contains("giving_up") && !kept.contains("former_sealing")).then_some(())
+    };
+    eventually(WITHIN, "the old secrets are destroyed", secrets).await.unwrap();
     pair.lab.restart("beta").await.unwrap();
     pair.conclude().await;
     let alarms = alarms_before(&pair.lab, "beta", "m-21").await;

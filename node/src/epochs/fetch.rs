@@ -101,8 +101,10 @@ pub(super) async fn take(mesh: &Mesh, epoch: u64, opened: &StateKeys) -> Result<
     Ok(())
 }
 
-/// Once the newest key is held the invite's secret has served: from the next list on the node has a slot of its own.
+/// Once the newest key is held the invite's secret has served, and so have sealing keys from before: from the next list on
+/// the node has a slot of its own, for its own key.
 async fn settle(mesh: &Mesh) -> Result<(), Trouble> {
+    mesh.forget_former_sealing().map_err(|error| Trouble::Later(error.to_string()))?;
     if lock(&mesh.epochs.invite).is_some() {
         keep(mesh, StateKeys::clone(&mesh.epochs.held()), true).await?;
     }
