@@ -105,6 +105,34 @@ async fn a_host_without_a_machine_id_is_not_silently_taken_for_the_nodes_own() {
     }
 }
 
+#[tokio::test]
+async fn a_wiped_or_edited_host_record_is_refused() {
+    let mut pair = at_home().await;
+    pair.warm_up().await;
+    pair.lab.stop("alpha").await.unwrap();
+    let path = pair.lab.state("alpha").join("meshes/lab/host.json");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let record: Value = serde_json::from_str(&before).unwrap();
+    let digest = record["machine_id"].as_str().unwrap();
+    let other = digest.replace(|digit: char| digit.is_ascii_hexdigit(), "7");
+    for edited in
+        [None, Some(before.replace(digest, &other)), Some(before.replace("\"schema\"", "\"scheme\""))]
+    {
+        match &edited {
+            Some(text) => std::fs::write(&path, text).unwrap(),
+            None => std::fs::remove_file(&path).unwrap(),
+        }
+        let refused = pair.lab.run("alpha", &["node", "up", "--foreground"], b"").await.unwrap();
+        assert_eq!(refused.code, Some(4), "{edited:?}: {refused:?}");
+        // With the modes that it had.
+        std::fs::write(&path, &before).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    pair.lab.restart("alpha").await.unwrap();
+    pair.send(1).await;
+    pair.conclude().await;
+}
+
 /// Alpha on a host of its own, and beta.
 async fn at_home() -> Pair {
     let mut lab = Lab::start(PROGRAM).await.unwrap();
