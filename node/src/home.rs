@@ -103,11 +103,11 @@ impl Home {
         Err(Error::AlreadyRunning(self.0.clone()))
     }
 
-    /// A folder that somebody has made for us, and that is empty, is made private. One that has had others look into it is
-    /// not: what is in it may be known.
+    /// A folder that somebody has made for us, with nothing of ours in it yet, is made private. One that others could look
+    /// into while there was is not: what is in it may be known.
     fn make_or_find_private(&self) -> Result<()> {
-        let is_empty = fs::read_dir(&self.0).map_err(Error::file("cannot read", &self.0))?.next().is_none();
-        if is_empty {
+        let is_new = !self.lock_path().exists();
+        if is_new {
             let private = fs::Permissions::from_mode(0o700);
             fs::set_permissions(&self.0, private).map_err(Error::file("cannot make private", &self.0))?;
         }
