@@ -6,6 +6,7 @@
 //!   Process  one real `waxwing` process: start (waits for its ready line), kill -9, restart, stop; its log is kept
 //!   Proxy    passes frames between nodes and broker, and can hold, drop, rewrite or cut at one it is asked for
 //!   Client   of each node, as an app has it
+//! hostile    a broker that lies, on the Proxy, and a member that does
 //! Network    machines of their own, for what must cross a network
 //! apps       what apps do in tests: send until accepted, read by cursor, watch receipts, each into a History
 //! bench      what `waxwing bench` measures
@@ -19,10 +20,12 @@ pub mod bench;
 mod error;
 pub mod history;
 mod host;
+pub mod hostile;
 mod mesh;
 mod network;
 mod process;
 pub mod proxy;
+mod raw;
 mod scan;
 mod wait;
 
@@ -32,6 +35,6 @@ pub use host::Host;
 pub use mesh::{Lab, Output};
 pub use network::{Machine, Network};
 pub use process::Process;
-pub use proxy::{Captured, Frame, Proxy, When};
+pub use proxy::{Captured, Direction, Frame, Proxy, When};
 pub use scan::Scan;
 pub use wait::eventually;

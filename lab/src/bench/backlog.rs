@@ -19,10 +19,10 @@ use waxwing_protocol::link::{
 };
 
 use super::members::{self, Member};
-use super::raw::Link;
 use super::{Progress, now};
 use crate::error::{Error, Result};
 use crate::process::Process;
+use crate::raw::Link;
 
 /// Bytes of an envelope: what a message of 1 KiB takes once it is sealed.
 const ENVELOPE: usize = 1_400;

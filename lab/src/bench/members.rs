@@ -11,8 +11,8 @@ use waxwing_crypto::membership::{
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey, SealingPublicKey, SigningKey, Timestamp};
 
-use super::raw::Link;
 use crate::error::{Error, Result};
+use crate::raw::Link;
 
 /// Whoever may log in.
 #[derive(Debug)]

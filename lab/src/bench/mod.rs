@@ -3,7 +3,6 @@
 pub mod backlog;
 pub mod links;
 mod members;
-mod raw;
 pub mod send;
 mod spread;
 mod usage;

@@ -29,7 +29,7 @@ use waxwing_crypto::NodeId;
 
 pub use frame::{Direction, Frame, When};
 use rules::{Action, Rules};
-pub use rules::{Happened, Held, Hold};
+pub use rules::{Happened, Held, Hold, Standing};
 
 use crate::error::{Error, Result};
 
@@ -124,6 +124,16 @@ impl Proxy {
         rewrite: impl FnOnce(Frame) -> Vec<Frame> + Send + 'static,
     ) -> Happened {
         self.once(when, Action::Rewrite(Box::new(rewrite)))
+    }
+
+    /// Puts what `rewrite` makes of it in the place of every such frame, for as long as the answer is kept. A rule for the
+    /// next such frame goes before.
+    pub fn rewrite_all(
+        &self,
+        when: When,
+        rewrite: impl FnMut(Frame) -> Vec<Frame> + Send + 'static,
+    ) -> Standing {
+        lock(&self.shared.rules).stand(when, rewrite)
     }
 
     /// Cuts every link there is. Nodes come back by themselves.

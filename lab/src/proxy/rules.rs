@@ -1,6 +1,7 @@
 //! What a test asked for, waiting for its frame.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -14,6 +15,8 @@ use crate::error::{Error, Result};
 const MET_WITHIN: Duration = Duration::from_secs(30);
 
 type Rewrite = Box<dyn FnOnce(Frame) -> Vec<Frame> + Send>;
+/// What is done to every such frame.
+type Habit = dyn FnMut(Frame) -> Vec<Frame> + Send;
 
 /// What happens to the frame a rule waited for.
 pub(super) enum Action {
@@ -37,7 +40,11 @@ impl fmt::Debug for Action {
 
 /// Rules that have not met their frame, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Rules(Vec<Rule>);
+pub(super) struct Rules {
+    once: Vec<Rule>,
+    /// Those that go on until they are withdrawn.
+    standing: Vec<StandingRule>,
+}
 
 #[derive(Debug)]
 struct Rule {
@@ -46,19 +53,66 @@ struct Rule {
     met: oneshot::Sender<()>,
 }
 
+struct StandingRule {
+    when: When,
+    habit: Weak<Mutex<Habit>>,
+}
+
+impl fmt::Debug for StandingRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StandingRule({:?})", self.when)
+    }
+}
+
+/// A rule for every such frame. Dropping it withdraws the rule.
+#[must_use = "dropping it withdraws the rule"]
+pub struct Standing {
+    _habit: Arc<Mutex<Habit>>,
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Standing")
+    }
+}
+
 impl Rules {
+    /// Does the same to every such frame.
+    pub(super) fn stand(
+        &mut self,
+        when: When,
+        habit: impl FnMut(Frame) -> Vec<Frame> + Send + 'static,
+    ) -> Standing {
+        let habit: Arc<Mutex<Habit>> = Arc::new(Mutex::new(habit));
+        self.standing.push(StandingRule { when, habit: Arc::downgrade(&habit) });
+        Standing { _habit: habit }
+    }
+
     pub(super) fn add(&mut self, when: When, action: Action) -> Happened {
         let (met, happened) = oneshot::channel();
-        self.0.push(Rule { when, action, met });
+        self.once.push(Rule { when, action, met });
         Happened(happened)
     }
 
     /// Takes the rule that describes this frame, if there is one, and tells its test.
     pub(super) fn take(&mut self, node: Option<NodeId>, frame: &Frame) -> Option<Action> {
-        self.0.retain(|rule| !rule.met.is_closed());
-        let index = self.0.iter().position(|rule| rule.when.describes(node, frame))?;
-        let rule = self.0.remove(index);
+        self.once.retain(|rule| !rule.met.is_closed());
+        let Some(index) = self.once.iter().position(|rule| rule.when.describes(node, frame)) else {
+            return self.habit(node, frame);
+        };
+        let rule = self.once.remove(index);
         rule.met.send(()).ok().map(|()| rule.action)
+    }
+
+    fn habit(&mut self, node: Option<NodeId>, frame: &Frame) -> Option<Action> {
+        self.standing.retain(|rule| rule.habit.strong_count() > 0);
+        let rule = self.standing.iter().find(|rule| rule.when.describes(node, frame))?;
+        let habit = rule.habit.upgrade()?;
+        let rewrite = move |frame| {
+            let mut habit = habit.lock().unwrap_or_else(PoisonError::into_inner);
+            (*habit)(frame)
+        };
+        Some(Action::Rewrite(Box::new(rewrite)))
     }
 }
 

@@ -124,6 +124,20 @@ async fn frames_are_dropped_rewritten_and_cut_once() {
 }
 
 #[tokio::test]
+async fn a_standing_rule_applies_to_every_frame_until_it_is_withdrawn() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let standing = proxy.rewrite_all(When::named(NODE, "log.get"), |_| Vec::new());
+    send(&mut node, ask(1)).await;
+    send(&mut node, ask(2)).await;
+    // Both have passed the rule once this has arrived.
+    send(&mut node, done(3)).await;
+    assert_eq!(receive(&mut broker).await, Some(done(3)));
+    drop(standing);
+    send(&mut node, ask(4)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(4)));
+}
+
+#[tokio::test]
 async fn a_withdrawn_rule_and_a_rule_of_another_node_apply_to_nothing() {
     let (proxy, mut node, mut broker) = linked().await;
     drop(proxy.hold(When::named(NODE, "log.get")));

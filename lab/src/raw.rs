@@ -23,13 +23,13 @@ const READ_BUFFER: usize = 4 * 1024;
 
 /// A link that has logged in.
 #[derive(Debug)]
-pub(super) struct Link {
+pub struct Link {
     socket: WebSocketStream<TcpStream>,
 }
 
 impl Link {
     /// Logs in as a member.
-    pub(super) async fn member(
+    pub(crate) async fn member(
         broker: SocketAddr,
         mesh: MeshId,
         node: NodeId,
@@ -57,7 +57,7 @@ impl Link {
     }
 
     /// Logs in as a founder whose mesh the broker may not know yet.
-    pub(super) async fn entering(broker: SocketAddr, mesh: MeshId, key: &SigningKey) -> Result<Self> {
+    pub(crate) async fn entering(broker: SocketAddr, mesh: MeshId, key: &SigningKey) -> Result<Self> {
         let hello = |challenge: &Challenge, url| {
             let (nonce, key, features) = (challenge.nonce, key.public(), Features::needed());
             Hello::Entering(EnteringHello { nonce, url, mesh, key, creation: None, version: 0, features })
@@ -86,7 +86,7 @@ impl Link {
     }
 
     /// Appends entries, without waiting for one before the next.
-    pub(super) async fn append(&mut self, entries: &[SignedEntry]) -> Result<()> {
+    pub(crate) async fn append(&mut self, entries: &[SignedEntry]) -> Result<()> {
         /// Fewer than the answers that a broker holds for a link that does not read.
         const AT_ONCE: usize = 32;
         for entries in entries.chunks(AT_ONCE) {
@@ -115,18 +115,24 @@ impl Link {
     }
 
     /// Answers pings until the link ends.
-    pub(super) async fn idle(mut self) {
+    pub(crate) async fn idle(mut self) {
         while let Some(Ok(_)) = self.socket.next().await {}
     }
 
     /// Sends one frame.
-    pub(super) async fn transmit(&mut self, frame: &impl Frame) -> Result<()> {
+    ///
+    /// # Errors
+    /// If the link is gone.
+    pub async fn transmit(&mut self, frame: &impl Frame) -> Result<()> {
         let bytes = encode(frame).map_err(|err| refused(&err.to_string()))?;
         self.socket.send(Message::Binary(bytes)).await.map_err(|err| refused(&err.to_string()))
     }
 
     /// The next frame.
-    pub(super) async fn receive<F: Frame>(&mut self) -> Result<F> {
+    ///
+    /// # Errors
+    /// If the link is gone, or it is another kind of frame.
+    pub async fn receive<F: Frame>(&mut self) -> Result<F> {
         loop {
             match self.socket.next().await {
                 Some(Ok(Message::Binary(bytes))) => {
