@@ -83,6 +83,9 @@ pub enum Error {
     /// The broker, or the log it shows, cannot be trusted or understood.
     #[error("{0}")]
     Incompatible(String),
+    /// The broker shows another log of the mesh than it did before, and no admin has said that it is right.
+    #[error("log_rollback: {0}")]
+    LogRollback(String),
     /// What answers there is not the broker meant, as far as its certificate says.
     #[error("what answers at {url} is not the broker meant: {cause}")]
     Untrusted {
@@ -228,7 +231,11 @@ impl Error {
             Self::Usage(_) | Self::TooOpen { .. } | Self::Token(_) => 2,
             Self::NotAuthorised(_) | Self::Revoked(_) | Self::Invite(_) => 3,
             Self::WrongHost { .. } | Self::StaleState(_) | Self::Superseded(_) => 4,
-            Self::Incompatible(_) | Self::Untrusted { .. } | Self::WrongBroker(_) | Self::NoSuchMesh(_) => 5,
+            Self::Incompatible(_)
+            | Self::LogRollback(_)
+            | Self::Untrusted { .. }
+            | Self::WrongBroker(_)
+            | Self::NoSuchMesh(_) => 5,
             Self::Unreachable { .. } | Self::Offline(_) => 6,
             Self::NotFound(_) | Self::UnknownMesh(_) => 7,
             Self::AlreadyRunning(_) | Self::Conflict(_) | Self::LastAdmin(_) | Self::NameTaken(_) => 8,
@@ -254,6 +261,7 @@ impl Error {
             Self::StaleState(_) => "stale_state",
             Self::Superseded(_) => "superseded",
             Self::Incompatible(_) => "incompatible",
+            Self::LogRollback(_) => "log_rollback",
             Self::Untrusted { cause, .. } => cause.code(),
             Self::Unreachable { .. } => "unreachable",
             Self::NotFound(_) => "not_found",
@@ -286,6 +294,11 @@ impl Error {
             Self::Superseded(_) => {
                 Some("the node lives on elsewhere: delete this folder, or join the mesh anew with `waxwing join`".into())
             }
+            Self::LogRollback(_) => Some(
+                "the broker may have been set back, or lies: ask its operator; `waxwing node up` tries again, and if another admin's log \
+                 is the right one, `waxwing mesh resume` there says so"
+                    .into(),
+            ),
             Self::Untrusted { cause, .. } => Some(cause.hint().into()),
             Self::Token(TokenError::UnsupportedVersion) => Some("use a newer `waxwing`".into()),
             Self::Token(_) => Some("copy it again, from ww1_ to its end".into()),

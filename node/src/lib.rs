@@ -22,6 +22,7 @@
 //! | `writer` | the one task that writes it |
 //! | `outbox`, `draft`, `lane` | the delivery contract: accepting a send; order at the recipient |
 //! | `link` | the connection to the broker |
+//! | `alarms` | what an honest broker and honest peers would not do, while it lasts |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `ipc`, `apps` | the local API; who has registered with it |
 //! | `list` | the meshes of a folder that no node is running on |
@@ -29,6 +30,7 @@
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
 
 pub mod accept_host;
+mod alarms;
 mod append;
 mod apps;
 mod clock;

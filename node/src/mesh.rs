@@ -20,6 +20,7 @@ use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::api::{EventBody, Link, LinkState};
 use waxwing_protocol::link::Mark;
 
+use crate::alarms::Alarms;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::epochs::{self, Epochs};
@@ -86,6 +87,8 @@ pub(crate) struct Mesh {
     /// The roster on disk.
     pub(crate) kept: Kept,
     pub(crate) epochs: Epochs,
+    /// What is wrong with other nodes' logs, or the broker's.
+    pub(crate) alarms: Alarms,
     /// One change of the roster at a time.
     growing: tokio::sync::Mutex<()>,
     link: watch::Sender<Link>,
@@ -180,6 +183,7 @@ impl Mesh {
             roster: RwLock::new(roster),
             kept: Kept::at(kept),
             epochs,
+            alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link { state: LinkState::Down, since: clock::now(), reason: None }),
             resume_wanted: Mutex::default(),
@@ -230,9 +234,14 @@ impl Mesh {
 
     /// Keeps a refusal that a person has to decide on, for whoever asks which meshes those are.
     async fn note_refusal(&self, refused: &Error) {
-        if matches!(refused, Error::StaleState(_))
-            && let Err(error) = self.writer.refused(refused.to_string()).await
-        {
+        let noted = if let Error::LogRollback(why) = refused {
+            self.rolled_back(why.clone()).await
+        } else if matches!(refused, Error::StaleState(_)) {
+            self.writer.refused(refused.to_string()).await
+        } else {
+            Ok(())
+        };
+        if let Err(error) = noted {
             debug!(%error, "the refusal is not noted");
         }
     }
@@ -360,11 +369,13 @@ impl Mesh {
         }
         let resumed = new.iter().any(is_resume);
         let gone = self.roster(|before| gone(before, &roster));
+        self.no_alarm_for(&gone);
         self.writer.log(Growth { seq: first, entries: new, mark, gone }).await?;
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
         self.epochs.nudge();
         if resumed {
             self.set_resume_wanted(None).await;
+            self.log_is_settled().await?;
         }
         Ok(())
     }
@@ -397,6 +408,7 @@ impl Mesh {
         self.writer.log(Growth { seq: shared + 1, entries: new, mark: None, gone }).await?;
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = theirs;
         self.epochs.nudge();
+        self.log_is_settled().await?;
         let what = EventBody::Security { what: "log_resumed".into(), node: None, detail };
         Ok(self.writer.tell_all(what).await?)
     }
@@ -414,6 +426,13 @@ impl Mesh {
     /// The logs between which an admin has to choose, since the broker has lost its store; none when that is over.
     pub(crate) fn resume_wanted(&self) -> Option<Vec<LogHead>> {
         self.resume_wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the mesh waits for a `resume` while the broker's log ends there: at another place than when the waiting began,
+    /// somebody has resumed it.
+    pub(crate) fn waits_beside(&self, head: Option<LogHead>) -> bool {
+        let wanted = self.resume_wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.as_ref().is_some_and(|branches| branches.first().copied() == head)
     }
 
     /// Notes that an admin has to choose, or has chosen, and tells apps when that is new.

@@ -10,11 +10,19 @@ use tokio::sync::{Notify, watch};
 
 use crate::store::OutLane;
 
+/// An old row that is pending again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Back {
+    pub(crate) row: i64,
+    /// How often its recipient has refused it.
+    pub(crate) nacks: u32,
+}
+
 /// Shared by a mesh's writer, link and API.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     /// Lanes to look at; with the row to go back to, if an old one is pending again.
-    lanes: Mutex<BTreeMap<OutLane, Option<i64>>>,
+    lanes: Mutex<BTreeMap<OutLane, Option<Back>>>,
     wake: Notify,
     /// Rows handed to the broker and not answered.
     inflight: Mutex<HashSet<i64>>,
@@ -28,7 +36,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// Says that these lanes have something to send.
-    pub(crate) fn wake(&self, lanes: Vec<(OutLane, Option<i64>)>) {
+    pub(crate) fn wake(&self, lanes: Vec<(OutLane, Option<Back>)>) {
         if lanes.is_empty() {
             return;
         }
@@ -36,7 +44,7 @@ impl Signals {
         for (lane, back_to) in lanes {
             let entry = waiting.entry(lane).or_insert(back_to);
             *entry = match (*entry, back_to) {
-                (Some(a), Some(b)) => Some(a.min(b)),
+                (Some(a), Some(b)) => Some(Back { row: a.row.min(b.row), nacks: a.nacks.max(b.nacks) }),
                 (a, b) => a.or(b),
             };
         }
@@ -45,7 +53,7 @@ impl Signals {
     }
 
     /// Waits until some lane has something to send, and takes what is known of it.
-    pub(crate) async fn woken(&self) -> BTreeMap<OutLane, Option<i64>> {
+    pub(crate) async fn woken(&self) -> BTreeMap<OutLane, Option<Back>> {
         loop {
             let lanes = std::mem::take(&mut *lock(&self.lanes));
             if !lanes.is_empty() {

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use waxwing_crypto::membership::{LogHead, Role, Standing};
 use waxwing_crypto::{Digest, MeshId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
-    AckAnswer, AckRequest, BatchAnswer, BatchOutcome, BatchRequest, Change, ClosedMesh, Health, InboxItem,
-    InboxPage, InboxQuery, InviteAnswer, InviteRequest, Invites, Link, LinkState, Member, Members,
+    AckAnswer, AckRequest, Alarm, BatchAnswer, BatchOutcome, BatchRequest, Change, ClosedMesh, Health,
+    InboxItem, InboxPage, InboxQuery, InviteAnswer, InviteRequest, Invites, Link, LinkState, Member, Members,
     MembersQuery, MeshHealth, MeshQuery, MessageState, OpenInvite, Peer, Peers, Problem, ProblemCode,
     ReceiptWanted, RecoverRequest, ResumeAnswer, RevokeInviteRequest, RevokedInvite, SendAnswer, SendRequest,
     SendStatus, StateKeyHealth, Version, Voucher,
@@ -411,6 +411,12 @@ fn health_looks_as_documented() {
         resume_wanted: Some(vec![LogHead { seq: 4, hash: Digest::from_bytes([0x33; 32]) }]),
         state_key: StateKeyHealth { held: false, problem: Some("not here yet".to_owned()) },
         host_warning: Some("only progress protects this node".to_owned()),
+        alarms: vec![Alarm {
+            what: "log_mismatch".to_owned(),
+            node: Some(NODE),
+            since: at(1),
+            detail: "mail to beta waits".to_owned(),
+        }],
     };
     let json = json!({
         "mesh": "home", "mesh_id": NODE_TEXT, "node": "alpha", "node_id": NODE_TEXT, "role": "admin",
@@ -420,6 +426,7 @@ fn health_looks_as_documented() {
         "resume_wanted": [{ "seq": 4, "hash": "33".repeat(32) }],
         "state_key": { "held": false, "problem": "not here yet" },
         "host_warning": "only progress protects this node",
+        "alarms": [{ "what": "log_mismatch", "node": NODE_TEXT, "since": 1, "detail": "mail to beta waits" }],
     });
     let closed = vec![ClosedMesh { mesh: name("team"), reason: "its broker is moving".to_owned() }];
     let health = Health { live: true, ready: false, meshes: vec![mesh], closed };

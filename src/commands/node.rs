@@ -116,6 +116,10 @@ fn mesh(mesh: &MeshHealth) -> String {
         ),
         format!("  inbox   {} unread, {} held for earlier ones", mesh.inbox_unread, mesh.inbox_held),
     ];
+    for alarm in &mesh.alarms {
+        let (what, since) = (inline(&alarm.what), time(alarm.since));
+        lines.push(format!("  ALARM   {what} since {since}: {}", inline(&alarm.detail)));
+    }
     if mesh.quarantined > 0 {
         lines.push(format!("  warning {} messages could not be opened", mesh.quarantined));
     }

@@ -18,9 +18,12 @@ mod broker; // A broker's operators: status, backup, doctor, stopping, the servi
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.
 mod demo; // `waxwing demo` does what the README says.
+mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
+mod forks; // Two logs of one mesh, and who tells it from a lie.
 mod host; // A node runs on its own host and refuses another, touching nothing.
+mod hostile; // A broker and a member that lie: noticed, or harmless.
 mod identity; // One id is one message, however often and by however many it is sent.
 mod invites; // Whom an invite lets in, and whom not; and nothing half made is left of a refusal.
 mod joining; // A node killed at each step of a join.

@@ -49,5 +49,6 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         resume_wanted: mesh.resume_wanted(),
         state_key: mesh.epochs.health(mesh.roster(Roster::epoch)),
         host_warning: mesh.host_warning.clone(),
+        alarms: mesh.alarms.list(),
     })
 }

@@ -69,7 +69,7 @@ impl From<Error> for Refused {
             Error::NameTaken(_) => ProblemCode::NameTaken,
             Error::WrongBroker(_) => ProblemCode::WrongBroker,
             Error::NoSuchMesh(_) => ProblemCode::NoSuchMesh,
-            Error::Incompatible(_) => ProblemCode::Incompatible,
+            Error::Incompatible(_) | Error::LogRollback(_) => ProblemCode::Incompatible,
             Error::Untrusted { cause, .. } => match cause {
                 Untrusted::Pin { .. } => ProblemCode::WrongPin,
                 Untrusted::Name(_) => ProblemCode::WrongName,

@@ -37,6 +37,13 @@ impl Backoff {
         self.attempts = u32::MAX;
     }
 
+    /// Makes the next delay no smaller than that after so many attempts.
+    pub(crate) const fn at_least(&mut self, attempts: u32) {
+        if self.attempts < attempts {
+            self.attempts = attempts;
+        }
+    }
+
     /// The next delay.
     pub(crate) fn next(&mut self) -> Duration {
         let ceiling = self.least.saturating_mul(1 << self.attempts.min(16)).min(self.most);

@@ -105,11 +105,12 @@ impl Calls {
             let log = log(self.patiently(|req| ToBroker::LogGet(LogGet { req, after })).await?)?;
             match mesh.grow(&log.entries, log.mark).await {
                 // Until an admin has resumed one, each node goes on with its own.
-                Err(GrowError::Parts(_)) if mesh.resume_wanted().is_some() => return Ok(()),
+                Err(GrowError::Parts(_)) if mesh.waits_beside(log.head) => return Ok(()),
                 grown => grown?,
             }
-            let head = log.head.map_or(0, |head| head.seq);
-            if log.entries.is_empty() || mesh.roster(|roster| roster.head().seq) >= head {
+            let (head, now) = (log.head.map_or(0, |head| head.seq), mesh.roster(|roster| roster.head().seq));
+            // Nothing new: whatever the broker says of its end, asking again brings no more.
+            if now == after || now >= head {
                 return Ok(());
             }
         }

@@ -128,7 +128,7 @@ async fn greet(context: &Context) -> Ended {
 /// What a failed request means for the connection.
 pub(crate) fn ended(error: CallError) -> Ended {
     match error {
-        CallError::Grow(GrowError::Rollback(why)) => Ended::Rollback(format!("log_rollback: {why}")),
+        CallError::Grow(GrowError::Rollback(why)) => Ended::Rollback(why),
         CallError::Grow(GrowError::Write(error)) => Ended::Database(error.to_string()),
         CallError::Grow(GrowError::Read(error)) => Ended::Database(error.to_string()),
         CallError::Read(error) => Ended::Database(error.to_string()),
@@ -216,7 +216,7 @@ async fn dispatch(
             }
             None => match context.mesh.grow(&log.entries, log.mark).await {
                 Ok(()) => Ok(()),
-                Err(GrowError::Parts(_)) if context.mesh.resume_wanted().is_some() => Ok(()),
+                Err(GrowError::Parts(_)) if context.mesh.waits_beside(log.head) => Ok(()),
                 Err(GrowError::Gap) => {
                     context.log_wanted.notify_one();
                     Ok(())

@@ -110,7 +110,7 @@ pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()
 fn after(ended: Ended, backoff: &mut Backoff) -> Result<Duration> {
     match ended {
         Ended::Lost(_) | Ended::Parted(_) => Ok(backoff.next()),
-        Ended::Rollback(why) => Err(Error::Incompatible(why)),
+        Ended::Rollback(why) => Err(Error::LogRollback(why)),
         Ended::Refused(error) => Err(error),
         Ended::Unsupported(_) => Err(Error::Incompatible(ended.to_string())),
         Ended::Database(why) => Err(Error::Database(sqlx::Error::Protocol(why))),

@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tracing::{debug, warn};
-use waxwing_crypto::membership::Roster;
+use waxwing_crypto::membership::{LogHead, Roster};
 use waxwing_crypto::sealing::{Header, Parties, Plaintext, Prekey, SendingSession};
 use waxwing_crypto::{NodeId, Signed, VerifyingKey, WireId};
 
@@ -16,6 +18,9 @@ use crate::store::prekeys;
 
 /// Messages remembered per session until one of them is receipted. Enough for a full window.
 const UNCONFIRMED: usize = 2 * waxwing_protocol::limits::WINDOW_ITEMS;
+
+/// A session lasts at least so long when the log has grown since it was opened.
+const LOG_PAUSE: Duration = Duration::from_secs(5);
 
 /// Every session of one link.
 #[derive(Debug, Default)]
@@ -28,6 +33,16 @@ struct Peer {
     confirmed: bool,
     /// Messages sealed so far, while it is not.
     sealed: HashSet<WireId>,
+    opened: Instant,
+}
+
+impl Peer {
+    /// Whether it may seal more. An opening names the end of the log, so a log that has grown since is worth a new one: only
+    /// then does the peer learn that it is shown another. But many entries in a row are not worth one each.
+    fn serves(&self, head: LogHead) -> bool {
+        self.session.is_live(clock::now())
+            && (self.session.log() == head || self.opened.elapsed() < LOG_PAUSE)
+    }
 }
 
 /// Why nothing can be sealed for a peer now.
@@ -50,14 +65,14 @@ pub(crate) enum NoSession {
 impl Peers {
     /// Makes sure that there is a session to a peer, asking the broker for its newest prekey if there is none.
     pub(crate) async fn ready(&self, mesh: &Mesh, calls: &Calls, node: NodeId) -> Result<(), NoSession> {
-        if self.lock().get(&node).is_some_and(|peer| peer.session.is_live(clock::now())) {
+        let log = mesh.roster(Roster::head);
+        if self.lock().get(&node).is_some_and(|peer| peer.serves(log)) {
             return Ok(());
         }
         let signer = mesh.roster(|roster| roster.member(&node).map(|member| member.signing));
         let signer = signer.ok_or(NoSession::NoMember)?;
         let prekey = newest_prekey(mesh, calls, node, &signer).await?;
         let parties = Parties { mesh: mesh.identity.mesh, from: mesh.identity.node, to: node };
-        let log = mesh.roster(Roster::head);
         let session = SendingSession::open(
             &mut crate::rng(),
             &mesh.keys,
@@ -68,7 +83,8 @@ impl Peers {
             clock::now(),
         )?;
         debug!(peer = %node, session = %session.id(), "opened a session");
-        self.lock().insert(node, Peer { session, confirmed: false, sealed: HashSet::new() });
+        self.lock()
+            .insert(node, Peer { session, confirmed: false, sealed: HashSet::new(), opened: Instant::now() });
         Ok(())
     }
 
@@ -143,5 +159,34 @@ async fn newest_prekey(
         }
         (None, Some(held)) => Ok(held),
         (None, None) => Err(NoSession::NoPrekey),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwing_crypto::storage::StorageKey;
+    use waxwing_crypto::{Digest, MeshId, SigningKey};
+
+    use super::*;
+
+    fn peer(log: LogHead) -> Peer {
+        let (mut rng, key) = (crate::rng(), SigningKey::from_seed(&[1; 32]));
+        let node = key.public().node_id();
+        let (prekey, _) = Prekey::mint(&mut rng, &key, node, None, clock::now()).unwrap();
+        let prekey = Prekey::verify(&prekey, node, &key.public()).unwrap();
+        let parties = Parties { mesh: MeshId::from_bytes([0; 16]), from: node, to: node };
+        let storage = StorageKey::generate(&mut rng).keys();
+        let session = SendingSession::open(&mut rng, &storage, &key, &parties, &prekey, log, clock::now());
+        Peer { session: session.unwrap(), confirmed: false, sealed: HashSet::new(), opened: Instant::now() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_log_that_has_grown_is_worth_a_new_session_but_not_each_entry() {
+        let head = |seq| LogHead { seq, hash: Digest::from_bytes([7; 32]) };
+        let peer = peer(head(4));
+        assert!(peer.serves(head(5)), "the log may be growing fast");
+        tokio::time::advance(LOG_PAUSE).await;
+        assert!(!peer.serves(head(5)), "the peer is to see the end that this node sees");
+        assert!(peer.serves(head(4)), "nothing has changed");
     }
 }

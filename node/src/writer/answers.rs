@@ -7,6 +7,7 @@ use waxwing_crypto::{ClientMessageId, NodeId, Timestamp};
 use waxwing_protocol::api::{MessageState, Voucher};
 
 use super::Effects;
+use crate::signals::Back;
 use crate::store::OutLane;
 use crate::store::outbox::{self, Accepted, Affected};
 
@@ -111,7 +112,9 @@ pub(super) async fn note(
             News::Told { lane, ranges } => outbox::told(db, *lane, ranges).await?,
             News::Refused { row, lane, seal, reason, current } if reason.is_resealable() => {
                 let resealed = outbox::reseal(db, *row, (*seal).max(*current) + 1).await?;
-                effects.wake.push((*lane, Some(*row)));
+                let nacks =
+                    resealed.as_ref().map_or(0, |message| u32::try_from(message.nacks).unwrap_or(u32::MAX));
+                effects.wake.push((*lane, Some(Back { row: *row, nacks })));
                 if let Some(message) = resealed.filter(|message| message.nacks == MANY_NACKS) {
                     effects.tell_sender(message, MessageState::Queued, Some(reason.as_str()));
                 }

@@ -35,7 +35,7 @@ pub(crate) use handle::{Caps, Changes, Forget, Growth, WriteError, Writer, chann
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
 use self::handle::{Answer, Change};
-use crate::signals::Signals;
+use crate::signals::{Back, Signals};
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
 use crate::store::{OutLane, blocked, inbox, meta, prekeys, roster, sessions};
@@ -101,7 +101,7 @@ type Reply = Box<dyn FnOnce(Result<(), &WriteError>) + Send>;
 struct Effects {
     replies: Vec<Reply>,
     /// Lanes with something new to send, from a row on if it is an old one.
-    wake: Vec<(OutLane, Option<i64>)>,
+    wake: Vec<(OutLane, Option<Back>)>,
     /// Rows that the link no longer holds.
     landed: Vec<i64>,
     /// What to tell apps, as part of the transaction.

@@ -281,7 +281,7 @@ async fn a_nack_to_be_resealed_makes_a_row_pending_again_and_wakes_its_lane() {
     f.news(News::Refused { row, lane: lane(1), seal: 4, reason: NackReason::UnknownSession, current: 0 })
         .await;
     assert_eq!((f.life("a").await.state, f.life("a").await.seal), (State::Pending, 5));
-    assert_eq!(f.signals.woken().await[&lane(1)], Some(row));
+    assert_eq!(f.signals.woken().await[&lane(1)], Some(Back { row, nacks: 1 }));
 }
 
 #[tokio::test]

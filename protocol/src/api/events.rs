@@ -77,8 +77,9 @@ pub enum EventBody {
     },
     /// Something that an honest peer and broker would not do.
     Security {
-        /// What: `sequence_gap`, `sequence_replay`, `bad_seal`, `log_mismatch`; `resume_wanted`: the broker has lost its
-        /// store; `log_resumed`: an admin has said that another log than the one held here is right; `node_duplicated`: the
+        /// What: `sequence_gap`, `sequence_replay`, `bad_seal`; `log_mismatch`, `log_withheld`, `log_rollback`: see
+        /// [`Alarm`](super::Alarm), and `alarm_over`: the end of one; `resume_wanted`: the broker has lost its store;
+        /// `log_resumed`: an admin has said that another log than the one held here is right; `node_duplicated`: the
         /// broker has refused a copy of this member's state; `state_keys_forged`: the broker has handed out state keys that
         /// no admin made for this node; `state_keys_wrong`, `state_keys_differ`: an admin's node has made some that do not
         /// hold, or that are not those held here.

@@ -79,6 +79,26 @@ pub struct MeshHealth {
     /// What protects this node against running as a copy, if not everything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_warning: Option<String>,
+    /// What an honest broker and honest peers would not do, and is not over. Empty when the mesh is healthy.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<Alarm>,
+}
+
+/// Something that an honest broker and honest peers would not do, for as long as it lasts. Its beginning is a `security`
+/// event of the same name, its end one called `alarm_over`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Alarm {
+    /// What: `log_mismatch`: this member's membership log is another one than this node's; `log_withheld`: the broker shows
+    /// one of the two only the beginning of it; `log_rollback`: it shows this node another log than before, so that the mesh
+    /// has stopped.
+    pub what: String,
+    /// The member with whom mail waits; none if it is about the broker alone. It need not be the one who lies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<NodeId>,
+    /// Since when, on this node's clock.
+    pub since: Timestamp,
+    /// For people: which way mail waits, and the ends of both logs.
+    pub detail: String,
 }
 
 /// How this node is with the mesh's newest state key: there is one per epoch, and a new epoch after everybody who goes.

@@ -20,6 +20,8 @@ pub(super) struct Lane {
     pub(super) blocked: Option<Instant>,
     /// What the broker has said of that.
     limited: Option<Instant>,
+    /// How often the recipient has refused what is to be sent again.
+    nacks: u32,
     pub(super) resend: Backoff,
     pub(super) prekey: Backoff,
 }
@@ -33,6 +35,7 @@ impl Lane {
             refused: None,
             blocked: None,
             limited: None,
+            nacks: 0,
             resend: Backoff::RESEND,
             prekey: Backoff::PREKEY,
         }
@@ -41,6 +44,11 @@ impl Lane {
     /// The broker wants nothing more of this lane before a moment.
     pub(super) fn not_before(&mut self, moment: Option<Instant>) {
         self.limited = self.limited.max(moment);
+    }
+
+    /// The recipient has refused so many seals of a message. That the broker accepts each of them is no reason to hurry.
+    pub(super) fn refused_before(&mut self, nacks: u32) {
+        self.nacks = self.nacks.max(nacks);
     }
 
     /// Goes back to a row that has to be sent again, after a while.
@@ -56,6 +64,7 @@ impl Lane {
         {
             self.cursor = self.cursor.min(refused - 1);
             self.dry = false;
+            self.resend.at_least(std::mem::take(&mut self.nacks).saturating_sub(1));
             let again = Instant::now() + self.resend.next();
             self.blocked = Some(again).max(self.limited.take());
         }
@@ -91,5 +100,24 @@ mod tests {
         lane.flying.remove(&5);
         lane.back_to(5);
         assert!(lane.is_ready(Instant::now() + Duration::from_secs(2)), "what it said then counts no more");
+    }
+
+    #[test]
+    fn a_message_that_is_refused_again_and_again_is_sent_less_and_less_often_though_the_broker_accepts_it() {
+        let waits = |nacks| {
+            let mut longest = Duration::ZERO;
+            for _ in 0..64 {
+                let mut lane = Lane::new();
+                // Its last seal was accepted.
+                lane.resend.reset();
+                lane.refused_before(nacks);
+                lane.back_to(1);
+                longest = longest.max(lane.blocked.unwrap().saturating_duration_since(Instant::now()));
+            }
+            longest
+        };
+        assert!(waits(1) <= Duration::from_millis(500));
+        assert!(waits(40) > Duration::from_secs(10), "64 random parts of 30 s");
+        assert!(waits(u32::MAX) <= Duration::from_secs(30));
     }
 }

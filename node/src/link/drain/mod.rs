@@ -26,6 +26,7 @@ use self::seal::{Voids, seal_row};
 use super::connection::{self, Context};
 use super::peers::NoSession;
 use super::{CallError, Ended};
+use crate::signals::Back;
 use crate::store::OutLane;
 use crate::store::outbox::{self, Accepted, Pending};
 use crate::writer::{Answered, WriteError};
@@ -98,11 +99,12 @@ impl<'a> Drain<'a> {
     }
 
     /// Lanes with new rows, or with old ones to be sent again.
-    fn wake(&mut self, woken: BTreeMap<OutLane, Option<i64>>) {
+    fn wake(&mut self, woken: BTreeMap<OutLane, Option<Back>>) {
         for (key, back_to) in woken {
             let lane = self.lanes.entry(key).or_insert_with(Lane::new);
             lane.dry = false;
-            if let Some(row) = back_to {
+            if let Some(Back { row, nacks }) = back_to {
+                lane.refused_before(nacks);
                 lane.back_to(row);
             }
         }

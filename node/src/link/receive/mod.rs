@@ -3,6 +3,7 @@
 //! Deliveries are worked on in stretches: whatever has arrived is opened, stored in one transaction, and settled with
 //! one frame. A box that does not open is refused by a signed nack and never stored as a message.
 
+mod belief;
 mod news;
 mod open;
 
@@ -17,6 +18,7 @@ use waxwing_crypto::{NodeId, SessionId, WireId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Deliver, Delivery, Envelope, Notice, Settle, Settlement, ToBroker};
 
+use self::belief::InVain;
 use self::open::Refusal;
 use super::Ended;
 use super::connection::Context;
@@ -30,7 +32,7 @@ const STRETCH_BYTES: usize = limits::WINDOW_BYTES;
 
 /// Works on deliveries until the link ends.
 pub(super) async fn run(context: &Context, mut deliveries: mpsc::Receiver<Deliver>) -> Ended {
-    let mut receiver = Receiver { context, sessions: HashMap::new(), settled: 0 };
+    let mut receiver = Receiver { context, sessions: HashMap::new(), in_vain: InVain::default(), settled: 0 };
     loop {
         match receiver.stretch(&mut deliveries).await {
             Ok(()) => {}
@@ -42,6 +44,7 @@ pub(super) async fn run(context: &Context, mut deliveries: mpsc::Receiver<Delive
 struct Receiver<'a> {
     context: &'a Context,
     sessions: HashMap<SessionId, (NodeId, ReceivingSession)>,
+    in_vain: InVain,
     /// The last delivery settled.
     settled: u64,
 }

@@ -1,11 +1,13 @@
 //! What the broker reports of messages this node sent. Nothing of it is believed without proof, where proof is possible.
 
 use tracing::{info, warn};
+use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::sealing::{Nack, NackReason};
-use waxwing_crypto::{Receipt, Signed, WireId};
+use waxwing_crypto::{NodeId, Receipt, Signed, WireId};
 use waxwing_protocol::link::{Notice, NoticeKind};
 
 use super::{Ended, Receiver};
+use crate::alarms::{Attempt, Part, Refused, Wrong};
 use crate::store::outbox::{self, Sent};
 use crate::writer::News;
 
@@ -21,68 +23,117 @@ impl Receiver<'_> {
         let sent = outbox::by_wire_id(&mut db, &ids).await.map_err(failed)?;
         drop(db);
         let mut news = Vec::with_capacity(notices.len());
-        let mut refetch = false;
+        let mut said = Vec::new();
         for notice in notices {
             let Some(sent) = sent.get(&notice.id) else {
                 warn!(id = %notice.id, "the broker reports on a message that this node never sent");
                 continue;
             };
-            refetch |= self.verify(&notice.kind, sent, &mut news);
+            said.extend(self.verify(&notice.kind, sent, &mut news));
         }
-        if refetch {
-            self.context.log_wanted.notify_one();
-        }
+        self.heard(&said).await?;
         Ok(news)
     }
 
-    /// Notes one verified notice. True if the log should be fetched before the message is sealed again.
-    fn verify(&self, kind: &NoticeKind, sent: &Sent, news: &mut Vec<News>) -> bool {
+    /// What recipients have proved to say of this node's log.
+    async fn heard(&self, said: &[Said]) -> Result<(), Ended> {
+        let mesh = &self.context.mesh;
+        for said in said {
+            let noted = match said {
+                Said::Agrees(peer) => mesh.agrees(*peer, Part::Recipient).await,
+                Said::Unknown => {
+                    self.context.log_wanted.notify_one();
+                    Ok(())
+                }
+                Said::Differs(refused) => {
+                    self.context.log_wanted.notify_one();
+                    mesh.refused_by_log(refused).await
+                }
+            };
+            noted.map_err(|error| Ended::Lost(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Notes one verified notice.
+    fn verify(&self, kind: &NoticeKind, sent: &Sent, news: &mut Vec<News>) -> Option<Said> {
         match kind {
-            NoticeKind::Delivered { receipt } => {
-                self.delivered(receipt, sent, news);
-                false
-            }
+            NoticeKind::Delivered { receipt } => self.delivered(receipt, sent, news),
             NoticeKind::Nack { nack } => self.refused(nack, sent, news),
             NoticeKind::Expired => {
                 news.push(News::Ended { row: sent.row, reason: "expired" });
-                false
+                None
             }
             NoticeKind::RevokedRecipient => {
                 news.push(News::Ended { row: sent.row, reason: "revoked_recipient" });
-                false
+                None
             }
         }
     }
 
-    fn delivered(&self, receipt: &Receipt, sent: &Sent, news: &mut Vec<News>) {
+    fn delivered(&self, receipt: &Receipt, sent: &Sent, news: &mut Vec<News>) -> Option<Said> {
         let context = self.context;
         let keys = &context.mesh.keys;
         let secret = keys.receipt_secret(&sent.lane.recipient, &sent.client_id, &sent.fingerprint);
         if !secret.verify(&sent.wire_id, receipt) {
             warn!(id = %sent.wire_id, "a receipt does not verify: the message is not taken for delivered");
-            return;
+            return None;
         }
         context.peers.receipted(sent.lane.recipient, &sent.wire_id);
         news.push(News::Delivered { row: sent.row });
         if let Some(ranges) = context.told.take(&sent.wire_id) {
             news.push(News::Told { lane: sent.lane, ranges });
         }
+        Some(Said::Agrees(sent.lane.recipient))
     }
 
-    fn refused(&self, nack: &Signed, sent: &Sent, news: &mut Vec<News>) -> bool {
+    fn refused(&self, nack: &Signed, sent: &Sent, news: &mut Vec<News>) -> Option<Said> {
         let (mesh, recipient) = (&self.context.mesh, sent.lane.recipient);
         let signer = mesh.roster(|roster| roster.former(&recipient).map(|member| member.signing));
         let verified = signer.map(|signer| Nack::verify(nack, &signer, mesh.identity.node, sent.wire_id));
-        let Some(Ok(Nack { seal, reason, .. })) = verified else {
+        let Some(Ok(Nack { seal, reason, log, .. })) = verified else {
             warn!(id = %sent.wire_id, "a nack does not verify: it is ignored");
-            return false;
+            return None;
         };
         if seal < sent.seal {
-            return false;
+            return None;
         }
         info!(id = %sent.wire_id, %reason, "a recipient refused a message");
         self.context.peers.end(recipient);
         news.push(News::Refused { row: sent.row, lane: sent.lane, seal, reason, current: sent.seal });
-        matches!(reason, NackReason::UnknownSender | NackReason::LogMismatch)
+        let wrong = match reason {
+            NackReason::LogMismatch => Some(Wrong::Mismatch),
+            NackReason::UnknownSender => log.and_then(|theirs| self.differs(theirs)),
+            NackReason::UnknownSession
+            | NackReason::UnknownPrekey
+            | NackReason::BadSeal
+            | NackReason::TooLarge
+            | NackReason::UnsupportedVersion
+            | NackReason::ExpiredHere
+            | NackReason::Blocked => return None,
+        };
+        Some(wrong.map_or(Said::Unknown, |wrong| {
+            let (id, attempt) = (sent.wire_id, Attempt::Seal(seal));
+            Said::Differs(Refused { peer: recipient, part: Part::Recipient, id, attempt, wrong, theirs: log })
+        }))
     }
+
+    /// What is wrong if a recipient's log ends there, and does not know this node: nothing, if it goes on from ours.
+    fn differs(&self, theirs: LogHead) -> Option<Wrong> {
+        self.context.mesh.roster(|roster| match roster.hash_at(theirs.seq) {
+            Some(hash) if hash != theirs.hash => Some(Wrong::Mismatch),
+            Some(_) if theirs.seq < roster.head().seq => Some(Wrong::Withheld),
+            Some(_) | None => None,
+        })
+    }
+}
+
+/// What a recipient's answer says of this node's log.
+enum Said {
+    /// It has opened what this node sealed: it holds the same log.
+    Agrees(NodeId),
+    /// It does not know this node, or not by its key.
+    Unknown,
+    /// It holds another log.
+    Differs(Refused),
 }

@@ -1,17 +1,15 @@
 //! Opening one envelope: find or open its session, believe the sender, decrypt. Authentic first; whether it is a
 //! duplicate is the writer's question.
 
-use tracing::{debug, warn};
+use tracing::debug;
 use waxwing_crypto::sealing::{
     self, Header, Kind, NackReason, Opening, Parties, Plaintext, PrekeySecret, ReceivingSession,
 };
 use waxwing_crypto::storage::Place;
 use waxwing_crypto::{Error as CryptoError, NodeId, SessionId};
-use waxwing_protocol::api::EventBody;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::Envelope;
 
-use super::super::connection;
 use super::{Ended, Receiver, Work};
 use crate::clock;
 use crate::content::Content;
@@ -37,7 +35,7 @@ impl Receiver<'_> {
         }
         let envelope =
             sealing::Envelope::decode(&delivered.env).map_err(|_| Refusal::Nack(NackReason::BadSeal))?;
-        self.know_session(delivered.from, &envelope, work).await?;
+        self.know_session(delivered, &envelope, work).await?;
         let (owner, session) =
             self.sessions.get(&envelope.session).ok_or(Refusal::Nack(NackReason::UnknownSession))?;
         // For every box, not only the opening: a key that no longer speaks for its node opens nothing.
@@ -109,10 +107,11 @@ impl Receiver<'_> {
     /// Makes sure that an envelope's session is at hand: known, in the database, or opened by the envelope itself.
     async fn know_session(
         &mut self,
-        from: NodeId,
+        delivered: &Envelope,
         envelope: &sealing::Envelope,
         work: &mut Work,
     ) -> Result<(), Refusal> {
+        let from = delivered.from;
         if self.sessions.contains_key(&envelope.session) {
             return Ok(());
         }
@@ -127,19 +126,15 @@ impl Receiver<'_> {
         else {
             return Err(Refusal::Nack(NackReason::UnknownSession));
         };
-        let opening = Opening::peek(signed).map_err(|_| Refusal::Nack(NackReason::BadSeal))?;
-        self.know_log(&opening).await?;
-        let signer = mesh.roster(|roster| roster.member(&from).map(|member| member.signing));
-        let signer = signer.ok_or(Refusal::Nack(NackReason::UnknownSender))?;
+        let (opening, signer) = self.believe(delivered, signed).await?;
         let secret = prekeys::secret(&mesh.db, opening.prekey).await?;
         let secret = secret.ok_or(Refusal::Nack(NackReason::UnknownPrekey))?;
         let secret = mesh.keys.open(prekey_place(&opening.prekey.as_u64().to_be_bytes()), &secret)?;
         let prekey = PrekeySecret::from_seed(opening.prekey, &secret)?;
         let parties = Parties { mesh: mesh.identity.mesh, from, to: mesh.identity.node };
         let session = Opening::accept(signed, &parties, &signer, &prekey).map_err(|error| match error {
-            // Perhaps it has changed its key, and this node does not know yet.
-            CryptoError::BadSignature(_) => Refusal::Nack(NackReason::UnknownSender),
-            CryptoError::Malformed(_)
+            CryptoError::BadSignature(_)
+            | CryptoError::Malformed(_)
             | CryptoError::DoesNotOpen
             | CryptoError::BadProof(_)
             | CryptoError::TooLarge(_)
@@ -150,33 +145,6 @@ impl Receiver<'_> {
         work.delivered.sessions.push(self.stored(from, &session)?);
         self.keep(from, session);
         Ok(())
-    }
-
-    /// Compares the log that an opening names with this node's, fetching what is new first.
-    async fn know_log(&self, opening: &Opening) -> Result<(), Refusal> {
-        let mesh = &self.context.mesh;
-        if opening.log.seq > mesh.roster(|roster| roster.head().seq) {
-            match self.context.calls.fetch_log(mesh).await {
-                Ok(()) => {}
-                Err(error) => return Err(Refusal::Ended(connection::ended(error))),
-            }
-        }
-        match mesh.roster(|roster| roster.hash_at(opening.log.seq)) {
-            None => Err(Refusal::Nack(NackReason::UnknownSender)),
-            Some(hash) if hash == opening.log.hash => Ok(()),
-            Some(_) => {
-                warn!(peer = %opening.from, seq = opening.log.seq, "log_mismatch: a peer holds another membership log");
-                let detail =
-                    format!("its membership log differs from this node's at entry {}", opening.log.seq);
-                let what = "log_mismatch".to_owned();
-                let told = mesh
-                    .writer
-                    .tell_all(EventBody::Security { what, node: Some(opening.from), detail })
-                    .await;
-                told.map_err(|error| Refusal::Ended(Ended::Lost(error.to_string())))?;
-                Err(Refusal::Nack(NackReason::LogMismatch))
-            }
-        }
     }
 
     fn stored(&self, sender: NodeId, session: &ReceivingSession) -> Result<NewSession, Refusal> {

@@ -1,0 +1,45 @@
+//! What docs/security.md names is there: a claim is worth no more than the test beside it.
+
+use std::path::{Path, PathBuf};
+
+/// What is written in code spans, whatever lines it is on.
+fn spans(text: &str) -> impl Iterator<Item = String> {
+    let words = |span: &str| span.split_whitespace().collect::<Vec<_>>().join(" ");
+    text.split('`').skip(1).step_by(2).map(words).collect::<Vec<_>>().into_iter()
+}
+
+/// A name by itself counts as a test's if it is as long as a sentence: codes and events have names too.
+fn is_test(name: &str) -> bool {
+    name.matches('_').count() > 2
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// The file that a span names, or the one named before it: a bare name is a file beside that one.
+fn file(root: &Path, named: &str, before: &Path) -> PathBuf {
+    if named.contains('/') { root.join(named) } else { before.with_file_name(named) }
+}
+
+#[test]
+fn every_test_that_the_security_document_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let (mut current, mut tests) = (PathBuf::new(), 0);
+    for span in spans(&text) {
+        let (named, test) = match span.split_once(": ") {
+            Some((named, test)) => (Some(named), Some(test)),
+            None if span.ends_with(".rs") => (Some(&*span), None),
+            None => (None, Some(&*span)),
+        };
+        let named = named.filter(|named| named.ends_with(".rs"));
+        if let Some(named) = named {
+            current = file(root, named, &current);
+            assert!(current.is_file(), "`{span}`: there is no {}", current.display());
+        }
+        if let Some(test) = test.filter(|test| named.is_some() || is_test(test)) {
+            let source = std::fs::read_to_string(&current).unwrap();
+            assert!(source.contains(&format!("fn {test}(")), "`{span}`: not in {}", current.display());
+            tests += 1;
+        }
+    }
+    assert!(tests > 80, "{tests} found: the document is not read as it is written");
+}
