@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use waxwing_crypto::membership::{Body, SignedEntry, Update};
 use waxwing_crypto::{NodeId, SigningKey};
 use waxwing_protocol::link::{
@@ -219,4 +221,17 @@ async fn numbers_beyond_all_measure_are_a_bug() {
     let send = Send { req: 1, rows: most + 1, items };
     link.transmit(&ToBroker::Send(send)).await;
     assert_eq!(link.goaway().await.reason, Reason::ProtocolViolation);
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_refuses_nobody() {
+    let broker = Broker::start().await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let mut now = used(&broker, &mesh, &alpha, &beta).await;
+    for days in [1, 400] {
+        broker.clock.advance(Duration::from_secs(days * 24 * 60 * 60));
+        let mut link = mesh.show(&broker, &alpha, now).await.unwrap();
+        link.confirm(&mesh).await;
+        now = at(link.login(), 0, 1);
+    }
 }
