@@ -303,3 +303,24 @@ async fn entries_that_a_member_may_not_write_are_in_nobodys_log() {
     let roles: Vec<_> = peers.peers.iter().map(|peer| (peer.node.as_str(), peer.role)).collect();
     assert_eq!(roles, [("alpha", Role::Admin), ("beta", Role::Member), ("mallory", Role::Member)]);
 }
+
+#[tokio::test]
+async fn what_a_member_does_wrong_ends_its_link_with_a_reason_and_is_logged_once() {
+    let pair = Pair::start().await;
+    let mut mallory = hostile(&pair.lab, &["alpha", "beta"]).await;
+    let log = || std::fs::read_to_string(pair.lab.folder().join("broker.log")).unwrap_or_default();
+    for times in 1..=3 {
+        // It settles what was never delivered.
+        mallory.settle(99, Settlement::Receipt(Receipt::from_bytes([7; 16]))).await.unwrap();
+        assert!(mallory.envelope().await.is_err(), "its link has ended");
+        mallory.login().await.unwrap();
+        let lines = async || {
+            let log = log();
+            let lines: Vec<_> = log.lines().filter(|line| line.contains("protocol_violation")).collect();
+            (lines.len() >= times).then(|| lines.join("\n"))
+        };
+        let lines = waxwing_lab::eventually(WITHIN, "it is logged", lines).await.unwrap();
+        assert_eq!(lines.lines().count(), times, "{lines}");
+        assert!(lines.contains("the node has a bug"), "{lines}");
+    }
+}
