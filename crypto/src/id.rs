@@ -162,6 +162,18 @@ bytes_newtype! {
     /// Shown as 43 characters of base64url.
     Pin, 32, base64url, from_base64url, "pin"
 }
+bytes_newtype! {
+    /// A space, as a broker sees its name: HMAC-SHA256 under the mesh's naming key.
+    SpaceId, 32, hex, from_hex, "space id"
+}
+bytes_newtype! {
+    /// A key of a space, as a broker sees its name: HMAC-SHA256 under the mesh's naming key.
+    KeyId, 32, hex, from_hex, "key id"
+}
+bytes_newtype! {
+    /// A change of a space, as its writer calls it: chosen by the writer, used once.
+    ChangeId, 16, hex, from_hex, "change id"
+}
 
 impl Pin {
     /// The pin of a SubjectPublicKeyInfo in DER.

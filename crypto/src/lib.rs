@@ -31,14 +31,15 @@ pub mod membership;
 mod peer_words;
 pub mod priority;
 pub mod sealing;
+pub mod space;
 pub mod state_key;
 pub mod storage;
 
 pub use creation::CreationToken;
 pub use error::{Error, Result};
 pub use id::{
-    ClientMessageId, CreationProof, Digest, Fingerprint, MeshId, Name, NodeId, Pin, Receipt, SessionId,
-    Timestamp, WireId,
+    ChangeId, ClientMessageId, CreationProof, Digest, Fingerprint, KeyId, MeshId, Name, NodeId, Pin, Receipt,
+    SessionId, SpaceId, Timestamp, WireId,
 };
 pub use keys::{Purpose, SealingKey, SealingPublicKey, Signature, Signed, SigningKey, VerifyingKey};
 pub use peer_words::peer_words;

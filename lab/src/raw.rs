@@ -107,7 +107,10 @@ impl Link {
                     | ToNode::Prekeys(_)
                     | ToNode::MeshNotice(_)
                     | ToNode::Keys(_)
-                    | ToNode::QueueShown(_) => {}
+                    | ToNode::QueueShown(_)
+                    | ToNode::SpaceWritten(_)
+                    | ToNode::SpaceChanges(_)
+                    | ToNode::SpaceOffered(_) => {}
                 }
             }
         }

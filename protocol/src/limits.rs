@@ -36,6 +36,28 @@ pub const UPLOAD_WITHIN: Duration = Duration::from_secs(120);
 pub const BRANCHES: usize = 16;
 /// Most slots in one `keys.put`: with their proofs and the earlier keys, at most half a frame.
 pub const KEY_SLOTS: usize = 256;
+/// Largest sealed record of a space, in bytes.
+pub const RECORD: usize = ENVELOPE;
+/// Largest value of a record, in bytes.
+pub const VALUE: usize = BODY;
+/// Most changes in one frame, either way.
+pub const SPACE_PAGE: usize = 1_024;
+/// Spaces that one link follows.
+pub const SPACES_FOLLOWED: usize = 1_024;
+/// A new space's first place is above the second of its making, since the Unix epoch, times this.
+pub const FIRST_PLACE: u64 = 1 << 20;
+/// Shortest lifetime of a record that has one.
+pub const LIFETIME_MIN: Duration = Duration::from_secs(1);
+/// Longest lifetime of a record that has one.
+pub const LIFETIME_MAX: Duration = days(366);
+/// Longest that a record stays beyond its writer's lease.
+pub const GRACE_MAX: Duration = days(1);
+/// A tombstone, and the answer to a change, is kept for so long.
+pub const TOMBSTONES: Duration = days(35);
+/// How long a node's lease lasts after its last frame.
+pub const LEASE: Duration = Duration::from_secs(90);
+/// Shortest lease that a broker may be told to give.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
 /// Most nodes in one `prekey.get`.
 pub const PREKEY_PAGE: usize = 256;
 /// Most features in a hello or welcome.

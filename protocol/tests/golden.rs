@@ -13,11 +13,12 @@ use std::path::PathBuf;
 use examples::variants;
 use waxwing_crypto::VerifyingKey;
 use waxwing_crypto::sealing::{Nack, NackReason, Opening, Prekey, SESSION_MESSAGES};
+use waxwing_crypto::space::Condition;
 use waxwing_crypto::state_key::KeyList;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    Code, Frame, Hello, MeshNoticeKind, NoticeKind, Outcome, Reason, ToBroker, ToBrokerLogin, ToNode,
-    ToNodeLogin, decode, encode,
+    Change, ChangeOutcome, Code, EndedBy, Frame, Hello, MeshNoticeKind, NoticeKind, Outcome, Reason, Stands,
+    ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, What, decode, encode,
 };
 
 fn folder() -> PathBuf {
@@ -102,6 +103,12 @@ fn the_documentation_names_every_frame_outcome_code_and_reason() {
         variants::<NoticeKind>(),
         variants::<NackReason>(),
         variants::<MeshNoticeKind>(),
+        variants::<Change>(),
+        variants::<ChangeOutcome>(),
+        variants::<Condition>(),
+        variants::<What>(),
+        variants::<Stands>(),
+        variants::<EndedBy>(),
     ];
     for word in words.iter().flatten() {
         let in_a_table =
@@ -135,6 +142,13 @@ fn the_documentation_states_the_limits_in_force() {
         ("membership entry", waxwing_crypto::membership::MAX_ENTRY),
         ("log entries in one frame", limits::LOG_PAGE),
         ("log entries in one frame", limits::LOG_PAGE_BYTES),
+        ("sealed record of a space", limits::RECORD),
+        ("changes in one frame", limits::SPACE_PAGE),
+        ("spaces followed on one link", limits::SPACES_FOLLOWED),
+        ("lifetime of a record", limits::LIFETIME_MIN.as_secs() as usize),
+        ("lifetime of a record", limits::LIFETIME_MAX.as_secs() as usize / 86_400),
+        ("grace of a bound record", limits::GRACE_MAX.as_secs() as usize / 3_600),
+        ("tombstones, answers to changes", limits::TOMBSTONES.as_secs() as usize / 86_400),
         ("nodes in one `prekey.get`", limits::PREKEY_PAGE),
         ("slots in one `keys.put`", limits::KEY_SLOTS),
         ("slots of a sealed-key list", KeyList::MAX_SLOTS as usize),

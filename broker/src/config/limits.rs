@@ -159,6 +159,7 @@ impl Limits {
     /// The part that nodes are told.
     pub(crate) fn told(&self) -> link::Limits {
         let dedupe = u64::try_from(self.dedupe().as_millis()).unwrap_or(u64::MAX);
-        link::Limits { items: self.window_items, bytes: self.window_bytes, dedupe }
+        let lease = limits::LEASE.as_millis() as u64;
+        link::Limits { items: self.window_items, bytes: self.window_bytes, dedupe, lease }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{Code, DecodeError, ToBroker, ToNode};
+use waxwing_protocol::link::{Code, DecodeError, SpaceFollow, SpaceOffer, SpaceWrite, ToBroker, ToNode};
 
 use crate::accept::{Answer, Reply};
 use crate::error::{Error, Result};
@@ -44,6 +44,12 @@ pub(crate) async fn handle(
         ToBroker::KeysPut(frame) => keys::put(frame, session, answers).await,
         ToBroker::KeysGet(frame) => keys::get(frame, session, answers).await,
         ToBroker::QueueShow(frame) => queue::show(frame, session, answers).await,
+        ToBroker::SpaceWrite(SpaceWrite { req, .. })
+        | ToBroker::SpaceFollow(SpaceFollow { req, .. })
+        | ToBroker::SpaceOffer(SpaceOffer { req, .. }) => {
+            refuse(answers, req, Refusal::new(Code::Unsupported, "this broker keeps no spaces")).await
+        }
+        ToBroker::Bye(_) => Err(End::Gone),
     }
 }
 
@@ -51,7 +57,10 @@ pub(crate) async fn handle(
 /// item; a settle is owed.
 pub(crate) const fn request(frame: &ToBroker) -> Option<(u64, usize)> {
     match frame {
-        ToBroker::Send(_) | ToBroker::Settle(_) => None,
+        ToBroker::Send(_) | ToBroker::Settle(_) | ToBroker::Bye(_) => None,
+        ToBroker::SpaceWrite(frame) => Some((frame.req, 1)),
+        ToBroker::SpaceFollow(frame) => Some((frame.req, 1)),
+        ToBroker::SpaceOffer(frame) => Some((frame.req, 1)),
         ToBroker::PrekeyGet(frame) => Some((frame.req, worth(frame.nodes.len(), limits::PREKEY_PAGE))),
         ToBroker::PrekeyPut(frame) => Some((frame.req, 1)),
         ToBroker::LogGet(frame) => Some((frame.req, 1)),

@@ -67,6 +67,10 @@ async fn step(socket: &mut WebSocket, guest: &Guest, state: &State) -> Result<To
         ToBroker::KeysPut(frame) => Ok(not_allowed(Some(frame.req))),
         ToBroker::KeysGet(frame) => Ok(not_allowed(Some(frame.req))),
         ToBroker::QueueShow(frame) => Ok(not_allowed(Some(frame.req))),
+        ToBroker::SpaceWrite(frame) => Ok(not_allowed(Some(frame.req))),
+        ToBroker::SpaceFollow(frame) => Ok(not_allowed(Some(frame.req))),
+        ToBroker::SpaceOffer(frame) => Ok(not_allowed(Some(frame.req))),
+        ToBroker::Bye(frame) => Ok(not_allowed(Some(frame.req))),
     }
 }
 

@@ -259,7 +259,10 @@ fn unexpected(frame: &ToNode) -> Result<()> {
         | ToNode::Log(_)
         | ToNode::MeshNotice(_)
         | ToNode::Keys(_)
-        | ToNode::QueueShown(_) => Ok(()),
+        | ToNode::QueueShown(_)
+        | ToNode::SpaceWritten(_)
+        | ToNode::SpaceChanges(_)
+        | ToNode::SpaceOffered(_) => Ok(()),
     }
 }
 

@@ -209,6 +209,18 @@ async fn dispatch(
             context.calls.answer(shown.req, ToNode::QueueShown(shown));
             Ok(())
         }
+        ToNode::SpaceWritten(written) => {
+            context.calls.answer(written.req, ToNode::SpaceWritten(written));
+            Ok(())
+        }
+        ToNode::SpaceChanges(changes) => {
+            context.calls.answer(changes.req, ToNode::SpaceChanges(changes));
+            Ok(())
+        }
+        ToNode::SpaceOffered(offered) => {
+            context.calls.answer(offered.req, ToNode::SpaceOffered(offered));
+            Ok(())
+        }
         ToNode::Log(log) => match log.req {
             Some(req) => {
                 context.calls.answer(req, ToNode::Log(log));

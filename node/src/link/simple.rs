@@ -88,6 +88,9 @@ impl Connection {
                 | ToNode::Done(_)
                 | ToNode::Keys(_)
                 | ToNode::QueueShown(_)
+                | ToNode::SpaceWritten(_)
+                | ToNode::SpaceChanges(_)
+                | ToNode::SpaceOffered(_)
                 | ToNode::MeshNotice(_)
                 | ToNode::Prekeys(_) => {}
             }

@@ -88,7 +88,7 @@ async fn serve(stream: TcpStream, script: Vec<Line>, logins: &mut u64) -> WebSoc
                 decode::<ToBrokerLogin>(&bytes).unwrap();
             }
             Line::Welcome(features) => {
-                let limits = Limits { items: 1_024, bytes: 8 << 20, dedupe: 35 * 86_400_000 };
+                let limits = Limits { items: 1_024, bytes: 8 << 20, dedupe: 35 * 86_400_000, lease: 90_000 };
                 // A broker that has lost the log: what it says of it is not judged.
                 let (login, head, waits, pass) = (Some(*logins), None, true, None);
                 *logins += 1;

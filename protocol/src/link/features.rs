@@ -20,6 +20,8 @@ pub const VERSIONS: [u32; 1] = [0];
 const DEDUPE_DAYS: &str = "dedupe_days";
 /// Bytes of the largest envelope.
 const ENVELOPE: &str = "envelope";
+/// Bytes of the largest sealed record of a space.
+const RECORD: &str = "record";
 
 /// The version that both ends speak, if there is one: the highest.
 pub fn common_version(served: &[u32]) -> Option<u32> {
@@ -51,14 +53,18 @@ pub enum Lacking {
 
 impl Features {
     /// What a node of this version needs: a broker that remembers wire ids long enough for its retries, and takes the
-    /// largest envelope that it makes.
+    /// largest envelopes and records that it makes.
     pub fn needed() -> Self {
         Self::of(limits::DEDUPE_DAYS_MIN)
     }
 
     /// What a broker of this version has, if it remembers wire ids for so many days.
     pub fn of(dedupe_days: u32) -> Self {
-        let features = [(DEDUPE_DAYS, u64::from(dedupe_days)), (ENVELOPE, limits::ENVELOPE as u64)];
+        let features = [
+            (DEDUPE_DAYS, u64::from(dedupe_days)),
+            (ENVELOPE, limits::ENVELOPE as u64),
+            (RECORD, limits::RECORD as u64),
+        ];
         Self(features.into_iter().map(|(name, much)| (name.to_owned(), much)).collect())
     }
 

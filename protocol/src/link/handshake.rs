@@ -283,6 +283,9 @@ pub struct Limits {
     pub bytes: u32,
     /// How long the broker remembers an accepted wire id, in milliseconds.
     pub dedupe: u64,
+    /// A node's lease ends so long after the last frame that came from it, in milliseconds; and with it the records that
+    /// are bound to it.
+    pub lease: u64,
 }
 
 impl Limits {

@@ -13,6 +13,9 @@
 //!   sent {outcomes}      ->                            after the commit
 //!   deliver {items,tail} ->                            envelopes and notices, within the window
 //!                        <-           settle           a receipt or nack per envelope, after the commit
+//!                        <-           space.write, space.follow
+//!   space.written, space.changes ->
+//!                        <-           bye              it goes, and its lease ends
 //!   goaway               ->                            the last frame, whatever the reason
 //! ```
 //!
@@ -22,6 +25,7 @@
 mod codec;
 mod features;
 mod handshake;
+mod space;
 mod to_broker;
 mod to_node;
 
@@ -31,9 +35,13 @@ pub use handshake::{
     Challenge, EnteringHello, Hello, Limits, LogUpload, LogWanted, Mark, MemberHello, Progress,
     ToBrokerLogin, ToNodeLogin, Welcome,
 };
+pub use space::{
+    Append, Change, ChangeOutcome, Changed, Delete, Deleted, EndedBy, EndedRecord, Offered, Put, Record,
+    SpaceChanges, SpaceFollow, SpaceOffer, SpaceOffered, SpaceWrite, SpaceWritten, Stands, Touch, What,
+};
 pub use to_broker::{
-    KeysGet, KeysPut, LogAppend, LogGet, PrekeyGet, PrekeyPut, QueueShow, Send, SendItem, Settle, Settlement,
-    ToBroker,
+    Bye, KeysGet, KeysPut, LogAppend, LogGet, PrekeyGet, PrekeyPut, QueueShow, Send, SendItem, Settle,
+    Settlement, ToBroker,
 };
 pub use to_node::{
     Code, Deliver, Delivery, Done, Envelope, ErrorFrame, FoundKeys, GoAway, Keys, Log, MeshNotice,

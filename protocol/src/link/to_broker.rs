@@ -7,6 +7,7 @@ use waxwing_crypto::state_key::{KeyListHead, ProvenSlot};
 use waxwing_crypto::{Digest, Fingerprint, NodeId, Priority, Receipt, Signed, Timestamp, WireId};
 
 use super::codec::Frame;
+use super::space::{SpaceFollow, SpaceOffer, SpaceWrite};
 
 /// A frame from a node, after login.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -43,6 +44,22 @@ pub enum ToBroker {
     /// Asks what the broker holds of a message this node sent. Answered by [`super::QueueShown`].
     #[serde(rename = "queue.show")]
     QueueShow(QueueShow),
+    /// Changes a space. Answered by [`super::SpaceWritten`], one outcome per change; or by an error `rate_limited`, and then
+    /// nothing was changed.
+    #[serde(rename = "space.write")]
+    SpaceWrite(SpaceWrite),
+    /// Asks for what has changed in a space. Answered by [`super::SpaceChanges`]; if it is asked to wait, not before there is
+    /// something. A newer one for the same space takes its place, and it is not answered any more.
+    #[serde(rename = "space.follow")]
+    SpaceFollow(SpaceFollow),
+    /// Hands back what a store that was lost had. Answered by [`super::SpaceOffered`]; by an error `not_allowed` if this store
+    /// has not begun a new life in the last [`crate::limits::TOMBSTONES`].
+    #[serde(rename = "space.offer")]
+    SpaceOffer(SpaceOffer),
+    /// Says that this node goes, and will not be back soon: its lease ends at once, until its next login.
+    /// Answered by [`super::Done`], after the commit. Nothing may follow it.
+    #[serde(rename = "bye")]
+    Bye(Bye),
 }
 
 impl ToBroker {
@@ -58,6 +75,10 @@ impl ToBroker {
             Self::KeysPut(_) => "keys.put",
             Self::KeysGet(_) => "keys.get",
             Self::QueueShow(_) => "queue.show",
+            Self::SpaceWrite(_) => "space.write",
+            Self::SpaceFollow(_) => "space.follow",
+            Self::SpaceOffer(_) => "space.offer",
+            Self::Bye(_) => "bye",
         }
     }
 }
@@ -73,6 +94,10 @@ impl Frame for ToBroker {
         "keys.put",
         "keys.get",
         "queue.show",
+        "space.write",
+        "space.follow",
+        "space.offer",
+        "bye",
     ];
 }
 
@@ -195,4 +220,11 @@ pub struct QueueShow {
     pub req: u64,
     /// The message.
     pub id: WireId,
+}
+
+/// See [`ToBroker::Bye`].
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Bye {
+    /// Repeated in the answer.
+    pub req: u64,
 }

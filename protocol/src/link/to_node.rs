@@ -10,6 +10,7 @@ use waxwing_crypto::{NodeId, Priority, Receipt, Signed, Timestamp, WireId};
 
 use super::codec::Frame;
 use super::handshake::Mark;
+use super::space::{SpaceChanges, SpaceOffered, SpaceWritten};
 use crate::id::MessageId;
 
 /// A frame from a broker, after login.
@@ -36,6 +37,15 @@ pub enum ToNode {
     /// Answers [`super::QueueShow`].
     #[serde(rename = "queue.shown")]
     QueueShown(QueueShown),
+    /// Answers [`super::SpaceWrite`], after the commit.
+    #[serde(rename = "space.written")]
+    SpaceWritten(SpaceWritten),
+    /// Answers [`super::SpaceFollow`].
+    #[serde(rename = "space.changes")]
+    SpaceChanges(SpaceChanges),
+    /// Answers [`super::SpaceOffer`], after the commit.
+    #[serde(rename = "space.offered")]
+    SpaceOffered(SpaceOffered),
     /// Something about the mesh that its members, or its admins, should know.
     #[serde(rename = "mesh.notice")]
     MeshNotice(MeshNotice),
@@ -58,6 +68,9 @@ impl ToNode {
             Self::Log(_) => "log",
             Self::Keys(_) => "keys",
             Self::QueueShown(_) => "queue.shown",
+            Self::SpaceWritten(_) => "space.written",
+            Self::SpaceChanges(_) => "space.changes",
+            Self::SpaceOffered(_) => "space.offered",
             Self::MeshNotice(_) => "mesh.notice",
             Self::Error(_) => "error",
             Self::GoAway(_) => "goaway",
@@ -74,6 +87,9 @@ impl Frame for ToNode {
         "log",
         "keys",
         "queue.shown",
+        "space.written",
+        "space.changes",
+        "space.offered",
         "mesh.notice",
         "error",
         "goaway",

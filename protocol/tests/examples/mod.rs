@@ -1,6 +1,8 @@
 //! One example of every frame and of every form its parts take, from fixed values. What is sealed or signed elsewhere
 //! (envelopes, prekeys, entries) is a few bytes here: the codec does not look inside.
 
+mod space;
+
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
@@ -14,13 +16,14 @@ use waxwing_crypto::state_key::{
 };
 use waxwing_crypto::{
     CreationToken, Digest, Fingerprint, MeshId, NodeId, Priority, Purpose, Receipt, Signed, SigningKey,
-    Timestamp, WireId,
+    SpaceId, Timestamp, WireId,
 };
 use waxwing_protocol::link::{
-    Challenge, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame, Features, FoundKeys,
-    GoAway, Hello, Keys, KeysGet, KeysPut, Limits, Log, LogAppend, LogGet, LogUpload, LogWanted, Mark,
-    MemberHello, MeshNotice, MeshNoticeKind, Notice, NoticeKind, Outcome, PeerPrekey, PrekeyGet, PrekeyPut,
-    Prekeys, Progress, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle, Settlement, Shown,
+    Bye, Challenge, ChangeOutcome, Code, Deliver, Delivery, Done, EnteringHello, Envelope, ErrorFrame,
+    Features, FoundKeys, GoAway, Hello, Keys, KeysGet, KeysPut, Limits, Log, LogAppend, LogGet, LogUpload,
+    LogWanted, Mark, MemberHello, MeshNotice, MeshNoticeKind, Notice, NoticeKind, Outcome, PeerPrekey,
+    PrekeyGet, PrekeyPut, Prekeys, Progress, QueueShow, QueueShown, Reason, Send, SendItem, Sent, Settle,
+    Settlement, Shown, SpaceChanges, SpaceFollow, SpaceOffer, SpaceOffered, SpaceWrite, SpaceWritten,
     ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, VERSIONS, Welcome,
 };
 use waxwing_protocol::{MessageId, RunId, StoreId, limits};
@@ -30,6 +33,7 @@ const ALPHA: NodeId = NodeId::from_bytes([0xa1; 16]);
 const BETA: NodeId = NodeId::from_bytes([0xb2; 16]);
 const HEAD: LogHead = LogHead { seq: 3, hash: Digest::from_bytes([0x33; 32]) };
 const STORE: StoreId = StoreId::from_bytes([0x57; 16]);
+const SPACE: SpaceId = SpaceId::from_bytes([0x5a; 32]);
 const URL: &str = "ws://127.0.0.1:7900";
 
 /// The signing key of every example.
@@ -89,6 +93,7 @@ pub(crate) fn to_node_login() -> Vec<(&'static str, ToNodeLogin)> {
         items: limits::WINDOW_ITEMS as u32,
         bytes: limits::WINDOW_BYTES as u32,
         dedupe: limits::DEDUPE.as_millis() as u64,
+        lease: limits::LEASE.as_millis() as u64,
     };
     let challenge = Challenge { nonce: [0xc0; 32], store: STORE, clock: at(0), versions: VERSIONS.to_vec() };
     let founder = Welcome {
@@ -195,6 +200,22 @@ pub(crate) fn to_broker() -> Vec<(&'static str, ToBroker)> {
         ),
         ("keys.get", ToBroker::KeysGet(KeysGet { req: 8, epoch: 2 })),
         ("queue.show", ToBroker::QueueShow(QueueShow { req: 6, id: wire(0xd1) })),
+        ("space.write", ToBroker::SpaceWrite(SpaceWrite { req: 9, space: SPACE, changes: space::changes() })),
+        (
+            "space.follow",
+            ToBroker::SpaceFollow(SpaceFollow {
+                req: 10,
+                space: SPACE,
+                after: space::PLACE,
+                begun: space::PLACE - 5,
+                wait: true,
+            }),
+        ),
+        (
+            "space.offer",
+            ToBroker::SpaceOffer(SpaceOffer { req: 11, space: SPACE, records: space::offered() }),
+        ),
+        ("bye", ToBroker::Bye(Bye { req: 12 })),
     ]
 }
 
@@ -275,6 +296,42 @@ pub(crate) fn to_node() -> Vec<(&'static str, ToNode)> {
         ("keys_none", ToNode::Keys(Keys { req: 8, found: None })),
         ("queue.shown", ToNode::QueueShown(QueueShown { req: 6, shown: Some(shown) })),
         ("queue.shown_unknown", ToNode::QueueShown(QueueShown { req: 6, shown: None })),
+        (
+            "space.written",
+            ToNode::SpaceWritten(SpaceWritten { req: 9, outcomes: space::outcomes(), mark: mark() }),
+        ),
+        (
+            "space.changes",
+            ToNode::SpaceChanges(SpaceChanges {
+                req: 10,
+                changes: space::changed(),
+                upto: space::PLACE + 4,
+                head: space::PLACE + 9,
+                begun: space::PLACE - 5,
+                reset: false,
+                mark: mark(),
+            }),
+        ),
+        (
+            "space.changes_reset",
+            ToNode::SpaceChanges(SpaceChanges {
+                req: 10,
+                changes: Vec::new(),
+                upto: space::PLACE + 4,
+                head: space::PLACE + 4,
+                begun: space::PLACE + 4,
+                reset: true,
+                mark: mark(),
+            }),
+        ),
+        (
+            "space.offered",
+            ToNode::SpaceOffered(SpaceOffered {
+                req: 11,
+                outcomes: vec![ChangeOutcome::Applied { seq: space::PLACE + 1 }],
+                mark: mark(),
+            }),
+        ),
         (
             "mesh.notice",
             ToNode::MeshNotice(MeshNotice { kind: MeshNoticeKind::ResumeWanted { branches: vec![HEAD] } }),
