@@ -83,6 +83,7 @@ async fn node(command: Node, context: &Context) -> Result<()> {
         Node::Up(arguments) => commands::node::up(context, &arguments).await,
         Node::Down => commands::down::node(context).await,
         Node::Status => commands::node::status(context).await,
+        Node::Metrics => commands::node::metrics(context).await,
         Node::Version => commands::node::version(context).await,
         Node::AcceptHost(arguments) => commands::accept_host::run(context, arguments.yes).await,
         Node::Outbox(command) => commands::outbox::run(context, command).await,

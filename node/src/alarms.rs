@@ -43,8 +43,11 @@ pub(crate) enum Wrong {
 }
 
 impl Wrong {
+    /// Everything that may be.
+    pub(crate) const ALL: [Self; 3] = [Self::Mismatch, Self::Withheld, Self::Rollback];
+
     /// As in events and in health.
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Mismatch => "log_mismatch",
             Self::Withheld => "log_withheld",

@@ -24,6 +24,7 @@
 //! | `link` | the connection to the broker |
 //! | `alarms` | what an honest broker and honest peers would not do, while it lasts |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
+//! | `metrics` | what is counted, and the page that monitors read |
 //! | `ipc`, `apps` | the local API; who has registered with it |
 //! | `list` | the meshes of a folder that no node is running on |
 //! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
@@ -52,6 +53,7 @@ pub mod list;
 pub mod members;
 mod mesh;
 mod meshes;
+mod metrics;
 pub mod move_broker;
 mod outbox;
 mod rosters;

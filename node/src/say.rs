@@ -1,5 +1,7 @@
 //! A message left in the outbox of a mesh that no node serves: it goes with the next start.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{Problem, ProblemCode, SendAnswer, SendRequest};
@@ -23,7 +25,7 @@ pub async fn leave(
     let home = Home::new(config.state.clone());
     let _lock = home.lock()?;
     let admitted = Admitted::check(&home, mesh, &host::evidence(config.host_id.as_deref()))?;
-    let mesh = Mesh::open(admitted, config, CancellationToken::new()).await?;
+    let mesh = Mesh::open(admitted, config, Arc::default(), CancellationToken::new()).await?;
     let accepted = outbox::accept(&mesh, vec![(request, Caller::default())]).await.pop();
     let tasks = mesh.tasks.clone();
     drop(mesh);

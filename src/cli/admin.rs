@@ -251,6 +251,9 @@ pub(crate) enum Node {
     /// Show how the node and its meshes are
     #[command(after_help = "Example: waxwing node status --json")]
     Status,
+    /// Print what the running node counts, as Prometheus reads it
+    #[command(after_help = "Example: waxwing node metrics > /var/lib/prometheus/node-exporter/waxwing.prom")]
+    Metrics,
     /// Show the running node's version
     #[command(after_help = "Example: waxwing node version")]
     Version,

@@ -1,4 +1,4 @@
-//! `waxwing node up`, `status`, `version`.
+//! `waxwing node up`, `status`, `metrics`, `version`.
 
 use std::path::{Path, PathBuf};
 
@@ -152,6 +152,18 @@ fn fork(branches: &[LogHead]) -> String {
         "\n          on a host that holds the right log; nodes hold logs that end at entry {}",
         ends.join(", ")
     )
+}
+
+/// What the node counts.
+#[derive(Serialize)]
+struct Page {
+    /// As Prometheus reads it.
+    metrics: String,
+}
+
+pub(crate) async fn metrics(context: &Context) -> Result<()> {
+    let page = Page { metrics: context.client()?.metrics().await? };
+    context.output.print(&page, || page.metrics.clone())
 }
 
 pub(crate) async fn version(context: &Context) -> Result<()> {

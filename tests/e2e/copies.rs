@@ -7,6 +7,7 @@ use serde_json::Value;
 use waxwing_client::api::{EventBody, EventQuery, MessageState};
 use waxwing_lab::{Host, Lab, When, eventually};
 
+use crate::metrics::sample;
 use crate::support::{PROGRAM, Pair, WITHIN, private_folder};
 
 /// Copies a state folder, without what only a running node has.
@@ -98,6 +99,8 @@ async fn a_copied_folder_on_the_same_machine_is_refused_and_the_mesh_is_told() {
     pair.send(1).await;
     pair.conclude().await;
     assert_eq!(alarms_before(&pair.lab, "beta", "m-3").await, ["node_duplicated"]);
+    let counted = sample(&pair.lab, "beta", "security_events_total", "what=\"node_duplicated\"").await;
+    assert_eq!(counted, 1.0);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use waxwing_lab::{Direction, Frame, Lab, When, eventually};
 use waxwing_protocol::link::{ToNode, ToNodeLogin};
 
 use crate::loss::lose_store;
+use crate::metrics::sample;
 use crate::support::{Pair, WITHIN, mesh};
 
 /// A node's alarms.
@@ -97,6 +98,7 @@ async fn two_logs_are_found_out_by_the_first_message_and_a_resume_ends_it() {
     lab.linked("beta").await.unwrap();
     let mut pair = Pair::on(lab);
     let (alpha, beta) = (pair.lab.id("alpha"), pair.lab.id("beta"));
+    assert_eq!(sample(&pair.lab, "alpha", "alarms", "what=\"log_mismatch\"").await, 0.0);
     // Each writes the next entry. Alpha's is shown to nobody, and beta's not to alpha.
     let hidden = broker::withhold_log(pair.lab.proxy(), alpha, last_entry(&pair.lab));
     let swallowed = broker::swallow_append(pair.lab.proxy(), alpha);
@@ -109,6 +111,10 @@ async fn two_logs_are_found_out_by_the_first_message_and_a_resume_ends_it() {
         (alarm(&pair.lab, "alpha", "log_mismatch").await, alarm(&pair.lab, "beta", "log_mismatch").await);
     assert_eq!((at_alpha.node, at_beta.node), (Some(beta), Some(alpha)));
     assert_eq!(ends(&at_alpha), ends(&at_beta), "both name both");
+    for node in ["alpha", "beta"] {
+        assert_eq!(sample(&pair.lab, node, "alarms", "what=\"log_mismatch\"").await, 1.0);
+        assert_eq!(sample(&pair.lab, node, "security_events_total", "what=\"log_mismatch\"").await, 1.0);
+    }
     assert_eq!(ends(&at_alpha).len(), 2);
     assert_eq!(told(&pair.lab, "alpha", "log_mismatch").await, Some(beta));
     assert_eq!(told(&pair.lab, "beta", "log_mismatch").await, Some(alpha));
@@ -127,8 +133,10 @@ async fn two_logs_are_found_out_by_the_first_message_and_a_resume_ends_it() {
     pair.lab.json("alpha", &["mesh", "resume"]).await.unwrap();
     pair.read(1).await;
     assert_eq!(pair.settled("m-1").await.state, MessageState::Delivered);
-    no_alarm(&pair.lab, "alpha").await;
-    no_alarm(&pair.lab, "beta").await;
+    for node in ["alpha", "beta"] {
+        no_alarm(&pair.lab, node).await;
+        assert_eq!(sample(&pair.lab, node, "alarms", "what=\"log_mismatch\"").await, 0.0);
+    }
 }
 
 #[tokio::test]

@@ -32,6 +32,7 @@ mod leaving; // A node leaves a mesh: it is a member, or nothing of it is left.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
 mod membership; // Who may do what, and what becomes of a node that is thrown out.
 mod meshes; // One process in several meshes: joined and founded while it runs.
+mod metrics; // What a monitor reads from a node, and what it must not.
 mod network; // Machines of their own on one network: joining over it, and who else is on it.
 mod operators; // Messages that do not arrive, a node on another host, and how everything is set.
 mod order; // Nothing overtakes what was refused for the moment.

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`Client::version`] | `GET /v1/version` |
 //! | [`Client::health`] | `GET /v1/health` |
+//! | [`Client::metrics`] | `GET /v1/metrics` |
 //! | [`Client::send`] | `POST /v1/send` |
 //! | [`Client::send_batch`] | `POST /v1/send/batch` |
 //! | [`Client::status`], [`Client::wait_status`] | `GET /v1/send/{id}` |

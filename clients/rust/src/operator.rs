@@ -1,11 +1,25 @@
-//! What operators ask of a node about its own messages.
+//! What operators ask of a node: how it does, and about its own messages.
 
+use bytes::Bytes;
+use hyper::Method;
 use waxwing_protocol::api;
 
-use crate::error::Result;
-use crate::{Client, ClientMessageId};
+use crate::error::{Error, Result};
+use crate::{Client, ClientMessageId, refused};
 
 impl Client {
+    /// What the node counts, and how it and its meshes are, in the text that Prometheus reads.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn metrics(&self) -> Result<String> {
+        let (status, body) = self.call(&Method::GET, "/v1/metrics", Bytes::new()).await?;
+        if !status.is_success() {
+            return Err(refused(status, &body));
+        }
+        String::from_utf8(body.into()).map_err(|err| Error::Incompatible(err.to_string()))
+    }
+
     /// Exactly what the broker holds of one's own message.
     ///
     /// # Errors

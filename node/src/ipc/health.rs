@@ -17,6 +17,11 @@ pub(super) async fn version() -> Answer<Version> {
 
 /// `GET /v1/health`
 pub(super) async fn health(State(api): State<Api>) -> Result<Answer<Health>, Refused> {
+    look(&api).await.map(Answer)
+}
+
+/// How the node is now.
+pub(super) async fn look(api: &Api) -> Result<Health, Refused> {
     let mut meshes = Vec::new();
     for mesh in api.meshes.open() {
         meshes.push(mesh_health(&mesh).await?);
@@ -24,7 +29,7 @@ pub(super) async fn health(State(api): State<Api>) -> Result<Answer<Health>, Ref
     let closed = api.meshes.closed().into_iter().map(|(mesh, reason)| ClosedMesh { mesh, reason });
     let closed: Vec<_> = closed.collect();
     let ready = closed.is_empty() && meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped);
-    Ok(Answer(Health { live: true, ready, meshes, closed }))
+    Ok(Health { live: true, ready, meshes, closed })
 }
 
 async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {

@@ -11,6 +11,7 @@ mod listen;
 mod members;
 mod mesh;
 mod meshes;
+mod metrics;
 mod outbox;
 mod peers;
 mod problem;
@@ -88,6 +89,7 @@ fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/version", get(health::version))
         .route("/v1/health", get(health::health))
+        .route("/v1/metrics", get(metrics::metrics))
         .route("/v1/send", post(send::send))
         .route("/v1/send/batch", post(send::batch).layer(DefaultBodyLimit::max(limits::API_BATCH_BODY)))
         .route("/v1/send/{id}", get(send::status))

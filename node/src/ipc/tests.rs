@@ -196,6 +196,22 @@ async fn bad_stream_requests_are_refused() {
     assert_eq!(router.oneshot(request).await.unwrap().status(), StatusCode::BAD_REQUEST);
 }
 
+#[tokio::test]
+async fn metrics_are_text_for_monitors_and_of_all_meshes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_one, home) = alone().await;
+    let team = opened(folder.path(), "team", "ws://127.0.0.1:1").await;
+    let router = router(Api::new(Meshes::holding([&home, &team])));
+    let response = get(&router, "/v1/metrics", None).await;
+    let text = response.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(text.starts_with("application/openmetrics-text; version=1.0.0"), "{text}");
+    let body = axum::body::to_bytes(response.into_body(), 64 * 1024).await.unwrap();
+    let page = String::from_utf8(body.to_vec()).unwrap();
+    for sample in ["link_up{mesh=\"home\"} 0", "link_up{mesh=\"team\"} 0", "members{mesh=\"team\"} 1"] {
+        assert!(page.lines().any(|line| line.strip_prefix("waxwing_node_") == Some(sample)), "{page}");
+    }
+}
+
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
 const OF_A_MESH: [(&str, &str, &str); 27] = [
     ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
@@ -228,8 +244,15 @@ const OF_A_MESH: [(&str, &str, &str); 27] = [
 ];
 
 /// Every other route.
-const OF_THE_NODE: [&str; 6] =
-    ["/v1/version", "/v1/health", "/v1/apps", "/v1/apps/{name}", "/v1/mesh/join", "/v1/mesh/create"];
+const OF_THE_NODE: [&str; 7] = [
+    "/v1/version",
+    "/v1/health",
+    "/v1/metrics",
+    "/v1/apps",
+    "/v1/apps/{name}",
+    "/v1/mesh/join",
+    "/v1/mesh/create",
+];
 
 /// The same request with a mesh named, or none.
 fn naming(method: &str, path: &str, rest: &str, mesh: Option<&str>) -> Request<Body> {

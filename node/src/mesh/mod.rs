@@ -31,6 +31,7 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::identity::Identity;
 use crate::link::{self, Calls};
+use crate::metrics::Counts;
 use crate::rosters::{self, Kept, Opened};
 use crate::signals::Signals;
 use crate::store::{blocked, meta};
@@ -65,6 +66,11 @@ impl Admitted {
             warn!(mesh = %name, "{warning}");
         }
         Ok(Self { name: name.clone(), folder, identity, keys, warning })
+    }
+
+    /// Which mesh.
+    pub(crate) const fn name(&self) -> &Name {
+        &self.name
     }
 }
 
@@ -114,10 +120,11 @@ fn write_error(error: &WriteError) -> Error {
 }
 
 impl Mesh {
-    /// Opens a mesh's database and starts its writer.
+    /// Opens a mesh's database and starts its writer, which counts what it writes in `counts`.
     pub(crate) async fn open(
         mut admitted: Admitted,
         config: &Config,
+        counts: Arc<Counts>,
         stop: CancellationToken,
     ) -> Result<Arc<Self>> {
         let (mut connection, db) = store::open(&admitted.folder.join("node.db")).await?;
@@ -163,7 +170,7 @@ impl Mesh {
             tasks: TaskTracker::new(),
         });
         mesh.tasks.spawn(async move {
-            match writer::run(connection, changes, keys, caps, shared).await {
+            match writer::run(connection, changes, keys, caps, shared, counts).await {
                 Ok(connection) => {
                     if let Err(error) = store::close(connection, pool).await {
                         warn!(%error, "the database did not close cleanly");
@@ -342,7 +349,7 @@ pub(crate) mod tests {
         folder_of_one(&config, &name, broker).await;
         let home = Home::new(config.state.clone());
         let admitted = Admitted::check(&home, &name, &host::evidence(Some(HOST))).unwrap();
-        Mesh::open(admitted, &config, CancellationToken::new()).await.unwrap()
+        Mesh::open(admitted, &config, Arc::default(), CancellationToken::new()).await.unwrap()
     }
 
     /// What stands in for this host.

@@ -140,6 +140,7 @@ impl Changing {
         match self.home().remove_mesh(name) {
             Ok(()) => {
                 self.meshes.places_mut().remove(name);
+                self.meshes.metrics().forget(name);
                 Ok(())
             }
             Err(error) => {

@@ -26,6 +26,7 @@ use crate::config::{Config, GRACE};
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::mesh::{Admitted, Mesh};
+use crate::metrics::Metrics;
 use crate::{host, leave};
 
 /// Every mesh of this node. A handle: clones are the same.
@@ -43,6 +44,7 @@ struct Inner {
     changing: Arc<tokio::sync::Mutex<()>>,
     /// What is waited for at the node's end, changes among it.
     tasks: TaskTracker,
+    metrics: Metrics,
     /// Why the process cannot go on.
     failed: mpsc::Sender<Error>,
 }
@@ -85,8 +87,16 @@ impl Meshes {
         // One is enough: the process ends with the first.
         let (failed, why) = mpsc::channel(1);
         let home = Home::new(config.state.clone());
-        let inner =
-            Inner { config, home, stop, places: RwLock::default(), changing: Arc::default(), tasks, failed };
+        let inner = Inner {
+            config,
+            home,
+            stop,
+            places: RwLock::default(),
+            changing: Arc::default(),
+            tasks,
+            metrics: Metrics::new(),
+            failed,
+        };
         (Self(Arc::new(inner)), why)
     }
 
@@ -148,6 +158,11 @@ impl Meshes {
         self.places().iter().filter_map(closed).collect()
     }
 
+    /// What is counted in them.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
     /// Does `work` while nobody else changes which meshes are open. It goes on when the caller is dropped, and is dropped
     /// itself when the node stops.
     ///
@@ -197,7 +212,8 @@ impl Meshes {
 
     /// Opens a mesh whose host was checked, and keeps it going until it is told to stop, or refused for good.
     async fn start(&self, admitted: Admitted) -> Result<()> {
-        let mesh = Mesh::open(admitted, &self.0.config, self.0.stop.child_token()).await?;
+        let counts = self.0.metrics.counts(admitted.name());
+        let mesh = Mesh::open(admitted, &self.0.config, counts, self.0.stop.child_token()).await?;
         let name = mesh.name.clone();
         let tasks = mesh.tasks.clone();
         self.places_mut().insert(name.clone(), Place::Open { mesh: Arc::clone(&mesh), running: true });

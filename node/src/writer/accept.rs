@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 use tokio::time::Instant;
+use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::{ClientMessageId, Fingerprint};
 
 use super::{Caps, Copy, Effects, Sends};
@@ -104,6 +105,7 @@ pub(super) async fn apply(
         new.push(row);
     }
     outbox::insert(db, &new).await?;
+    effects.tally.accepted(new.iter().filter(|row| row.kind == Kind::Message).count());
     let given: Vec<(OutLane, u64)> = given.into_iter().collect();
     lanes::give(db, &given).await?;
     effects.wake.extend(given.into_iter().map(|(lane, _)| (lane, None)));

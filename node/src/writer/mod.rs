@@ -35,6 +35,7 @@ pub(crate) use handle::{Caps, Changes, Forget, Growth, WriteError, Writer, chann
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
 use self::handle::{Answer, Change};
+use crate::metrics::{Counts, Tally};
 use crate::signals::{Back, Signals};
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
@@ -54,8 +55,9 @@ pub(crate) async fn run(
     keys: Arc<StorageKeys>,
     caps: Caps,
     signals: Arc<Signals>,
+    counts: Arc<Counts>,
 ) -> Result<SqliteConnection, WriteError> {
-    let mut task = Task { db, keys, caps, signals, copy: None };
+    let mut task = Task { db, keys, caps, signals, counts, copy: None };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
         batch.clear();
@@ -78,6 +80,7 @@ struct Task {
     keys: Arc<StorageKeys>,
     caps: Caps,
     signals: Arc<Signals>,
+    counts: Arc<Counts>,
     copy: Option<Copy>,
 }
 
@@ -106,6 +109,8 @@ struct Effects {
     landed: Vec<i64>,
     /// What to tell apps, as part of the transaction.
     events: Vec<NewEvent>,
+    /// What is counted.
+    tally: Tally,
 }
 
 impl Effects {
@@ -161,6 +166,7 @@ impl Task {
         let outcome = self.transact(batch, &mut effects).await;
         match outcome {
             Ok(()) => {
+                self.counts.add(&effects.tally);
                 for reply in effects.replies {
                     reply(Ok(()));
                 }
@@ -209,6 +215,7 @@ impl Task {
         };
         sends.answer(accepted, effects)?;
         let events = std::mem::take(&mut effects.events);
+        events.iter().for_each(|event| effects.tally.told(&event.body));
         events::insert(&mut tx, copy.cursor + 1, &events, crate::clock::now()).await?;
         copy.cursor += events.len() as u64;
         if copy.cursor != before {

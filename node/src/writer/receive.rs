@@ -146,6 +146,7 @@ async fn store(
     let new: Vec<&NewItem> = messages.iter().chain(reads.iter().map(|(_, item)| item)).collect();
     inbox::remember(db, &new).await?;
     inbox::insert(db, &messages).await?;
+    effects.tally.received(messages.len());
     release(db, copy, &touched).await?;
     for (read, item) in reads {
         answers::note_read(db, &read, item.lane.sender, now, effects).await?;

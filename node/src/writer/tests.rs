@@ -12,6 +12,7 @@ use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Timestamp, WireId};
 use waxwing_protocol::api::{EventBody, Voucher};
 use waxwing_protocol::{MessageId, RunId, StoreId};
 
+mod counts;
 mod loss;
 mod renewal;
 
@@ -25,6 +26,7 @@ struct Fixture {
     writer: Writer,
     db: SqlitePool,
     signals: Arc<Signals>,
+    counts: Arc<Counts>,
     task: JoinHandle<Result<SqliteConnection, WriteError>>,
     folder: tempfile::TempDir,
 }
@@ -40,8 +42,10 @@ impl Fixture {
         let (connection, db) = crate::store::open(&folder.path().join("node.db")).await.unwrap();
         let (writer, changes) = channel();
         let signals = Arc::new(Signals::default());
-        let task = tokio::spawn(run(connection, changes, keys(), caps, Arc::clone(&signals)));
-        Self { writer, db, signals, task, folder }
+        let counts = Arc::default();
+        let task =
+            tokio::spawn(run(connection, changes, keys(), caps, Arc::clone(&signals), Arc::clone(&counts)));
+        Self { writer, db, signals, counts, task, folder }
     }
 
     /// Stops without closing anything, as a kill would, and starts again on the same files.

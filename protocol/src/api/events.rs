@@ -99,6 +99,23 @@ pub enum EventBody {
     },
 }
 
+/// What a [`EventBody::Security`] may be about, so far.
+pub const SECURITY: [&str; 13] = [
+    "sequence_gap",
+    "sequence_replay",
+    "bad_seal",
+    "log_mismatch",
+    "log_withheld",
+    "log_rollback",
+    "alarm_over",
+    "resume_wanted",
+    "log_resumed",
+    "node_duplicated",
+    "state_keys_forged",
+    "state_keys_wrong",
+    "state_keys_differ",
+];
+
 /// The kinds, for filters.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `GET /v1/version` | | [`Version`] |
 //! | `GET /v1/health` | | [`Health`] |
+//! | `GET /v1/metrics` | | OpenMetrics text, as Prometheus reads it |
 //! | `POST /v1/send` | [`SendRequest`] | [`SendAnswer`] |
 //! | `POST /v1/send/batch` | [`BatchRequest`] | [`BatchAnswer`] |
 //! | `GET /v1/send/{id}` | [`StatusQuery`] | [`SendStatus`] |
@@ -39,7 +40,7 @@ mod problem;
 mod send;
 
 pub use apps::{App, Apps, Registration};
-pub use events::{Event, EventBody, EventKind, EventQuery};
+pub use events::{Event, EventBody, EventKind, EventQuery, SECURITY};
 pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use members::{

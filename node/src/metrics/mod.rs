@@ -1,0 +1,109 @@
+//! What a node counts, for `GET /v1/metrics`: the one place where a metric is named.
+//!
+//! What happens in a mesh is gathered by its writer in a [`Tally`], and counted in the mesh's [`Counts`] once it is committed.
+//! Everything else is looked up, as health looks it up. A page is made anew from both whenever somebody asks, so that it
+//! shows a mesh for exactly as long as the node is in it.
+//!
+//! Labels are the names of this node's meshes and words of the program, so that their number is bounded: never another
+//! node, an app or a message.
+
+mod page;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use waxwing_crypto::Name;
+use waxwing_protocol::api::{EventBody, Health, MessageState};
+
+/// Everything that is counted, by mesh. It outlives what closes a mesh and opens it again.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    started: SystemTime,
+    meshes: Mutex<BTreeMap<Name, Arc<Counts>>>,
+}
+
+/// What has happened in one mesh since this process began.
+#[derive(Debug, Default)]
+pub(crate) struct Counts(Mutex<Tally>);
+
+/// What has happened in one mesh: of a batch, or in all.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Tally {
+    accepted: u64,
+    received: u64,
+    delivered: u64,
+    security: BTreeMap<String, u64>,
+}
+
+impl Metrics {
+    /// Nothing yet, by a process that starts now.
+    pub(crate) fn new() -> Self {
+        Self { started: SystemTime::now(), meshes: Mutex::default() }
+    }
+
+    /// Where what happens in a mesh is counted.
+    pub(crate) fn counts(&self, mesh: &Name) -> Arc<Counts> {
+        Arc::clone(lock(&self.meshes).entry(mesh.clone()).or_default())
+    }
+
+    /// The node is not in this mesh any more.
+    pub(crate) fn forget(&self, mesh: &Name) {
+        lock(&self.meshes).remove(mesh);
+    }
+
+    /// Everything, as Prometheus reads it.
+    pub(crate) fn render(&self, health: &Health) -> String {
+        page::render(self, health)
+    }
+}
+
+impl Counts {
+    /// A batch is on the disk.
+    pub(crate) fn add(&self, batch: &Tally) {
+        let mut all = lock(&self.0);
+        all.accepted += batch.accepted;
+        all.received += batch.received;
+        all.delivered += batch.delivered;
+        for (what, times) in &batch.security {
+            *all.security.entry(what.clone()).or_default() += times;
+        }
+    }
+
+    /// So far.
+    pub(crate) fn all(&self) -> Tally {
+        lock(&self.0).clone()
+    }
+}
+
+impl Tally {
+    /// Messages are in the outbox.
+    pub(crate) const fn accepted(&mut self, messages: usize) {
+        self.accepted += messages as u64;
+    }
+
+    /// Messages are in the inbox.
+    pub(crate) const fn received(&mut self, messages: usize) {
+        self.received += messages as u64;
+    }
+
+    /// Apps are told of this.
+    pub(crate) fn told(&mut self, event: &EventBody) {
+        match event {
+            EventBody::Receipt { state: MessageState::Delivered, .. } => self.delivered += 1,
+            EventBody::Security { what, .. } => *self.security.entry(what.clone()).or_default() += 1,
+            EventBody::Message { .. }
+            | EventBody::Receipt { .. }
+            | EventBody::BrokerStatus { .. }
+            | EventBody::Outbox { .. }
+            | EventBody::Lagged
+            | EventBody::System { .. } => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

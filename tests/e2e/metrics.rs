@@ -1,0 +1,59 @@
+//! What a monitor reads from a node, and what it must not.
+
+use waxwing_client::api::SendRequest;
+use waxwing_lab::{Lab, eventually};
+
+use crate::support::{Pair, WITHIN};
+
+/// One sample of a node's metrics, in the mesh of the lab: `alarms` and `what="log_mismatch"`, for example.
+pub(crate) async fn sample(lab: &Lab, node: &str, metric: &str, labels: &str) -> f64 {
+    let page = lab.client(node).metrics().await.unwrap();
+    let comma = if labels.is_empty() { "" } else { "," };
+    let name = format!("waxwing_node_{metric}{{mesh=\"lab\"{comma}{labels}}} ");
+    let value = page.lines().find_map(|line| line.strip_prefix(&name));
+    value.unwrap_or_else(|| panic!("no {name}in {page}")).parse().unwrap()
+}
+
+/// Waits until a sample has this value.
+pub(crate) async fn shows(lab: &Lab, node: &str, metric: &str, labels: &str, value: f64) {
+    let there = async || (sample(lab, node, metric, labels).await == value).then_some(());
+    eventually(WITHIN, &format!("{metric} {labels} of {node} is {value}"), there).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_shows_what_it_did_with_mail_and_no_name_but_its_meshes() {
+    let mut pair = Pair::start().await;
+    let (app, body) = ("nightjar", "a heron stands in the reeds");
+    let to_app = SendRequest {
+        to: format!("{app}@beta"),
+        body: Some(body.to_owned()),
+        client_message_id: Some("the-heron".parse().unwrap()),
+        ..SendRequest::default()
+    };
+    pair.lab.client("alpha").app("kingfisher".parse().unwrap()).send(&to_app).await.unwrap();
+    pair.warm_up().await;
+    let lab = &mut pair.lab;
+    shows(lab, "alpha", "messages_delivered_total", "", 2.0).await;
+    assert_eq!(sample(lab, "alpha", "messages_accepted_total", "").await, 2.0);
+    assert_eq!(sample(lab, "beta", "messages_received_total", "").await, 2.0);
+    assert_eq!(sample(lab, "beta", "messages_accepted_total", "").await, 0.0);
+    assert_eq!(sample(lab, "beta", "members", "").await, 2.0);
+    assert_eq!(sample(lab, "beta", "state_key_held", "").await, 1.0);
+
+    let ids = [lab.id("alpha").to_string(), lab.id("beta").to_string()];
+    for node in ["alpha", "beta"] {
+        let page = lab.run(node, &["node", "metrics"], b"").await.unwrap().stdout;
+        assert!(page.contains("waxwing_node_build_info") && page.ends_with("# EOF\n"), "{page}");
+        let secrets = ["alpha", "beta", "kingfisher", "nightjar", "heron", "m-1", &ids[0], &ids[1]];
+        for secret in secrets {
+            assert!(!page.contains(secret), "{node} shows {secret}: {page}");
+        }
+        let document = lab.json(node, &["node", "metrics"]).await.unwrap();
+        assert!(document["metrics"].as_str().unwrap().contains("waxwing_node_link_up{mesh=\"lab\"} 1\n"));
+    }
+    lab.kill(Lab::BROKER).await.unwrap();
+    shows(lab, "alpha", "link_up", "", 0.0).await;
+    assert_eq!(sample(lab, "alpha", "link_stopped", "").await, 0.0);
+    lab.stop("beta").await.unwrap();
+    assert_eq!(lab.run("beta", &["node", "metrics"], b"").await.unwrap().code, Some(6));
+}
