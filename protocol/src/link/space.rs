@@ -242,6 +242,8 @@ pub struct Record {
     pub expires: Option<Timestamp>,
     /// It ends so many milliseconds after its writer's lease.
     pub bound: Option<u64>,
+    /// It was handed back after a loss of the store, by whomever: the order of its writer's changes says nothing about it.
+    pub offered: bool,
     /// As it came.
     pub sealed: Bytes,
 }

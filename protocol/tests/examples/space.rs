@@ -79,6 +79,7 @@ pub(crate) fn changed() -> Vec<Changed> {
         stands: Stands::Appended,
         expires: Some(at(300)),
         bound: Some(45_000),
+        offered: false,
         sealed: SEALED,
     };
     let deleted = Deleted { key: KEY, writer: ALPHA, stood: Stands::Own, seq: PLACE, sealed: SEALED };
