@@ -41,9 +41,12 @@ impl From<Error> for Refusal {
     fn from(err: Error) -> Self {
         let code = match err {
             Error::NotAllowed(_) | Error::BadSignature(_) | Error::BadProof(_) => Code::NotAllowed,
-            Error::Malformed(_) | Error::TooLarge(_) | Error::DoesNotOpen | Error::SessionEnded => {
-                Code::BadFrame
-            }
+            Error::Malformed(_)
+            | Error::TooLarge(_)
+            | Error::DoesNotOpen
+            | Error::SessionEnded
+            | Error::NoKey
+            | Error::Elsewhere(_) => Code::BadFrame,
         };
         Self::new(code, err.to_string())
     }

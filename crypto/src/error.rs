@@ -17,6 +17,12 @@ pub enum Error {
     /// A sealed box does not open. One answer for every way to fail, so that it teaches nothing.
     #[error("this box does not open")]
     DoesNotOpen,
+    /// The key that would open it is not held. It may come.
+    #[error("the key of this epoch is not there")]
+    NoKey,
+    /// What is signed inside a box is for something else than the box: its maker has taken another's words.
+    #[error("this {0} was signed for something else")]
+    Elsewhere(&'static str),
     /// Larger than the limit for its kind.
     #[error("{0} is too large")]
     TooLarge(&'static str),

@@ -257,6 +257,8 @@ macro_rules! checked_text {
     };
 }
 
+pub(crate) use checked_text;
+
 checked_text!(Name);
 checked_text!(ClientMessageId);
 

@@ -28,16 +28,19 @@ pub enum Purpose {
     Nack,
     /// An answer to a broker's login challenge.
     Login,
+    /// A record of a space.
+    Record,
 }
 
 impl Purpose {
-    const fn domain(self) -> &'static [u8] {
+    pub(crate) const fn domain(self) -> &'static [u8] {
         match self {
             Self::Membership => b"waxwing membership v1\0",
             Self::Prekey => b"waxwing prekey v1\0",
             Self::Opening => b"waxwing opening v1\0",
             Self::Nack => b"waxwing nack v1\0",
             Self::Login => b"waxwing login v1\0",
+            Self::Record => b"waxwing record v1\0",
         }
     }
 
@@ -48,6 +51,7 @@ impl Purpose {
             Self::Opening => "opening",
             Self::Nack => "nack",
             Self::Login => "login",
+            Self::Record => "record",
         }
     }
 
@@ -134,6 +138,11 @@ impl VerifyingKey {
         self.0
             .verify_strict(&purpose.message(bytes), &signature)
             .map_err(|_| Error::BadSignature(purpose.name()))
+    }
+
+    /// The key as a point.
+    pub(crate) fn point(&self) -> curve25519_dalek::EdwardsPoint {
+        self.0.to_edwards()
     }
 
     /// The id of the node whose *first* signing key this is.

@@ -10,14 +10,16 @@
 //! | for | primitive | why this one |
 //! |---|---|---|
 //! | signatures | Ed25519, verified strictly | small, deterministic, everywhere |
+//! | signatures of records | the same, with the cofactor | can be checked many at once |
 //! | opening a session | HPKE (RFC 9180), X-Wing KEM | secret if either X25519 or ML-KEM-768 holds |
-//! | sealing a message, data at rest | XChaCha20-Poly1305 | a nonce long enough to be random |
-//! | receipts, wire ids, fingerprints | HMAC-SHA256 | only who holds the key can make or test one |
+//! | sealing a message or a record, data at rest | XChaCha20-Poly1305 | a nonce long enough to be random |
+//! | receipts, wire ids, fingerprints, ids of names | HMAC-SHA256 | only who holds the key can make or test one |
 //! | the chain of the membership log | SHA-256 | |
 //!
-//! Start with [`membership`] (who is in), then [`sealing`] (what travels), then [`storage`] and [`host`] (what
-//! stays on a machine).
+//! Start with [`membership`] (who is in), then [`sealing`] (what travels) and [`space`] (what is kept for
+//! everybody), then [`storage`] and [`host`] (what stays on a machine).
 
+mod batch;
 mod codec;
 mod creation;
 pub mod error;

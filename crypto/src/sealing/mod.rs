@@ -14,7 +14,7 @@
 
 mod envelope;
 mod hedge;
-mod padding;
+pub(crate) mod padding;
 mod plaintext;
 mod prekey;
 mod receipt;

@@ -20,7 +20,7 @@ fn padme(length: usize) -> usize {
 }
 
 /// Content with its length in front and zeros behind, as long as its class.
-pub(super) fn pad(content: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn pad(content: &[u8]) -> Zeroizing<Vec<u8>> {
     let length = PREFIX + content.len();
     let mut padded = Zeroizing::new(Vec::with_capacity(padme(length) + 16));
     // Content is bounded at 512 KiB where messages are accepted.
@@ -35,7 +35,7 @@ pub(super) fn pad(content: &[u8]) -> Zeroizing<Vec<u8>> {
 /// # Errors
 /// `Malformed` if the length is wrong, the class is not the content's, or the padding is not zero: one content has one
 /// padded form.
-pub(super) fn unpad(padded: &[u8]) -> Result<&[u8]> {
+pub(crate) fn unpad(padded: &[u8]) -> Result<&[u8]> {
     let malformed = Error::Malformed("padding");
     let (prefix, rest) = padded.split_first_chunk::<PREFIX>().ok_or(malformed)?;
     let length = u32::from_be_bytes(*prefix) as usize;

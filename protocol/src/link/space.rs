@@ -22,6 +22,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::space::Condition;
+pub use waxwing_crypto::space::Stands;
 use waxwing_crypto::{ChangeId, KeyId, NodeId, SpaceId, Timestamp};
 
 use super::handshake::Mark;
@@ -246,18 +247,6 @@ pub struct Record {
     pub offered: bool,
     /// As it came.
     pub sealed: Bytes,
-}
-
-/// How a record stands under its key.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Stands {
-    /// As the one that anybody replaces.
-    Shared,
-    /// As its writer's own.
-    Own,
-    /// Beside others.
-    Appended,
 }
 
 /// See [`What::Deleted`].

@@ -139,6 +139,8 @@ impl Receiver<'_> {
             | CryptoError::BadProof(_)
             | CryptoError::TooLarge(_)
             | CryptoError::SessionEnded
+            | CryptoError::NoKey
+            | CryptoError::Elsewhere(_)
             | CryptoError::NotAllowed(_) => Refusal::Nack(NackReason::BadSeal),
         })?;
         debug!(peer = %from, session = %session.id(), "a peer opened a session");
