@@ -260,6 +260,8 @@ pub struct Deleted {
     pub stood: Stands,
     /// Its place. Of an appended one it says which.
     pub seq: u64,
+    /// The tombstone was handed back after a loss of the store.
+    pub offered: bool,
     /// The tombstone, as it came.
     pub sealed: Bytes,
 }

@@ -82,7 +82,8 @@ pub(crate) fn changed() -> Vec<Changed> {
         offered: false,
         sealed: SEALED,
     };
-    let deleted = Deleted { key: KEY, writer: ALPHA, stood: Stands::Own, seq: PLACE, sealed: SEALED };
+    let deleted =
+        Deleted { key: KEY, writer: ALPHA, stood: Stands::Own, seq: PLACE, offered: false, sealed: SEALED };
     let ended =
         EndedRecord { key: KEY, writer: BETA, stood: Stands::Shared, seq: PLACE - 1, why: EndedBy::Lifetime };
     let whats = [
