@@ -94,12 +94,12 @@ impl Started {
     ///
     /// # Errors
     /// Its own, if it ends instead.
-    pub(crate) async fn ready(mut self, mut is_ready: impl AsyncFnMut(u32) -> bool) -> Result<u32> {
+    pub(crate) async fn ready(&mut self, mut is_ready: impl AsyncFnMut(u32) -> bool) -> Result<u32> {
         let pid = self.child.id();
         let deadline = Instant::now() + READY_WITHIN;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap_or_default() {
-                return Err(self.ended(status));
+            if let Some(failure) = self.ended() {
+                return Err(failure);
             }
             if is_ready(pid).await {
                 return Ok(pid);
@@ -116,8 +116,13 @@ impl Started {
         }
     }
 
-    /// Why it ended: in its own words, if it had any.
-    fn ended(&self, status: ExitStatus) -> Failure {
+    /// Why it has ended, if it has: in its own words, if it had any.
+    pub(crate) fn ended(&mut self) -> Option<Failure> {
+        let status = self.child.try_wait().unwrap_or_default()?;
+        Some(self.last_words(status))
+    }
+
+    fn last_words(&self, status: ExitStatus) -> Failure {
         let mut words = String::new();
         let read = File::open(&self.stderr).and_then(|mut file| {
             file.seek(SeekFrom::Start(self.begin))?;
@@ -127,7 +132,7 @@ impl Started {
             read.ok().and_then(|_| words.lines().rev().find_map(|line| serde_json::from_str(line).ok()));
         match said {
             Some(Said { error }) => error,
-            None => Failure::failed(format!("the {} ended before it was ready ({status})", self.name))
+            None => Failure::failed(format!("the {} ended ({status})", self.name))
                 .hint(format!("what it said is in {}", self.stderr.display())),
         }
     }

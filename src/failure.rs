@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use waxwing_client::Error as ClientError;
-use waxwing_client::api::{Problem, ProblemCode};
+use waxwing_client::api::{Problem, ProblemCode, Stop};
 use waxwing_crypto::membership::RecoveryError;
 
 /// A command's failure, as a person or a program sees it.
@@ -92,6 +92,12 @@ impl Failure {
 
     fn new(code: &'static str, exit: u8, message: impl Into<String>) -> Self {
         Self { code: code.into(), exit, message: message.into(), hint: None, problem: None }
+    }
+
+    /// A mesh was refused for good.
+    pub(crate) fn stopped(stop: &Stop, message: String) -> Self {
+        let (code, hint) = (stop.code.clone().into(), stop.hint.clone());
+        Self { code, exit: stop.exit, message, hint, problem: None }
     }
 
     /// The same with the next step.

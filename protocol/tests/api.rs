@@ -14,7 +14,7 @@ use waxwing_protocol::api::{
     InboxItem, InboxPage, InboxQuery, InviteAnswer, InviteRequest, Invites, Link, LinkState, Member, Members,
     MembersQuery, MeshHealth, MeshQuery, MessageState, OpenInvite, Peer, Peers, Problem, ProblemCode,
     ReceiptWanted, RecoverRequest, ResumeAnswer, RevokeInviteRequest, RevokedInvite, SendAnswer, SendRequest,
-    SendStatus, StateKeyHealth, Version, Voucher,
+    SendStatus, StateKeyHealth, Stop, Version, Voucher,
 };
 use waxwing_protocol::{Address, MessageId};
 
@@ -399,7 +399,12 @@ fn health_looks_as_documented() {
         node_id: NODE,
         role: Some(Role::Admin),
         broker: "ws://127.0.0.1:7900".to_owned(),
-        link: Link { state: LinkState::Stopped, since: at(1), reason: Some("revoked".to_owned()) },
+        link: Link {
+            state: LinkState::Stopped,
+            since: at(1),
+            reason: Some("membership has ended".to_owned()),
+            stop: Some(Stop { code: "revoked".to_owned(), exit: 3, hint: Some("waxwing leave".to_owned()) }),
+        },
         members: 2,
         epoch: 9,
         outbox_pending: 3,
@@ -420,7 +425,12 @@ fn health_looks_as_documented() {
     };
     let json = json!({
         "mesh": "home", "mesh_id": NODE_TEXT, "node": "alpha", "node_id": NODE_TEXT, "role": "admin",
-        "broker": "ws://127.0.0.1:7900", "link": { "state": "stopped", "since": 1, "reason": "revoked" }, "members": 2,
+        "broker": "ws://127.0.0.1:7900",
+        "link": {
+            "state": "stopped", "since": 1, "reason": "membership has ended",
+            "stop": { "code": "revoked", "exit": 3, "hint": "waxwing leave" },
+        },
+        "members": 2,
         "epoch": 9, "outbox_pending": 3,
         "outbox_unreceipted": 4, "inbox_unread": 5, "inbox_held": 6, "quarantined": 7, "clock_offset_ms": -8,
         "resume_wanted": [{ "seq": 4, "hash": "33".repeat(32) }],

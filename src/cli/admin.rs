@@ -241,7 +241,7 @@ pub(crate) struct Join {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
-    /// Start the node in the background; returns when apps can connect
+    /// Start the node in the background; returns when apps can connect and brokers have let it in, or are not there
     #[command(after_help = "Examples: waxwing node up
           waxwing node up --foreground    for supervisors; SIGTERM stops it")]
     Up(NodeUp),

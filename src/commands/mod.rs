@@ -14,6 +14,7 @@ pub(crate) mod inbox;
 pub(crate) mod invite;
 pub(crate) mod join;
 pub(crate) mod leave;
+mod links;
 pub(crate) mod list;
 pub(crate) mod members;
 pub(crate) mod membership;

@@ -9,8 +9,8 @@ use waxwing_client::api::{Health, MeshHealth};
 use waxwing_crypto::membership::LogHead;
 use waxwing_node::Config;
 
-use super::{Context, stop};
-use crate::background::{self, Launch};
+use super::{Context, links, stop};
+use crate::background::{self, Launch, Started};
 use crate::cli::NodeUp;
 use crate::failure::{Failure, Result};
 use crate::logs;
@@ -19,7 +19,7 @@ use crate::output::{inline, time};
 /// What its logs are called.
 const NAME: &str = "node";
 
-/// Printed when apps can connect.
+/// Printed when apps can connect; by what starts one in the background, when brokers have judged it as well.
 #[derive(Serialize)]
 struct Ready {
     event: &'static str,
@@ -27,19 +27,15 @@ struct Ready {
     /// Of a process in the background.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid: Option<u32>,
+    /// How each mesh is, of a process in the background.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meshes: Option<Vec<MeshHealth>>,
 }
 
 pub(crate) async fn up(context: &Context, arguments: &NodeUp) -> Result<()> {
     let config = context.config()?;
     if !arguments.foreground {
-        let pid = start(context, &config).await?;
-        let ready = Ready { event: "ready", socket: config.socket().to_path_buf(), pid: Some(pid) };
-        context.output.print(&ready, || format!("the node is up (process {pid})"))?;
-        context.output.note(&format!("It logs to {}", config.logs().display()));
-        if waxwing_node::meshes(&config)?.is_empty() {
-            context.output.note(&format!("It is in no mesh yet\nnext: {}", context.command("join TOKEN")));
-        }
-        return Ok(());
+        return in_background(context, &config).await;
     }
     if arguments.detached {
         background::detach()?;
@@ -47,7 +43,7 @@ pub(crate) async fn up(context: &Context, arguments: &NodeUp) -> Result<()> {
         return Ok(waxwing_node::run(config, || (), stop::asked()?).await?);
     }
     logs::serving(context.verbose);
-    let ready = Ready { event: "ready", socket: config.socket().to_path_buf(), pid: None };
+    let ready = Ready { event: "ready", socket: config.socket().to_path_buf(), pid: None, meshes: None };
     let say_ready = || {
         if context.output.print(&ready, || ready.socket.display().to_string()).is_err() {
             warn!("nobody reads that the node is ready");
@@ -56,8 +52,25 @@ pub(crate) async fn up(context: &Context, arguments: &NodeUp) -> Result<()> {
     Ok(waxwing_node::run(config, say_ready, stop::asked()?).await?)
 }
 
+/// Starts the node, and waits until every broker has let it in or refused it, or has had time enough.
+async fn in_background(context: &Context, config: &Config) -> Result<()> {
+    let (pid, mut started) = start(context, config).await?;
+    let meshes = links::judged(&Client::new(config.socket()), Some(&mut started), None).await?.meshes;
+    let refused = links::refusal(&meshes);
+    let lines: Vec<String> = meshes.iter().map(links::line).collect();
+    let in_none = meshes.is_empty();
+    let socket = config.socket().to_path_buf();
+    let ready = Ready { event: "ready", socket, pid: Some(pid), meshes: Some(meshes) };
+    context.output.print(&ready, || format!("the node is up (process {pid})\n{}", lines.join("\n")))?;
+    context.output.note(&format!("It logs to {}", config.logs().display()));
+    if in_none {
+        context.output.note(&format!("It is in no mesh yet\nnext: {}", context.command("join TOKEN")));
+    }
+    refused
+}
+
 /// Starts the node in the background, and waits until apps can connect.
-pub(super) async fn start(context: &Context, config: &Config) -> Result<u32> {
+pub(super) async fn start(context: &Context, config: &Config) -> Result<(u32, Started)> {
     if let Some(pid) = waxwing_node::running(config)? {
         let state = config.state.display();
         return Err(Failure::already_running(format!(
@@ -73,7 +86,9 @@ pub(super) async fn start(context: &Context, config: &Config) -> Result<u32> {
         client.version().await.is_ok()
             && matches!(waxwing_node::running(config), Ok(Some(runs)) if runs == pid)
     };
-    launch.start()?.ready(answers).await
+    let mut started = launch.start()?;
+    let pid = started.ready(answers).await?;
+    Ok((pid, started))
 }
 
 pub(crate) async fn status(context: &Context) -> Result<()> {
@@ -116,6 +131,9 @@ fn mesh(mesh: &MeshHealth) -> String {
         ),
         format!("  inbox   {} unread, {} held for earlier ones", mesh.inbox_unread, mesh.inbox_held),
     ];
+    if let Some(hint) = mesh.link.stop.as_ref().and_then(|stop| stop.hint.as_deref()) {
+        lines.insert(2, format!("  next    {}", inline(hint)));
+    }
     for alarm in &mesh.alarms {
         let (what, since) = (inline(&alarm.what), time(alarm.since));
         lines.push(format!("  ALARM   {what} since {since}: {}", inline(&alarm.detail)));

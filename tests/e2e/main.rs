@@ -40,6 +40,7 @@ mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
 mod sites; // Machines of their own, or this one, each with a state folder and an environment.
+mod starting; // A start in the background ends with what became of it.
 mod storm; // Both nodes send and read while processes are killed and links are cut.
 mod streams; // Apps stream and poll while everything around them is killed.
 mod support; // What all of these share.

@@ -1,6 +1,7 @@
 //! One mesh of this node: its keys, roster, database and link, and the tasks that keep them going.
 
 mod keys;
+mod link_state;
 mod membership;
 
 use std::collections::HashSet;
@@ -20,7 +21,7 @@ use waxwing_crypto::membership::{LogHead, Roster};
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_crypto::{Name, NodeId, SigningKey, Timestamp};
 use waxwing_protocol::BrokerUrl;
-use waxwing_protocol::api::{EventBody, Link, LinkState};
+use waxwing_protocol::api::{EventBody, Link};
 
 pub(crate) use self::membership::GrowError;
 use crate::alarms::Alarms;
@@ -161,7 +162,7 @@ impl Mesh {
             epochs,
             alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
-            link: watch::Sender::new(Link { state: LinkState::Down, since: clock::now(), reason: None }),
+            link: watch::Sender::new(Link::down(clock::now())),
             resume_wanted: Mutex::default(),
             calls: Mutex::default(),
             caught_up: Mutex::default(),
@@ -199,7 +200,7 @@ impl Mesh {
             if let Err(refused) = &ended {
                 self.ended.store(matches!(refused, Error::Revoked(_)), Ordering::Relaxed);
                 self.note_refusal(refused).await;
-                self.set_link(LinkState::Stopped, Some(refused.to_string())).await;
+                self.stop_link(refused).await;
                 error!(%refused, "this mesh has stopped");
             }
             ended
@@ -266,31 +267,6 @@ impl Mesh {
     /// Whether this node is a member, as far as its log and the broker have told it.
     pub(crate) fn is_member(&self) -> bool {
         !self.ended.load(Ordering::Relaxed) && self.node_name().is_some()
-    }
-
-    pub(crate) fn link(&self) -> Link {
-        self.link.borrow().clone()
-    }
-
-    /// The link, as it changes.
-    pub(crate) fn watch_link(&self) -> watch::Receiver<Link> {
-        self.link.subscribe()
-    }
-
-    /// Notes what the link is now, and tells apps when that has changed.
-    pub(crate) async fn set_link(&self, state: LinkState, reason: Option<String>) {
-        let changed = self.link.send_if_modified(|link| {
-            let changed = link.state != state;
-            if changed {
-                link.since = clock::now();
-            }
-            link.state = state;
-            link.reason.clone_from(&reason);
-            changed
-        });
-        if changed && let Err(error) = self.writer.tell_all(EventBody::BrokerStatus { state, reason }).await {
-            debug!(%error, "apps are not told of the link");
-        }
     }
 
     /// Requests to the broker, if the link is up.

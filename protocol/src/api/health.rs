@@ -121,6 +121,28 @@ pub struct Link {
     /// Why it is down or stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Once it is stopped: what to make of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<Stop>,
+}
+
+impl Link {
+    /// One that nobody has dialled yet.
+    pub const fn down(since: Timestamp) -> Self {
+        Self { state: LinkState::Down, since, reason: None, stop: None }
+    }
+}
+
+/// A refusal for good, as a command fails that runs into it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Stop {
+    /// A stable word for programs: `stale_state`, `superseded`, `revoked`, `log_rollback` and so on.
+    pub code: String,
+    /// The exit code of such a command.
+    pub exit: u8,
+    /// What to do about it, where one step mends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// Whether messages can leave at this moment.

@@ -41,7 +41,7 @@ mod send;
 
 pub use apps::{App, Apps, Registration};
 pub use events::{Event, EventBody, EventKind, EventQuery, SECURITY};
-pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Version};
+pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Stop, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use members::{
     Invites, Member, Members, MembersQuery, OpenInvite, RecoverRequest, RevokeInviteRequest, RevokedInvite,

@@ -5,17 +5,14 @@
 
 mod founding;
 
-use std::time::Duration;
-
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
 use waxwing_broker::Holder;
-use waxwing_client::api::{Health, InviteRequest, LinkState, MeshHealth};
+use waxwing_client::api::{InviteRequest, MeshHealth};
 use waxwing_client::{Client, Name};
 use waxwing_node::Config;
 
 use self::founding::Founded;
-use super::{Context, broker, node};
+use super::{Context, broker, links, node};
 use crate::cli::Up;
 use crate::failure::{Failure, Result};
 
@@ -23,10 +20,6 @@ use crate::failure::{Failure, Result};
 const MESH: &str = "home";
 /// Where the broker listens unless somebody says.
 const LISTEN: &str = "127.0.0.1:7900";
-/// A broker on the same host answers within this time.
-const LINKED_WITHIN: Duration = Duration::from_secs(10);
-/// Between two looks whether it has.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What there is now, and what was done for it.
 #[derive(Serialize)]
@@ -56,10 +49,10 @@ pub(crate) async fn run(context: &Context, arguments: Up) -> Result<()> {
     let config = context.config()?;
     let mut done = Done { changed: false, broker: None, node: None, founded: None, meshes: Vec::new() };
     let outcome = start(context, &config, arguments, &mut done).await;
-    if outcome.is_err() && done.founded.is_none() {
+    if outcome.is_err() && done.founded.is_none() && done.meshes.is_empty() {
         return outcome;
     }
-    // The recovery words are shown even if something after them went wrong: they are kept nowhere.
+    // What was done is shown even if a mesh was refused; the recovery words, whatever has gone wrong: they are kept nowhere.
     done.changed =
         done.founded.is_some() || [&done.broker, &done.node].into_iter().flatten().any(|part| part.started);
     context.output.print(&done, || people(&done))?;
@@ -90,13 +83,14 @@ async fn start(context: &Context, config: &Config, arguments: Up, done: &mut Don
         context.output.keep(&founded.words());
         done.founded = Some(founded);
     }
-    let pid = match running {
-        Some(pid) => pid,
-        None => node::start(context, config).await?,
+    let (pid, mut started) = match running {
+        Some(pid) => (pid, None),
+        None => node::start(context, config).await.map(|(pid, started)| (pid, Some(started)))?,
     };
     let at = config.socket().display().to_string();
     done.node = Some(Part { started: running.is_none(), pid, at });
-    done.meshes = linked(&client).await?.meshes;
+    let own = done.broker.as_ref().map(|broker| broker.at.as_str());
+    done.meshes = links::judged(&client, started.as_mut(), own).await?.meshes;
     if let (None, Some(name)) = (&done.founded, name) {
         keeps_its_name(context, &done.meshes, &name);
     }
@@ -104,7 +98,7 @@ async fn start(context: &Context, config: &Config, arguments: Up, done: &mut Don
         let request = InviteRequest { mesh: Some(founded.mesh.clone()), ..InviteRequest::default() };
         founded.invite = Some(client.invite(&request).await?.token);
     }
-    Ok(())
+    links::refusal(&done.meshes)
 }
 
 /// Says so if a node is asked to have another name than it has: a name is for life, or for the mesh's.
@@ -150,19 +144,6 @@ async fn start_broker(
     Ok(part(true, broker::start(context, config, listen).await?))
 }
 
-/// How the node is once its links are up, or when they have had time enough.
-async fn linked(client: &Client) -> Result<Health> {
-    let deadline = Instant::now() + LINKED_WITHIN;
-    loop {
-        let health = client.health().await?;
-        let waits = health.meshes.iter().any(|mesh| mesh.link.state == LinkState::Down);
-        if !waits || Instant::now() >= deadline {
-            return Ok(health);
-        }
-        sleep(LOOK_AGAIN).await;
-    }
-}
-
 fn people(done: &Done) -> String {
     let line = |name: &str, part: &Part| {
         let is = if part.started { "started" } else { "was running" };
@@ -171,7 +152,7 @@ fn people(done: &Done) -> String {
     let mut lines: Vec<String> = done.broker.iter().map(|part| line("broker", part)).collect();
     lines.extend(done.node.iter().map(|part| line("node", part)));
     for mesh in &done.meshes {
-        lines.push(format!("mesh    {} as {}, link {}", mesh.mesh, mesh.node, mesh.link.state.as_str()));
+        lines.push(links::line(mesh));
     }
     if !done.changed {
         lines.push("nothing was changed".to_owned());

@@ -1,0 +1,47 @@
+//! How a mesh's link is, for whoever asks.
+
+use tokio::sync::watch;
+use tracing::debug;
+use waxwing_protocol::api::{EventBody, Link, LinkState, Stop};
+
+use super::Mesh;
+use crate::clock;
+use crate::error::Error;
+
+impl Mesh {
+    pub(crate) fn link(&self) -> Link {
+        self.link.borrow().clone()
+    }
+
+    /// The link, as it changes.
+    pub(crate) fn watch_link(&self) -> watch::Receiver<Link> {
+        self.link.subscribe()
+    }
+
+    /// Notes what the link is now, and tells apps when that has changed.
+    pub(crate) async fn set_link(&self, state: LinkState, reason: Option<String>) {
+        self.show_link(state, reason, None).await;
+    }
+
+    /// Notes that the link was refused for good.
+    pub(super) async fn stop_link(&self, refused: &Error) {
+        let stop = Stop { code: refused.code().to_owned(), exit: refused.exit_code(), hint: refused.hint() };
+        self.show_link(LinkState::Stopped, Some(refused.to_string()), Some(stop)).await;
+    }
+
+    async fn show_link(&self, state: LinkState, reason: Option<String>, stop: Option<Stop>) {
+        let changed = self.link.send_if_modified(|link| {
+            let changed = link.state != state;
+            if changed {
+                link.since = clock::now();
+            }
+            link.state = state;
+            link.reason.clone_from(&reason);
+            link.stop = stop;
+            changed
+        });
+        if changed && let Err(error) = self.writer.tell_all(EventBody::BrokerStatus { state, reason }).await {
+            debug!(%error, "apps are not told of the link");
+        }
+    }
+}
