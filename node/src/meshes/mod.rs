@@ -119,6 +119,11 @@ impl Meshes {
         let admitted = names.iter().map(|name| Admitted::check(&self.0.home, name, &evidence));
         let admitted = admitted.collect::<Result<Vec<_>>>()?;
         self.0.home.clean();
+        // All are there before the first runs: one that is refused at once must not be taken for the last.
+        for admitted in &admitted {
+            let opening = Place::Closed { why: "it is being opened".into(), passing: true, ending: None };
+            self.places_mut().insert(admitted.name().clone(), opening);
+        }
         for admitted in admitted {
             self.start(admitted).await?;
         }

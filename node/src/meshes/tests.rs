@@ -18,6 +18,13 @@ struct Node {
 
 /// A node in these meshes, all open, whose brokers nobody is.
 async fn node(names: &[&str]) -> Node {
+    let node = closed(names).await;
+    node.meshes.open_all().await.unwrap();
+    node
+}
+
+/// The same before anything is opened.
+async fn closed(names: &[&str]) -> Node {
     let folder = tempfile::tempdir().unwrap();
     let mut config = Config::resolve(Some(folder.path().to_path_buf())).unwrap();
     for name in names {
@@ -26,7 +33,6 @@ async fn node(names: &[&str]) -> Node {
     config.host_id = Some(HOST.into());
     let stop = CancellationToken::new();
     let (meshes, failed) = Meshes::new(config, stop.clone(), TaskTracker::new());
-    meshes.open_all().await.unwrap();
     Node { _folder: folder, meshes, failed, stop }
 }
 
@@ -148,6 +154,30 @@ async fn a_stopping_node_closes_everything_and_changes_nothing_more() {
     assert!(matches!(node.meshes.find(Some(&name("one"))), Err(NoMesh::Closed { .. })));
     assert!(node.meshes.open().is_empty());
     assert!(node.meshes.change(|_| async { Ok(()) }).await.is_err());
+}
+
+#[tokio::test]
+async fn a_mesh_that_is_refused_while_another_is_being_opened_is_not_taken_for_the_last() {
+    let mut node = closed(&["one", "two"]).await;
+    let (one, two) = (name("one"), name("two"));
+    // As long as somebody else writes there, it cannot be opened.
+    let (mut db, readers) = store::open(&node.meshes.0.home.mesh(&two).join("node.db")).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut db).await.unwrap();
+    let meshes = node.meshes.clone();
+    let opening = tokio::spawn(async move { meshes.open_all().await });
+    let is_open = async || {
+        while node.meshes.find(Some(&one)).is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(WITHIN, is_open()).await.unwrap();
+    node.meshes.ended(&one, Error::Revoked("as the test has it".into()));
+    assert!(node.meshes.find(Some(&two)).is_err() && node.failed.try_recv().is_err());
+    sqlx::query("ROLLBACK").execute(&mut db).await.unwrap();
+    store::close(db, readers).await.unwrap();
+    opening.await.unwrap().unwrap();
+    node.meshes.ended(&two, Error::Revoked("as the test has it".into()));
+    assert!(node.failed.try_recv().is_ok(), "nothing is left");
 }
 
 #[tokio::test]
