@@ -221,6 +221,8 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::UnknownApp => 7,
         ProblemCode::IdempotencyKeyReused
         | ProblemCode::AppRegistered
+        | ProblemCode::Superseded
+        | ProblemCode::TooManyApps
         | ProblemCode::WrongState
         | ProblemCode::NotNow
         | ProblemCode::MeshClosed
@@ -244,6 +246,9 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::MeshClosed
         | ProblemCode::Offline => Some("`waxwing node status` shows how the node is"),
         ProblemCode::ResumeWanted => Some("on an admin's host: `waxwing mesh resume`"),
+        ProblemCode::AppRegistered | ProblemCode::Superseded | ProblemCode::TooManyApps => {
+            Some("`waxwing apps` shows who is registered; --takeover takes a name")
+        }
         ProblemCode::KeysWanted => Some("`waxwing node status` says why; try again in a while"),
         ProblemCode::NothingToResume => Some("`waxwing node status` shows how the mesh is"),
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => {
@@ -256,7 +261,6 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
         | ProblemCode::UnknownApp
-        | ProblemCode::AppRegistered
         | ProblemCode::WrongState
         | ProblemCode::IdempotencyKeyReused
         | ProblemCode::TooLarge

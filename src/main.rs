@@ -59,7 +59,7 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Events(arguments) => commands::events::run(context, arguments).await,
         Command::Trace(arguments) => commands::trace::run(context, &arguments).await,
         Command::Peers { about } => commands::peers::run(context, about).await,
-        Command::Apps => commands::apps::run(context).await,
+        Command::Apps(asked) => commands::apps::run(context, asked).await,
         Command::Node(command) => node(command, context).await,
         Command::Config(ConfigCommand::Show) => commands::config::show(context),
         Command::Config(ConfigCommand::Path) => commands::config::path(context),

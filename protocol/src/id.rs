@@ -1,6 +1,7 @@
-//! Identifiers that brokers give.
+//! Identifiers that brokers give, and what an app's registration is recognised by.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
@@ -88,6 +89,45 @@ macro_rules! uuid_newtype {
             }
         }
     };
+}
+
+/// A registration of an app with its node: 16 to 64 bytes of `[A-Za-z0-9._:-]`, so that nobody hits upon another's.
+#[derive(Clone, Eq, Hash, PartialEq, Serialize)]
+pub struct RegistrationId(String);
+
+impl RegistrationId {
+    /// A new one, by 16 random bytes.
+    pub fn new(random: [u8; 16]) -> Self {
+        Self(random.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for RegistrationId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
+        let ok = (16..=64).contains(&text.len()) && text.bytes().all(plain);
+        if ok { Ok(Self(text.to_owned())) } else { Err("a registration is 16 to 64 of A-Za-z0-9._:-") }
+    }
+}
+
+impl<'de> Deserialize<'de> for RegistrationId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+    }
+}
+
+/// Only a part of it: whoever has the whole is the holder.
+impl fmt::Debug for RegistrationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RegistrationId({:.4}..)", self.0)
+    }
 }
 
 uuid_newtype!(MessageId);

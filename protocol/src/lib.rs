@@ -9,4 +9,4 @@ pub mod link;
 
 pub use address::Address;
 pub use broker_url::BrokerUrl;
-pub use id::{MessageId, RunId, StoreId};
+pub use id::{MessageId, RegistrationId, RunId, StoreId};

@@ -107,6 +107,25 @@ pub const INBOX_PAGE: usize = 1_000;
 /// Most body bytes in one answer of the inbox; the page ends early rather than exceed it.
 pub const INBOX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
+/// Most apps registered with one node in one mesh.
+pub const APPS: usize = 256;
+/// Most apps in one answer.
+pub const APPS_PAGE: usize = 1_000;
+/// What peers are told of an app, or of a node's profile, in bytes as it is sealed.
+pub const PRESENCE: usize = 16 * 1024;
+/// Longest kind or version of an app, and longest capability, in bytes.
+pub const WORD: usize = 64;
+/// Most capabilities.
+pub const CAPABILITIES: usize = 32;
+/// Longest summary, path of a folder, or avatar, in bytes.
+pub const SUMMARY: usize = 1_024;
+/// Longest repository, in bytes.
+pub const REPOSITORY: usize = 512;
+/// Longest title of a profile, in bytes.
+pub const TITLE: usize = 128;
+/// Longest text about a node, in bytes.
+pub const BIO: usize = 4_096;
+
 const fn days(n: u64) -> Duration {
     Duration::from_secs(n * 24 * 60 * 60)
 }

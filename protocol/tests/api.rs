@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use waxwing_crypto::membership::{LogHead, Role, Standing};
 use waxwing_crypto::{Digest, MeshId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
-    AckAnswer, AckRequest, Alarm, BatchAnswer, BatchOutcome, BatchRequest, Change, ClosedMesh, Health,
-    InboxItem, InboxPage, InboxQuery, InviteAnswer, InviteRequest, Invites, Link, LinkState, Member, Members,
-    MembersQuery, MeshHealth, MeshQuery, MessageState, OpenInvite, Peer, Peers, Problem, ProblemCode,
-    ReceiptWanted, RecoverRequest, ResumeAnswer, RevokeInviteRequest, RevokedInvite, SendAnswer, SendRequest,
-    SendStatus, StateKeyHealth, Stop, Version, Voucher,
+    AckAnswer, AckRequest, Activity, Alarm, App, AppDetails, Apps, AppsQuery, BatchAnswer, BatchOutcome,
+    BatchRequest, Change, ClosedMesh, Health, InboxItem, InboxPage, InboxQuery, InviteAnswer, InviteRequest,
+    Invites, Link, LinkState, Member, Members, MembersQuery, MeshHealth, MeshQuery, MessageState, OpenInvite,
+    Peer, Peers, Problem, ProblemCode, ReceiptWanted, RecoverRequest, Registered, Registration, RemoveQuery,
+    ResumeAnswer, RevokeInviteRequest, RevokedInvite, SendAnswer, SendRequest, SendStatus, StateKeyHealth,
+    Stop, Version, Voucher,
 };
-use waxwing_protocol::{Address, MessageId};
+use waxwing_protocol::{Address, MessageId, RegistrationId};
 
 const NODE: NodeId = NodeId::from_bytes([0xa1; 16]);
 const NODE_TEXT: &str = "ugq2dinbugq2dinbugq2dinbue";
@@ -387,6 +388,69 @@ fn members_and_invites_look_as_documented() {
     looks(&recover, &json);
     refuses_unknown::<RecoverRequest>(&json);
     assert!(!format!("{recover:?}").contains("abandon"), "the words are a secret");
+}
+
+#[test]
+fn apps_look_as_documented() {
+    let held: RegistrationId = "0123456789abcdef".parse().unwrap();
+    let registration = Registration {
+        ttl: Some("30s".to_owned()),
+        registration: Some(held.clone()),
+        takeover: true,
+        instance: Some(name("one")),
+        kind: Some("agent".to_owned()),
+        version: Some("1.2".to_owned()),
+        capabilities: Some(vec!["rust".to_owned()]),
+        repository: Some("a/b".to_owned()),
+        cwd: Some("/src".to_owned()),
+        pid: Some(7),
+        status: Some(Activity::Dnd),
+        summary: Some("reads".to_owned()),
+        meta: json!({ "model": "x" }).as_object().cloned(),
+        mesh: Some(name("home")),
+    };
+    let json = json!({
+        "ttl": "30s", "registration": "0123456789abcdef", "takeover": true, "instance": "one", "kind": "agent",
+        "version": "1.2", "capabilities": ["rust"], "repository": "a/b", "cwd": "/src", "pid": 7, "status": "dnd",
+        "summary": "reads", "meta": { "model": "x" }, "mesh": "home",
+    });
+    looks(&registration, &json);
+    looks(&Registration::default(), &json!({}));
+    refuses_unknown::<Registration>(&json);
+    let bare = App {
+        name: name("ci"),
+        instance: None,
+        node: name("alpha"),
+        node_id: NODE,
+        since: at(1),
+        until: None,
+        this: false,
+        details: AppDetails::default(),
+    };
+    let json = json!({ "name": "ci", "node": "alpha", "node_id": NODE_TEXT, "since": 1 });
+    looks(&bare, &json);
+    ignores_unknown(&bare, &json);
+    let details = AppDetails { kind: Some("agent".to_owned()), pid: Some(7), ..AppDetails::default() };
+    let app = App { instance: Some(name("one")), until: Some(at(2)), this: true, details, ..bare };
+    let registered = Registered { registration: held.clone(), app: app.clone() };
+    let app_json = json!({
+        "name": "ci", "instance": "one", "node": "alpha", "node_id": NODE_TEXT, "since": 1, "until": 2, "this": true,
+        "kind": "agent", "pid": 7,
+    });
+    let mut json = app_json.clone();
+    json["registration"] = json!("0123456789abcdef");
+    looks(&registered, &json);
+    let apps = Apps { mesh: name("home"), apps: vec![app], more: true };
+    looks(&apps, &json!({ "mesh": "home", "apps": [app_json], "more": true }));
+    refuses_unknown::<AppsQuery>(&json!({ "kind": "agent" }));
+    let remove = RemoveQuery { instance: Some(name("one")), registration: Some(held.clone()), mesh: None };
+    let json = json!({ "instance": "one", "registration": "0123456789abcdef" });
+    looks(&remove, &json);
+    refuses_unknown::<RemoveQuery>(&json);
+    assert!(!format!("{held:?}").contains("89abcdef"), "who knows it is the holder");
+    for bad in ["", "0123456789abcde", "0123456789 abcdef", &"x".repeat(65)] {
+        assert!(bad.parse::<RegistrationId>().is_err(), "{bad}");
+    }
 }
 
 #[test]

@@ -122,6 +122,9 @@ pub(crate) struct Events {
     /// Register the app with the node for as long as this runs
     #[arg(long, requires = "app")]
     pub(crate) register: bool,
+    /// With --register: take the name from whoever has it
+    #[arg(long, requires = "register")]
+    pub(crate) takeover: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,6 +1,7 @@
 //! The syntax of the command line.
 
 mod admin;
+mod apps;
 mod bench;
 mod broker;
 mod messages;
@@ -15,6 +16,7 @@ pub(crate) use admin::{
     Members, Mesh, MeshBroker, MeshCreate, MeshRecover, Node, NodeUp, Outbox, OutboxList, Peers, Requeue,
     Revoke, Up,
 };
+pub(crate) use apps::Apps;
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
@@ -140,8 +142,9 @@ pub(crate) enum Command {
     #[command(after_help = "Example: waxwing rotate-keys")]
     RotateKeys,
     /// List the apps registered with this node
-    #[command(after_help = "Example: waxwing apps")]
-    Apps,
+    #[command(after_help = "Examples: waxwing apps
+          waxwing apps --kind reviewer --capability rust --json")]
+    Apps(Apps),
     /// Run this host's node, ask how it is, and mend it
     #[command(subcommand)]
     Node(Node),

@@ -13,7 +13,9 @@ pub(crate) async fn run(context: &Context, arguments: Events) -> Result<()> {
         app: arguments.app,
         kind: (!arguments.kind.is_empty()).then(|| arguments.kind.join(",")),
         register: arguments.register.then_some(1),
+        takeover: arguments.takeover.then_some(1),
         mesh: context.mesh.clone(),
+        ..EventQuery::default()
     };
     let output = context.output;
     let events = context.client()?.events_resuming(&query).await?;

@@ -1,7 +1,7 @@
 //! Waiting and watching: `send --wait`, `inbox --wait` and `--follow`, `events`, `trace`, each through restarts.
 
 use serde_json::Value;
-use waxwing_client::api::{AckRequest, InboxQuery, MessageState};
+use waxwing_client::api::{AckRequest, AppsQuery, InboxQuery, MessageState};
 use waxwing_lab::{Lab, eventually};
 
 use crate::commands::{fails, json, run};
@@ -216,7 +216,7 @@ async fn an_app_is_registered_while_it_watches() {
 async fn registered(lab: &Lab, names: &[&str]) {
     let client = lab.client("beta");
     let is = async || {
-        let apps = client.apps().await.ok()?.apps;
+        let apps = client.apps(&AppsQuery::default()).await.ok()?.apps;
         apps.iter().map(|app| app.name.as_str()).eq(names.iter().copied()).then_some(())
     };
     eventually(WITHIN, &format!("{names:?} are registered"), is).await.unwrap();

@@ -96,7 +96,7 @@ use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 pub use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Timestamp};
-pub use waxwing_protocol::api;
+pub use waxwing_protocol::{RegistrationId, api};
 
 use connection::Pool;
 pub use error::{Error, Result};
@@ -273,28 +273,43 @@ impl Client {
         ResumingEvents::open(self.clone(), query.clone()).await
     }
 
-    /// The apps registered with this node.
+    /// Apps by what they say about themselves.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn apps(&self) -> Result<api::Apps> {
-        self.get("/v1/apps", &()).await
+    pub async fn apps(&self, query: &api::AppsQuery) -> Result<api::Apps> {
+        self.get("/v1/apps", query).await
     }
 
-    /// Registers an app for a while, or renews that.
+    /// Registers an app for a while, renews that, or says more about it. Renewing takes the registration's id.
+    ///
+    /// ```no_run
+    /// # use waxwing_client::{Client, api};
+    /// # async fn example(node: Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// let ttl = Some("1m".to_owned());
+    /// let kind = Some("reviewer".to_owned());
+    /// let held = node.register(&"ann".parse()?, &api::Registration { ttl: ttl.clone(), kind, ..Default::default() }).await?;
+    /// // Again before the minute is over. What is left out stays as it was.
+    /// let registration = Some(held.registration);
+    /// node.register(&"ann".parse()?, &api::Registration { ttl, registration, ..Default::default() }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Problem`] with `app_registered` if a stream holds the name.
-    pub async fn register(&self, app: &Name, registration: &api::Registration) -> Result<api::App> {
+    /// [`Error::Problem`] with `app_registered` if somebody else has the name, `superseded` if somebody has taken it,
+    /// `too_many_apps`.
+    pub async fn register(&self, app: &Name, registration: &api::Registration) -> Result<api::Registered> {
         self.write(Method::PUT, &format!("/v1/apps/{app}"), registration).await
     }
 
-    /// Ends an app's registration.
+    /// Ends an app's registration: the one that the query names, or whichever there is.
     ///
     /// # Errors
-    /// [`Error::Problem`] with `unknown_app` if there is none.
-    pub async fn unregister(&self, app: &Name) -> Result<()> {
-        let (status, body) = self.call(&Method::DELETE, &format!("/v1/apps/{app}"), Bytes::new()).await?;
+    /// [`Error::Problem`] with `unknown_app` if there is none, `superseded` if another has taken its place.
+    pub async fn unregister(&self, app: &Name, query: &api::RemoveQuery) -> Result<()> {
+        let path = query::with_query(&format!("/v1/apps/{app}"), query)?;
+        let (status, body) = self.call(&Method::DELETE, &path, Bytes::new()).await?;
         if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
     }
 

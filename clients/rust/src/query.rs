@@ -1,6 +1,7 @@
 //! Query strings from the same types that describe request bodies.
 
 use std::fmt::Write as _;
+use std::slice;
 
 use serde::Serialize;
 
@@ -12,12 +13,15 @@ pub(crate) fn with_query(path: &str, query: &impl Serialize) -> Result<String> {
     let mut target = path.to_owned();
     let mut mark = '?';
     for (name, value) in value.as_object().into_iter().flatten() {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        target.push(mark);
-        target.push_str(name);
-        target.push('=');
-        escape(&mut target, &text);
-        mark = '&';
+        // A list is a parameter given several times.
+        for value in value.as_array().map_or_else(|| slice::from_ref(value), Vec::as_slice) {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            target.push(mark);
+            target.push_str(name);
+            target.push('=');
+            escape(&mut target, &text);
+            mark = '&';
+        }
     }
     Ok(target)
 }
@@ -36,7 +40,7 @@ fn escape(target: &mut String, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use waxwing_protocol::api::{InboxQuery, MeshQuery};
+    use waxwing_protocol::api::{AppsQuery, InboxQuery, MeshQuery};
 
     use super::*;
 
@@ -55,5 +59,8 @@ mod tests {
             with_query("/v1/inbox", &query).unwrap(),
             "/v1/inbox?after=7&app=%2A&thread=a%20b%26limit%3D9%C3%A4&unread=true"
         );
+        let several =
+            AppsQuery { capability: vec!["a,b".to_owned(), "c".to_owned()], ..AppsQuery::default() };
+        assert_eq!(with_query("/v1/apps", &several).unwrap(), "/v1/apps?capability=a%2Cb&capability=c");
     }
 }

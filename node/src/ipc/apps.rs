@@ -1,4 +1,4 @@
-//! Apps that register without a stream, and who is registered.
+//! Apps that say that they are there, and finding them.
 
 use std::time::Duration;
 
@@ -6,18 +6,33 @@ use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use waxwing_crypto::Name;
-use waxwing_protocol::api::{App, Apps, Problem, ProblemCode, Registration};
+use waxwing_protocol::api::{
+    App, Apps, AppsQuery, Problem, ProblemCode, Registered, Registration, RemoveQuery,
+};
+use waxwing_protocol::limits;
 
 use super::Api;
 use super::problem::Refused;
-use super::request::Json;
+use super::request::{Json, Query, Repeated};
+use super::texts::{capabilities, line, lines};
+use crate::apps::{Claim, Denied, Shown, Which};
+use crate::mesh::Mesh;
 
 /// Shortest and longest registration.
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
 
 /// `GET /v1/apps`
-pub(super) async fn list(State(api): State<Api>) -> Answer<Apps> {
-    Answer(Apps { apps: api.apps.list() })
+pub(super) async fn list(
+    State(api): State<Api>,
+    Repeated(query): Repeated<AppsQuery>,
+) -> Result<Answer<Apps>, Refused> {
+    let mesh = &api.mesh(query.mesh.as_ref())?;
+    let mut apps: Vec<App> = mesh.apps.list().into_iter().map(|app| show(mesh, app)).collect();
+    apps.retain(|app| query.wants(app));
+    apps.sort_by(|a, b| (&a.node, &a.name, &a.instance).cmp(&(&b.node, &b.name, &b.instance)));
+    let more = apps.len() > limits::APPS_PAGE;
+    apps.truncate(limits::APPS_PAGE);
+    Ok(Answer(Apps { mesh: mesh.name.clone(), apps, more }))
 }
 
 /// `PUT /v1/apps/{name}`
@@ -25,20 +40,75 @@ pub(super) async fn register(
     State(api): State<Api>,
     Path(name): Path<String>,
     Json(registration): Json<Registration>,
-) -> Result<Answer<App>, Refused> {
-    let ttl = humantime::parse_duration(&registration.ttl).ok().filter(|ttl| TTL.contains(ttl));
-    let ttl =
-        ttl.ok_or_else(|| Problem::new(ProblemCode::Malformed).detail("ttl must be 1s to 1h, as 30s"))?;
-    let app = api.apps.register(&app_name(&name)?, ttl);
-    app.map(Answer).map_err(|_| Problem::new(ProblemCode::AppRegistered).into())
+) -> Result<Answer<Registered>, Refused> {
+    let mesh = &api.mesh(registration.mesh.as_ref())?;
+    let malformed = |detail| Refused::from(Problem::new(ProblemCode::Malformed).detail(detail));
+    let ttl = match &registration.ttl {
+        None => None,
+        Some(text) => {
+            let ttl = humantime::parse_duration(text).ok().filter(|ttl| TTL.contains(ttl));
+            Some(ttl.ok_or_else(|| malformed("ttl must be 1s to 1h, as 30s"))?)
+        }
+    };
+    check(&registration)?;
+    let claim = Claim {
+        which: Which { name: app_name(&name)?, instance: registration.instance.clone() },
+        registration: registration.registration.clone(),
+        takeover: registration.takeover,
+    };
+    let (id, shown) = mesh.apps.register(&claim, ttl, &registration).map_err(denied)?;
+    Ok(Answer(Registered { registration: id, app: show(mesh, shown) }))
+}
+
+/// What can be said of every text by itself.
+fn check(registration: &Registration) -> Result<(), Refused> {
+    line("kind", registration.kind.as_ref(), limits::WORD)?;
+    line("version", registration.version.as_ref(), limits::WORD)?;
+    capabilities(registration.capabilities.as_ref())?;
+    line("repository", registration.repository.as_ref(), limits::REPOSITORY)?;
+    line("cwd", registration.cwd.as_ref(), limits::SUMMARY)?;
+    lines("summary", registration.summary.as_ref(), limits::SUMMARY)
 }
 
 /// `DELETE /v1/apps/{name}`
-pub(super) async fn remove(State(api): State<Api>, Path(name): Path<String>) -> Result<StatusCode, Refused> {
-    if api.apps.remove(&app_name(&name)?) {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Problem::new(ProblemCode::UnknownApp).into())
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    Query(query): Query<RemoveQuery>,
+) -> Result<StatusCode, Refused> {
+    let mesh = &api.mesh(query.mesh.as_ref())?;
+    let which = Which { name: app_name(&name)?, instance: query.instance };
+    mesh.apps.remove(&which, query.registration.as_ref()).map_err(denied)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a registration is not given.
+pub(super) fn denied(why: Denied) -> Refused {
+    let malformed = |detail| Problem::new(ProblemCode::Malformed).detail(detail);
+    match why {
+        Denied::Taken => Problem::new(ProblemCode::AppRegistered)
+            .detail("its registration is somebody else's; another instance, or takeover, may be meant"),
+        Denied::Superseded => Problem::new(ProblemCode::Superseded),
+        Denied::Full => Problem::new(ProblemCode::TooManyApps).detail(format!("at most {}", limits::APPS)),
+        Denied::Unheld => malformed("a ttl is wanted: no stream holds this registration".to_owned()),
+        Denied::TooLarge => Problem::new(ProblemCode::TooLarge)
+            .detail(format!("all that an app says is at most {} bytes", limits::PRESENCE)),
+        Denied::Unknown => Problem::new(ProblemCode::UnknownApp),
+    }
+    .into()
+}
+
+/// An app of this node, as others are shown it.
+fn show(mesh: &Mesh, app: Shown) -> App {
+    App {
+        name: app.which.name,
+        instance: app.which.instance,
+        node: mesh.node_name().unwrap_or_else(|| mesh.name.clone()),
+        node_id: mesh.identity.node,
+        since: app.since,
+        until: app.until,
+        this: true,
+        details: app.details,
     }
 }
 

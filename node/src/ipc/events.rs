@@ -10,17 +10,21 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
-use futures_util::{Stream, StreamExt as _, stream};
+use axum::response::{AppendHeaders, IntoResponse};
+use futures_util::{StreamExt as _, stream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tracing::error;
 use waxwing_crypto::Name;
-use waxwing_protocol::api::{Event, EventBody, EventKind, EventQuery, Problem, ProblemCode};
+use waxwing_protocol::api::{
+    Event, EventBody, EventKind, EventQuery, Problem, ProblemCode, REGISTRATION_HEADER,
+};
 
 use super::Api;
+use super::apps::denied;
 use super::inbox::{self, mailbox};
 use super::problem::Refused;
 use super::request::{From, Query};
-use crate::apps::Registration;
+use crate::apps::{Claim, Kept, Standing, Which};
 use crate::clock;
 use crate::mesh::Mesh;
 use crate::store::inbox::Filter;
@@ -41,11 +45,11 @@ pub(super) async fn stream(
     From(caller): From,
     headers: HeaderMap,
     Query(query): Query<EventQuery>,
-) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refused> {
+) -> Result<impl IntoResponse, Refused> {
     let mesh = api.mesh(query.mesh.as_ref())?;
     let room = Arc::clone(&api.streams).try_acquire_owned();
     let room = room.map_err(|_| Problem::new(ProblemCode::Busy).detail("100 streams are open already"))?;
-    let registration = register(&api, &query, caller.app.as_ref())?;
+    let kept = register(&mesh, &query, caller.app.as_ref())?;
     let shown = mesh.signals.shown();
     let after = match query.after.or(last_event_id(&headers)?) {
         Some(after) => after,
@@ -57,33 +61,43 @@ pub(super) async fn stream(
         mesh: Arc::clone(&mesh),
         shown,
         after,
+        given: after,
         ready: VecDeque::new(),
     };
     let (events, read) = mpsc::channel(READ_AHEAD);
-    mesh.tasks.spawn(reader.run(events));
-    let open = Open { events: read, _room: room, _registration: registration };
+    mesh.tasks.spawn(reader.run(events, kept.as_ref().map(Kept::standing)));
+    let registration = kept.as_ref().map(|kept| (REGISTRATION_HEADER, kept.id().as_str().to_owned()));
+    let open = Open { events: read, _room: room, _kept: kept };
     // Where it begins: a client that is cut off before the first event resumes from here too.
-    let begin = stream::once(ready(Ok(sse::Event::default().id(after.to_string()))));
+    let begin = stream::once(ready(Ok::<_, Infallible>(sse::Event::default().id(after.to_string()))));
     let events = stream::unfold(open, |mut open| async {
         let event = open.events.recv().await?;
         Some((Ok(event), open))
     });
-    Ok(Sse::new(begin.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE)))
+    let events = Sse::new(begin.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE));
+    Ok((AppendHeaders(registration), events))
 }
 
 /// The caller's app, registered while the stream is open, if it asked for that.
-fn register(api: &Api, query: &EventQuery, caller: Option<&Name>) -> Result<Option<Registration>, Refused> {
-    match query.register {
-        None | Some(0) => return Ok(None),
-        Some(1) => {}
-        Some(_) => return Err(Problem::new(ProblemCode::Malformed).detail("register is 0 or 1").into()),
+fn register(mesh: &Mesh, query: &EventQuery, caller: Option<&Name>) -> Result<Option<Kept>, Refused> {
+    let malformed = |detail| Refused::from(Problem::new(ProblemCode::Malformed).detail(detail));
+    let flag = |value: Option<u8>, detail| match value {
+        None | Some(0) => Ok(false),
+        Some(1) => Ok(true),
+        Some(_) => Err(malformed(detail)),
+    };
+    let takeover = flag(query.takeover, "takeover is 0 or 1")?;
+    if !flag(query.register, "register is 0 or 1")? {
+        if takeover || query.registration.is_some() || query.instance.is_some() {
+            return Err(malformed("registration, instance and takeover go with register=1"));
+        }
+        return Ok(None);
     }
     let asked = query.app.as_deref().and_then(|app| app.parse().ok());
-    let name = caller.cloned().or(asked);
-    let name =
-        name.ok_or_else(|| Problem::new(ProblemCode::Malformed).detail("register needs an app's name"))?;
-    let kept = api.apps.keep(&name);
-    kept.map(Some).map_err(|_| Problem::new(ProblemCode::AppRegistered).into())
+    let name = caller.cloned().or(asked).ok_or_else(|| malformed("register needs an app's name"))?;
+    let which = Which { name, instance: query.instance.clone() };
+    let claim = Claim { which, registration: query.registration.clone(), takeover };
+    mesh.apps.keep(&claim).map(Some).map_err(denied)
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<Option<u64>, Refused> {
@@ -108,7 +122,7 @@ fn kinds(text: Option<&str>) -> Result<Option<HashSet<EventKind>>, Refused> {
 struct Open {
     events: mpsc::Receiver<sse::Event>,
     _room: OwnedSemaphorePermit,
-    _registration: Option<Registration>,
+    _kept: Option<Kept>,
 }
 
 /// One stream's way through what happened. A task of its mesh: a client that does not read does not keep the mesh open.
@@ -119,25 +133,46 @@ struct Reader {
     kinds: Option<HashSet<EventKind>>,
     shown: watch::Receiver<u64>,
     after: u64,
+    /// The last event handed over.
+    given: u64,
     ready: VecDeque<Event>,
 }
 
 impl Reader {
     /// Hands events over until nobody wants more, or the mesh is closed.
-    async fn run(mut self, events: mpsc::Sender<sse::Event>) {
+    async fn run(self, events: mpsc::Sender<sse::Event>, standing: Option<watch::Receiver<Standing>>) {
         let stop = self.mesh.stop.clone();
-        let read = async {
-            while let Some(event) = self.next().await {
-                if events.send(encode(&event)).await.is_err() {
-                    return;
-                }
-            }
-        };
         tokio::select! {
-            () = read => {}
+            () = self.hand_over(&events, standing) => {}
             () = events.closed() => {}
             () = stop.cancelled() => {}
         }
+    }
+
+    /// Hands events over until there are none, or another has taken the place of the app that this stream registers.
+    async fn hand_over(
+        mut self,
+        events: &mpsc::Sender<sse::Event>,
+        mut standing: Option<watch::Receiver<Standing>>,
+    ) {
+        loop {
+            let (event, last) = tokio::select! {
+                biased;
+                () = changed(&mut standing) => (Some(self.told(&standing)), is_superseded(&standing)),
+                event = self.next() => (event, false),
+            };
+            let Some(event) = event else { return };
+            self.given = event.cursor;
+            if events.send(encode(&event)).await.is_err() || last {
+                return;
+            }
+        }
+    }
+
+    /// What has become of the registration. No place in the stream is taken by it: it is for this reader alone.
+    fn told(&self, standing: &Option<watch::Receiver<Standing>>) -> Event {
+        let what = if is_superseded(standing) { "superseded" } else { "unregistered" };
+        Event { cursor: self.given, at: clock::now(), body: EventBody::System { what: what.to_owned() } }
     }
 
     /// The next event. None when it cannot be read.
@@ -209,6 +244,21 @@ impl Reader {
             self.ready.push_back(event);
         }
     }
+}
+
+/// Waits until something becomes of a registration: for ever, if there is none.
+async fn changed(standing: &mut Option<watch::Receiver<Standing>>) {
+    let ended = match standing {
+        Some(standing) => standing.changed().await.is_err(),
+        None => true,
+    };
+    if ended {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn is_superseded(standing: &Option<watch::Receiver<Standing>>) -> bool {
+    standing.as_ref().is_some_and(|standing| *standing.borrow() == Standing::Superseded)
 }
 
 fn encode(event: &Event) -> sse::Event {

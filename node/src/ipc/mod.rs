@@ -19,6 +19,7 @@ mod request;
 mod send;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod wait;
 
 use std::sync::Arc;
@@ -31,7 +32,6 @@ use waxwing_crypto::Name;
 use waxwing_protocol::api::{Problem, ProblemCode};
 use waxwing_protocol::limits;
 
-use crate::apps::Apps;
 use crate::mesh::Mesh;
 use crate::meshes::{Meshes, NoMesh};
 
@@ -49,17 +49,11 @@ struct Api {
     meshes: Meshes,
     room: Arc<Semaphore>,
     streams: Arc<Semaphore>,
-    apps: Apps,
 }
 
 impl Api {
     fn new(meshes: Meshes) -> Self {
-        Self {
-            meshes,
-            room: Arc::new(Semaphore::new(AT_ONCE)),
-            streams: Arc::new(Semaphore::new(STREAMS)),
-            apps: Apps::default(),
-        }
+        Self { meshes, room: Arc::new(Semaphore::new(AT_ONCE)), streams: Arc::new(Semaphore::new(STREAMS)) }
     }
 
     /// The mesh that a request names, or the only one.

@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde::de::DeserializeOwned;
 use waxwing_crypto::{ClientMessageId, Name};
-use waxwing_protocol::api::{APP_HEADER, IDEMPOTENCY_HEADER, Problem, ProblemCode};
+use waxwing_protocol::api::{APP_HEADER, AppsQuery, IDEMPOTENCY_HEADER, Problem, ProblemCode};
 
 use super::Api;
 use super::problem::Refused;
@@ -75,6 +75,38 @@ impl<T: DeserializeOwned> FromRequestParts<Api> for Query<T> {
             .map(|query| Self(query.0))
             .map_err(|error| Problem::new(ProblemCode::Malformed).detail(error.body_text()).into())
     }
+}
+
+/// Query parameters of which some may be given several times: then they are a list in `T`.
+pub(super) struct Repeated<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Lists> FromRequestParts<Api> for Repeated<T> {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Refused> {
+        let malformed = |detail: String| Refused::from(Problem::new(ProblemCode::Malformed).detail(detail));
+        let mut fields = serde_json::Map::new();
+        for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
+            let value = serde_json::Value::String(value.into_owned());
+            if T::LISTS.contains(&&*name) {
+                let list = fields.entry(name).or_insert_with(|| serde_json::Value::Array(Vec::new()));
+                list.as_array_mut().into_iter().for_each(|list| list.push(value.clone()));
+            } else if fields.insert(name.to_string(), value).is_some() {
+                return Err(malformed(format!("{name} is given twice")));
+            }
+        }
+        let read = serde_json::from_value(fields.into());
+        read.map(Self).map_err(|error| malformed(error.to_string()))
+    }
+}
+
+/// Which parameters may be given several times.
+pub(super) trait Lists {
+    const LISTS: &'static [&'static str];
+}
+
+impl Lists for AppsQuery {
+    const LISTS: &'static [&'static str] = &["capability"];
 }
 
 /// Who calls, by the request's headers.

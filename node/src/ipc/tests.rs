@@ -180,8 +180,81 @@ async fn an_app_is_registered_while_its_stream_is_open_and_once() {
     assert_eq!(stream.status(), StatusCode::OK);
     assert_eq!(get(&router, "/v1/events?register=1", Some("ci")).await.status(), StatusCode::CONFLICT);
     assert_eq!(get(&router, "/v1/events?register=1", None).await.status(), StatusCode::BAD_REQUEST);
+    let held = stream.headers()["waxwing-registration"].to_str().unwrap().to_owned();
     drop(stream);
-    assert_eq!(get(&router, "/v1/events?register=1", Some("ci")).await.status(), StatusCode::OK);
+    let back = format!("/v1/events?register=1&registration={held}");
+    assert_eq!(get(&router, &back, Some("ci")).await.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_stream_whose_app_is_superseded_is_told_ends_and_does_not_come_back() {
+    let (_folder, mesh) = alone().await;
+    let (router, _stop) = api(&mesh);
+    tell(&mesh, "before").await;
+    let old = get(&router, "/v1/events?register=1&after=0", Some("ci")).await;
+    let held = old.headers()["waxwing-registration"].to_str().unwrap().to_owned();
+    let mut old = old.into_body().into_data_stream();
+    assert!(next(&mut old).await.unwrap().contains("before"));
+    assert_eq!(get(&router, "/v1/events?register=1", Some("ci")).await.status(), StatusCode::CONFLICT);
+    let new = get(&router, "/v1/events?register=1&takeover=1", Some("ci")).await;
+    assert_eq!(new.status(), StatusCode::OK);
+    let told = next(&mut old).await.unwrap();
+    assert!(told.contains("superseded") && told.contains("id: 1\n"), "it stays where it was: {told}");
+    assert_eq!(next(&mut old).await, None, "and ends");
+    let back = Request::get(format!("/v1/events?register=1&registration={held}")).header("waxwing-app", "ci");
+    let (code, _) = problem(&router, back.body(Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(code, "superseded");
+}
+
+#[tokio::test]
+async fn an_app_says_more_about_itself_and_is_found_by_it() {
+    let (_folder, mesh) = alone().await;
+    let (router, _stop) = api(&mesh);
+    let put = |body: &str| {
+        let request = Request::put("/v1/apps/reviewer").header("content-type", "application/json");
+        router.clone().oneshot(request.body(Body::from(body.to_owned())).unwrap())
+    };
+    let said =
+        r#""kind":"agent","version":"1.2","capabilities":["rust","sql"],"repository":"a/b","status":"idle""#;
+    let answer = put(&format!(r#"{{"ttl":"1m",{said}}}"#)).await.unwrap();
+    let answer = axum::body::to_bytes(answer.into_body(), 64 * 1024).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+    let held = answer["registration"].as_str().unwrap();
+    assert_eq!((&answer["name"], &answer["kind"]), (&"reviewer".into(), &"agent".into()));
+    for (query, found) in [
+        ("", 1),
+        ("?kind=agent&version=1.2&repository=a%2Fb&status=idle&app=reviewer&node=alpha", 1),
+        ("?capability=rust&capability=sql", 1),
+        ("?capability=rust&capability=go", 0),
+        ("?kind=Agent", 0),
+        ("?status=working", 0),
+        ("?node=beta", 0),
+    ] {
+        let answer = get(&router, &format!("/v1/apps{query}"), None).await;
+        let answer = axum::body::to_bytes(answer.into_body(), 64 * 1024).await.unwrap();
+        let apps: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(apps["apps"].as_array().unwrap().len(), found, "{query}: {apps}");
+        assert!(!apps.to_string().contains(held), "what proves the holder is nobody else's");
+    }
+    for (body, code) in [
+        (r#"{"ttl":"1m"}"#, "app_registered"),
+        (r#"{"ttl":"2h"}"#, "malformed"),
+        (r#"{"ttl":"1m","registration":"short"}"#, "malformed"),
+        (r#"{"registration":"0123456789abcdef"}"#, "malformed"),
+        (r#"{"ttl":"1m","takeover":true,"kind":"a\u0007b"}"#, "malformed"),
+        (r#"{"ttl":"1m","takeover":true,"status":"asleep"}"#, "malformed"),
+        (r#"{"ttl":"1m","takeover":true,"capabilities":[""]}"#, "malformed"),
+    ] {
+        let request = Request::put("/v1/apps/reviewer").header("content-type", "application/json");
+        let (refused, detail) = problem(&router, request.body(Body::from(body)).unwrap()).await.expect(body);
+        assert_eq!(refused, code, "{body}: {detail}");
+    }
+    let long = format!(r#"{{"ttl":"1m","takeover":true,"summary":"{}"}}"#, "x".repeat(1_025));
+    assert_eq!(put(&long).await.unwrap().status(), StatusCode::BAD_REQUEST);
+    let meta = format!(r#"{{"ttl":"1m","takeover":true,"meta":{{"x":"{}"}}}}"#, "x".repeat(16 * 1024));
+    assert_eq!(put(&meta).await.unwrap().status(), StatusCode::PAYLOAD_TOO_LARGE);
+    let kept = get(&router, "/v1/apps?capability=sql", None).await;
+    assert_eq!(kept.status(), StatusCode::OK, "what was refused has changed nothing");
 }
 
 #[tokio::test]
@@ -213,12 +286,15 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 27] = [
+const OF_A_MESH: [(&str, &str, &str); 30] = [
     ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
     ("POST", "/v1/send/batch", r#""items":[{"to":"alpha","body":"x"MESH}]"#),
     ("GET", "/v1/send/m-1", ""),
     ("GET", "/v1/send/m-1/broker", ""),
     ("GET", "/v1/events", ""),
+    ("GET", "/v1/apps", ""),
+    ("PUT", "/v1/apps/ci", r#""ttl":"30s""#),
+    ("DELETE", "/v1/apps/ci", ""),
     ("GET", "/v1/outbox", ""),
     ("GET", "/v1/outbox/1", ""),
     ("POST", "/v1/outbox/requeue", r#""id":"m-1""#),
@@ -244,22 +320,16 @@ const OF_A_MESH: [(&str, &str, &str); 27] = [
 ];
 
 /// Every other route.
-const OF_THE_NODE: [&str; 7] = [
-    "/v1/version",
-    "/v1/health",
-    "/v1/metrics",
-    "/v1/apps",
-    "/v1/apps/{name}",
-    "/v1/mesh/join",
-    "/v1/mesh/create",
-];
+const OF_THE_NODE: [&str; 5] =
+    ["/v1/version", "/v1/health", "/v1/metrics", "/v1/mesh/join", "/v1/mesh/create"];
 
 /// The same request with a mesh named, or none.
 fn naming(method: &str, path: &str, rest: &str, mesh: Option<&str>) -> Request<Body> {
     let request = Request::builder().method(method);
-    if method == "GET" {
+    if matches!(method, "GET" | "DELETE") {
         let mark = if path.contains('?') { '&' } else { '?' };
         let query = mesh.map(|mesh| format!("{mark}mesh={mesh}")).unwrap_or_default();
+        let request = request.header("content-type", "application/json");
         return request.uri(format!("{path}{query}")).body(Body::empty()).unwrap();
     }
     let named = mesh.map(|mesh| format!(r#""mesh":"{mesh}""#)).unwrap_or_default();
@@ -321,7 +391,12 @@ fn the_table_has_every_route() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next());
     let pattern = |path: &str| {
-        path.split('?').next().unwrap().replace("/m-1", "/{id}").replace("/outbox/1", "/outbox/{row}")
+        path.split('?')
+            .next()
+            .unwrap()
+            .replace("/m-1", "/{id}")
+            .replace("/outbox/1", "/outbox/{row}")
+            .replace("/apps/ci", "/apps/{name}")
     };
     let known: Vec<String> = OF_A_MESH.iter().map(|(_, path, _)| pattern(path)).collect();
     let mut count = 0;

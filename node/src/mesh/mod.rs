@@ -25,6 +25,7 @@ use waxwing_protocol::api::{EventBody, Link};
 
 pub(crate) use self::membership::GrowError;
 use crate::alarms::Alarms;
+use crate::apps::Apps;
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::epochs::Epochs;
@@ -97,6 +98,8 @@ pub(crate) struct Mesh {
     /// The roster on disk.
     pub(crate) kept: Kept,
     pub(crate) epochs: Epochs,
+    /// Those that are registered with this node, in this mesh.
+    pub(crate) apps: Arc<Apps>,
     /// What is wrong with other nodes' logs, or the broker's.
     pub(crate) alarms: Alarms,
     /// One change of the roster at a time.
@@ -160,6 +163,7 @@ impl Mesh {
             roster: RwLock::new(roster),
             kept: Kept::at(kept),
             epochs,
+            apps: Arc::default(),
             alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link::down(clock::now())),

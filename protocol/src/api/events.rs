@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
 
 use super::{InboxItem, LinkState, MessageState};
+use crate::RegistrationId;
 
 /// `GET /v1/events`: server-sent events (`text/event-stream`). Each has the cursor as `id`, its kind as `event`, and an
 /// [`Event`] as `data`. The first `id` comes alone and says where the stream begins. A client that reconnects sends the last
@@ -21,9 +22,20 @@ pub struct EventQuery {
     /// Only these kinds, separated by commas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// `1`: the app is registered for as long as the stream is open.
+    /// `1`: the app is registered for as long as the stream is open, and a few seconds longer, for it to come back. What more
+    /// is to be said about the app is said by `PUT /v1/apps/{name}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<u8>,
+    /// With `register`: the registration held, made up by the caller or told in an answer: a stream that comes back with it
+    /// goes on where it was. Default: a new one, told in the header `Waxwing-Registration`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registration: Option<RegistrationId>,
+    /// With `register`: which of several apps of the same name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Name>,
+    /// With `register`: `1` takes the name from whoever has it; he is told `superseded`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takeover: Option<u8>,
     /// The mesh; needed when the node is in more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Name>,
@@ -94,7 +106,8 @@ pub enum EventBody {
     Lagged,
     /// The node itself.
     System {
-        /// What: `started`; `broker_store_lost`: what the broker had is sent again.
+        /// What: `started`; `broker_store_lost`: what the broker had is sent again; `superseded`: another has taken the place
+        /// of this stream's app, and the stream ends; `unregistered`: somebody has ended its registration, and the stream goes on.
         what: String,
     },
 }

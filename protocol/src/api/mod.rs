@@ -12,9 +12,11 @@
 //! | `GET /v1/inbox` | [`InboxQuery`] | [`InboxPage`] |
 //! | `POST /v1/inbox/ack` | [`AckRequest`] | [`AckAnswer`] |
 //! | `GET /v1/events` | [`EventQuery`] | a stream of [`Event`] |
-//! | `GET /v1/apps` | | [`Apps`] |
-//! | `PUT /v1/apps/{name}` | [`Registration`] | [`App`] |
-//! | `DELETE /v1/apps/{name}` | | |
+//! | `GET /v1/apps` | [`AppsQuery`] | [`Apps`] |
+//! | `PUT /v1/apps/{name}` | [`Registration`] | [`Registered`] |
+//! | `DELETE /v1/apps/{name}` | [`RemoveQuery`] | |
+//! | `GET /v1/profile` | [`MeshQuery`] | [`OwnProfile`] |
+//! | `POST /v1/profile` | [`ProfileRequest`] | [`OwnProfile`] |
 //! | `GET /v1/outbox` | [`OutboxQuery`] | [`OutboxPage`] |
 //! | `GET /v1/outbox/{row}` | [`MeshQuery`] | [`OutboxDetail`] |
 //! | `POST /v1/outbox/requeue` | [`RequeueRequest`] | [`OutboxAnswer`] |
@@ -37,9 +39,10 @@ mod mesh;
 mod meshes;
 mod outbox;
 mod problem;
+mod profile;
 mod send;
 
-pub use apps::{App, Apps, Registration};
+pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery};
 pub use events::{Event, EventBody, EventKind, EventQuery, SECURITY};
 pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Stop, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
@@ -58,6 +61,7 @@ pub use outbox::{
     AbortRequest, BrokerView, OutboxAnswer, OutboxDetail, OutboxItem, OutboxPage, OutboxQuery, RequeueRequest,
 };
 pub use problem::{Problem, ProblemCode};
+pub use profile::{OwnProfile, Profile, ProfileRequest};
 pub use send::{
     BatchAnswer, BatchOutcome, BatchRequest, Change, MessageState, ReceiptWanted, SendAnswer, SendRequest,
     SendStatus, StatusQuery, Voucher,
@@ -65,6 +69,8 @@ pub use send::{
 
 /// Header in which an app names itself.
 pub const APP_HEADER: &str = "waxwing-app";
+/// Header in which a stream is told its app's registration.
+pub const REGISTRATION_HEADER: &str = "waxwing-registration";
 /// Header that may carry the client message id.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";
 /// Version of the local API.

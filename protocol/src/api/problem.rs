@@ -164,6 +164,10 @@ codes! {
     MethodNotAllowed = "method_not_allowed", 405, "the method is not allowed here";
     /// An app of this name is registered already.
     AppRegistered = "app_registered", 409, "an app of this name is registered already";
+    /// Another has taken this app's place.
+    Superseded = "superseded", 409, "another has taken this app's place";
+    /// As many apps are registered as may be.
+    TooManyApps = "too_many_apps", 409, "too many apps are registered";
     /// What was asked of the message cannot be done in the state it is in.
     WrongState = "wrong_state", 409, "the message is not in a state for this";
     /// The rules of the membership log forbid it as things are.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
+use waxwing_protocol::RegistrationId;
 use waxwing_protocol::api::{Event, EventQuery, ProblemCode};
 
 use self::sse::{Parser, Said};
@@ -84,8 +85,17 @@ pub struct ResumingEvents {
 
 impl ResumingEvents {
     pub(crate) async fn open(client: Client, query: EventQuery) -> Result<Self> {
+        let mut query = query;
+        if query.register == Some(1) && query.registration.is_none() {
+            // Held from the first attempt on, so that a stream that is cut off is not away, nor in its own way.
+            let mut random = [0; 16];
+            getrandom::fill(&mut random).map_err(|error| Error::Incompatible(error.to_string()))?;
+            query.registration = Some(RegistrationId::new(random));
+        }
         let events = client.events(&query).await?;
         let cursor = query.after;
+        // A name is taken once: whoever takes it back from this stream keeps it.
+        query.takeover = None;
         Ok(Self { client, query, cursor, events: Some(events), pause: PAUSES.0, away: Box::new(|_| ()) })
     }
 
@@ -142,7 +152,7 @@ impl ResumingEvents {
     }
 }
 
-/// Whether trying again may help: the node is away, is at work on the mesh, or has not noticed yet that the last stream is gone.
+/// Whether trying again may help: the node is away, or is at work on the mesh, or another has its name for now.
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Lost(_) | Error::Unreachable { .. } => true,
