@@ -53,9 +53,10 @@ pub(super) async fn judged(
     }
 }
 
-/// Whether the node has nothing to go on with: it ends, and says why itself.
+/// Whether the node has meshes and none to go on with: it ends, or is about to, and says why itself. At its end it closes them.
 fn is_over(health: &Health) -> bool {
-    !health.meshes.is_empty() && health.meshes.iter().all(|mesh| mesh.link.state == LinkState::Stopped)
+    let in_some = !health.meshes.is_empty() || !health.closed.is_empty();
+    in_some && health.meshes.iter().all(|mesh| mesh.link.state == LinkState::Stopped)
 }
 
 /// How long a mesh is waited for.
@@ -88,4 +89,54 @@ pub(super) fn line(mesh: &MeshHealth) -> String {
         LinkState::Stopped => format!(": {reason}"),
     };
     format!("mesh    {} as {}, link {}{what}", mesh.mesh, mesh.node, mesh.link.state.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A node in these meshes, each by the state of its link, or closed.
+    fn health(meshes: &[&str]) -> Health {
+        let (closed, open): (Vec<&str>, Vec<&str>) = meshes.iter().partition(|state| **state == "closed");
+        let id = waxwing_client::NodeId::from_bytes([1; 16]);
+        let mesh = |state: &&str| {
+            json!({
+                "mesh": "home", "mesh_id": id, "node": "here", "node_id": id, "broker": "ws://127.0.0.1:1",
+                "link": {"state": state, "since": 1}, "members": 1, "epoch": 1, "outbox_pending": 0,
+                "outbox_unreceipted": 0, "inbox_unread": 0, "inbox_held": 0, "quarantined": 0,
+                "clock_offset_ms": 0, "state_key": {"held": true},
+            })
+        };
+        let open: Vec<Value> = open.iter().map(mesh).collect();
+        let closed: Vec<Value> =
+            closed.iter().map(|_| json!({"mesh": "home", "reason": "stopping"})).collect();
+        serde_json::from_value(json!({"live": true, "ready": true, "meshes": open, "closed": closed}))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_node_is_over_when_no_mesh_goes_on_and_it_was_in_one() {
+        for over in [&["stopped"][..], &["stopped", "stopped"], &["closed"], &["stopped", "closed"]] {
+            assert!(is_over(&health(over)), "{over:?}");
+        }
+        for goes_on in [&[][..], &["up"], &["down"], &["stopped", "down"], &["closed", "up"]] {
+            assert!(!is_over(&health(goes_on)), "{goes_on:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_mesh_that_is_neither_let_in_nor_refused_is_waited_for_and_longest_if_its_broker_is_ours() {
+        let mesh = |state| health(&[state]).meshes.remove(0);
+        for settled in ["up", "stopped"] {
+            assert_eq!(patience(&mesh(settled), Some("ws://127.0.0.1:1")), Duration::ZERO);
+        }
+        let mut down = mesh("down");
+        let unanswered = patience(&down, None);
+        down.link.reason = Some("nobody listens there".to_owned());
+        let refused = patience(&down, Some("ws://127.0.0.1:2"));
+        let own = patience(&down, Some("ws://127.0.0.1:1"));
+        assert!(Duration::ZERO < refused && refused < unanswered && unanswered < own);
+    }
 }
