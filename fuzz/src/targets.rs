@@ -5,22 +5,28 @@ use std::fmt::Debug;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
 use waxwing_crypto::membership::{InviteSeed, InviteToken, RecoverySecret, Roster, SignedEntry};
 use waxwing_crypto::sealing::{Envelope, Header, Opening, Parties, PrekeyId, PrekeySecret};
-use waxwing_crypto::state_key::{KeyListHead, ProvenSlot};
+use waxwing_crypto::space::{Frame, NamingKey, Space, digest, epoch_of, verify_all};
+use waxwing_crypto::state_key::{KeyListHead, ProvenSlot, StateKeys};
 use waxwing_crypto::{
     ClientMessageId, Digest, MeshId, Name, NodeId, Priority, Purpose, SealingKey, Signature, Signed,
     SigningKey, Timestamp, WireId,
 };
 use waxwing_protocol::link::{
-    DecodeError, FoundKeys, Frame, Hello, Keys, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, decode, encode,
+    DecodeError, FoundKeys, Frame as LinkFrame, Hello, Keys, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin,
+    decode, encode,
 };
 
 /// A target: any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("to_broker", to_broker),
     ("to_node", to_node),
     ("to_broker_login", to_broker_login),
@@ -30,6 +36,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("envelope", envelope),
     ("opening", opening),
     ("key_slot", key_slot),
+    ("record", record),
     ("token", token),
 ];
 
@@ -53,7 +60,7 @@ pub fn to_node_login(bytes: &[u8]) {
     frame::<ToNodeLogin>(bytes);
 }
 
-fn frame<F: Frame + Debug + PartialEq>(bytes: &[u8]) {
+fn frame<F: LinkFrame + Debug + PartialEq>(bytes: &[u8]) {
     let Ok(frame) = decode::<F>(bytes) else { return };
     match encode(&frame) {
         Ok(again) => assert_eq!(decode::<F>(&again).as_ref(), Ok(&frame)),
@@ -140,6 +147,31 @@ pub fn key_slot(bytes: &[u8]) {
     }
 }
 
+/// What a broker hands out as a record of a space, and what a member seals and signs as one. What is read means the same when it is
+/// sealed again, and whether it is believed does not rest on how it was checked.
+pub fn record(bytes: &[u8]) {
+    let golden = &*RECORDS;
+    let _ = (epoch_of(bytes), digest(bytes));
+    let signed = Signed::new(&key(1), Purpose::Record, bytes.to_vec());
+    let Ok(signed) = rmp_serde::to_vec_named(&signed) else { return };
+    for (frame, aad, _) in &golden.records {
+        let open = |sealed: &[u8]| golden.space.open(sealed, frame, &golden.keys);
+        let made = golden.records.iter().any(|(of, _, sealed)| of == frame && sealed == bytes);
+        assert_eq!(open(bytes).is_ok(), made, "what was sealed opens, and nothing else");
+        for content in [bytes, &signed] {
+            let Some(sealed) = golden.seal(content, aad) else { continue };
+            let (Ok(one), Ok(other)) = (open(&sealed), open(&sealed)) else { continue };
+            let alone = one.verify(&key(1).public());
+            let among = verify_all(vec![(other, key(1).public())], &mut UnwrapErr(SysRng));
+            assert_eq!(among, std::slice::from_ref(&alone));
+            let Ok(said) = alone else { continue };
+            let again = golden.space.seal(&said, EPOCH, &golden.keys, &key(1), &mut UnwrapErr(SysRng));
+            let again = again.and_then(|again| open(&again)).and_then(|again| again.verify(&key(1).public()));
+            assert_eq!(again, Ok(said));
+        }
+    }
+}
+
 /// What a person pastes: an invite token, recovery words, a name, an id.
 pub fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -203,6 +235,53 @@ static KEY_LIST: LazyLock<List> = LazyLock::new(|| {
     }
 });
 
+/// The epoch of the golden records.
+const EPOCH: u64 = 2;
+
+/// The golden records, and what seals any content as one of them.
+struct Records {
+    keys: StateKeys,
+    space: Space,
+    cipher: XChaCha20Poly1305,
+    /// What a broker says of each, what it is bound to, and its bytes.
+    records: Vec<(Frame, Vec<u8>, Vec<u8>)>,
+}
+
+impl Records {
+    fn seal(&self, content: &[u8], aad: &[u8]) -> Option<Vec<u8>> {
+        let mut padded = [&(content.len() as u32).to_be_bytes()[..], content].concat();
+        let exponent = padded.len().ilog2();
+        let step = 1 << (exponent - exponent.ilog2() - 1);
+        padded.resize(padded.len().next_multiple_of(step), 0);
+        let nonce = [9; 24];
+        let text = self.cipher.encrypt(&XNonce::from(nonce), Payload { msg: &padded, aad }).ok()?;
+        Some([&EPOCH.to_be_bytes()[..], &nonce, &text].concat())
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the vector is there")]
+static RECORDS: LazyLock<Records> = LazyLock::new(|| {
+    let vector = golden("space.json");
+    let mesh = MeshId::from_bytes([0x4d; 16]);
+    let keys = vector["state_keys"].as_array().into_iter().flatten().zip(1_u64..);
+    let keys: Vec<_> = keys.flat_map(|(key, epoch)| [&epoch.to_be_bytes()[..], &hex(key)].concat()).collect();
+    let keys = StateKeys::from_bytes(&keys).expect("two keys");
+    let space = Space::new(mesh, &NamingKey::of(mesh, &keys), "team".parse().expect("a name"));
+    let key_id = space.key(&"plan".parse().expect("a name"));
+    let record = |record: &serde_json::Value| {
+        let frame = Frame {
+            key: key_id,
+            operation: serde_json::from_value(record["operation"].clone()).expect("an operation"),
+            stands: serde_json::from_value(record["stands"].clone()).expect("how it stands"),
+            writer: key(1).public().node_id(),
+        };
+        (frame, hex(&record["aad"]), hex(&record["sealed"]))
+    };
+    let records = vector["records"].as_array().into_iter().flatten().map(record).collect();
+    let cipher = XChaCha20Poly1305::new_from_slice(&hex(&vector["record_key"])).expect("32 bytes");
+    Records { keys, space, cipher, records }
+});
+
 /// The prekey that the golden conversation was opened to.
 #[expect(clippy::expect_used, reason = "the vector is there")]
 static PREKEY: LazyLock<PrekeySecret> = LazyLock::new(|| {
@@ -217,6 +296,7 @@ pub fn golden(name: &str) -> serde_json::Value {
     let text = match name {
         "membership.json" => include_str!("../../crypto/tests/vectors/membership.json"),
         "key_list.json" => include_str!("../../crypto/tests/vectors/key_list.json"),
+        "space.json" => include_str!("../../crypto/tests/vectors/space.json"),
         "conversation.json" => include_str!("../../crypto/tests/vectors/conversation.json"),
         _ => "null",
     };

@@ -37,9 +37,9 @@ pub const BRANCHES: usize = 16;
 /// Most slots in one `keys.put`: with their proofs and the earlier keys, at most half a frame.
 pub const KEY_SLOTS: usize = 256;
 /// Largest sealed record of a space, in bytes.
-pub const RECORD: usize = ENVELOPE;
+pub const RECORD: usize = waxwing_crypto::space::SEALED_MAX;
 /// Largest value of a record, in bytes.
-pub const VALUE: usize = BODY;
+pub const VALUE: usize = waxwing_crypto::space::VALUE_MAX;
 /// Most changes in one frame, either way.
 pub const SPACE_PAGE: usize = 1_024;
 /// Spaces that one link follows.

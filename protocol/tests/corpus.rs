@@ -56,6 +56,11 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         let bytes = encode(&ToNode::Keys(Keys { req: 1, found })).unwrap().to_vec();
         seeds.push(("key_slot", format!("slot_{n}"), bytes));
     }
+    for record in golden("space.json")["records"].as_array().unwrap() {
+        let name = record["name"].as_str().unwrap().replace(' ', "_");
+        seeds.push(("record", format!("{name}_sealed"), hex(&record["sealed"])));
+        seeds.push(("record", format!("{name}_signed"), hex(&record["signed"]["bytes"])));
+    }
     let tokens = include_str!("../../crypto/tests/vectors/token.json");
     let tokens: serde_json::Value = serde_json::from_str(tokens).unwrap();
     let words = include_str!("../../crypto/tests/vectors/recovery.json");

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use examples::variants;
 use waxwing_crypto::VerifyingKey;
 use waxwing_crypto::sealing::{Nack, NackReason, Opening, Prekey, SESSION_MESSAGES};
-use waxwing_crypto::space::Condition;
+use waxwing_crypto::space::{Condition, KeyName, SpaceName};
 use waxwing_crypto::state_key::KeyList;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
@@ -143,6 +143,9 @@ fn the_documentation_states_the_limits_in_force() {
         ("log entries in one frame", limits::LOG_PAGE),
         ("log entries in one frame", limits::LOG_PAGE_BYTES),
         ("sealed record of a space", limits::RECORD),
+        ("name of a space, of a key", SpaceName::MAX),
+        ("name of a space, of a key", KeyName::MAX),
+        ("value of a record", limits::VALUE),
         ("changes in one frame", limits::SPACE_PAGE),
         ("spaces followed on one link", limits::SPACES_FOLLOWED),
         ("lifetime of a record", limits::LIFETIME_MIN.as_secs() as usize),

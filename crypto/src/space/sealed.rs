@@ -89,7 +89,7 @@ impl Space {
         self.naming.key(&self.name, name)
     }
 
-    /// Signs a statement and seals it under an epoch's key. About 30 µs.
+    /// Signs a statement and seals it under an epoch's key. About 22 µs.
     ///
     /// # Errors
     /// `NoKey` if that epoch's key is not held, `TooLarge` for a value of more than [`VALUE_MAX`](super::VALUE_MAX) bytes,
@@ -117,7 +117,7 @@ impl Space {
     }
 
     /// Opens a record that a broker says is one of this space. It says who wrote what, and nobody has checked that yet: see
-    /// [`Opened`].
+    /// [`Opened`]. About 5 µs.
     ///
     /// # Errors
     /// `NoKey` if the epoch's key is not held: it may come. `DoesNotOpen` if a member sealed it for something else than

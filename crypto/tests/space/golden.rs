@@ -4,9 +4,11 @@
 //! versions can no longer read each other's records, or their own.
 
 use serde_json::json;
+use waxwing_crypto::Signed;
 use waxwing_crypto::space::{Operation, Stands, Statement, digest};
 
 use super::actors::{EPOCH, MESH, Scene, key_name, state};
+use super::reference::Target;
 use super::support::{bytes, golden, hex};
 
 /// By name.
@@ -30,19 +32,25 @@ fn records_are_as_they_were() {
     let scene = Scene::new();
     let records = statements(&scene).map(|(name, statement)| {
         let sealed = scene.seal(&statement);
+        let target = Target::of(&scene, scene.frame(&statement));
+        let signed: Signed = rmp_serde::from_slice(&target.content(&sealed)).unwrap();
         json!({
             "name": name,
             "operation": statement.operation,
             "stands": statement.stands,
+            "signed": { "bytes": hex(&signed.bytes), "signature": hex(signed.signature.as_bytes()) },
+            "aad": hex(&target.aad()),
             "sealed": hex(&sealed),
             "digest": hex(&digest(&sealed)),
         })
     });
+    let target = Target::of(&scene, scene.frame(&scene.put(b"")));
     let vector = json!({
         "mesh": MESH,
         "state_keys": ([1, 2].map(|epoch| hex(state(epoch).reveal()))),
         "epoch": EPOCH,
         "space": { "name": "team", "id": scene.space.id() },
+        "record_key": hex(&target.record_key()),
         "key": { "name": "plan", "id": scene.space.key(&key_name("plan")) },
         "writer": { "seed": hex(&[1; 32]), "node": scene.alpha_id() },
         "records": records,

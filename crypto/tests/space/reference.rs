@@ -65,7 +65,13 @@ impl Target {
         hkdf(state(self.epoch).reveal(), &[label, self.mesh.as_bytes(), self.space.as_bytes()])
     }
 
-    fn aad(&self) -> Vec<u8> {
+    /// What seals every record of the space and epoch.
+    pub(crate) fn record_key(&self) -> [u8; 32] {
+        self.key(b"waxwing record key v1\0")
+    }
+
+    /// What a record is bound to.
+    pub(crate) fn aad(&self) -> Vec<u8> {
         let operation = match self.frame.operation {
             Operation::Put => 0,
             Operation::Append => 1,
@@ -91,7 +97,7 @@ impl Target {
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&self.key(b"waxwing record key v1\0").into())
+        XChaCha20Poly1305::new(&self.record_key().into())
     }
 
     /// Seals what is padded already.
