@@ -174,3 +174,46 @@ CREATE TABLE blocked (
     node BLOB PRIMARY KEY,
     at   INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- Spaces that are followed, and how far the copy of each has come.
+CREATE TABLE space (
+    id      INTEGER PRIMARY KEY,
+    space   BLOB NOT NULL UNIQUE,       -- as the broker knows it, 32 bytes
+    store   BLOB NOT NULL,              -- the life of the broker's store that places are of; empty before the first answer
+    place   INTEGER NOT NULL,           -- the last one known
+    begun   INTEGER NOT NULL,           -- the end of the space when this copy was begun
+    as_of   INTEGER,                    -- when it was last complete
+    counter INTEGER NOT NULL            -- changes of this node may have been given numbers up to this
+);
+
+-- Records and tombstones of spaces, sealed as they came: the keys that open them are kept under the storage key.
+CREATE TABLE space_record (
+    id        INTEGER PRIMARY KEY,
+    space     INTEGER NOT NULL,         -- space.id
+    old       INTEGER NOT NULL,         -- 1 if it is from a store that the broker has lost, and not known to be in the new one
+    seq       INTEGER NOT NULL,         -- its place
+    key       BLOB NOT NULL,            -- the key as the broker knows it, 32 bytes
+    slot      BLOB NOT NULL,            -- how it stands there: empty, the shared one; a node id, its own; 8 bytes, the
+                                        -- place of an appended one
+    tombstone INTEGER NOT NULL,         -- 1 if it says that the record was deleted
+    writer    BLOB NOT NULL,            -- node id, 16 bytes
+    version   INTEGER NOT NULL,
+    counter   INTEGER NOT NULL,         -- the writer's number of it
+    at        INTEGER NOT NULL,         -- when it was committed, on the broker's clock
+    expires   INTEGER,                  -- when it ends, on the broker's clock
+    bound     INTEGER,                  -- it ends so many milliseconds after its writer's lease
+    sealed    BLOB NOT NULL
+);
+CREATE UNIQUE INDEX space_record_slot ON space_record (space, old, key, slot);
+CREATE UNIQUE INDEX space_record_seq ON space_record (space, old, seq);
+CREATE INDEX space_record_tombstone ON space_record (at) WHERE tombstone = 1;
+
+-- How far each writer of a space has come: a number that is not above is a repeat.
+CREATE TABLE space_writer (
+    space   INTEGER NOT NULL,
+    signer  BLOB NOT NULL,              -- the signing key, 32 bytes: numbers belong to it
+    counter INTEGER NOT NULL,           -- the highest seen
+    floor   INTEGER NOT NULL,           -- that when the copy was last complete
+    lost    INTEGER NOT NULL,           -- that when the broker's store was last found to be lost
+    PRIMARY KEY (space, signer)
+) WITHOUT ROWID;

@@ -23,6 +23,7 @@
 //! | `outbox`, `draft`, `lane` | the delivery contract: accepting a send; order at the recipient |
 //! | `link` | the connection to the broker |
 //! | `alarms` | what an honest broker and honest peers would not do, while it lasts |
+//! | `spaces` | copies of spaces, kept up and written to |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
 //! | `ipc`, `apps` | the local API; who has registered with it |
@@ -59,6 +60,7 @@ mod outbox;
 mod rosters;
 pub mod say;
 mod signals;
+mod spaces;
 mod store;
 mod upkeep;
 mod writer;

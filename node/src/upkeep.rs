@@ -8,6 +8,7 @@ use tracing::{debug, info};
 use waxwing_crypto::Timestamp;
 use waxwing_crypto::sealing::Prekey;
 use waxwing_crypto::storage::Place;
+use waxwing_protocol::limits;
 
 use crate::clock;
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ use crate::rosters;
 use crate::store::events;
 use crate::store::outbox;
 use crate::store::prekeys::{self, OwnPrekey};
+use crate::store::records;
 use crate::writer::{Forget, WriteError};
 
 /// How often to look.
@@ -145,8 +147,12 @@ async fn forget_secrets(mesh: &Mesh) -> Result<(), KeepError> {
         prekeys_published: served(PREKEY_OVERLAP),
         made: Mesh::ago(SECRET_LIFETIME),
         events: Mesh::ago(EVENT_LIFETIME),
+        tombstones: mesh.clock.to_broker(Mesh::ago(limits::TOMBSTONES)),
     };
-    if prekeys::any_served(&mesh.db, &forget).await? || events::any_before(&mesh.db, forget.events).await? {
+    let due = prekeys::any_served(&mesh.db, &forget).await?
+        || events::any_before(&mesh.db, forget.events).await?
+        || records::any_tombstone(&mesh.db, forget.tombstones).await?;
+    if due {
         mesh.writer.forget(forget).await?;
     }
     Ok(())

@@ -63,6 +63,7 @@ async fn a_stream_that_asks_for_what_is_forgotten_is_told_so_and_goes_on() {
         prekeys_published: Timestamp::default(),
         events: clock::now().plus(Duration::from_secs(1)),
         made: Timestamp::default(),
+        tombstones: Timestamp::default(),
     };
     mesh.writer.forget(forget).await.unwrap();
     tell(&mesh, "four").await;

@@ -23,6 +23,9 @@ impl Backoff {
     /// Asking again for state keys, or making an epoch: 1 s, doubling to 60 s.
     pub(crate) const EPOCHS: Self = Self::new(Duration::from_secs(1), Duration::from_secs(60));
 
+    /// Asking again for what a space has: 250 ms, doubling to 30 s.
+    pub(crate) const SPACES: Self = Self::new(Duration::from_millis(250), Duration::from_secs(30));
+
     const fn new(least: Duration, most: Duration) -> Self {
         Self { least, most, attempts: 0 }
     }

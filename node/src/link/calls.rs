@@ -9,11 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use waxwing_crypto::membership::{Body, LogHead, Resume, Roster, SignedEntry};
 use waxwing_crypto::state_key::KeyList;
-use waxwing_crypto::{NodeId, SigningKey, WireId};
+use waxwing_crypto::{NodeId, SigningKey, SpaceId, WireId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    Code, ErrorFrame, FoundKeys, KeysGet, KeysPut, Log, LogAppend, LogGet, Mark, PeerPrekey, PrekeyGet,
-    PrekeyPut, QueueShow, Shown, ToBroker, ToNode,
+    Change, ChangeOutcome, Code, ErrorFrame, FoundKeys, KeysGet, KeysPut, Log, LogAppend, LogGet, Mark,
+    Offered, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown, SpaceChanges, SpaceFollow, SpaceOffer,
+    SpaceWrite, ToBroker, ToNode,
 };
 
 use crate::epochs::Proposal;
@@ -209,6 +210,48 @@ impl Calls {
         Ok(answer.found)
     }
 
+    /// What has changed in a space. Waits for it as long as the link lasts, if that was asked for.
+    pub(crate) async fn follow(
+        &self,
+        follow: impl Fn(u64) -> SpaceFollow,
+    ) -> Result<SpaceChanges, CallError> {
+        loop {
+            let answer = match self.ask(|req| ToBroker::SpaceFollow(follow(req))).await.and_then(served) {
+                Err(CallError::Limited { after }) => {
+                    sleep(after).await;
+                    continue;
+                }
+                answer => answer?,
+            };
+            let ToNode::SpaceChanges(changes) = answer else { return Err(unexpected(&answer)) };
+            return Ok(changes);
+        }
+    }
+
+    /// Changes a space. One outcome per change.
+    pub(crate) async fn write_space(
+        &self,
+        space: SpaceId,
+        changes: &[Change],
+    ) -> Result<Vec<ChangeOutcome>, CallError> {
+        let write = |req| ToBroker::SpaceWrite(SpaceWrite { req, space, changes: changes.to_vec() });
+        let answer = self.patiently(write).await?;
+        let ToNode::SpaceWritten(written) = answer else { return Err(unexpected(&answer)) };
+        counted(written.outcomes, changes.len())
+    }
+
+    /// Offers records to a store that has lost them. One outcome per record.
+    pub(crate) async fn offer_space(
+        &self,
+        space: SpaceId,
+        records: &[Offered],
+    ) -> Result<Vec<ChangeOutcome>, CallError> {
+        let offer = |req| ToBroker::SpaceOffer(SpaceOffer { req, space, records: records.to_vec() });
+        let answer = self.patiently(offer).await?;
+        let ToNode::SpaceOffered(offered) = answer else { return Err(unexpected(&answer)) };
+        counted(offered.outcomes, records.len())
+    }
+
     /// What the broker holds of a message this node sent.
     pub(crate) async fn show(&self, id: WireId) -> Result<Option<Shown>, CallError> {
         let answer = self.call(|req| ToBroker::QueueShow(QueueShow { req, id })).await?;
@@ -227,20 +270,17 @@ impl Calls {
     }
 
     async fn call(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<ToNode, CallError> {
-        let req = self.number();
+        let answered = timeout(ANSWER_WITHIN, self.ask(request));
+        answered.await.unwrap_or(Err(CallError::Lost)).and_then(served)
+    }
+
+    /// Asks, and waits for the answer as long as the link lasts.
+    async fn ask(&self, request: impl FnOnce(u64) -> ToBroker) -> Result<ToNode, CallError> {
+        let asked = Asked { calls: self, req: self.number() };
         let (answer, answered) = oneshot::channel();
-        self.waiting().insert(req, answer);
-        let answered = timeout(ANSWER_WITHIN, async {
-            self.0.out.send(request(req)).await.map_err(|_| CallError::Lost)?;
-            answered.await.map_err(|_| CallError::Lost)
-        });
-        let outcome = answered.await.unwrap_or(Err(CallError::Lost));
-        self.waiting().remove(&req);
-        let frame = outcome?;
-        if let ToNode::Error(error) = frame {
-            return Err(refused(error));
-        }
-        Ok(frame)
+        self.waiting().insert(asked.req, answer);
+        self.0.out.send(request(asked.req)).await.map_err(|_| CallError::Lost)?;
+        answered.await.map_err(|_| CallError::Lost)
     }
 
     /// Tells everybody who waits that no answer will come.
@@ -251,6 +291,32 @@ impl Calls {
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<ToNode>>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A request that somebody waits for: who gives it up is not answered.
+struct Asked<'a> {
+    calls: &'a Calls,
+    req: u64,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.calls.waiting().remove(&self.req);
+    }
+}
+
+/// An answer, unless it is a refusal.
+fn served(frame: ToNode) -> Result<ToNode, CallError> {
+    if let ToNode::Error(error) = frame { Err(refused(error)) } else { Ok(frame) }
+}
+
+/// As many outcomes as there were changes.
+fn counted(outcomes: Vec<ChangeOutcome>, count: usize) -> Result<Vec<ChangeOutcome>, CallError> {
+    if outcomes.len() == count {
+        return Ok(outcomes);
+    }
+    let detail = format!("the broker answered {count} changes with {} outcomes", outcomes.len());
+    Err(CallError::Refused { code: Code::BadFrame, detail })
 }
 
 /// The log that an answer holds.

@@ -23,6 +23,7 @@ use super::peers::Peers;
 use super::{Ended, drain, receive};
 use crate::epochs;
 use crate::mesh::{GrowError, Mesh};
+use crate::spaces;
 
 /// Frames waiting to be written. Whoever has one more waits too.
 const OUT: usize = 64;
@@ -86,6 +87,7 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
         log_wanted: Notify::new(),
         waiting: AtomicUsize::new(0),
     };
+    let store = connection.store;
     let (sink, stream) = connection.socket.split();
     // The welcome is committed: from now on a copy that has not seen it is behind. Before everything else.
     let confirmed = ToBroker::Settle(Settle { through: 0, items: Vec::new() });
@@ -100,6 +102,7 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
         ended = receive::run(&context, deliveries) => ended,
         ended = greet(&context) => ended,
         ended = epochs::run(mesh, &context.calls) => ended,
+        ended = spaces::run(mesh, &context.calls, store) => ended,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The link to the broker: one loop per mesh that dials, runs a connection until it ends, and waits before it dials
 //! again.
 //!
-//! A connection is five futures over one WebSocket. When one ends, all do; what was under way is in the tables.
+//! A connection is seven futures over one WebSocket. When one ends, all do; what was under way is in the tables.
 //!
 //! ```text
 //! loss                before mail flows: a broker that has lost its store, or has another log
@@ -10,6 +10,7 @@
 //! drain               outbox rows -> sealed -> `send`, in lane order; what the broker says -> writer
 //! receive             `deliver` -> opened, verified -> writer -> `settle`
 //! epochs              (a module of its own) the mesh's state keys, kept up with the log
+//! spaces              (a module of its own) what is followed, and what is written to it
 //! ```
 
 mod backoff;

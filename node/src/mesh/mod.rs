@@ -36,6 +36,7 @@ use crate::link::{self, Calls};
 use crate::metrics::Counts;
 use crate::rosters::{self, Kept, Opened};
 use crate::signals::Signals;
+use crate::spaces::Spaces;
 use crate::store::{blocked, meta};
 use crate::writer::{self, Caps, WriteError, Writer};
 use crate::{home, host, store, upkeep};
@@ -100,6 +101,8 @@ pub(crate) struct Mesh {
     pub(crate) epochs: Epochs,
     /// Those that are registered with this node, in this mesh.
     pub(crate) apps: Arc<Apps>,
+    /// The spaces that are followed.
+    pub(crate) spaces: Spaces,
     /// What is wrong with other nodes' logs, or the broker's.
     pub(crate) alarms: Alarms,
     /// One change of the roster at a time.
@@ -164,6 +167,7 @@ impl Mesh {
             kept: Kept::at(kept),
             epochs,
             apps: Arc::default(),
+            spaces: Spaces::default(),
             alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link::down(clock::now())),

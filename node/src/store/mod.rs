@@ -14,9 +14,11 @@ pub(crate) mod meta;
 pub(crate) mod outbox;
 pub(crate) mod prekeys;
 pub(crate) mod quarantine;
+pub(crate) mod records;
 pub(crate) mod renewal;
 pub(crate) mod roster;
 pub(crate) mod sessions;
+pub(crate) mod spaces;
 
 use std::path::Path;
 use std::time::Duration;

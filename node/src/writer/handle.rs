@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::sealing::PrekeyId;
-use waxwing_crypto::{NodeId, Signed, Timestamp, VerifyingKey};
+use waxwing_crypto::{NodeId, Signed, SpaceId, Timestamp, VerifyingKey};
 use waxwing_protocol::StoreId;
 use waxwing_protocol::api::EventBody;
 use waxwing_protocol::link::Mark;
@@ -16,6 +16,8 @@ use crate::epochs::Sealed;
 use crate::store::events::NewEvent;
 use crate::store::outbox::NewRow;
 use crate::store::prekeys::OwnPrekey;
+use crate::store::records::Row;
+use crate::store::spaces::{Progress, Reached, SpaceRow};
 
 /// Changes that may wait for the writer. Whoever has one more waits too.
 const WAITING: usize = 1_024;
@@ -58,6 +60,30 @@ pub(super) enum Change {
     Forget { forget: Forget, answer: Answer<()> },
     Expire { now: Timestamp, answer: Answer<u64> },
     PassOver { noticed_before: Instant, answer: Answer<()> },
+    Space { space: SpaceId, answer: Answer<Progress> },
+    BeginSpace { progress: Progress, lost: bool, keep: bool, answer: Answer<()> },
+    Followed { following: Box<Following>, answer: Answer<()> },
+    ForgetOld { space: SpaceRow, answer: Answer<()> },
+    Numbers { space: SpaceRow, count: u64, answer: Answer<u64> },
+}
+
+/// One page of a space, judged.
+#[derive(Debug)]
+pub(crate) struct Following {
+    /// How far the copy has come with it.
+    pub(crate) progress: Progress,
+    /// Records and tombstones, each in the place of what stands in its slot.
+    pub(crate) put: Vec<Row>,
+    /// Places to forget.
+    pub(crate) remove: Vec<u64>,
+    /// Records that end at another moment.
+    pub(crate) touch: Vec<(u64, Timestamp)>,
+    /// How far writers have come, by signing key.
+    pub(crate) writers: Vec<([u8; VerifyingKey::SIZE], Reached)>,
+    /// The copy is complete with it.
+    pub(crate) complete: bool,
+    /// Of the broker's answer.
+    pub(crate) mark: Mark,
 }
 
 /// Which secrets have served their time.
@@ -69,6 +95,8 @@ pub(crate) struct Forget {
     pub(crate) prekeys_published: Timestamp,
     /// Events before this.
     pub(crate) events: Timestamp,
+    /// Tombstones of spaces from before this, on the broker's clock.
+    pub(crate) tombstones: Timestamp,
     /// Everything secret made before this, whatever else holds.
     pub(crate) made: Timestamp,
 }
@@ -229,6 +257,37 @@ impl Writer {
         self.change(|answer| Change::PassOver { noticed_before, answer }).await
     }
 
+    /// Makes a space known. Says how far its copy has come.
+    pub(crate) async fn space(&self, space: SpaceId) -> Result<Progress, WriteError> {
+        self.change(|answer| Change::Space { space, answer }).await
+    }
+
+    /// Begins the copy of a space anew. `lost`: the store that it is of was lost. `keep`: what was held is kept as old.
+    pub(crate) async fn begin_space(
+        &self,
+        progress: Progress,
+        lost: bool,
+        keep: bool,
+    ) -> Result<(), WriteError> {
+        self.change(|answer| Change::BeginSpace { progress, lost, keep, answer }).await
+    }
+
+    /// Takes a page of a space into its copy.
+    pub(crate) async fn followed(&self, following: Following) -> Result<(), WriteError> {
+        let following = Box::new(following);
+        self.change(|answer| Change::Followed { following, answer }).await
+    }
+
+    /// Forgets what was held of a space before its copy was begun anew.
+    pub(crate) async fn forget_old(&self, space: SpaceRow) -> Result<(), WriteError> {
+        self.change(|answer| Change::ForgetOld { space, answer }).await
+    }
+
+    /// Takes numbers for changes of this node. Returns the one before the first.
+    pub(crate) async fn numbers(&self, space: SpaceRow, count: u64) -> Result<u64, WriteError> {
+        self.change(|answer| Change::Numbers { space, count, answer }).await
+    }
+
     async fn change<T>(&self, change: impl FnOnce(Answer<T>) -> Change) -> Result<T, WriteError> {
         let gone = || WriteError::Failed("the writer has stopped".into());
         let (answer, done) = oneshot::channel();
@@ -259,7 +318,12 @@ impl Change {
             | Self::PeerPrekey { .. }
             | Self::Forget { .. }
             | Self::Expire { .. }
-            | Self::PassOver { .. } => 0,
+            | Self::PassOver { .. }
+            | Self::Space { .. }
+            | Self::BeginSpace { .. }
+            | Self::ForgetOld { .. }
+            | Self::Numbers { .. } => 0,
+            Self::Followed { following, .. } => following.put.iter().map(|row| row.sealed.len()).sum(),
         }
     }
 }

@@ -14,6 +14,7 @@ mod life;
 mod membership;
 mod reading;
 mod receive;
+mod spaces;
 #[cfg(test)]
 mod tests;
 
@@ -31,7 +32,7 @@ use waxwing_protocol::link::Mark;
 pub(crate) use accept::Acceptance;
 pub(crate) use answers::{Answered, News};
 pub(crate) use give_up::GivenUp;
-pub(crate) use handle::{Caps, Changes, Forget, Growth, WriteError, Writer, channel};
+pub(crate) use handle::{Caps, Changes, Following, Forget, Growth, WriteError, Writer, channel};
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
 use self::handle::{Answer, Change};
@@ -39,7 +40,7 @@ use crate::metrics::{Counts, Tally};
 use crate::signals::{Back, Signals};
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
-use crate::store::{OutLane, blocked, inbox, meta, prekeys, roster, sessions};
+use crate::store::{self, OutLane, blocked, inbox, meta, prekeys, records, roster, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -343,6 +344,17 @@ async fn apply(
             let passed = receive::pass_over(db, copy, noticed_before, effects).await;
             effects.answer(answer, passed)
         }
+        Change::Space { space, answer } => effects.answer(answer, spaces::known(db, &space).await),
+        Change::BeginSpace { progress, lost, keep, answer } => {
+            effects.answer(answer, spaces::begin(db, &progress, lost, keep).await)
+        }
+        Change::Followed { following, answer } => {
+            effects.answer(answer, spaces::follow(db, copy, &following).await)
+        }
+        Change::ForgetOld { space, answer } => effects.answer(answer, records::forget_old(db, space).await),
+        Change::Numbers { space, count, answer } => {
+            effects.answer(answer, store::spaces::take_numbers(db, space, count).await)
+        }
     }
 }
 
@@ -350,6 +362,7 @@ async fn destroy(db: &mut SqliteConnection, forget: Forget) -> sqlx::Result<()> 
     if let Some(last) = events::forget(db, forget.events, SWEEP).await? {
         meta::set_number(&mut *db, meta::FORGOTTEN, last).await?;
     }
+    records::forget_tombstones(&mut *db, forget.tombstones).await?;
     sessions::forget(&mut *db, forget.sessions_ended, forget.made).await?;
     prekeys::destroy(db, forget.prekeys_published, forget.made).await
 }

@@ -1,0 +1,87 @@
+//! Reading the copy.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use waxwing_crypto::space::{self, Frame, KeyName, Operation, Stands, Statement};
+use waxwing_crypto::state_key::StateKeys;
+
+use super::judge::Old;
+use super::{Entry, Space};
+use crate::error::{Error, Result};
+use crate::mesh::Mesh;
+use crate::store::records::{self, Row, Slot};
+
+/// Live records: all, or those under a key. What is old and not known to be in the new store is shown while nothing newer stands
+/// in its slot.
+pub(super) async fn entries(space: &Space, mesh: &Mesh, key: Option<&KeyName>) -> Result<Vec<Entry>> {
+    let Some(progress) = space.progress(&mesh.db).await? else { return Ok(Vec::new()) };
+    let read = async |old| match key {
+        Some(key) => records::under(&mesh.db, progress.row, old, &space.sealing.key(key)).await,
+        None => records::all(&mesh.db, progress.row, old).await,
+    };
+    let new = read(false).await?;
+    let rows = merged(read(true).await?, new);
+    let (sealing, keys) = (space.sealing.clone(), mesh.epochs.held());
+    // Some microseconds each, and there may be many.
+    let opened = tokio::task::spawn_blocking(move || open(&sealing, &keys, &rows)).await;
+    opened.map_err(|_| Error::Damaged("the copy of a space cannot be read".into()))?
+}
+
+/// Both copies as one, in the order of places.
+fn merged(old: Vec<Row>, new: Vec<Row>) -> Vec<Row> {
+    if old.is_empty() {
+        return new;
+    }
+    let slots: HashSet<_> = new.iter().map(|row| (row.key, row.slot)).collect();
+    // An appended record has another place in the new store; its writer's number of it is the same.
+    let refs: HashSet<_> = new.iter().map(|row| (row.key, row.writer, row.counter)).collect();
+    let stands = |row: &Row| {
+        let replaced = row.slot.stands() != Stands::Appended && slots.contains(&(row.key, row.slot));
+        !replaced && !refs.contains(&(row.key, row.writer, row.counter))
+    };
+    let mut rows: Vec<_> = old.into_iter().filter(stands).collect();
+    rows.extend(new);
+    rows
+}
+
+fn open(sealing: &space::Space, keys: &Arc<StateKeys>, rows: &[Row]) -> Result<Vec<Entry>> {
+    rows.iter().filter(|row| !row.tombstone).map(|row| entry(sealing, keys, row)).collect()
+}
+
+fn entry(sealing: &space::Space, keys: &StateKeys, row: &Row) -> Result<Entry> {
+    let opened = sealing.open(&row.sealed, &frame(row), keys);
+    let opened = opened.map_err(|error| Error::Damaged(format!("a record in node.db: {error}")))?;
+    Ok(shown(row, opened.verified_before()))
+}
+
+/// What a record was sealed for.
+fn frame(row: &Row) -> Frame {
+    let operation = match (row.tombstone, row.slot) {
+        (true, _) => Operation::Delete,
+        (false, Slot::Appended(_)) => Operation::Append,
+        (false, Slot::Shared | Slot::Own(_)) => Operation::Put,
+    };
+    Frame { key: row.key, operation, stands: row.slot.stands(), writer: row.writer }
+}
+
+/// A record as readers see it.
+pub(super) fn shown(row: &Row, statement: Statement) -> Entry {
+    Entry {
+        seq: row.seq,
+        key: statement.name,
+        writer: row.writer,
+        stands: row.slot.stands(),
+        version: row.version,
+        at: row.at,
+        expires: row.expires,
+        bound: row.bound,
+        app: statement.app,
+        value: statement.value,
+    }
+}
+
+/// Numbers and digests of old records, by which one that comes again is known for what it is.
+pub(super) fn known(rows: &[Row]) -> Old {
+    rows.iter().map(|row| ((row.writer, row.counter), space::digest(&row.sealed))).collect()
+}

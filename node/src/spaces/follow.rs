@@ -1,0 +1,292 @@
+//! Keeping a copy up with the broker.
+//!
+//! One page is asked for while the one before is opened and the one before that is judged and committed. What is asked for is
+//! always what follows the last answer, so an answer is acknowledged by the next request, and the broker never sends more than
+//! that.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tracing::{debug, info};
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{SpaceChanges, SpaceFollow};
+
+use super::check::{self, Page};
+use super::judge::{Held, Needed, Old, Verdict, judge};
+use super::suspicion::{self, Suspected, Suspicion};
+use super::{Freshness, Link, News, Space, copy, offer};
+use crate::clock;
+use crate::epochs::Trouble;
+use crate::link::{Backoff, Ended};
+use crate::store::records;
+use crate::store::spaces::{self, Progress, Writers};
+use crate::writer::Following;
+
+/// Pages that wait to be judged.
+const AHEAD: usize = 1;
+
+/// Follows until the link ends.
+pub(super) async fn run(link: Link<'_>, space: &Space) -> Ended {
+    let mut backoff = Backoff::SPACES;
+    loop {
+        let trouble = match Follower::begin(link, space).await {
+            Ok(mut follower) => follower.follow(&mut backoff).await,
+            Err(trouble) => trouble,
+        };
+        match trouble {
+            Trouble::Ended(ended) => return ended,
+            Trouble::Later(why) => {
+                info!(space = %space.id(), %why, "a space is not up to date");
+                space.link_lost();
+                sleep(backoff.next()).await;
+            }
+        }
+    }
+}
+
+/// A copy on its way.
+struct Follower<'a> {
+    link: Link<'a>,
+    space: &'a Space,
+    progress: Progress,
+    writers: Writers,
+    /// Records from before the copy was begun anew, until it is complete.
+    old: Arc<Old>,
+    /// The store that the old ones are of was lost: what the new one lacks is offered when the copy is complete.
+    offers: bool,
+    /// The place at which everything offered has come back.
+    back: Option<u64>,
+}
+
+impl<'a> Follower<'a> {
+    /// As the database has it. Another life of the store begins another copy.
+    async fn begin(link: Link<'a>, space: &'a Space) -> Result<Self, Trouble> {
+        let mesh = link.mesh;
+        let known = space.progress(&mesh.db).await.map_err(failed)?;
+        let progress = match known {
+            Some(progress) => progress,
+            None => mesh.writer.space(space.id()).await?,
+        };
+        let writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
+        let old = records::all(&mesh.db, progress.row, true).await.map_err(failed)?;
+        let offers = !old.is_empty();
+        let mut follower =
+            Self { link, space, progress, writers, old: Arc::new(copy::known(&old)), offers, back: None };
+        if progress.store != Some(link.store) {
+            follower.begin_anew(progress.store.is_some()).await?;
+        }
+        Ok(follower)
+    }
+
+    /// Makes the copy an old one, and begins another. `lost`: the store that it is of was lost.
+    async fn begin_anew(&mut self, lost: bool) -> Result<(), Trouble> {
+        let mesh = self.link.mesh;
+        let store = Some(self.link.store);
+        // Too old to be offered: the tombstones of what was deleted since may be gone everywhere.
+        let is_young = self.progress.as_of.is_some_and(|at| clock::now().since(at) < limits::TOMBSTONES);
+        let progress = Progress { store, place: 0, begun: 0, ..self.progress };
+        if self.progress.place > 0 || lost {
+            debug!(space = %self.space.id(), lost, "a copy is begun anew");
+            mesh.writer.begin_space(progress, lost, !lost || is_young).await?;
+            let old = records::all(&mesh.db, progress.row, true).await.map_err(failed)?;
+            (self.old, self.offers, self.back) = (Arc::new(copy::known(&old)), lost && is_young, None);
+            self.writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
+            self.space.freshness.send_modify(|freshness| freshness.complete = false);
+            let _ = self.space.news.send(Arc::new(News { reset: true, ..News::default() }));
+        }
+        self.progress = progress;
+        Ok(())
+    }
+
+    /// Asks, checks, judges, commits: one stage after the other, each at work on another page.
+    async fn follow(&mut self, backoff: &mut Backoff) -> Trouble {
+        let (link, space) = (self.link, self.space);
+        let from = (self.progress.place, self.progress.begun);
+        let (answers, mut answered) = mpsc::channel(AHEAD);
+        let (pages, mut checked) = mpsc::channel::<Page>(AHEAD);
+        let check = async move {
+            while let Some((answer, after)) = answered.recv().await {
+                let page = check::check(link, space, answer, after).await?;
+                if pages.send(page).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        let take = async {
+            while let Some(page) = checked.recv().await {
+                self.take(page).await?;
+                backoff.reset();
+            }
+            Ok(())
+        };
+        // Each ends only if it fails, or because another has.
+        tokio::select! {
+            trouble = ask(link, space, from, answers) => trouble,
+            ended = check => or_later(ended),
+            ended = take => or_later(ended),
+        }
+    }
+
+    /// Judges a page and commits what is believed of it.
+    async fn take(&mut self, page: Page) -> Result<(), Trouble> {
+        self.in_order(&page).await?;
+        if page.answer.reset && self.progress.place > 0 {
+            self.begin_anew(false).await?;
+        }
+        let answer = Answer::of(&page.answer);
+        let held = self.held(&page).await.map_err(failed)?;
+        let forks = self.forks(&page).await.map_err(failed)?;
+        let mut verdict = judge(page, held, &self.writers);
+        verdict.suspicions.extend(forks);
+        self.commit(verdict, answer).await
+    }
+
+    /// Places rise, and do not go back behind what is known.
+    async fn in_order(&self, page: &Page) -> Result<(), Trouble> {
+        let answer = &page.answer;
+        let rises =
+            page.changes.iter().try_fold(page.after, |last, change| (change.n > last).then_some(change.n));
+        let ends = rises.is_some_and(|last| last <= answer.upto)
+            && page.after <= answer.upto
+            && answer.upto <= answer.head;
+        if ends {
+            return Ok(());
+        }
+        let rollback = Suspicion { what: Suspected::Rollback, writer: None, at: answer.head };
+        suspicion::tell(self.link.mesh, self.space, &[rollback]).await;
+        Err(Trouble::Later(format!("places of a space go back: behind {} comes {}", page.after, answer.head)))
+    }
+
+    /// What is held of what a page is about. Of an empty copy nothing.
+    async fn held(&self, page: &Page) -> sqlx::Result<Held> {
+        let db = &self.link.mesh.db;
+        let row = self.progress.row;
+        if self.progress.place == 0 {
+            return Ok(Held::of(Vec::new(), Arc::clone(&self.old)));
+        }
+        let needed = Needed::by(page);
+        let mut rows = records::in_slots(db, row, &needed.slots).await?;
+        rows.extend(records::at(db, row, &needed.seqs).await?);
+        for key in &needed.appended {
+            rows.extend(records::appended(db, row, key).await?);
+        }
+        rows.sort_unstable_by_key(|row| row.seq);
+        rows.dedup_by_key(|row| row.seq);
+        Ok(Held::of(rows, Arc::clone(&self.old)))
+    }
+
+    /// Writers that were shown another record than this node at the same place.
+    async fn forks(&self, page: &Page) -> sqlx::Result<Vec<Suspicion>> {
+        let claims: HashMap<u64, _> = page.seen().map(|(seen, by)| (seen.seq, (seen.digest, by))).collect();
+        if claims.len() > check::FORKS_LOOKED_FOR {
+            return Ok(Vec::new()); // A copy that catches up.
+        }
+        let places: Vec<_> = claims.keys().copied().collect();
+        let rows = records::at(&self.link.mesh.db, self.progress.row, &places).await?;
+        let fork = |row: &records::Row| {
+            let (digest, by) = claims.get(&row.seq)?;
+            let differs = waxwing_crypto::space::digest(&row.sealed) != *digest;
+            differs.then_some(Suspicion { what: Suspected::Fork, writer: Some(*by), at: row.seq })
+        };
+        Ok(rows.iter().filter_map(fork).collect())
+    }
+
+    /// Commits a page, and lets everybody know.
+    async fn commit(&mut self, verdict: Verdict, answer: Answer) -> Result<(), Trouble> {
+        let mesh = self.link.mesh;
+        let Verdict { put, remove, touch, writers, facts, suspicions } = verdict;
+        self.writers.extend(&writers);
+        let has_all = answer.upto == answer.head;
+        let progress = Progress { place: answer.upto, begun: answer.begun, ..self.progress };
+        let changed = !put.is_empty() || !remove.is_empty() || !touch.is_empty();
+        if changed || progress != self.progress {
+            let (writers, complete, mark) = (writers.into_iter().collect(), has_all, answer.mark);
+            let as_of = if has_all { Some(clock::now()) } else { progress.as_of };
+            let progress = Progress { as_of, ..progress };
+            let following = Following { progress, put, remove, touch, writers, complete, mark };
+            mesh.writer.followed(following).await?;
+            self.progress = progress;
+        }
+        if has_all {
+            self.writers.values_mut().for_each(|reached| reached.floor = reached.counter);
+            self.settle_old().await?;
+        }
+        self.tell(News { facts, reset: false, complete: has_all && self.old.is_empty() });
+        suspicion::tell(mesh, self.space, &suspicions).await;
+        Ok(())
+    }
+
+    /// The new copy has all that the broker has. What that lacks of the old one is offered; once it has come back, the old
+    /// one is forgotten.
+    async fn settle_old(&mut self) -> Result<(), Trouble> {
+        if self.old.is_empty() {
+            return Ok(());
+        }
+        let back = match self.back {
+            Some(back) => back,
+            None if self.offers => offer::run(self.link, self.space, &self.progress).await?,
+            None => 0,
+        };
+        self.back = Some(back);
+        if self.progress.place >= back {
+            self.link.mesh.writer.forget_old(self.progress.row).await?;
+            (self.old, self.offers, self.back) = (Arc::default(), false, None);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, news: News) {
+        let Progress { place, store, as_of, .. } = self.progress;
+        let as_of = if news.complete { Some(clock::now()) } else { as_of };
+        self.space.freshness.send_replace(Freshness { complete: news.complete, as_of, store, place });
+        // Nobody may be listening.
+        let _ = self.space.news.send(Arc::new(news));
+    }
+}
+
+/// What a page says beside its changes.
+struct Answer {
+    upto: u64,
+    head: u64,
+    begun: u64,
+    mark: waxwing_protocol::link::Mark,
+}
+
+impl Answer {
+    const fn of(changes: &SpaceChanges) -> Self {
+        Self { upto: changes.upto, head: changes.head, begun: changes.begun, mark: changes.mark }
+    }
+}
+
+/// Asks for page after page, each behind the last. Ends with what is wrong.
+async fn ask(
+    link: Link<'_>,
+    space: &Space,
+    (mut after, mut begun): (u64, u64),
+    answers: mpsc::Sender<(SpaceChanges, u64)>,
+) -> Trouble {
+    let mut wait = false;
+    loop {
+        let follow = |req| SpaceFollow { req, space: space.id(), after, begun, wait };
+        let answer = match link.calls.follow(follow).await {
+            Ok(answer) => answer,
+            Err(error) => return error.into(),
+        };
+        let asked = if answer.reset { 0 } else { after };
+        (after, begun, wait) = (answer.upto, answer.begun, answer.upto >= answer.head);
+        if answers.send((answer, asked)).await.is_err() {
+            return Trouble::Later("the copy is begun anew".into());
+        }
+    }
+}
+
+fn or_later(ended: Result<(), Trouble>) -> Trouble {
+    ended.err().unwrap_or_else(|| Trouble::Later("nothing is asked for any more".into()))
+}
+
+fn failed(error: sqlx::Error) -> Trouble {
+    Trouble::Ended(Ended::Database(error.to_string()))
+}

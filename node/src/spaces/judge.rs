@@ -1,0 +1,363 @@
+//! What is believed of a page, on what is held.
+//!
+//! The broker cannot make records, but it chooses which it shows, when, and in which order. Believed is
+//!
+//! - a record that its writer has signed for this place, with a number above all that were seen of it. One that comes out of its
+//!   writer's order has to be so for a reason: *renewed* since (then its number is above what was seen when the copy was last
+//!   complete), or *offered* after a loss (above what was seen when the loss was found), or known: the very bytes were held before
+//!   the copy was begun anew;
+//! - a tombstone likewise;
+//! - an end, of a record that has a lifetime or is bound, and whose time has come;
+//! - where no place is missing between what is held and a change: its condition must hold.
+//!
+//! Everything else is refused and told. A refused change leaves the copy as it is.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use waxwing_crypto::space::{Condition, Operation, Stands, Statement, digest};
+use waxwing_crypto::{KeyId, NodeId, Timestamp, VerifyingKey};
+use waxwing_protocol::link::{Deleted, EndedBy, EndedRecord, Record};
+
+use super::check::{Change, Checked, Page, Said};
+use super::copy;
+use super::suspicion::{Suspected, Suspicion};
+use super::{Fact, Gone};
+use crate::store::records::{Row, Slot};
+use crate::store::spaces::{Reached, Writers};
+
+/// What is held, as far as a page needs it.
+#[derive(Default)]
+pub(super) struct Held {
+    /// What stands in the slots that the page names, by place.
+    rows: HashMap<u64, Row>,
+    slots: HashMap<(KeyId, Slot), u64>,
+    /// What is appended under the keys for which the page depends on it.
+    appended: HashMap<KeyId, HashSet<u64>>,
+    /// Records from before the copy was begun anew.
+    old: Arc<Old>,
+}
+
+/// Digests of records by writer and number.
+pub(super) type Old = HashMap<(NodeId, u64), [u8; 16]>;
+
+impl Held {
+    pub(super) fn of(rows: Vec<Row>, old: Arc<Old>) -> Self {
+        let mut held = Self { old, ..Self::default() };
+        rows.into_iter().for_each(|row| held.put(row));
+        held
+    }
+
+    fn put(&mut self, row: Row) {
+        let slot = (row.key, row.slot);
+        if let Some(before) = self.slots.insert(slot, row.seq) {
+            self.rows.remove(&before);
+        }
+        if let Slot::Appended(seq) = row.slot {
+            let appended = self.appended.entry(row.key).or_default();
+            if row.tombstone {
+                appended.remove(&seq)
+            } else {
+                appended.insert(seq)
+            };
+        }
+        self.rows.insert(row.seq, row);
+    }
+
+    fn remove(&mut self, seq: u64) {
+        if let Some(row) = self.rows.remove(&seq) {
+            self.slots.remove(&(row.key, row.slot));
+            if let (Slot::Appended(seq), Some(appended)) = (row.slot, self.appended.get_mut(&row.key)) {
+                appended.remove(&seq);
+            }
+        }
+    }
+
+    fn in_slot(&self, key: KeyId, slot: Slot) -> Option<&Row> {
+        self.rows.get(self.slots.get(&(key, slot))?)
+    }
+}
+
+/// What a page does to the copy.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    /// Records and tombstones to store, each in the place of what stands in its slot.
+    pub(super) put: Vec<Row>,
+    /// Places to forget.
+    pub(super) remove: Vec<u64>,
+    /// Records that end at another moment.
+    pub(super) touch: Vec<(u64, Timestamp)>,
+    /// How far writers have come now.
+    pub(super) writers: Writers,
+    pub(super) facts: Vec<Fact>,
+    pub(super) suspicions: Vec<Suspicion>,
+}
+
+/// Judges a page.
+pub(super) fn judge(page: Page, held: Held, writers: &Writers) -> Verdict {
+    let mut judge =
+        Judge { held, writers, next: page.after + 1, gapless: page.after > 0, verdict: Verdict::default() };
+    for change in page.changes {
+        judge.gapless &= change.n == judge.next;
+        judge.next = change.n + 1;
+        let (n, writer) = (change.n, writer(&change.what));
+        if let Err(what) = judge.change(change) {
+            judge.verdict.suspicions.push(Suspicion { what, writer, at: n });
+        }
+    }
+    judge.verdict
+}
+
+const fn writer(what: &Checked) -> Option<NodeId> {
+    match what {
+        Checked::Record(record, _) => Some(record.writer),
+        Checked::Deleted(deleted, _) => Some(deleted.writer),
+        Checked::Ended(_) | Checked::Touched { .. } => None,
+    }
+}
+
+struct Judge<'a> {
+    held: Held,
+    writers: &'a Writers,
+    /// The place after the last change.
+    next: u64,
+    /// No place is missing between what was held and this change: what stands there is known exactly.
+    gapless: bool,
+    verdict: Verdict,
+}
+
+impl Judge<'_> {
+    fn change(&mut self, change: Change) -> Result<(), Suspected> {
+        let Change { n, at, what } = change;
+        match what {
+            Checked::Record(record, said) => self.record(n, at, record, said.ok_or(Suspected::Forged)?),
+            Checked::Deleted(deleted, said) => self.deleted(n, at, deleted, said.ok_or(Suspected::Forged)?),
+            Checked::Ended(ended) => self.ended(at, ended),
+            Checked::Touched { seq, expires } => self.touched(seq, expires),
+        }
+    }
+
+    fn record(&mut self, n: u64, at: Timestamp, record: Record, said: Said) -> Result<(), Suspected> {
+        let Said { statement, signer } = said;
+        let slot = Slot::of(record.stands, record.writer, record.seq);
+        let as_said = statement.ttl.is_some() == record.expires.is_some() && statement.bound == record.bound;
+        if !as_said || record.seq > n {
+            return Err(Suspected::Forged);
+        }
+        let renewed = record.seq < n;
+        if self.is_held(record.key, slot, &statement, &record.sealed)? {
+            return match record.expires {
+                Some(expires) if renewed => self.touched(record.seq, expires),
+                Some(_) | None => Ok(()),
+            };
+        }
+        let out_of_order = match (record.offered, renewed) {
+            (true, _) => Some(Order::Offered),
+            (false, true) => Some(Order::Renewed),
+            (false, false) => None,
+        };
+        self.in_order(&statement, signer, out_of_order, &record.sealed)?;
+        if !record.offered && !renewed {
+            self.holds(&statement, record.key, slot)?;
+        }
+        self.reach(signer, statement.counter);
+        let row =
+            row(record.seq, record.key, slot, at, &statement, (record.expires, record.bound), record.sealed);
+        self.verdict.facts.push(Fact::Set(copy::shown(&row, statement)));
+        self.put(row);
+        Ok(())
+    }
+
+    fn deleted(&mut self, n: u64, at: Timestamp, deleted: Deleted, said: Said) -> Result<(), Suspected> {
+        let Said { statement, signer } = said;
+        let slot = Slot::of(deleted.stood, deleted.writer, deleted.seq);
+        if self.is_held(deleted.key, slot, &statement, &deleted.sealed)? {
+            return Ok(());
+        }
+        let target = self.held.in_slot(deleted.key, slot);
+        // Places are the broker's, so a tombstone names its record by what its writer calls it.
+        if let (Some(of), Some(target)) = (statement.of, target)
+            && (of.writer, of.counter) != (target.writer, target.counter)
+        {
+            return Err(Suspected::Forged);
+        }
+        let out_of_order = deleted.offered.then_some(Order::Offered);
+        self.in_order(&statement, signer, out_of_order, &deleted.sealed)?;
+        if !deleted.offered {
+            self.holds(&statement, deleted.key, slot)?;
+        }
+        self.reach(signer, statement.counter);
+        if let Some(target) = self.held.in_slot(deleted.key, slot).filter(|target| !target.tombstone) {
+            self.verdict.facts.push(Fact::Gone { seq: target.seq, why: Gone::Deleted, at });
+        }
+        let row = row(n, deleted.key, slot, at, &statement, (None, None), deleted.sealed);
+        self.put(row);
+        Ok(())
+    }
+
+    fn ended(&mut self, at: Timestamp, ended: EndedRecord) -> Result<(), Suspected> {
+        // Of a record that was not held, nothing is to be forgotten.
+        let Some(row) = self.held.rows.get(&ended.seq).filter(|row| !row.tombstone) else { return Ok(()) };
+        let may = match ended.why {
+            EndedBy::Lifetime => row.expires.is_some_and(|expires| expires <= at),
+            EndedBy::Lease | EndedBy::Goodbye => row.bound.is_some(),
+        };
+        if !may || (row.key, row.writer, row.slot.stands()) != (ended.key, ended.writer, ended.stood) {
+            return Err(Suspected::Ended);
+        }
+        self.verdict.remove.push(ended.seq);
+        self.verdict.facts.push(Fact::Gone { seq: ended.seq, why: Gone::Ended(ended.why), at });
+        self.held.remove(ended.seq);
+        Ok(())
+    }
+
+    fn touched(&mut self, seq: u64, expires: Timestamp) -> Result<(), Suspected> {
+        let Some(row) = self.held.rows.get_mut(&seq).filter(|row| !row.tombstone) else { return Ok(()) };
+        if row.expires.is_none() {
+            return Err(Suspected::Forged);
+        }
+        row.expires = Some(expires);
+        self.verdict.touch.push((seq, expires));
+        self.verdict.facts.push(Fact::Touched { seq, expires });
+        Ok(())
+    }
+
+    /// Whether this very change is held already. Another of the same number is none that one writer would make; one that a
+    /// later of the same writer has taken the place of is an old one.
+    fn is_held(
+        &self,
+        key: KeyId,
+        slot: Slot,
+        statement: &Statement,
+        sealed: &[u8],
+    ) -> Result<bool, Suspected> {
+        let Some(row) = self.held.in_slot(key, slot).filter(|row| row.writer == statement.writer) else {
+            return Ok(false);
+        };
+        if row.counter == statement.counter {
+            return if row.sealed == sealed { Ok(true) } else { Err(Suspected::Forged) };
+        }
+        Ok(false)
+    }
+
+    /// Whether a change comes in its writer's order, or may come out of it.
+    fn in_order(
+        &self,
+        statement: &Statement,
+        signer: [u8; VerifyingKey::SIZE],
+        out_of_order: Option<Order>,
+        sealed: &[u8],
+    ) -> Result<(), Suspected> {
+        let reached = self.reached(&signer);
+        let passed = match out_of_order {
+            None => reached.counter,
+            Some(Order::Renewed) => reached.floor,
+            Some(Order::Offered) => reached.lost,
+        };
+        let known = || self.held.old.get(&(statement.writer, statement.counter)) == Some(&digest(sealed));
+        if statement.counter > passed || known() { Ok(()) } else { Err(Suspected::Replay) }
+    }
+
+    /// Whether what a change rests on stands there, where that is known.
+    fn holds(&self, statement: &Statement, key: KeyId, slot: Slot) -> Result<(), Suspected> {
+        if !self.gapless {
+            return Ok(());
+        }
+        let there = self.held.in_slot(key, slot).filter(|row| !row.tombstone);
+        let holds = match (statement.when, statement.operation) {
+            (Condition::Any, _) => true,
+            (Condition::Absent, Operation::Append) => {
+                self.held.appended.get(&key).is_none_or(HashSet::is_empty)
+            }
+            (Condition::Absent, Operation::Put | Operation::Delete) => there.is_none(),
+            (Condition::Seq(seq), _) => there.is_some_and(|row| row.seq == seq),
+        };
+        if holds { Ok(()) } else { Err(Suspected::Condition) }
+    }
+
+    fn reached(&self, signer: &[u8; VerifyingKey::SIZE]) -> Reached {
+        let now = self.verdict.writers.get(signer).or_else(|| self.writers.get(signer));
+        now.copied().unwrap_or_default()
+    }
+
+    fn reach(&mut self, signer: [u8; VerifyingKey::SIZE], counter: u64) {
+        let mut reached = self.reached(&signer);
+        reached.counter = reached.counter.max(counter);
+        self.verdict.writers.insert(signer, reached);
+    }
+
+    fn put(&mut self, row: Row) {
+        self.held.put(row.clone());
+        self.verdict.put.push(row);
+    }
+}
+
+/// Why a change comes out of its writer's order.
+#[derive(Clone, Copy)]
+enum Order {
+    Renewed,
+    Offered,
+}
+
+fn row(
+    seq: u64,
+    key: KeyId,
+    slot: Slot,
+    at: Timestamp,
+    statement: &Statement,
+    (expires, bound): (Option<Timestamp>, Option<u64>),
+    sealed: bytes::Bytes,
+) -> Row {
+    Row {
+        seq,
+        key,
+        slot,
+        tombstone: statement.operation == Operation::Delete,
+        writer: statement.writer,
+        version: statement.version,
+        counter: statement.counter,
+        at,
+        expires,
+        bound,
+        sealed,
+    }
+}
+
+/// The slots, places and keys that must be known to judge a page.
+pub(super) struct Needed {
+    pub(super) slots: Vec<(KeyId, Slot)>,
+    pub(super) seqs: Vec<u64>,
+    pub(super) appended: Vec<KeyId>,
+}
+
+impl Needed {
+    /// Those of a page.
+    pub(super) fn by(page: &Page) -> Self {
+        let mut needed = Self { slots: Vec::new(), seqs: Vec::new(), appended: Vec::new() };
+        for change in &page.changes {
+            match &change.what {
+                Checked::Record(record, said) => {
+                    let slot = Slot::of(record.stands, record.writer, record.seq);
+                    // At a place that is new nothing stands yet.
+                    if record.stands != Stands::Appended || record.seq <= page.after {
+                        needed.slots.push((record.key, slot));
+                    }
+                    let if_empty = |said: &Said| {
+                        said.statement.operation == Operation::Append
+                            && said.statement.when == Condition::Absent
+                    };
+                    if said.as_ref().is_some_and(if_empty) {
+                        needed.appended.push(record.key);
+                    }
+                }
+                Checked::Deleted(deleted, _) => {
+                    needed.slots.push((deleted.key, Slot::of(deleted.stood, deleted.writer, deleted.seq)));
+                }
+                Checked::Ended(ended) => needed.seqs.push(ended.seq),
+                Checked::Touched { seq, .. } => needed.seqs.push(*seq),
+            }
+        }
+        needed.seqs.retain(|seq| *seq <= page.after);
+        needed
+    }
+}

@@ -1,0 +1,439 @@
+//! Writing to a space: numbered, signed, sealed, and one `space.write` under way at a time, so that no change of this node
+//! overtakes another.
+//!
+//! What is under way when a link is lost may have been made or not. It is sent again, the very same bytes, before anything else
+//! on the next link: the broker knows changes by their ids, and answers as it did. What has not been sent by then is not
+//! kept: whoever wanted it is told that there is no link.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rand_core::Rng as _;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+use tracing::debug;
+use waxwing_crypto::membership::Roster;
+use waxwing_crypto::space::{Condition, KeyName, Operation, RecordRef, Seen, Stands, Statement, digest};
+use waxwing_crypto::state_key::StateKeys;
+use waxwing_crypto::{ChangeId, KeyId};
+use waxwing_protocol::limits;
+use waxwing_protocol::link::{Append, Change, ChangeOutcome, Delete, Put, Touch};
+
+use super::{Draft, DraftChange, Link, Space};
+use crate::epochs::Trouble;
+use crate::link::{CallError, Ended, ended};
+use crate::mesh::Mesh;
+use crate::store::records::{self, Slot};
+use crate::store::spaces::{Progress, SpaceRow};
+use crate::writer::WriteError;
+
+/// Whoever writes waits no longer than this for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Numbers that are taken at once: a commit of this node's for so many changes.
+const NUMBERS: u64 = 1_024;
+/// What a sealed record has beside its value, give or take: names, numbers, signature, padding.
+const AROUND: usize = 1_024;
+
+/// Why a change was not made, or is not known to be.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum NotWritten {
+    /// There is no link: nothing was changed.
+    #[error("there is no link to the broker, and a space is changed there")]
+    Offline,
+    /// The link was lost, or the broker is slow: it may have been made, or still be.
+    #[error("the broker has not answered: the change may have been made")]
+    Unanswered,
+    /// A value is larger than a record may have.
+    #[error("a value has {} bytes at most", limits::VALUE)]
+    TooLarge,
+    /// Too many changes at once.
+    #[error("at most {} changes are made at once", limits::SPACE_PAGE)]
+    TooMany,
+    /// The broker refuses, or what the change is about is not here.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What waits to be written, and what is under way.
+#[derive(Default)]
+pub(super) struct Lane {
+    waiting: Mutex<VecDeque<Waiting>>,
+    come: Notify,
+    /// Sent, and not answered.
+    under_way: Mutex<Option<UnderWay>>,
+    numbers: tokio::sync::Mutex<Numbers>,
+}
+
+struct Waiting {
+    drafts: Vec<Draft>,
+    answer: Answer,
+}
+
+type Answer = oneshot::Sender<Result<Vec<ChangeOutcome>, NotWritten>>;
+
+/// One `space.write`.
+struct UnderWay {
+    changes: Vec<Change>,
+    /// Who waits for how many of the outcomes, in order.
+    answers: Vec<(usize, Answer)>,
+}
+
+/// Numbers that have been taken and not given.
+#[derive(Default)]
+struct Numbers {
+    last: u64,
+    taken: u64,
+}
+
+impl Lane {
+    /// Has changes made, and waits for what became of them.
+    pub(super) async fn write(
+        &self,
+        mesh: &Mesh,
+        drafts: Vec<Draft>,
+    ) -> Result<Vec<ChangeOutcome>, NotWritten> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        fits(&drafts)?;
+        if mesh.calls().is_none() {
+            return Err(NotWritten::Offline);
+        }
+        let (answer, answered) = oneshot::channel();
+        self.waiting().push_back(Waiting { drafts, answer });
+        self.come.notify_one();
+        let answered = timeout(ANSWER_WITHIN, answered).await;
+        answered.map_or(Err(NotWritten::Unanswered), |answered| answered.unwrap_or(Err(NotWritten::Offline)))
+    }
+
+    /// What goes out as one: the next writer's changes, and those of others as far as they fit.
+    fn next(&self) -> Vec<Waiting> {
+        let mut waiting = self.waiting();
+        // Who has given up does not want it any more.
+        waiting.retain(|waiting| !waiting.answer.is_closed());
+        let (mut count, mut bytes, mut next) = (0, 0, Vec::new());
+        while let Some(first) = waiting.front() {
+            count += first.drafts.len();
+            bytes += size(&first.drafts);
+            let fits = count <= limits::SPACE_PAGE && bytes <= limits::FRAME_ENVELOPES;
+            if !fits && !next.is_empty() {
+                break;
+            }
+            next.extend(waiting.pop_front());
+        }
+        next
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, Option<UnderWay>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next number of a change, durable before it is given.
+    async fn number(&self, mesh: &Mesh, space: SpaceRow) -> Result<u64, WriteError> {
+        let mut numbers = self.numbers.lock().await;
+        if numbers.last == numbers.taken {
+            numbers.last = mesh.writer.numbers(space, NUMBERS).await?;
+            numbers.taken = numbers.last + NUMBERS;
+        }
+        numbers.last += 1;
+        Ok(numbers.last)
+    }
+}
+
+fn fits(drafts: &[Draft]) -> Result<(), NotWritten> {
+    if drafts.iter().any(|draft| value(draft) > limits::VALUE) {
+        return Err(NotWritten::TooLarge);
+    }
+    let fits = drafts.len() <= limits::SPACE_PAGE
+        && (drafts.len() == 1 || size(drafts) <= limits::FRAME_ENVELOPES)
+        && drafts.iter().all(|draft| {
+            !matches!(&draft.change, DraftChange::Touch { seqs, .. } if seqs.len() > limits::SPACE_PAGE)
+        });
+    if fits { Ok(()) } else { Err(NotWritten::TooMany) }
+}
+
+const fn value(draft: &Draft) -> usize {
+    match &draft.change {
+        DraftChange::Put { value, .. } | DraftChange::Append { value, .. } => value.len(),
+        DraftChange::Touch { .. } | DraftChange::Delete { .. } => 0,
+    }
+}
+
+/// About what changes take up when they are sealed.
+fn size(drafts: &[Draft]) -> usize {
+    drafts.iter().map(|draft| value(draft) * 9 / 8 + AROUND).sum()
+}
+
+/// Writes what there is to write, until the link ends.
+pub(super) async fn run(link: Link<'_>, space: &Space) -> Ended {
+    let _down = Down(&space.lane);
+    loop {
+        if let Err(trouble) = step(link, space).await {
+            return trouble;
+        }
+    }
+}
+
+/// One `space.write`, from what waits to its answers.
+async fn step(link: Link<'_>, space: &Space) -> Result<(), Ended> {
+    let unanswered = space.lane.under_way().as_ref().map(|under_way| under_way.changes.clone());
+    let changes = match unanswered {
+        Some(changes) => changes,
+        None => {
+            space.lane.come.notified().await;
+            let waiting = space.lane.next();
+            if waiting.is_empty() {
+                return Ok(());
+            }
+            space.lane.come.notify_one(); // There may be more than fits.
+            let Some(made) = make(link, space, waiting).await? else { return Ok(()) };
+            let changes = made.changes.clone();
+            *space.lane.under_way() = Some(made);
+            changes
+        }
+    };
+    let outcomes = match link.calls.write_space(space.id(), &changes).await {
+        Ok(outcomes) => Ok(outcomes),
+        Err(CallError::Refused { detail, .. }) => Err(NotWritten::Refused(detail)),
+        Err(error) => return Err(ended(error)),
+    };
+    if let Some(UnderWay { answers, .. }) = space.lane.under_way().take() {
+        tell(answers, outcomes);
+    }
+    Ok(())
+}
+
+/// Gives everybody his share. Who has given up does not mind.
+fn tell(answers: Vec<(usize, Answer)>, outcomes: Result<Vec<ChangeOutcome>, NotWritten>) {
+    let mut outcomes = outcomes.map(Vec::into_iter);
+    for (count, answer) in answers {
+        let share = match &mut outcomes {
+            Ok(outcomes) => Ok(outcomes.by_ref().take(count).collect()),
+            Err(error) => Err(error.clone()),
+        };
+        let _ = answer.send(share);
+    }
+}
+
+/// Signs and seals what waits. Who wants what cannot be is answered at once.
+async fn make(link: Link<'_>, space: &Space, waiting: Vec<Waiting>) -> Result<Option<UnderWay>, Ended> {
+    let mut maker = match Maker::begin(link, space).await {
+        Ok(maker) => maker,
+        Err(Trouble::Ended(ended)) => return Err(ended),
+        Err(Trouble::Later(why)) => {
+            debug!(space = %space.id(), %why, "nothing can be written now");
+            waiting.into_iter().for_each(|waiting| {
+                let _ = waiting.answer.send(Err(NotWritten::Refused(why.clone())));
+            });
+            return Ok(None);
+        }
+    };
+    let mut under_way = UnderWay { changes: Vec::new(), answers: Vec::new() };
+    for Waiting { drafts, answer } in waiting {
+        let count = drafts.len();
+        match maker.all(drafts).await {
+            Ok(changes) => {
+                under_way.changes.extend(changes);
+                under_way.answers.push((count, answer));
+            }
+            Err(Unmade::NotWritten(why)) => {
+                let _ = answer.send(Err(why));
+            }
+            Err(Unmade::Ended(ended)) => return Err(ended),
+        }
+    }
+    Ok(Some(under_way).filter(|under_way| !under_way.changes.is_empty()))
+}
+
+enum Unmade {
+    NotWritten(NotWritten),
+    Ended(Ended),
+}
+
+impl From<WriteError> for Unmade {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::DiskFull => Self::NotWritten(NotWritten::Refused(error.to_string())),
+            WriteError::Failed(_) => Self::Ended(Ended::Database(error.to_string())),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Unmade {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Ended(Ended::Database(error.to_string()))
+    }
+}
+
+impl From<waxwing_crypto::Error> for Unmade {
+    fn from(error: waxwing_crypto::Error) -> Self {
+        Self::NotWritten(NotWritten::Refused(error.to_string()))
+    }
+}
+
+/// What statements are made of, beside what is wanted.
+struct Maker<'a> {
+    link: Link<'a>,
+    space: &'a Space,
+    progress: Progress,
+    keys: std::sync::Arc<StateKeys>,
+    log_seq: u64,
+    seen: Option<Seen>,
+    /// Versions given to keys by what is made with it.
+    versions: HashMap<(KeyId, bool), u64>,
+}
+
+impl<'a> Maker<'a> {
+    async fn begin(link: Link<'a>, space: &'a Space) -> Result<Self, Trouble> {
+        let mesh = link.mesh;
+        let failed = |error: sqlx::Error| Trouble::Ended(Ended::Database(error.to_string()));
+        let (epoch, log_seq) = mesh.roster(|roster| (Roster::epoch(roster), roster.head().seq));
+        let later = || Trouble::Later(format!("the state key of epoch {epoch} is not here yet"));
+        let keys = mesh.epochs.holding(epoch).await.ok_or_else(later)?;
+        let progress = match space.progress(&mesh.db).await.map_err(failed)? {
+            Some(progress) => progress,
+            None => mesh.writer.space(space.id()).await?,
+        };
+        let newest = records::newest(&mesh.db, progress.row).await.map_err(failed)?;
+        let seen = newest.map(|row| Seen { seq: row.seq, digest: digest(&row.sealed) });
+        Ok(Self { link, space, progress, keys, log_seq, seen, versions: HashMap::new() })
+    }
+
+    async fn all(&mut self, drafts: Vec<Draft>) -> Result<Vec<Change>, Unmade> {
+        let mut changes = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            changes.push(self.one(draft).await?);
+        }
+        Ok(changes)
+    }
+
+    async fn one(&mut self, draft: Draft) -> Result<Change, Unmade> {
+        let id = draft.id.unwrap_or_else(random_id);
+        match draft.change {
+            DraftChange::Put { key: name, own, when, ttl, bound, value } => {
+                let key = self.space.sealing.key(&name);
+                let version = self.version(key, own).await?;
+                let stands = if own { Stands::Own } else { Stands::Shared };
+                let says = Says { ttl, bound, version, value, ..Says::new(Operation::Put, stands, when) };
+                let sealed = self.seal(id, draft.app, name, says).await?;
+                Ok(Change::Put(Put { id, key, own, when, ttl, bound, sealed }))
+            }
+            DraftChange::Append { key: name, if_empty, ttl, bound, value } => {
+                let key = self.space.sealing.key(&name);
+                let when = if if_empty { Condition::Absent } else { Condition::Any };
+                let says = Says { ttl, bound, value, ..Says::new(Operation::Append, Stands::Appended, when) };
+                let sealed = self.seal(id, draft.app, name, says).await?;
+                Ok(Change::Append(Append { id, key, if_empty, ttl, bound, sealed }))
+            }
+            DraftChange::Touch { seqs, ttl } => Ok(Change::Touch(Touch { seqs, ttl })),
+            DraftChange::Delete { key: name, own, seq, when } => {
+                let key = self.space.sealing.key(&name);
+                let (stands, of, version) = match seq {
+                    Some(seq) => (Stands::Appended, Some(self.appended(key, seq).await?), 1),
+                    None if own => (Stands::Own, None, self.version(key, own).await?),
+                    None => (Stands::Shared, None, self.version(key, own).await?),
+                };
+                let says = Says { of, version, ..Says::new(Operation::Delete, stands, when) };
+                let sealed = self.seal(id, draft.app, name, says).await?;
+                Ok(Change::Delete(Delete { id, key, own, seq, when, sealed }))
+            }
+        }
+    }
+
+    /// One more than that of the record that stands there, as far as this node knows.
+    async fn version(&mut self, key: KeyId, own: bool) -> Result<u64, Unmade> {
+        let db = &self.link.mesh.db;
+        let last = match self.versions.get(&(key, own)) {
+            Some(last) => *last,
+            None => {
+                let slot = if own { Slot::Own(self.link.mesh.identity.node) } else { Slot::Shared };
+                let row = records::in_slots(db, self.progress.row, &[(key, slot)]).await?;
+                row.first().map_or(0, |row| row.version)
+            }
+        };
+        self.versions.insert((key, own), last + 1);
+        Ok(last + 1)
+    }
+
+    /// What the writer of an appended record calls it.
+    async fn appended(&self, key: KeyId, seq: u64) -> Result<RecordRef, Unmade> {
+        let rows = records::at(&self.link.mesh.db, self.progress.row, &[seq]).await?;
+        let row = rows.first().filter(|row| row.key == key && row.slot == Slot::Appended(seq));
+        let row = row.ok_or_else(|| {
+            Unmade::NotWritten(NotWritten::Refused(format!("there is no record at place {seq}")))
+        })?;
+        Ok(RecordRef { writer: row.writer, counter: row.counter })
+    }
+
+    async fn seal(
+        &self,
+        id: ChangeId,
+        app: Option<waxwing_crypto::Name>,
+        name: KeyName,
+        says: Says,
+    ) -> Result<bytes::Bytes, Unmade> {
+        let mesh = self.link.mesh;
+        let statement = Statement {
+            operation: says.operation,
+            stands: says.stands,
+            id,
+            writer: mesh.identity.node,
+            when: says.when,
+            ttl: says.ttl,
+            bound: says.bound,
+            version: says.version,
+            counter: self.space.lane.number(mesh, self.progress.row).await?,
+            log_seq: self.log_seq,
+            of: says.of,
+            seen: self.seen,
+            at: mesh.clock.broker_now(),
+            name,
+            app,
+            value: says.value,
+        };
+        let (epoch, _) = self.keys.newest();
+        let signing = &mesh.identity.signing;
+        Ok(self.space.sealing.seal(&statement, epoch, &self.keys, signing, &mut crate::rng())?)
+    }
+}
+
+/// The parts of a statement that differ between changes.
+struct Says {
+    operation: Operation,
+    stands: Stands,
+    when: Condition,
+    ttl: Option<u64>,
+    bound: Option<u64>,
+    version: u64,
+    of: Option<RecordRef>,
+    value: bytes::Bytes,
+}
+
+impl Says {
+    fn new(operation: Operation, stands: Stands, when: Condition) -> Self {
+        let value = bytes::Bytes::new();
+        Self { operation, stands, when, ttl: None, bound: None, version: 1, of: None, value }
+    }
+}
+
+fn random_id() -> ChangeId {
+    let mut id = [0; ChangeId::SIZE];
+    crate::rng().fill_bytes(&mut id);
+    ChangeId::from_bytes(id)
+}
+
+/// There is no link any more: who waits and has not been sent is told.
+struct Down<'a>(&'a Lane);
+
+impl Drop for Down<'_> {
+    fn drop(&mut self) {
+        for waiting in self.0.waiting().drain(..) {
+            let _ = waiting.answer.send(Err(NotWritten::Offline));
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The copy and the lane, with an honest broker.
+
+use super::*;
+
+#[tokio::test]
+async fn what_is_written_is_read_and_the_copy_is_there_without_a_link_and_after_a_restart() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    assert_eq!(node.change(put("a", "1")).await, Err(NotWritten::Offline));
+    node.link(&broker);
+    let seq = node.applied(put("a", "1")).await;
+    assert_eq!(
+        node.change(put_if("a", "2", Condition::Absent)).await,
+        Ok(ChangeOutcome::Conflict { seq: Some(seq) })
+    );
+    node.applied(put_if("a", "2", Condition::Seq(seq))).await;
+    let first = node.applied(append("list", "x")).await;
+    node.applied(append("list", "y")).await;
+    node.applied(delete("list", Some(first))).await;
+    assert_eq!(node.has().await, [pair("a", "2"), pair("list", "y")]);
+    let entry = node.space.under(&node.mesh, &key("a")).await.unwrap().remove(0);
+    assert_eq!((entry.version, entry.writer), (2, node.mesh.identity.node));
+    node.unlink().await;
+    assert!(!node.space.freshness().borrow().complete && node.space.freshness().borrow().as_of.is_some());
+    assert_eq!(node.has().await, [pair("a", "2"), pair("list", "y")]);
+    assert_eq!(node.change(put("a", "3")).await, Err(NotWritten::Offline));
+    assert!(node.alarms().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_copy_catches_up_from_where_it_was_page_by_page() {
+    let broker = Broker::new();
+    broker.space().page = 3;
+    let mut node = Node::new().await;
+    node.link(&broker);
+    for n in 0..10 {
+        node.applied(append("list", &n.to_string())).await;
+    }
+    node.unlink().await;
+    let before = node.has().await;
+    node.link(&broker);
+    let last = broker.space().last;
+    node.complete(last).await;
+    assert_eq!(node.has().await, before);
+    assert!(node.alarms().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_change_whose_answer_was_lost_is_made_once_and_answered_on_the_next_link() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    node.applied(append("list", "first")).await;
+    broker.space().deaf = 1;
+    let (space, mesh) = (Arc::clone(&node.space), Arc::clone(&node.mesh));
+    let written = tokio::spawn(async move {
+        let drafts = vec![Draft { id: None, app: None, change: append("list", "second") }];
+        space.write(&mesh, drafts).await
+    });
+    timeout(PATIENCE, node.space.reached(1_002)).await.expect("it is made");
+    node.unlink().await;
+    node.link(&broker);
+    let outcomes = timeout(PATIENCE, written).await.expect("it is answered").unwrap().unwrap();
+    assert_eq!(outcomes, [ChangeOutcome::Applied { seq: 1_002 }]);
+    assert_eq!(node.has().await, [pair("list", "first"), pair("list", "second")]);
+}
+
+#[tokio::test]
+async fn a_store_that_is_lost_is_given_back_what_it_had_and_bound_records_are_not() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    node.applied(put("a", "1")).await;
+    node.applied(append("list", "x")).await;
+    node.applied(put("gone", "1")).await;
+    node.applied(delete("gone", None)).await;
+    let value = Bytes::from_static(b"here");
+    let bound = DraftChange::Put {
+        key: key("me"),
+        own: true,
+        when: Condition::Any,
+        ttl: None,
+        bound: Some(0),
+        value,
+    };
+    node.applied(bound).await;
+    node.unlink().await;
+    broker.loses_all();
+    let start = broker.space().last;
+    node.link(&broker);
+    node.complete(start + 3).await;
+    let mut has = node.has().await;
+    has.sort();
+    assert_eq!(has, [pair("a", "1"), pair("list", "x")]);
+    assert_eq!(broker.space().records().count(), 2);
+    assert!(broker.space().changes.iter().any(|change| {
+        matches!(&change.what, waxwing_protocol::link::What::Deleted(deleted) if deleted.offered)
+    }));
+    node.applied(put("a", "2")).await;
+    assert!(node.alarms().await.is_empty(), "{:?}", node.alarms().await);
+}
+
+#[tokio::test]
+async fn a_copy_that_is_too_old_is_begun_anew_and_is_the_same() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    node.applied(put("a", "1")).await;
+    node.applied(put("b", "1")).await;
+    node.unlink().await;
+    broker.does(|space| {
+        let seq = space.records().next().unwrap().seq;
+        space.forget_record(seq); // Deleted, and the tombstone is forgotten.
+        space.last += 10;
+        space.horizon = space.last;
+    });
+    node.link(&broker);
+    let last = broker.space().last;
+    node.complete(last).await;
+    assert_eq!(node.has().await, [pair("b", "1")]);
+    assert!(node.alarms().await.is_empty(), "{:?}", node.alarms().await);
+}

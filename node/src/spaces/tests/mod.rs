@@ -1,0 +1,113 @@
+//! A node's spaces, against a broker in memory.
+
+mod broker;
+mod following;
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use self::broker::Broker;
+use super::*;
+use crate::mesh::tests::alone;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node with a space that it follows.
+struct Node {
+    _folder: tempfile::TempDir,
+    mesh: Arc<Mesh>,
+    space: Arc<Space>,
+    link: Option<(tokio::task::JoinHandle<Ended>, Calls)>,
+}
+
+impl Node {
+    async fn new() -> Self {
+        let (folder, mesh) = alone().await;
+        let space = mesh.space(&"things".parse().unwrap());
+        Self { _folder: folder, mesh, space, link: None }
+    }
+
+    /// Gives it a link.
+    fn link(&mut self, broker: &Broker) {
+        let (calls, store, _served) = broker.link(self.mesh.identity.node);
+        self.mesh.set_calls(Some(calls.clone()));
+        let (mesh, its) = (Arc::clone(&self.mesh), calls.clone());
+        self.link = Some((tokio::spawn(async move { run(&mesh, &its, store).await }), calls));
+    }
+
+    /// Takes it away.
+    async fn unlink(&mut self) {
+        let (task, calls) = self.link.take().unwrap();
+        self.mesh.set_calls(None);
+        calls.close();
+        task.abort();
+        let _ = task.await;
+    }
+
+    /// Waits until the copy is complete, up to that place at least.
+    async fn complete(&self, place: u64) {
+        let mut freshness = self.space.freshness();
+        let complete = freshness.wait_for(|freshness| freshness.complete && freshness.place >= place);
+        timeout(PATIENCE, complete).await.expect("the copy becomes complete").unwrap();
+    }
+
+    /// Makes one change.
+    async fn change(&self, change: DraftChange) -> Result<ChangeOutcome, NotWritten> {
+        let outcomes = self.space.write(&self.mesh, vec![Draft { id: None, app: None, change }]).await?;
+        Ok(outcomes.into_iter().next().unwrap())
+    }
+
+    /// Makes one that must be applied, and waits until the copy has it.
+    async fn applied(&self, change: DraftChange) -> u64 {
+        let ChangeOutcome::Applied { seq } = self.change(change).await.unwrap() else {
+            panic!("not applied")
+        };
+        timeout(PATIENCE, self.space.reached(seq)).await.expect("it comes back");
+        seq
+    }
+
+    /// What the copy has: key, value.
+    async fn has(&self) -> Vec<(String, String)> {
+        let entries = self.space.entries(&self.mesh).await.unwrap();
+        let text =
+            |entry: Entry| (entry.key.as_str().to_owned(), String::from_utf8(entry.value.to_vec()).unwrap());
+        entries.into_iter().map(text).collect()
+    }
+
+    /// Security events that apps were told of.
+    async fn alarms(&self) -> Vec<String> {
+        let events = crate::store::events::list(&self.mesh.db, 0, None, 100).await.unwrap();
+        let what = |event: crate::store::events::Event| match event.body {
+            waxwing_protocol::api::EventBody::Security { what, .. } => Some(what),
+            _ => None,
+        };
+        events.into_iter().filter_map(what).collect()
+    }
+}
+
+fn key(name: &str) -> KeyName {
+    name.parse().unwrap()
+}
+
+fn put(name: &str, value: &str) -> DraftChange {
+    put_if(name, value, Condition::Any)
+}
+
+fn put_if(name: &str, value: &str, when: Condition) -> DraftChange {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    DraftChange::Put { key: key(name), own: false, when, ttl: None, bound: None, value }
+}
+
+fn append(name: &str, value: &str) -> DraftChange {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    DraftChange::Append { key: key(name), if_empty: false, ttl: None, bound: None, value }
+}
+
+fn delete(name: &str, seq: Option<u64>) -> DraftChange {
+    DraftChange::Delete { key: key(name), own: false, seq, when: Condition::Any }
+}
+
+fn pair(key: &str, value: &str) -> (String, String) {
+    (key.to_owned(), value.to_owned())
+}

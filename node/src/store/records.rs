@@ -1,0 +1,283 @@
+//! The copies of spaces: records and tombstones, sealed as they came.
+
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor, SqlitePool};
+use waxwing_crypto::space::Stands;
+use waxwing_crypto::{KeyId, NodeId, Timestamp};
+
+use super::chunks::Chunks;
+use super::columns::{moment, node};
+use super::spaces::SpaceRow;
+use super::{damaged, millis, number, time, unsigned};
+
+/// How a record stands under its key: what another takes the place of.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Slot {
+    /// As the one that anybody replaces.
+    Shared,
+    /// As this node's own.
+    Own(NodeId),
+    /// As the one that was appended at this place.
+    Appended(u64),
+}
+
+impl Slot {
+    /// That of a record.
+    pub(crate) const fn of(stands: Stands, writer: NodeId, seq: u64) -> Self {
+        match stands {
+            Stands::Shared => Self::Shared,
+            Stands::Own => Self::Own(writer),
+            Stands::Appended => Self::Appended(seq),
+        }
+    }
+
+    /// How that is said.
+    pub(crate) const fn stands(self) -> Stands {
+        match self {
+            Self::Shared => Stands::Shared,
+            Self::Own(_) => Stands::Own,
+            Self::Appended(_) => Stands::Appended,
+        }
+    }
+
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Shared => Vec::new(),
+            Self::Own(node) => node.as_bytes().to_vec(),
+            Self::Appended(seq) => seq.to_be_bytes().to_vec(),
+        }
+    }
+
+    fn read(bytes: &[u8]) -> sqlx::Result<Self> {
+        if bytes.is_empty() {
+            return Ok(Self::Shared);
+        }
+        if let Ok(seq) = bytes.try_into() {
+            return Ok(Self::Appended(u64::from_be_bytes(seq)));
+        }
+        NodeId::try_from(bytes).map(Self::Own).map_err(|_| damaged("slot"))
+    }
+}
+
+/// A record, or a tombstone.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Row {
+    /// Its place: of a tombstone, that of the deletion.
+    pub(crate) seq: u64,
+    pub(crate) key: KeyId,
+    pub(crate) slot: Slot,
+    pub(crate) tombstone: bool,
+    pub(crate) writer: NodeId,
+    pub(crate) version: u64,
+    pub(crate) counter: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) expires: Option<Timestamp>,
+    pub(crate) bound: Option<u64>,
+    pub(crate) sealed: Bytes,
+}
+
+impl FromRow<'_, SqliteRow> for Row {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        Ok(Self {
+            seq: unsigned(row.try_get("seq")?),
+            key: KeyId::try_from(row.try_get::<&[u8], _>("key")?).map_err(|_| damaged("key id"))?,
+            slot: Slot::read(row.try_get("slot")?)?,
+            tombstone: row.try_get("tombstone")?,
+            writer: node(row, "writer")?,
+            version: unsigned(row.try_get("version")?),
+            counter: unsigned(row.try_get("counter")?),
+            at: time(row.try_get("at")?),
+            expires: moment(row, "expires")?,
+            bound: row.try_get::<Option<i64>, _>("bound")?.map(unsigned),
+            sealed: Bytes::copy_from_slice(row.try_get("sealed")?),
+        })
+    }
+}
+
+/// Columns of a [`Row`].
+macro_rules! columns {
+    () => {
+        "seq, key, slot, tombstone, writer, version, counter, at, expires, bound, sealed"
+    };
+}
+
+/// Stores records and tombstones, in the place of what stood in their slots.
+pub(crate) async fn put(db: &mut SqliteConnection, space: SpaceRow, rows: &[Row]) -> sqlx::Result<()> {
+    static PUT: LazyLock<Chunks> = LazyLock::new(|| {
+        let head = concat!("INSERT OR REPLACE INTO space_record (space, old, ", columns!(), ") VALUES");
+        Chunks::new(head, 13, "")
+    });
+    for (sql, share) in PUT.of(rows) {
+        let query = share.iter().fold(sqlx::query(sql), |query, row| {
+            query
+                .bind(space.0)
+                .bind(false)
+                .bind(number(row.seq))
+                .bind(&row.key.as_bytes()[..])
+                .bind(row.slot.bytes())
+                .bind(row.tombstone)
+                .bind(&row.writer.as_bytes()[..])
+                .bind(number(row.version))
+                .bind(number(row.counter))
+                .bind(millis(row.at))
+                .bind(row.expires.map(millis))
+                .bind(row.bound.map(number))
+                .bind(&row.sealed[..])
+        });
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Forgets records by their places.
+pub(crate) async fn remove(db: &mut SqliteConnection, space: SpaceRow, seqs: &[u64]) -> sqlx::Result<()> {
+    static REMOVE: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new("DELETE FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES", 1, ")")
+    });
+    for (sql, share) in REMOVE.of(seqs) {
+        let query = share.iter().fold(sqlx::query(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Lets a record end at another moment.
+pub(crate) async fn touch(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    seq: u64,
+    expires: Timestamp,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE space_record SET expires = ? WHERE space = ? AND old = 0 AND seq = ?")
+        .bind(millis(expires))
+        .bind(space.0)
+        .bind(number(seq))
+        .execute(db)
+        .await
+        .map(|_| ())
+}
+
+/// Makes a copy an old one: the next is begun from nothing. What was old before goes. `lost`: the store that it is of was
+/// lost, and with it the leases that records were bound to.
+pub(crate) async fn age(db: &mut SqliteConnection, space: SpaceRow, lost: bool) -> sqlx::Result<()> {
+    if lost {
+        sqlx::query("DELETE FROM space_record WHERE space = ? AND bound IS NOT NULL")
+            .bind(space.0)
+            .execute(&mut *db)
+            .await?;
+    }
+    sqlx::query("UPDATE OR REPLACE space_record SET old = 1 WHERE space = ? AND old = 0")
+        .bind(space.0)
+        .execute(db)
+        .await
+        .map(|_| ())
+}
+
+/// Forgets what is old.
+pub(crate) async fn forget_old(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM space_record WHERE space = ? AND old = 1")
+        .bind(space.0)
+        .execute(db)
+        .await
+        .map(|_| ())
+}
+
+/// Forgets tombstones from before a moment of the broker's clock.
+pub(crate) async fn forget_tombstones(db: impl SqliteExecutor<'_>, before: Timestamp) -> sqlx::Result<()> {
+    let query = sqlx::query("DELETE FROM space_record WHERE tombstone = 1 AND at < ?");
+    query.bind(millis(before)).execute(db).await.map(|_| ())
+}
+
+/// Whether there are any.
+pub(crate) async fn any_tombstone(db: impl SqliteExecutor<'_>, before: Timestamp) -> sqlx::Result<bool> {
+    let query =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM space_record WHERE tombstone = 1 AND at < ?)");
+    query.bind(millis(before)).fetch_one(db).await
+}
+
+/// All that stands in a space, with the tombstones, in the order of places. `old`: of the copy from before the loss.
+pub(crate) async fn all(db: impl SqliteExecutor<'_>, space: SpaceRow, old: bool) -> sqlx::Result<Vec<Row>> {
+    let sql = concat!("SELECT ", columns!(), " FROM space_record WHERE space = ? AND old = ? ORDER BY seq");
+    sqlx::query_as(sql).bind(space.0).bind(old).fetch_all(db).await
+}
+
+/// What stands under one key, with the tombstones, in the order of places.
+pub(crate) async fn under(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    old: bool,
+    key: &KeyId,
+) -> sqlx::Result<Vec<Row>> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM space_record WHERE space = ? AND old = ? AND key = ? ORDER BY seq"
+    );
+    sqlx::query_as(sql).bind(space.0).bind(old).bind(&key.as_bytes()[..]).fetch_all(db).await
+}
+
+/// What stands in these slots, tombstones included.
+pub(crate) async fn in_slots(
+    db: &SqlitePool,
+    space: SpaceRow,
+    slots: &[(KeyId, Slot)],
+) -> sqlx::Result<Vec<Row>> {
+    static IN: LazyLock<Chunks> = LazyLock::new(|| {
+        let head = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM space_record WHERE space = ? AND old = 0 AND (key, slot) IN (VALUES"
+        );
+        Chunks::new(head, 2, ")")
+    });
+    let mut rows = Vec::new();
+    for (sql, share) in IN.of(slots) {
+        let query = share.iter().fold(sqlx::query_as(sql).bind(space.0), |query, (key, slot)| {
+            query.bind(&key.as_bytes()[..]).bind(slot.bytes())
+        });
+        rows.extend(query.fetch_all(db).await?);
+    }
+    Ok(rows)
+}
+
+/// The records at these places.
+pub(crate) async fn at(db: &SqlitePool, space: SpaceRow, seqs: &[u64]) -> sqlx::Result<Vec<Row>> {
+    static AT: LazyLock<Chunks> = LazyLock::new(|| {
+        let head = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES"
+        );
+        Chunks::new(head, 1, ")")
+    });
+    let mut rows = Vec::new();
+    for (sql, share) in AT.of(seqs) {
+        let query =
+            share.iter().fold(sqlx::query_as(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
+        rows.extend(query.fetch_all(db).await?);
+    }
+    Ok(rows)
+}
+
+/// The live records that are appended under a key.
+pub(crate) async fn appended(db: &SqlitePool, space: SpaceRow, key: &KeyId) -> sqlx::Result<Vec<Row>> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM space_record WHERE space = ? AND old = 0 AND key = ? AND length(slot) = 8 AND tombstone = 0"
+    );
+    sqlx::query_as(sql).bind(space.0).bind(&key.as_bytes()[..]).fetch_all(db).await
+}
+
+/// The newest record of a copy.
+pub(crate) async fn newest(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<Option<Row>> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM space_record WHERE space = ? AND old = 0 ORDER BY seq DESC LIMIT 1"
+    );
+    sqlx::query_as(sql).bind(space.0).fetch_optional(db).await
+}

@@ -1,0 +1,168 @@
+//! Spaces that are followed: how far each copy has come, and how far each writer.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::{SpaceId, Timestamp, VerifyingKey};
+use waxwing_protocol::StoreId;
+
+use super::chunks::Chunks;
+use super::columns::moment;
+use super::{damaged, millis, number, unsigned};
+
+/// What names a space in the other tables.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct SpaceRow(pub(super) i64);
+
+/// How far the copy of a space has come.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Progress {
+    pub(crate) row: SpaceRow,
+    /// The life of the store that places are of.
+    pub(crate) store: Option<StoreId>,
+    /// The last place known.
+    pub(crate) place: u64,
+    /// The end of the space when the copy was begun.
+    pub(crate) begun: u64,
+    /// When it was last complete.
+    pub(crate) as_of: Option<Timestamp>,
+}
+
+impl FromRow<'_, SqliteRow> for Progress {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let store: &[u8] = row.try_get("store")?;
+        let store = (!store.is_empty()).then(|| store.try_into().map_err(|_| damaged("store id")));
+        Ok(Self {
+            row: SpaceRow(row.try_get("id")?),
+            store: store.transpose()?.map(StoreId::from_bytes),
+            place: unsigned(row.try_get("place")?),
+            begun: unsigned(row.try_get("begun")?),
+            as_of: moment(row, "as_of")?,
+        })
+    }
+}
+
+/// How far a writer has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Reached {
+    /// The highest number seen.
+    pub(crate) counter: u64,
+    /// That when the copy was last complete.
+    pub(crate) floor: u64,
+    /// That when the broker's store was last found to be lost.
+    pub(crate) lost: u64,
+}
+
+/// Writers by their signing keys.
+pub(crate) type Writers = HashMap<[u8; VerifyingKey::SIZE], Reached>;
+
+/// A space, if it is known.
+pub(crate) async fn find(db: impl SqliteExecutor<'_>, space: &SpaceId) -> sqlx::Result<Option<Progress>> {
+    let query = sqlx::query_as("SELECT id, store, place, begun, as_of FROM space WHERE space = ?");
+    query.bind(&space.as_bytes()[..]).fetch_optional(db).await
+}
+
+/// Makes a space known.
+pub(crate) async fn insert(db: impl SqliteExecutor<'_>, space: &SpaceId) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO space (space, store, place, begun, counter) VALUES (?, x'', 0, 0, 0) ON CONFLICT DO NOTHING",
+    )
+    .bind(&space.as_bytes()[..])
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Notes how far a copy has come.
+pub(crate) async fn set(db: impl SqliteExecutor<'_>, progress: &Progress) -> sqlx::Result<()> {
+    sqlx::query("UPDATE space SET store = ?, place = ?, begun = ?, as_of = ? WHERE id = ?")
+        .bind(progress.store.as_ref().map_or(&[][..], |store| &store.as_bytes()[..]))
+        .bind(number(progress.place))
+        .bind(number(progress.begun))
+        .bind(progress.as_of.map(millis))
+        .bind(progress.row.0)
+        .execute(db)
+        .await
+        .map(|_| ())
+}
+
+/// Takes so many numbers for changes of this node. Returns the one before the first.
+pub(crate) async fn take_numbers(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    count: u64,
+) -> sqlx::Result<u64> {
+    let last: i64 =
+        sqlx::query_scalar("UPDATE space SET counter = counter + ? WHERE id = ? RETURNING counter")
+            .bind(number(count))
+            .bind(space.0)
+            .fetch_one(db)
+            .await?;
+    Ok(unsigned(last).saturating_sub(count))
+}
+
+/// Leaves out more numbers than anybody gives: under another signing key no change is to have the number of one that a copy of
+/// this state may have made.
+pub(crate) async fn skip_numbers(db: impl SqliteExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query("UPDATE space SET counter = counter + (1 << 40)").execute(db).await.map(|_| ())
+}
+
+/// Every writer of a space.
+pub(crate) async fn writers(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<Writers> {
+    let query = sqlx::query("SELECT signer, counter, floor, lost FROM space_writer WHERE space = ?");
+    let rows = query.bind(space.0).fetch_all(db).await?;
+    let writer = |row: &SqliteRow| {
+        let signer = row.try_get::<&[u8], _>("signer")?.try_into().map_err(|_| damaged("signing key"))?;
+        let reached = Reached {
+            counter: unsigned(row.try_get("counter")?),
+            floor: unsigned(row.try_get("floor")?),
+            lost: unsigned(row.try_get("lost")?),
+        };
+        Ok((signer, reached))
+    };
+    rows.iter().map(writer).collect()
+}
+
+/// Notes how far some writers have come.
+pub(crate) async fn set_writers(
+    db: &mut SqliteConnection,
+    space: SpaceRow,
+    writers: &[([u8; VerifyingKey::SIZE], Reached)],
+) -> sqlx::Result<()> {
+    static SET: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "INSERT INTO space_writer (space, signer, counter, floor, lost) VALUES",
+            5,
+            "ON CONFLICT (space, signer) DO UPDATE SET counter = excluded.counter, floor = excluded.floor, \
+             lost = excluded.lost",
+        )
+    });
+    for (sql, share) in SET.of(writers) {
+        let query = share.iter().fold(sqlx::query(sql), |query, (signer, reached)| {
+            query
+                .bind(space.0)
+                .bind(&signer[..])
+                .bind(number(reached.counter))
+                .bind(number(reached.floor))
+                .bind(number(reached.lost))
+        });
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// What is there now is what was there when the copy was complete, and if the store is lost, when that was found.
+pub(crate) async fn settle_writers(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    lost: bool,
+) -> sqlx::Result<()> {
+    let sql = if lost {
+        "UPDATE space_writer SET floor = counter, lost = counter WHERE space = ?"
+    } else {
+        "UPDATE space_writer SET floor = counter WHERE space = ? AND floor <> counter"
+    };
+    sqlx::query(sql).bind(space.0).execute(db).await.map(|_| ())
+}

@@ -1,0 +1,51 @@
+//! Copies of spaces.
+
+use sqlx::SqliteConnection;
+use waxwing_crypto::SpaceId;
+
+use super::{Copy, Following, life};
+use crate::store::spaces::{self, Progress};
+use crate::store::{damaged, records};
+
+/// Makes a space known. Says how far its copy has come.
+pub(super) async fn known(db: &mut SqliteConnection, space: &SpaceId) -> sqlx::Result<Progress> {
+    spaces::insert(&mut *db, space).await?;
+    spaces::find(db, space).await?.ok_or_else(|| damaged("space"))
+}
+
+/// Begins a copy anew.
+pub(super) async fn begin(
+    db: &mut SqliteConnection,
+    progress: &Progress,
+    lost: bool,
+    keep: bool,
+) -> sqlx::Result<()> {
+    records::age(&mut *db, progress.row, lost).await?;
+    if !keep {
+        records::forget_old(&mut *db, progress.row).await?;
+    }
+    if lost {
+        spaces::settle_writers(&mut *db, progress.row, lost).await?;
+    }
+    spaces::set(db, progress).await
+}
+
+/// Takes a page into a copy. The mark that it came under vouches for it.
+pub(super) async fn follow(
+    db: &mut SqliteConnection,
+    copy: &mut Copy,
+    following: &Following,
+) -> sqlx::Result<()> {
+    let Following { progress, put, remove, touch, writers, complete, mark } = following;
+    life::note_mark(&mut *db, copy, Some(*mark)).await?;
+    records::remove(&mut *db, progress.row, remove).await?;
+    records::put(&mut *db, progress.row, put).await?;
+    for (seq, expires) in touch {
+        records::touch(&mut *db, progress.row, *seq, *expires).await?;
+    }
+    spaces::set_writers(&mut *db, progress.row, writers).await?;
+    if *complete {
+        spaces::settle_writers(&mut *db, progress.row, false).await?;
+    }
+    spaces::set(db, progress).await
+}
