@@ -60,6 +60,7 @@ mod outbox;
 mod rosters;
 pub mod say;
 mod signals;
+#[cfg_attr(not(test), expect(dead_code, reason = "presence is built on it"))]
 mod spaces;
 mod store;
 mod upkeep;

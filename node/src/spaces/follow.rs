@@ -287,6 +287,7 @@ fn or_later(ended: Result<(), Trouble>) -> Trouble {
     ended.err().unwrap_or_else(|| Trouble::Later("nothing is asked for any more".into()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
 fn failed(error: sqlx::Error) -> Trouble {
     Trouble::Ended(Ended::Database(error.to_string()))
 }

@@ -73,6 +73,13 @@ impl Held {
         }
     }
 
+    /// Whether a record of this number is appended under a key.
+    fn is_appended(&self, key: KeyId, writer: NodeId, counter: u64) -> bool {
+        let mut appended = self.appended.get(&key).into_iter().flatten();
+        appended
+            .any(|seq| self.rows.get(seq).is_some_and(|row| (row.writer, row.counter) == (writer, counter)))
+    }
+
     fn in_slot(&self, key: KeyId, slot: Slot) -> Option<&Row> {
         self.rows.get(self.slots.get(&(key, slot))?)
     }
@@ -157,6 +164,9 @@ impl Judge<'_> {
             (false, false) => None,
         };
         self.in_order(&statement, signer, out_of_order, &record.sealed)?;
+        if record.offered && self.held.is_appended(record.key, record.writer, statement.counter) {
+            return Err(Suspected::Replay); // Under another place.
+        }
         if !record.offered && !renewed {
             self.holds(&statement, record.key, slot)?;
         }
@@ -346,7 +356,8 @@ impl Needed {
                         said.statement.operation == Operation::Append
                             && said.statement.when == Condition::Absent
                     };
-                    if said.as_ref().is_some_and(if_empty) {
+                    let again = record.offered && record.stands == Stands::Appended;
+                    if again || said.as_ref().is_some_and(if_empty) {
                         needed.appended.push(record.key);
                     }
                 }

@@ -40,7 +40,7 @@ use crate::metrics::{Counts, Tally};
 use crate::signals::{Back, Signals};
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
-use crate::store::{self, OutLane, blocked, inbox, meta, prekeys, records, roster, sessions};
+use crate::store::{OutLane, blocked, inbox, meta, prekeys, records, roster, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -353,7 +353,7 @@ async fn apply(
         }
         Change::ForgetOld { space, answer } => effects.answer(answer, records::forget_old(db, space).await),
         Change::Numbers { space, count, answer } => {
-            effects.answer(answer, store::spaces::take_numbers(db, space, count).await)
+            effects.answer(answer, spaces::numbers(db, space, count).await)
         }
     }
 }

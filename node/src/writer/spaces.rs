@@ -4,7 +4,7 @@ use sqlx::SqliteConnection;
 use waxwing_crypto::SpaceId;
 
 use super::{Copy, Following, life};
-use crate::store::spaces::{self, Progress};
+use crate::store::spaces::{self, Progress, SpaceRow};
 use crate::store::{damaged, records};
 
 /// Makes a space known. Says how far its copy has come.
@@ -48,4 +48,9 @@ pub(super) async fn follow(
         spaces::settle_writers(&mut *db, progress.row, false).await?;
     }
     spaces::set(db, progress).await
+}
+
+/// Takes numbers for changes of this node. Returns the one before the first.
+pub(super) async fn numbers(db: &mut SqliteConnection, space: SpaceRow, count: u64) -> sqlx::Result<u64> {
+    spaces::take_numbers(db, space, count).await
 }

@@ -120,3 +120,32 @@ async fn a_copy_that_is_too_old_is_begun_anew_and_is_the_same() {
     assert_eq!(node.has().await, [pair("b", "1")]);
     assert!(node.alarms().await.is_empty(), "{:?}", node.alarms().await);
 }
+
+#[tokio::test]
+async fn renewals_and_ends_are_news_and_change_the_copy() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    let mut news = node.space.news();
+    let value = Bytes::from_static(b"1");
+    let lasting =
+        DraftChange::Append { key: key("lease"), if_empty: true, ttl: Some(60_000), bound: Some(0), value };
+    let seq = node.applied(lasting.clone()).await;
+    assert_eq!(node.change(lasting.clone()).await, Ok(ChangeOutcome::Conflict { seq: Some(seq) }));
+    let touch = DraftChange::Touch { seqs: vec![seq], ttl: 90_000 };
+    assert_eq!(node.change(touch).await, Ok(ChangeOutcome::Touched { gone: Vec::new() }));
+    broker.does(|space| space.end(seq, EndedBy::Lease, 0));
+    let last = broker.space().last;
+    node.complete(last).await;
+    assert!(node.has().await.is_empty());
+    node.applied(lasting).await;
+    let mut facts = Vec::new();
+    while facts.len() < 4 {
+        facts.extend(timeout(PATIENCE, news.recv()).await.expect("there is news").unwrap().facts.clone());
+    }
+    let Fact::Touched { seq: touched, .. } = facts[1] else { panic!("{facts:?}") };
+    let Fact::Gone { seq: gone, why, .. } = facts[2] else { panic!("{facts:?}") };
+    assert_eq!((touched, gone, why), (seq, seq, Gone::Ended(EndedBy::Lease)));
+    assert!(matches!((&facts[0], &facts[3]), (Fact::Set(first), Fact::Set(_)) if first.seq == seq));
+    assert!(node.alarms().await.is_empty(), "{:?}", node.alarms().await);
+}

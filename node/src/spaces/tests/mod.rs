@@ -2,14 +2,17 @@
 
 mod broker;
 mod following;
+mod hostile;
 
 use std::time::Duration;
 
 use tokio::time::timeout;
+use waxwing_protocol::api::EventBody;
 
 use self::broker::Broker;
 use super::*;
 use crate::mesh::tests::alone;
+use crate::store::events::{self, Event};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -77,11 +80,9 @@ impl Node {
 
     /// Security events that apps were told of.
     async fn alarms(&self) -> Vec<String> {
-        let events = crate::store::events::list(&self.mesh.db, 0, None, 100).await.unwrap();
-        let what = |event: crate::store::events::Event| match event.body {
-            waxwing_protocol::api::EventBody::Security { what, .. } => Some(what),
-            _ => None,
-        };
+        let events = events::list(&self.mesh.db, 0, None, 100).await.unwrap();
+        let what =
+            |event: Event| if let EventBody::Security { what, .. } = event.body { Some(what) } else { None };
         events.into_iter().filter_map(what).collect()
     }
 }
