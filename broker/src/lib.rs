@@ -9,6 +9,7 @@
 //! store     SQLite: one file per table, the only place with SQL
 //! limiter   how fast nodes and addresses may go
 //! hub       who is connected; meshes: who is a member; life: the store's id and marks; sweep: what has ended
+//! followers who follows which space; leases: who is present, and what ends when
 //! admin     what operators ask; metrics: what is counted
 //! ```
 //!
@@ -26,9 +27,11 @@ pub mod doctor;
 mod drain;
 mod error;
 mod folder;
+mod followers;
 mod handlers;
 mod http;
 mod hub;
+mod leases;
 mod life;
 mod limiter;
 mod link;
@@ -45,6 +48,7 @@ mod sweep;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod totals;
 
 use std::future::pending;
 use std::net::SocketAddr;
@@ -74,7 +78,7 @@ use folder::Folder;
 use life::Life;
 use meshes::Meshes;
 use metrics::Kind;
-use state::{Kept, State};
+use state::{Kept, KeptSpaces, State};
 use store::Store;
 use store::meta::Fresh;
 use tls::Tls;
@@ -166,7 +170,8 @@ impl Broker {
         let meshes = Meshes::load(&store.readers).await?;
         let (envelopes, bytes) = store::node::totals(&store.readers).await?;
         let (changes, inbox) = Writer::new();
-        let kept = Kept { life, readers: store.readers, meshes, passes, creation };
+        let spaces = KeptSpaces::read(&store.readers).await?;
+        let kept = Kept { life, readers: store.readers, meshes, passes, creation, spaces };
         let state = Arc::new(State::new(config, addr, urls, kept, changes));
         state.metrics.queued(envelopes, bytes);
         let (stop_writer, writer_ended) = (CancellationToken::new(), CancellationToken::new());
@@ -197,6 +202,7 @@ impl Broker {
             served = http::serve(listener, links, &self.state, shutdown) => served,
             served = http::serve(operators, admin, &self.state, pending()) => served,
             swept = sweep::run(&self.state) => swept,
+            ended = leases::run(&self.state) => ended,
             () = tls::watch(tls.as_deref(), &self.state.metrics) => Ok(()), // Never ends.
             () = self.writer_ended.cancelled() => Ok(()), // Its own result says why.
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use tokio_util::sync::CancellationToken;
+use waxwing_crypto::Timestamp;
 use waxwing_crypto::mark::StoreSecret;
 use waxwing_protocol::link::Mark;
 use waxwing_protocol::{RunId, StoreId};
@@ -27,6 +28,8 @@ pub(crate) struct Opened {
     pub(crate) m: u64,
     /// The runs before, each with the number at which the next one began.
     pub(crate) past: HashMap<RunId, u64>,
+    /// When this life of it began.
+    pub(crate) began: Timestamp,
 }
 
 /// The life of the store, as links and the writer see it.
@@ -43,6 +46,7 @@ pub(crate) struct Life {
 #[derive(Clone)]
 struct Current {
     store: StoreId,
+    began: Timestamp,
     /// Cancelled when the life ends: so do the links that began in it.
     ended: CancellationToken,
 }
@@ -50,14 +54,19 @@ struct Current {
 impl Life {
     /// Begins with what the store says.
     pub(crate) fn new(opened: Opened) -> Self {
-        let Opened { store, secret, run, m, past } = opened;
-        let current = RwLock::new(Current { store, ended: CancellationToken::new() });
+        let Opened { store, secret, run, m, past, began } = opened;
+        let current = RwLock::new(Current { store, began, ended: CancellationToken::new() });
         Self { secret, run, past, m: AtomicU64::new(m), current }
     }
 
     /// The store's id.
     pub(crate) fn store(&self) -> StoreId {
         self.current().store
+    }
+
+    /// When this life began.
+    pub(crate) fn began(&self) -> Timestamp {
+        self.current().began
     }
 
     /// Cancelled when the life that is now ends.
@@ -91,8 +100,8 @@ impl Life {
     }
 
     /// Begins a new life, and ends the links of the one before.
-    pub(crate) fn renew(&self, store: StoreId) {
-        let next = Current { store, ended: CancellationToken::new() };
+    pub(crate) fn renew(&self, store: StoreId, began: Timestamp) {
+        let next = Current { store, began, ended: CancellationToken::new() };
         let before =
             std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
         before.ended.cancel();
@@ -116,7 +125,7 @@ mod tests {
     fn life(store: StoreId, secret: u8) -> Life {
         let secret = StoreSecret::from_bytes([secret; 32]);
         let past = HashMap::from([(run(1), 100), (run(2), 150)]);
-        Life::new(Opened { store, secret, run: run(3), m: 150, past })
+        Life::new(Opened { store, secret, run: run(3), m: 150, past, began: Timestamp::default() })
     }
 
     /// A mark as this store's secret makes it.
@@ -155,7 +164,8 @@ mod tests {
         let life = life(STORE, 7);
         let (lost, ended) = (mark(&life, run(4), 1), life.ended());
         assert!(life.is_set_back(&lost));
-        life.renew(StoreId::from_bytes([2; 16]));
+        life.renew(StoreId::from_bytes([2; 16]), Timestamp::from_millis(9));
+        assert_eq!(life.began(), Timestamp::from_millis(9));
         assert!(ended.is_cancelled());
         assert!(!life.ended().is_cancelled());
         assert!(!life.is_set_back(&lost), "it was of the life before");

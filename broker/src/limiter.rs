@@ -72,6 +72,15 @@ impl Limiter {
         buckets.kibs.take(&node, bytes.div_ceil(KIB))
     }
 
+    /// Whether a node may change so many records of a space now, with sealed bytes of these sizes. As many count as a full
+    /// bucket holds, so that a frame of any size can be told when to come again.
+    pub(crate) fn write(&self, node: NodeKey, records: usize, sizes: &[usize]) -> Result<(), After> {
+        let buckets = self.of(node.mesh);
+        let kibs = sizes.iter().map(|bytes| bytes.div_ceil(KIB)).sum::<usize>();
+        buckets.items.take_most(&node, records)?;
+        buckets.kibs.take_most(&node, kibs)
+    }
+
     /// Whether a node may make a request now that is worth so many.
     pub(crate) fn request(&self, node: NodeKey, worth: usize) -> Result<(), After> {
         self.of(node.mesh).requests.take(&node, worth)
@@ -119,6 +128,7 @@ impl PerNode {
 
 /// The buckets of one kind, by whose they are.
 struct Bucket<K: Hash + Eq + Clone> {
+    holds: u32,
     limiter: RateLimiter<K, HashMapStateStore<K>, TokioClock, NoOpMiddleware<Duration>>,
     clock: TokioClock,
 }
@@ -127,7 +137,7 @@ impl<K: Hash + Eq + Clone> Bucket<K> {
     fn new(per_second: u32, burst: u32, clock: TokioClock) -> Self {
         let whole = |number: u32| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(whole(per_second)).allow_burst(whole(burst));
-        Self { limiter: RateLimiter::hashmap_with_clock(quota, clock), clock }
+        Self { holds: burst, limiter: RateLimiter::hashmap_with_clock(quota, clock), clock }
     }
 
     fn take(&self, key: &K, count: usize) -> Result<(), After> {
@@ -142,6 +152,11 @@ impl<K: Hash + Eq + Clone> Bucket<K> {
             // More than a full bucket holds. The configuration is checked, so that it holds all that may be asked for.
             Err(_) => Err(After(limits::AFTER_MAX)),
         }
+    }
+
+    /// As [`Self::take`], but never more than a full bucket holds.
+    fn take_most(&self, key: &K, count: usize) -> Result<(), After> {
+        self.take(key, count.min(usize::try_from(self.holds).unwrap_or(usize::MAX)))
     }
 
     fn len(&self) -> usize {

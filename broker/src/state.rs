@@ -15,20 +15,24 @@ use waxwing_protocol::BrokerUrl;
 
 use crate::accept::{LastCommit, Writer};
 use crate::alarms::Alarms;
-use crate::clock::Clock;
+use crate::clock::{Clock, Even};
 use crate::config::{Config, Limits};
 use crate::drain::Drain;
+use crate::error::Result;
 use crate::folder::Folder;
+use crate::followers::Followers;
 use crate::hub::Hub;
+use crate::leases::Leases;
 use crate::life::Life;
 use crate::limiter::Limiter;
 use crate::link::Uploads;
 use crate::meshes::Meshes;
 use crate::metrics::Metrics;
 use crate::sparing::Sparing;
-use crate::store::READERS;
+use crate::store::{self, NodeKey, READERS};
 use crate::strangers::Strangers;
 use crate::sweep::Nudge;
+use crate::totals::Totals;
 
 /// Handles on everything that outlives a link.
 pub(crate) struct State {
@@ -58,6 +62,8 @@ pub(crate) struct State {
     pub(crate) creation: Option<CreationToken>,
     /// The time.
     pub(crate) clock: Clock,
+    /// The time, but for jumps of the clock.
+    pub(crate) even: Even,
     /// This life of the store.
     pub(crate) life: Life,
     /// Connections that read.
@@ -69,6 +75,12 @@ pub(crate) struct State {
     pub(crate) writer: Writer,
     /// Who is connected.
     pub(crate) hub: Hub,
+    /// Who follows which space.
+    pub(crate) followers: Arc<Followers>,
+    /// Who is present, and what ends when.
+    pub(crate) leases: Leases,
+    /// How much meshes have in their spaces.
+    pub(crate) totals: Totals,
     /// Who is a member of what.
     pub(crate) meshes: Meshes,
     /// What members are told at once.
@@ -105,6 +117,33 @@ pub(crate) struct Kept {
     pub(crate) passes: PassKey,
     /// See [`State::creation`].
     pub(crate) creation: Option<CreationToken>,
+    /// What is in the spaces.
+    pub(crate) spaces: KeptSpaces,
+}
+
+/// What a broker finds in the spaces at its start.
+#[derive(Default)]
+pub(crate) struct KeptSpaces {
+    /// See [`State::totals`].
+    pub(crate) totals: Totals,
+    /// The nodes that have records bound to their lease, and how long after that the first ends.
+    pub(crate) bound: Vec<(NodeKey, u64)>,
+    /// When the first lifetime is over.
+    pub(crate) lifetime: Option<Timestamp>,
+}
+
+impl KeptSpaces {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn read(db: &SqlitePool) -> Result<Self> {
+        Ok(Self {
+            totals: Totals::new(store::space::usage(db).await?),
+            bound: store::record::bound_nodes(db).await?,
+            lifetime: store::record::earliest(db).await?,
+        })
+    }
 }
 
 impl State {
@@ -116,7 +155,8 @@ impl State {
         kept: Kept,
         writer: Writer,
     ) -> Self {
-        let Kept { life, readers, meshes, passes, creation } = kept;
+        let Kept { life, readers, meshes, passes, creation, spaces } = kept;
+        let KeptSpaces { totals, bound, lifetime } = spaces;
         Self {
             limits: config.limits,
             listen,
@@ -131,6 +171,10 @@ impl State {
             told_urls: urls.iter().map(ToString::to_string).collect(),
             creation,
             clock: config.clock.clone(),
+            even: Even::new(config.clock.clone()),
+            leases: Leases::new(config.clock.clone(), config.limits.lease(), bound, lifetime),
+            totals,
+            followers: Arc::default(),
             life,
             readers,
             reading: Semaphore::new(READERS as usize),

@@ -41,12 +41,18 @@ pub(crate) async fn run(state: &State) -> Result<()> {
     loop {
         tokio::select! {
             () = state.stop.cancelled() => return Ok(()),
-            _ = buckets.tick() => state.limiter.sweep(),
+            _ = buckets.tick() => forget(state),
             _ = ticks.tick() => expire(state).await?,
             () = state.nudge.expired.notified() => expire(state).await?,
             () = state.nudge.gone.notified() => evict(state).await?,
         }
     }
+}
+
+/// Forgets what memory holds of those who are not there.
+fn forget(state: &State) {
+    state.limiter.sweep();
+    state.leases.sweep();
 }
 
 /// Ends what is past its end.

@@ -20,7 +20,7 @@ use waxwing_protocol::link::SendItem;
 use crate::accept::{Answer, Budget, Inbox, Peer, Reply, Sends, Writer};
 use crate::life::Life;
 use crate::meshes::{Mesh, Meshes};
-use crate::state::{Kept, State};
+use crate::state::{Kept, KeptSpaces, State};
 use crate::store::meta::Fresh;
 use crate::store::{self, LoginNumber, NodeKey, Store};
 use crate::{Clock, Config};
@@ -54,7 +54,14 @@ impl Fixture {
         let fresh = Fresh::mint().unwrap();
         let opened = store::meta::open(&mut store.writer, &fresh, config.clock.now()).await.unwrap();
         let passes = PassKey::from_bytes([5; 32]);
-        let kept = Kept { life: Life::new(opened), readers: store.readers, meshes, passes, creation: None };
+        let kept = Kept {
+            life: Life::new(opened),
+            readers: store.readers,
+            meshes,
+            passes,
+            creation: None,
+            spaces: KeptSpaces::default(),
+        };
         let state = Arc::new(State::new(&config, listen, &[], kept, writer));
         let (founder, invite) = (SigningKey::from_seed(&[1; 32]), InviteSeed::from_bytes(&[2; 32]));
         let mut fixture = Self { state, db: store.writer, founder, now, invite, _inbox: inbox, _dir: dir };

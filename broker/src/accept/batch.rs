@@ -11,6 +11,7 @@ use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{Code, Done, Mark, NoticeKind, Progress, ToNode};
 
 use super::change::{Answer, Author, Budget, Login, LoginDecision, Peer, PrekeyPut, Reply, Stale, Work};
+use super::spaces::{Bindings, Spaces, Told};
 use crate::error::Result;
 use crate::meshes::Mesh;
 use crate::metrics::Tally;
@@ -31,6 +32,10 @@ pub(super) struct Batch<'a> {
     pub(super) state: &'a State,
     /// When the batch began. One moment for all of its changes.
     pub(super) now: Timestamp,
+    /// The same, but for jumps of the clock: what lifetimes of records are measured by.
+    pub(super) even: Timestamp,
+    /// The spaces that are changed.
+    pub(super) spaces: Spaces,
     /// Rows to insert.
     pub(super) rows: Vec<(QueueKey, Item)>,
     /// What follows the commit.
@@ -61,6 +66,12 @@ pub(super) struct Effects {
     pub(super) probes: Vec<oneshot::Sender<()>>,
     /// What is counted.
     pub(super) tally: Tally,
+    /// What followers of spaces are told.
+    pub(super) told: Told,
+    /// What follows from them.
+    pub(super) bindings: Bindings,
+    /// When the batch began.
+    at: Timestamp,
     /// The number of the commit.
     m: u64,
     /// The id of the life that it begins.
@@ -76,12 +87,15 @@ impl<'a> Batch<'a> {
     /// Reads the counters that the work is known to need, in one go.
     pub(super) async fn open(db: &'a mut SqliteConnection, state: &'a State, work: &Work) -> Result<Self> {
         let m = state.life.m() + 1;
+        let now = state.clock.now();
         let mut batch = Self {
             db,
             state,
-            now: state.clock.now(),
+            now,
+            even: state.even.now(),
+            spaces: Spaces::default(),
             rows: Vec::new(),
-            effects: Effects { m, ..Effects::default() },
+            effects: Effects { m, at: now, ..Effects::default() },
             mark: state.life.mark(m),
             counters: HashMap::new(),
             touched: HashMap::new(),
@@ -130,6 +144,11 @@ impl<'a> Batch<'a> {
         let id = mesh.roster.mesh();
         self.changed.insert(id);
         self.meshes.insert(id, mesh);
+    }
+
+    /// The meshes that this batch has changed.
+    pub(super) fn changed_meshes(&self) -> impl Iterator<Item = MeshId> {
+        self.changed.iter().copied()
     }
 
     /// A node's standing by now.
@@ -271,6 +290,7 @@ impl<'a> Batch<'a> {
             self.effects.tally.queue(before, &self.counters[node]);
         }
         store::node::put(self.db, &changed).await?;
+        self.close_spaces();
         self.effects.meshes = self.changed.iter().map(|mesh| self.meshes[mesh].clone()).collect();
         store::meta::raise(&mut *self.db, self.mark.m).await?;
         Ok(self.effects)
@@ -286,11 +306,13 @@ impl Effects {
             state.meshes.publish(mesh);
         }
         if let Some(store) = self.renewed {
-            state.life.renew(store);
+            state.life.renew(store, self.at);
         }
         for (node, ranks) in self.wake {
             state.hub.wake(node, ranks);
         }
+        self.bindings.publish(state);
+        state.followers.hand_over(self.told.tails());
         if self.gone {
             state.nudge.gone.notify_one();
         }
@@ -338,6 +360,9 @@ impl Work {
                     .map(|(mail, _)| in_mesh(mesh, mail.from)),
             );
         }
+        nodes.extend(self.writes.iter().map(|write| write.peer.key));
+        nodes.extend(self.offers.iter().map(|offer| offer.peer.key));
+        nodes.extend(self.byes.iter().map(|bye| bye.peer.key));
         for send in &self.sends {
             nodes.push(send.peer.key);
             nodes.extend(send.items.iter().map(|item| in_mesh(send.peer.key.mesh, item.to)));

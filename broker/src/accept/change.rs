@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use waxwing_crypto::membership::{Roster, SignedEntry};
 use waxwing_crypto::state_key::{KeyListHead, ProofPath, ProvenSlot, SealedStateKeys};
-use waxwing_crypto::{Digest, MeshId, NodeId, Priority, Timestamp, VerifyingKey, WireId};
-use waxwing_protocol::link::{Mark, Progress, SendItem, Settlement, ToNode};
+use waxwing_crypto::{Digest, MeshId, NodeId, Priority, SpaceId, Timestamp, VerifyingKey, WireId};
+use waxwing_protocol::link::{self, Mark, Offered, Progress, SendItem, Settlement, ToNode};
 
 use crate::store::prekey::PrekeyRow;
 use crate::store::{LoginNumber, NodeKey, Place};
@@ -39,6 +40,14 @@ pub(crate) enum Change {
         /// Whether there are more.
         answer: oneshot::Sender<bool>,
     },
+    /// Changes a space.
+    Write(SpaceWrites),
+    /// Takes what a node has of a space from before a loss.
+    Offer(SpaceOffers),
+    /// Ends a node's lease.
+    Bye(Bye),
+    /// Ends records whose lifetimes or leases are over.
+    End(EndDue),
     /// Writes what changes nothing, to see that the store takes it.
     Probe(oneshot::Sender<()>),
 }
@@ -154,6 +163,56 @@ pub(crate) struct Append {
     pub(crate) reply: Reply,
 }
 
+/// See [`Change::Write`].
+pub(crate) struct SpaceWrites {
+    /// On whose link they came.
+    pub(crate) peer: Arc<Peer>,
+    /// Of the frame.
+    pub(crate) req: u64,
+    /// The space.
+    pub(crate) space: SpaceId,
+    /// The changes, in their order.
+    pub(crate) changes: Vec<link::Change>,
+    /// Where the outcomes go.
+    pub(crate) reply: Reply,
+    /// What they take up of the link's window and of the writer's memory, until they are stored.
+    pub(crate) budget: [Budget; 2],
+}
+
+/// See [`Change::Offer`].
+pub(crate) struct SpaceOffers {
+    /// On whose link they came.
+    pub(crate) peer: Arc<Peer>,
+    /// Of the frame.
+    pub(crate) req: u64,
+    /// The space.
+    pub(crate) space: SpaceId,
+    /// What is offered.
+    pub(crate) records: Vec<Offered>,
+    /// Where the outcomes go.
+    pub(crate) reply: Reply,
+    /// What they take up of the link's window and of the writer's memory, until they are stored.
+    pub(crate) budget: [Budget; 2],
+}
+
+/// See [`Change::Bye`].
+pub(crate) struct Bye {
+    /// On whose link it came.
+    pub(crate) peer: Arc<Peer>,
+    /// Of the frame.
+    pub(crate) req: u64,
+    /// Where it is said that the lease has ended.
+    pub(crate) reply: Reply,
+}
+
+/// See [`Change::End`].
+pub(crate) struct EndDue {
+    /// When it was asked for, on the steady clock.
+    pub(crate) asked: Duration,
+    /// Answered with whether there is more to end.
+    pub(crate) answer: oneshot::Sender<bool>,
+}
+
 /// See [`Change::Upload`].
 pub(crate) struct Upload {
     /// The whole log, verified.
@@ -184,6 +243,16 @@ impl KeysPut {
 /// What so many slots of a list take up, give or take a proof.
 pub(crate) fn keys_bytes(slots: usize, head: &KeyListHead) -> usize {
     slots * (SealedStateKeys::ONE + ProofPath::MAX * Digest::SIZE) + head.earlier.as_bytes().len()
+}
+
+/// How many records some changes of a space concern, and their sealed bytes.
+pub(crate) fn changes_size(changes: &[link::Change]) -> (usize, usize) {
+    changes.iter().fold((0, 0), |(records, bytes), change| match change {
+        link::Change::Put(put) => (records + 1, bytes + put.sealed.len()),
+        link::Change::Append(append) => (records + 1, bytes + append.sealed.len()),
+        link::Change::Delete(delete) => (records + 1, bytes + delete.sealed.len()),
+        link::Change::Touch(touch) => (records + touch.seqs.len().max(1), bytes),
+    })
 }
 
 /// On what kind of link an entry came.
@@ -293,6 +362,10 @@ pub(super) struct Work {
     pub(super) prekeys: Vec<PrekeyPut>,
     pub(super) probes: Vec<oneshot::Sender<()>>,
     pub(super) sends: Vec<Sends>,
+    pub(super) ends: Vec<EndDue>,
+    pub(super) writes: Vec<SpaceWrites>,
+    pub(super) offers: Vec<SpaceOffers>,
+    pub(super) byes: Vec<Bye>,
 }
 
 impl Work {
@@ -312,6 +385,19 @@ impl Work {
             Change::Evict { node, answer } => self.evictions.push((node, answer)),
             Change::Prekey(prekey) => self.prekeys.push(prekey),
             Change::Probe(answer) => self.probes.push(answer),
+            Change::End(due) => self.ends.push(due),
+            Change::Bye(bye) => self.byes.push(bye),
+            Change::Write(write) => {
+                let size = changes_size(&write.changes);
+                self.writes.push(write);
+                return size;
+            }
+            Change::Offer(offer) => {
+                let bytes = offer.records.iter().map(|record| record.sealed.len()).sum();
+                let size = (offer.records.len(), bytes);
+                self.offers.push(offer);
+                return size;
+            }
             Change::Settle(settle) => {
                 let items = settle.settled.len();
                 self.settles.push(settle);

@@ -3,7 +3,7 @@
 //! ```text
 //! links, sweeper   submit a Change each, with the place for its answer reserved, and go on
 //! writer           takes all that waits (at most 1,024 items or 4 MiB); in one transaction, each phase set-based:
-//!                  lost and brought back -> logins -> key lists -> log -> settlements -> sweeps -> prekeys -> sends -> rows and counters; commits
+//!                  lost and brought back -> logins -> key lists -> log -> settlements -> sweeps -> prekeys -> sends -> ends -> spaces -> goodbyes -> rows and counters; commits
 //!                  only then: rosters are replaced, links are woken, answers go out
 //! ```
 //!
@@ -21,6 +21,7 @@ mod keys;
 mod last;
 mod send;
 mod settle;
+mod spaces;
 mod sweep;
 mod upload;
 
@@ -32,8 +33,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use change::{
-    Answer, Append, Author, Budget, Change, KeysPut, Login, MailRef, Peer, PrekeyPut, Renew, Reply, Sends,
-    Settled, Settles, Stale, Upload, keys_bytes,
+    Answer, Append, Author, Budget, Bye, Change, EndDue, KeysPut, Login, MailRef, Peer, PrekeyPut, Renew,
+    Reply, Sends, Settled, Settles, SpaceOffers, SpaceWrites, Stale, Upload, changes_size, keys_bytes,
 };
 
 pub(crate) use last::LastCommit;
@@ -148,6 +149,7 @@ async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<
     batch.put_prekeys(work.prekeys).await?;
     batch.probe(work.probes).await?;
     send::apply(&mut batch, work.sends).await?;
+    spaces::apply(&mut batch, work.ends, work.writes, work.offers, work.byes).await?;
     let effects = batch.close().await?;
     tx.commit().await?;
     Ok(effects)

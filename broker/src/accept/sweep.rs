@@ -21,10 +21,14 @@ pub(super) async fn apply(
         let ended = store::queue::expire(&mut *batch.db, batch.now, STEP).await?;
         let forgotten = store::dedupe::forget(&mut *batch.db, batch.now, STEP).await?;
         let keys = super::keys::sweep(batch, STEP).await?;
-        let more = ended.len() == STEP || forgotten == STEP || keys == STEP;
+        let ends = super::spaces::forget(batch, STEP).await?;
+        let changes = store::change_id::forget(&mut *batch.db, batch.even, STEP).await?;
+        let more = [ended.len(), forgotten, keys, ends, changes].contains(&STEP);
         batch.effects.tally.swept("expired", ended.len());
         batch.effects.tally.swept("forgotten", forgotten);
         batch.effects.tally.swept("key_slots", keys);
+        batch.effects.tally.swept("space_ends", ends);
+        batch.effects.tally.swept("space_changes", changes);
         tell(batch, ended, &NoticeKind::Expired).await?;
         batch.effects.swept.push((answer, more));
     }

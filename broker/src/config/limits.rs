@@ -32,6 +32,12 @@ pub struct Limits {
     pub window_items: u32,
     /// Most envelope bytes in flight on one link, per direction. 1 to 8 MiB.
     pub window_bytes: u32,
+    /// Most records in the spaces of one mesh, with what is left of those that ended; then changes are told `full`.
+    pub space_records: u64,
+    /// Most sealed bytes of them.
+    pub space_bytes: u64,
+    /// How long a node's lease lasts after its last frame, in seconds.
+    pub lease_seconds: u32,
     /// How long an accepted wire id is remembered, in days. At least 8; a message may live 5 days less.
     pub dedupe_days: u32,
     /// Most connections at once. More wait to be accepted.
@@ -62,6 +68,10 @@ pub struct MeshLimits {
     pub send_bytes: Option<u64>,
     /// As [`Limits::send_bytes_burst`].
     pub send_bytes_burst: Option<u64>,
+    /// As [`Limits::space_records`].
+    pub space_records: Option<u64>,
+    /// As [`Limits::space_bytes`].
+    pub space_bytes: Option<u64>,
     /// As [`Limits::requests`].
     pub requests: Option<u32>,
     /// As [`Limits::requests_burst`].
@@ -89,6 +99,9 @@ impl Default for Limits {
             requests_burst: 5_000,
             window_items: limits::WINDOW_ITEMS as u32,
             window_bytes: limits::WINDOW_BYTES as u32,
+            space_records: 1_000_000,
+            space_bytes: 4 * 1024 * 1024 * 1024,
+            lease_seconds: limits::LEASE.as_secs() as u32,
             dedupe_days: 35,
             connections: 16_384,
             links: 16_000,
@@ -123,6 +136,9 @@ impl Limits {
         within("requests_burst", self.requests_burst.into(), limits::PREKEY_PAGE as u64, MOST)?;
         within("window_items", self.window_items.into(), 1, limits::WINDOW_ITEMS as u64)?;
         within("window_bytes", self.window_bytes.into(), limits::FRAME as u64, limits::WINDOW_BYTES as u64)?;
+        within("space_records", self.space_records, 1, i64::MAX.unsigned_abs())?;
+        within("space_bytes", self.space_bytes, limits::RECORD as u64, i64::MAX.unsigned_abs())?;
+        within("lease_seconds", self.lease_seconds.into(), limits::LEASE_MIN.as_secs(), 24 * 60 * 60)?;
         within("dedupe_days", self.dedupe_days.into(), limits::DEDUPE_DAYS_MIN.into(), 3_650)?;
         within("connections", self.connections.into(), 1, MOST)?;
         within("links", self.links.into(), 1, MOST)?;
@@ -140,6 +156,8 @@ impl Limits {
             send_items_burst: mesh.send_items_burst.unwrap_or(self.send_items_burst),
             send_bytes: mesh.send_bytes.unwrap_or(self.send_bytes),
             send_bytes_burst: mesh.send_bytes_burst.unwrap_or(self.send_bytes_burst),
+            space_records: mesh.space_records.unwrap_or(self.space_records),
+            space_bytes: mesh.space_bytes.unwrap_or(self.space_bytes),
             requests: mesh.requests.unwrap_or(self.requests),
             requests_burst: mesh.requests_burst.unwrap_or(self.requests_burst),
             ..self
@@ -156,10 +174,20 @@ impl Limits {
         Duration::from_secs(self.dedupe_days as u64 * 24 * 60 * 60)
     }
 
+    /// How long a node's lease lasts after its last frame.
+    pub(crate) const fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds as u64)
+    }
+
+    /// How often a link is pinged: a node that is there is heard of several times in its lease.
+    pub(crate) fn ping_every(&self) -> Duration {
+        limits::PING_EVERY.min(self.lease() / 3)
+    }
+
     /// The part that nodes are told.
     pub(crate) fn told(&self) -> link::Limits {
         let dedupe = u64::try_from(self.dedupe().as_millis()).unwrap_or(u64::MAX);
-        let lease = limits::LEASE.as_millis() as u64;
+        let lease = u64::try_from(self.lease().as_millis()).unwrap_or(u64::MAX);
         link::Limits { items: self.window_items, bytes: self.window_bytes, dedupe, lease }
     }
 }

@@ -169,6 +169,30 @@ pub const SETTINGS: &[Setting] = &[
         about: "Most envelope bytes in flight on one link, per direction. 1 to 8 MiB.",
     },
     Setting {
+        key: "limits.space_records",
+        flag: None,
+        default: "1000000",
+        example: "100000",
+        about: "Most records in the spaces of one mesh, with what is left of those that were deleted or have ended, and the \
+                spaces themselves; then what would add one is told `full`.",
+    },
+    Setting {
+        key: "limits.space_bytes",
+        flag: None,
+        default: "4294967296",
+        example: "1073741824",
+        about: "Most sealed bytes of these records. At least 327680, the largest record.",
+    },
+    Setting {
+        key: "limits.lease_seconds",
+        flag: None,
+        default: "90",
+        example: "30",
+        about: "How long a node is taken for present after the last that was heard of it. What it has bound to its lease ends \
+                then, and it is told to have left. Nodes are pinged three times in it, or every 20 s. Under 20 s, a network that \
+                stalls is enough for a leave.",
+    },
+    Setting {
         key: "limits.dedupe_days",
         flag: None,
         default: "35",
@@ -236,13 +260,15 @@ pub fn reference() -> String {
 }
 
 /// What can be set for one mesh.
-const PER_MESH: [&str; 8] = [
+const PER_MESH: [&str; 10] = [
     "queue_items",
     "queue_bytes",
     "send_items",
     "send_items_burst",
     "send_bytes",
     "send_bytes_burst",
+    "space_records",
+    "space_bytes",
     "requests",
     "requests_burst",
 ];

@@ -7,12 +7,13 @@ mod prekey;
 mod queue;
 mod send;
 mod settle;
+mod space;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use waxwing_protocol::limits;
-use waxwing_protocol::link::{Code, DecodeError, SpaceFollow, SpaceOffer, SpaceWrite, ToBroker, ToNode};
+use waxwing_protocol::link::{Code, DecodeError, ToBroker, ToNode};
 
 use crate::accept::{Answer, Reply};
 use crate::error::{Error, Result};
@@ -28,7 +29,11 @@ pub(crate) async fn handle(
     session: &Session,
     answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
+    if session.said_bye() {
+        return Err(End::violation("nothing may follow a bye"));
+    }
     if let Some((req, worth)) = request(&frame)
+        && !space::continues(&frame, session)
         && let Err(after) = session.state.limiter.request(session.peer.key, worth)
     {
         session.state.metrics.requests_limited.inc();
@@ -44,23 +49,21 @@ pub(crate) async fn handle(
         ToBroker::KeysPut(frame) => keys::put(frame, session, answers).await,
         ToBroker::KeysGet(frame) => keys::get(frame, session, answers).await,
         ToBroker::QueueShow(frame) => queue::show(frame, session, answers).await,
-        ToBroker::SpaceWrite(SpaceWrite { req, .. })
-        | ToBroker::SpaceFollow(SpaceFollow { req, .. })
-        | ToBroker::SpaceOffer(SpaceOffer { req, .. }) => {
-            refuse(answers, req, Refusal::new(Code::Unsupported, "this broker keeps no spaces")).await
-        }
-        ToBroker::Bye(_) => Err(End::Gone),
+        ToBroker::SpaceWrite(frame) => space::write(frame, session, answers).await,
+        ToBroker::SpaceFollow(frame) => space::follow(frame, session, answers).await,
+        ToBroker::SpaceOffer(frame) => space::offer(frame, session, answers).await,
+        ToBroker::Bye(frame) => space::bye(frame, session, answers).await,
     }
 }
 
 /// The number of a request other than a send, and how many requests it is worth. Sends have limits of their own, item by
-/// item; a settle is owed.
+/// item, and so have changes of spaces, which are worth none; a settle is owed.
 pub(crate) const fn request(frame: &ToBroker) -> Option<(u64, usize)> {
     match frame {
         ToBroker::Send(_) | ToBroker::Settle(_) | ToBroker::Bye(_) => None,
-        ToBroker::SpaceWrite(frame) => Some((frame.req, 1)),
+        ToBroker::SpaceWrite(frame) => Some((frame.req, 0)),
         ToBroker::SpaceFollow(frame) => Some((frame.req, 1)),
-        ToBroker::SpaceOffer(frame) => Some((frame.req, 1)),
+        ToBroker::SpaceOffer(frame) => Some((frame.req, 0)),
         ToBroker::PrekeyGet(frame) => Some((frame.req, worth(frame.nodes.len(), limits::PREKEY_PAGE))),
         ToBroker::PrekeyPut(frame) => Some((frame.req, 1)),
         ToBroker::LogGet(frame) => Some((frame.req, 1)),

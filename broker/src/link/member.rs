@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{SplitSink, SplitStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -12,6 +13,8 @@ use super::handshake::{Member, replaced, set_back};
 use super::window::Window;
 use super::{End, WebSocket, Who, goodbye, reader, report, writer};
 use crate::accept::Peer;
+use crate::followers::Follower;
+use crate::leases::Hold;
 use crate::meshes::Mesh;
 use crate::metrics::Kind;
 use crate::state::State;
@@ -41,6 +44,29 @@ pub(crate) struct Session {
     pub(crate) incoming: Arc<Semaphore>,
     /// Places for large answers that wait to be written.
     pub(crate) pages: Arc<Semaphore>,
+    /// What the node asks about spaces.
+    pub(crate) follower: Arc<Follower>,
+    /// The node's lease.
+    lease: Hold,
+    /// The node has said goodbye.
+    said_bye: AtomicBool,
+}
+
+impl Session {
+    /// Something has come from the node.
+    pub(super) fn hear(&self) {
+        self.lease.renew();
+    }
+
+    /// Whether the node has said goodbye.
+    pub(crate) fn said_bye(&self) -> bool {
+        self.said_bye.load(Ordering::Relaxed)
+    }
+
+    /// The node says goodbye.
+    pub(crate) fn say_bye(&self) {
+        self.said_bye.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Serves the link until it ends, says goodbye, and logs how it went.
@@ -63,6 +89,9 @@ pub(super) async fn run(
 async fn serve(sink: &mut Sink, source: &mut Source, member: &Member, state: Arc<State>) -> End {
     let (stop, limits) = (state.stop.clone(), state.limits);
     let session = Session {
+        follower: Arc::new(state.followers.join(member.peer.key.mesh)),
+        lease: state.leases.hold(member.peer.key),
+        said_bye: AtomicBool::new(false),
         state,
         peer: Arc::clone(&member.peer),
         mesh: member.mesh.clone(),

@@ -15,6 +15,7 @@
 mod buffered;
 mod end;
 mod entering;
+mod follow;
 mod handshake;
 mod member;
 mod pump;

@@ -22,7 +22,7 @@ async fn step(
     session: &Session,
     answers: &mpsc::Sender<Box<Answer>>,
 ) -> Result<(), End> {
-    let bytes = socket::next(source).await?;
+    let bytes = socket::next_noting(source, || session.hear()).await?;
     match decode::<ToBroker>(&bytes) {
         // Boxed: what a handler needs while it works, an idle link should not have.
         Ok(frame) => Box::pin(handlers::handle(frame, session, answers)).await,

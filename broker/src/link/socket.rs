@@ -22,9 +22,22 @@ pub(super) const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 pub(super) async fn next(
     stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
 ) -> Result<Bytes, End> {
+    next_noting(stream, || ()).await
+}
+
+/// As [`next`], and notes whatever comes.
+///
+/// # Errors
+/// As [`next`].
+pub(super) async fn next_noting(
+    stream: &mut (impl Stream<Item = Result<Message, tungstenite::Error>> + Unpin),
+    heard: impl Fn(),
+) -> Result<Bytes, End> {
     loop {
         let message = timeout(limits::DEAD_AFTER, stream.next()).await.map_err(|_| End::Silent)?;
-        match message.ok_or(End::Gone)?? {
+        let message = message.ok_or(End::Gone)??;
+        heard();
+        match message {
             Message::Binary(bytes) => return Ok(bytes),
             Message::Ping(_) | Message::Pong(_) => {}
             Message::Text(_) => return Err(End::violation("frames are binary messages")),

@@ -7,15 +7,15 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Interval, MissedTickBehavior, interval_at, timeout};
 use waxwing_crypto::NodeId;
 use waxwing_crypto::membership::{LogHead, Standing};
-use waxwing_protocol::limits;
 use waxwing_protocol::link::{MeshNotice, MeshNoticeKind, Reason, ToNode};
 
 use super::handshake::{Member, superseded, undecided};
 use super::member::{Session, Sink};
 use super::pump::Pump;
 use super::window::Window;
-use super::{DRAIN_WITHIN, End, socket};
+use super::{DRAIN_WITHIN, End, follow, socket};
 use crate::accept::Answer;
+use crate::followers::Follower;
 use crate::handlers;
 use crate::meshes::Mesh;
 use crate::state::State;
@@ -37,6 +37,7 @@ pub(super) struct Writer<'a> {
     alarms: broadcast::Receiver<NodeId>,
     window: Arc<Window>,
     pump: Pump,
+    follower: Arc<Follower>,
     pings: Interval,
 }
 
@@ -51,13 +52,15 @@ impl<'a> Writer<'a> {
             Arc::clone(&member.registration.bell),
             Arc::clone(&window),
         );
-        let mut pings = interval_at(tokio::time::Instant::now() + limits::PING_EVERY, limits::PING_EVERY);
+        let every = state.limits.ping_every();
+        let mut pings = interval_at(tokio::time::Instant::now() + every, every);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut mesh = member.mesh.clone();
         mesh.mark_changed(); // It may have grown since the welcome.
         let (log_told, branches_told) = (member.head, Vec::new());
         let alarms = state.alarms.listen(member.peer.key.mesh);
-        Self { sink, state, member, mesh, log_told, branches_told, alarms, window, pump, pings }
+        let follower = Arc::clone(&session.follower);
+        Self { sink, state, member, mesh, log_told, branches_told, alarms, window, pump, follower, pings }
     }
 
     /// Writes until the link ends.
@@ -96,6 +99,7 @@ impl<'a> Writer<'a> {
             },
             alarm = self.alarms.recv() => Box::pin(self.tell_alarm(alarm.ok())).await,
             () = self.pump.ready() => Box::pin(self.deliver()).await,
+            () = self.follower.ready() => Box::pin(self.tell_changes()).await,
             () = self.window.stalled(DRAIN_WITHIN) => Err(End::too_slow("the node has settled nothing of a full window")),
             _ = self.pings.tick() => Box::pin(socket::ping(self.sink)).await,
         }
@@ -124,6 +128,14 @@ impl<'a> Writer<'a> {
     async fn deliver(&mut self) -> Result<(), End> {
         match self.pump.next().await? {
             Some(deliver) => socket::send(self.sink, &ToNode::Deliver(deliver)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Answers what the node has asked about a space, if there is an answer.
+    async fn tell_changes(&mut self) -> Result<(), End> {
+        match follow::next(&self.follower, &self.state).await? {
+            Some(changes) => socket::send(self.sink, &ToNode::SpaceChanges(changes)).await,
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 use waxwing_crypto::Priority;
-use waxwing_protocol::link::{NoticeKind, Outcome, Reason, Settlement};
+use waxwing_protocol::link::{Change, ChangeOutcome, EndedBy, NoticeKind, Outcome, Reason, Settlement};
 
 use crate::link::End;
 
@@ -37,6 +37,13 @@ label! {
 pub(super) struct ByOutcome {
     pub(super) outcome: &'static str,
     pub(super) priority: &'static str,
+}
+
+/// What kind of change, and what became of it.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub(super) struct ByChange {
+    pub(super) kind: &'static str,
+    pub(super) outcome: &'static str,
 }
 
 /// Of what kind a link is.
@@ -96,6 +103,40 @@ pub(super) const fn notice(kind: &NoticeKind) -> &'static str {
     }
 }
 
+/// The word for a change of a space.
+pub(super) const fn change(change: &Change) -> &'static str {
+    match change {
+        Change::Put(_) => "put",
+        Change::Append(_) => "append",
+        Change::Touch(_) => "touch",
+        Change::Delete(_) => "delete",
+    }
+}
+
+/// The word for what became of it.
+pub(super) const fn change_outcome(outcome: &ChangeOutcome) -> &'static str {
+    match outcome {
+        ChangeOutcome::Applied { .. } => "applied",
+        ChangeOutcome::Touched { .. } => "touched",
+        ChangeOutcome::Conflict { .. } => "conflict",
+        ChangeOutcome::NotFound => "not_found",
+        ChangeOutcome::NotYours => "not_yours",
+        ChangeOutcome::TooLarge => "too_large",
+        ChangeOutcome::Full => "full",
+        ChangeOutcome::IdReused => "id_reused",
+        ChangeOutcome::BadChange => "bad_change",
+    }
+}
+
+/// The word for why a record has ended.
+pub(super) const fn ended_by(why: EndedBy) -> &'static str {
+    match why {
+        EndedBy::Lifetime => "lifetime",
+        EndedBy::Lease => "lease",
+        EndedBy::Goodbye => "goodbye",
+    }
+}
+
 impl End {
     /// The word for it.
     pub(crate) const fn reason(&self) -> &'static str {
@@ -144,6 +185,23 @@ pub(super) fn notices() -> impl Iterator<Item = ByKind> {
     ["delivered", "nack", "expired", "revoked_recipient"].into_iter().map(|kind| ByKind { kind })
 }
 
+pub(super) fn changes() -> impl Iterator<Item = ByChange> {
+    let words = [
+        ("put", "applied"),
+        ("put", "conflict"),
+        ("append", "applied"),
+        ("touch", "touched"),
+        ("delete", "applied"),
+    ];
+    words.into_iter().map(|(kind, outcome)| ByChange { kind, outcome })
+}
+
+pub(super) fn record_ends() -> impl Iterator<Item = ByReason> {
+    ["lifetime", "lease", "goodbye"].into_iter().map(|reason| ByReason { reason })
+}
+
 pub(super) fn sweeps() -> impl Iterator<Item = ByReason> {
-    ["expired", "revoked", "forgotten", "key_slots"].into_iter().map(|reason| ByReason { reason })
+    ["expired", "revoked", "forgotten", "key_slots", "space_ends", "space_changes"]
+        .into_iter()
+        .map(|reason| ByReason { reason })
 }

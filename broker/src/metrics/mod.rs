@@ -22,7 +22,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Metric, Registry};
 
 pub(crate) use labels::Kind;
-use labels::{ByDirection, ByKind, ByOutcome, ByPriority, ByReason};
+use labels::{ByChange, ByDirection, ByKind, ByOutcome, ByPriority, ByReason};
 pub(crate) use scrape::{render, store_bytes};
 pub(crate) use tally::Tally;
 
@@ -57,6 +57,8 @@ pub(crate) struct Metrics {
     settles: Family<ByKind, Counter>,
     notices: Family<ByKind, Counter>,
     swept: Family<ByReason, Counter>,
+    changes: Family<ByChange, Counter>,
+    ended: Family<ByReason, Counter>,
     queue_envelopes: Gauge,
     queue_bytes: Gauge,
     batch_changes: Histogram,
@@ -123,6 +125,8 @@ impl Metrics {
             settles: own.family("settles", "Deliveries settled by recipients", labels::settles()),
             notices: own.family("notices", "Notices put into senders' queues", labels::notices()),
             swept: own.family("swept", "Rows that housekeeping took out", labels::sweeps()),
+            changes: own.family("space_changes", "Changes of spaces that nodes asked for", labels::changes()),
+            ended: own.family("space_ends", "Records of spaces that have ended", labels::record_ends()),
             queue_envelopes: own.gauge("queue_envelopes", "Envelopes in all queues"),
             queue_bytes: own.gauge("queue_bytes", "Their bytes"),
             batch_changes: own.metric("batch_changes", "Items in one transaction", batches),

@@ -23,6 +23,10 @@ pub(super) struct Looked {
     connections: Gauge,
     meshes: Gauge,
     meshes_waiting: Gauge,
+    space_records: Gauge,
+    space_bytes: Gauge,
+    followers: Gauge,
+    leases: Gauge,
     writer_changes: Gauge,
     writer_bytes: Gauge,
     store_bytes: Family<ByFile, Gauge>,
@@ -46,6 +50,11 @@ impl Looked {
             connections: own.gauge("connections_open", "Connections open, links included"),
             meshes: own.gauge("meshes", "Meshes in the store"),
             meshes_waiting: own.gauge("meshes_waiting", "Meshes that wait for an admin's resume"),
+            space_records: own
+                .gauge("space_records", "Records, tombstones and ends in all spaces, and the spaces"),
+            space_bytes: own.gauge("space_bytes", "Their sealed bytes"),
+            followers: own.gauge("followers", "Spaces that links follow, each link counted"),
+            leases: own.gauge("leases", "Nodes with records that end with their lease"),
             writer_changes: own.gauge("writer_waiting_changes", "Changes that wait for the writer"),
             writer_bytes: own.gauge("writer_waiting_bytes", "Envelope bytes that wait for the writer"),
             disk_free_bytes: own.gauge("disk_free_bytes", "Room left on the file system of the store"),
@@ -59,6 +68,11 @@ impl Looked {
         self.connections.set(i64::from(limits.connections) - state.places.available_permits() as i64);
         self.meshes.set(state.meshes.count() as i64);
         self.meshes_waiting.set(state.meshes.waiting() as i64);
+        let spaces = state.totals.all();
+        self.space_records.set(spaces.records.cast_signed());
+        self.space_bytes.set(spaces.bytes.cast_signed());
+        self.followers.set(state.followers.count() as i64);
+        self.leases.set(state.leases.count() as i64);
         let (changes, bytes) = state.writer.waiting();
         self.writer_changes.set(changes as i64);
         self.writer_bytes.set(bytes as i64);

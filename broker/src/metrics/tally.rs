@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use waxwing_crypto::Priority;
-use waxwing_protocol::link::{NoticeKind, Outcome, Settlement};
+use waxwing_protocol::link::{Change, ChangeOutcome, EndedBy, NoticeKind, Outcome, Settlement};
 
 use super::Metrics;
-use super::labels::{self, ByKind, ByOutcome, ByReason};
+use super::labels::{self, ByChange, ByKind, ByOutcome, ByReason};
 use crate::store::node::Counters;
 
 /// What one batch did.
@@ -16,6 +16,8 @@ pub(crate) struct Tally {
     settles: HashMap<ByKind, u64>,
     notices: HashMap<ByKind, u64>,
     swept: HashMap<ByReason, u64>,
+    changes: HashMap<ByChange, u64>,
+    ended: HashMap<ByReason, u64>,
     queued: i64,
     queued_bytes: i64,
 }
@@ -42,6 +44,26 @@ impl Tally {
         *self.swept.entry(ByReason { reason }).or_default() += rows as u64;
     }
 
+    /// A change of a space was decided.
+    pub(crate) fn change(&mut self, change: &Change, outcome: &ChangeOutcome) {
+        self.decided(labels::change(change), outcome);
+    }
+
+    /// A record that was handed back was taken or not.
+    pub(crate) fn offered(&mut self, outcome: &ChangeOutcome) {
+        self.decided("offer", outcome);
+    }
+
+    fn decided(&mut self, kind: &'static str, outcome: &ChangeOutcome) {
+        let label = ByChange { kind, outcome: labels::change_outcome(outcome) };
+        *self.changes.entry(label).or_default() += 1;
+    }
+
+    /// Records have ended.
+    pub(crate) fn ended(&mut self, why: EndedBy, records: u64) {
+        *self.ended.entry(ByReason { reason: labels::ended_by(why) }).or_default() += records;
+    }
+
     /// A node's queue went from one size to another.
     pub(crate) const fn queue(&mut self, before: &Counters, after: &Counters) {
         self.queued += after.queued.cast_signed() - before.queued.cast_signed();
@@ -61,6 +83,12 @@ impl Tally {
         }
         for (label, count) in &self.swept {
             metrics.swept.get_or_create(label).inc_by(*count);
+        }
+        for (label, count) in &self.changes {
+            metrics.changes.get_or_create(label).inc_by(*count);
+        }
+        for (label, count) in &self.ended {
+            metrics.ended.get_or_create(label).inc_by(*count);
         }
         metrics.queue_envelopes.inc_by(self.queued);
         metrics.queue_bytes.inc_by(self.queued_bytes);

@@ -52,7 +52,8 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
 pub(crate) async fn open(db: &mut SqliteConnection, fresh: &Fresh, now: Timestamp) -> Result<Opened> {
     let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
     let minted = sqlx::query(
-        "INSERT INTO meta (id, store, secret, m, created) VALUES (1, $1, $2, 0, $3) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO meta (id, store, secret, m, created, began) VALUES (1, $1, $2, 0, $3, $3)
+         ON CONFLICT (id) DO NOTHING",
     )
     .bind(&fresh.store.as_bytes()[..])
     .bind(&fresh.secret.reveal()[..])
@@ -61,8 +62,9 @@ pub(crate) async fn open(db: &mut SqliteConnection, fresh: &Fresh, now: Timestam
     .await?;
     if minted.rows_affected() == 1 {
         super::mesh::wait_all(&mut *tx).await?;
+        super::space::raise(&mut *tx, now).await?;
     }
-    let meta = sqlx::query("SELECT store, secret, m FROM meta").fetch_one(&mut *tx).await?;
+    let meta = sqlx::query("SELECT store, secret, m, began FROM meta").fetch_one(&mut *tx).await?;
     let m = number(&meta, 2)?;
     let runs = sqlx::query("SELECT run, first FROM run ORDER BY rowid").fetch_all(&mut *tx).await?;
     let past = ends(&runs, m)?;
@@ -74,7 +76,8 @@ pub(crate) async fn open(db: &mut SqliteConnection, fresh: &Fresh, now: Timestam
     tx.commit().await?;
     let store = StoreId::from_bytes(array(&meta, 0)?);
     let secret = StoreSecret::from_bytes(array(&meta, 1)?);
-    Ok(Opened { store, secret, run: fresh.run, m, past })
+    let began = Timestamp::from_millis(number(&meta, 3)?);
+    Ok(Opened { store, secret, run: fresh.run, m, past, began })
 }
 
 /// Each run with the number at which the next one began; the last one's is `m`.
@@ -104,9 +107,14 @@ pub(crate) async fn raise(db: impl SqliteExecutor<'_>, m: u64) -> Result<()> {
     }
 }
 
-/// Begins a new life: another id, and every mesh waits.
-pub(crate) async fn renew(db: &mut SqliteConnection, store: StoreId) -> Result<()> {
-    sqlx::query("UPDATE meta SET store = $1").bind(&store.as_bytes()[..]).execute(&mut *db).await?;
+/// Begins a new life: another id, every mesh waits, and no place is given that the life before may have given.
+pub(crate) async fn renew(db: &mut SqliteConnection, store: StoreId, now: Timestamp) -> Result<()> {
+    sqlx::query("UPDATE meta SET store = $1, began = $2")
+        .bind(&store.as_bytes()[..])
+        .bind(integer(now.as_millis()))
+        .execute(&mut *db)
+        .await?;
+    super::space::raise(&mut *db, now).await?;
     super::mesh::wait_all(db).await
 }
 

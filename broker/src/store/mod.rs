@@ -9,6 +9,7 @@ mod notice;
 mod sql;
 
 pub(crate) mod branch;
+pub(crate) mod change_id;
 pub(crate) mod copy;
 pub(crate) mod dedupe;
 pub(crate) mod inspect;
@@ -19,6 +20,8 @@ pub(crate) mod meta;
 pub(crate) mod node;
 pub(crate) mod prekey;
 pub(crate) mod queue;
+pub(crate) mod record;
+pub(crate) mod space;
 
 use std::path::{Path, PathBuf};
 

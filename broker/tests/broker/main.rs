@@ -22,10 +22,14 @@ mod delivery;
 mod entering;
 /// What ends before it is delivered.
 mod expiry;
+/// Who follows a space: pages, waits, copies that are too old.
+mod followers;
 /// Bytes that are no frame, and frames that break the protocol.
 mod frames;
 /// Sealed-key lists: put whole, proven, and served to their holders alone.
 mod keys;
+/// Leases and lifetimes: what ends by itself, and what does not.
+mod leases;
 /// How fast nodes may go, how many there may be, and what they are told.
 mod limits;
 /// Pings, and links that are dead.
@@ -46,6 +50,8 @@ mod progress;
 mod reseal;
 /// What a broker keeps over a restart, and on what it refuses to start.
 mod restart;
+/// Spaces: what members write there, and who may.
+mod spaces;
 /// Connections that never log in.
 mod strangers;
 /// TLS under the links: certificates, and strangers who stall.

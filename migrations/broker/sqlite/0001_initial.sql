@@ -6,7 +6,8 @@ CREATE TABLE meta (
     store   BLOB    NOT NULL CHECK (length(store) = 16), -- this life of the store, random; every challenge carries it
     secret  BLOB    NOT NULL CHECK (length(secret) = 32), -- makes the marks by which a store that was set back is found out
     m       INTEGER NOT NULL, -- rises by one with every commit
-    created INTEGER NOT NULL -- when the store was made
+    created INTEGER NOT NULL, -- when the store was made
+    began   INTEGER NOT NULL -- when this life began
 ) STRICT;
 
 -- Every opening of the store there ever was. A mark of one that is not here is from a future that was lost.
@@ -129,3 +130,55 @@ CREATE TABLE key_slot (
 
 CREATE UNIQUE INDEX key_slot_place ON key_slot (mesh, list, place);
 CREATE INDEX key_slot_holder ON key_slot (mesh, list, holder);
+
+CREATE TABLE space (
+    id      INTEGER PRIMARY KEY, -- what record.space names
+    mesh    BLOB    NOT NULL,
+    space   BLOB    NOT NULL CHECK (length(space) = 32), -- its id, a keyed digest of its name
+    last    INTEGER NOT NULL, -- the last place given; never falls, not even across a loss
+    horizon INTEGER NOT NULL, -- the newest place of what was forgotten with age: an older copy is reset
+    records INTEGER NOT NULL CHECK (records >= 0), -- its rows in record, for the cap
+    bytes   INTEGER NOT NULL CHECK (bytes >= 0) -- their sealed bytes, for the cap
+) STRICT;
+
+CREATE UNIQUE INDEX space_id ON space (mesh, space);
+
+-- What stands in the spaces, and for a while what stood there. A rowid table, as sealed has up to 320 KiB.
+CREATE TABLE record (
+    id      INTEGER PRIMARY KEY, -- names nothing outside one transaction
+    mesh    BLOB    NOT NULL,
+    space   INTEGER NOT NULL, -- space.id
+    seq     INTEGER NOT NULL, -- the place of the change that made this row
+    kind    INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2), -- 0 a record, 1 a tombstone, 2 the end of a record
+    key     BLOB    NOT NULL CHECK (length(key) = 32), -- under which key, a keyed digest of its name
+    writer  BLOB    NOT NULL, -- who wrote it; of a tombstone, who deleted; of an end, whose record it was
+    stands  INTEGER NOT NULL CHECK (stands BETWEEN 0 AND 2), -- how it stands or stood: 0 shared, 1 own, 2 appended
+    of_seq  INTEGER, -- of a tombstone or end: the record's seq
+    why     INTEGER, -- of an end: 0 lifetime, 1 lease, 2 goodbye
+    at      INTEGER NOT NULL, -- when it was committed
+    ends    INTEGER, -- of a record: when its lifetime is over, if it has one; of the others: when they are forgotten
+    bound   INTEGER CHECK (bound IS NULL OR kind = 0), -- it ends so many milliseconds after its writer's lease
+    touched INTEGER, -- the place of the change that renewed it last
+    offered INTEGER NOT NULL CHECK (offered IN (0, 1)), -- it was handed back after a loss
+    sealed  BLOB    NOT NULL -- as it came; nothing for an end
+) STRICT;
+
+CREATE UNIQUE INDEX record_place ON record (mesh, space, seq);
+CREATE UNIQUE INDEX record_touched ON record (mesh, space, touched) WHERE touched IS NOT NULL;
+CREATE INDEX record_key ON record (mesh, space, key, stands, kind, seq);
+CREATE INDEX record_bound ON record (mesh, writer, bound) WHERE bound IS NOT NULL;
+CREATE INDEX record_ends ON record (ends) WHERE kind = 0 AND ends IS NOT NULL;
+CREATE INDEX record_forgotten ON record (ends) WHERE kind > 0;
+
+-- Changes of spaces that were made, so that a retry is known for one.
+CREATE TABLE change_id (
+    mesh    BLOB    NOT NULL,
+    writer  BLOB    NOT NULL, -- an id is unique to its writer; 16 zeros: what was offered, by its digest
+    id      BLOB    NOT NULL CHECK (length(id) = 16), -- the writer's
+    digest  BLOB    NOT NULL CHECK (length(digest) = 32), -- of the change: tells a retry from an id used twice
+    seq     INTEGER NOT NULL, -- the answer: the place of the change
+    expires INTEGER NOT NULL, -- when it may be forgotten
+    PRIMARY KEY (mesh, writer, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX change_id_expires ON change_id (expires);

@@ -39,7 +39,7 @@ pub struct SpaceWrite {
     pub changes: Vec<Change>,
 }
 
-/// One change of a space. Making it again with the same id has the same answer, for 35 days.
+/// One change of a space. One that was made, made again with the same id, has the same answer, for 35 days.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
@@ -151,7 +151,7 @@ pub enum ChangeOutcome {
     },
     /// Nothing stands there that could be deleted.
     NotFound,
-    /// The record is another node's.
+    /// A record that it concerns is another node's, and nothing was done.
     NotYours,
     /// The sealed record is larger than allowed.
     TooLarge,
@@ -219,7 +219,7 @@ pub enum What {
     Deleted(Deleted),
     /// A record has ended. The broker's word.
     Ended(EndedRecord),
-    /// A record that was here at the place asked for was renewed.
+    /// A record was renewed, that is not among these changes and was told of before.
     Touched {
         /// Which.
         seq: u64,
@@ -231,7 +231,7 @@ pub enum What {
 /// A record as the broker holds it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Record {
-    /// The place of the change that made it. Below `n` if it was renewed since.
+    /// The place of the change that made it: `n`. A renewal is told apart.
     pub seq: u64,
     /// Under which key.
     pub key: KeyId,
@@ -332,7 +332,7 @@ pub struct SpaceOffered {
     /// Of the request answered.
     pub req: u64,
     /// One per record, in the same order: `applied`, also if somebody else had offered the same; `conflict`, `too_large`,
-    /// `full` or `bad_change`.
+    /// `full` or `bad_change`. `conflict` also for one whose lifetime is over.
     pub outcomes: Vec<ChangeOutcome>,
     /// How far the store has come with them.
     pub mark: Mark,

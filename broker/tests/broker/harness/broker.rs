@@ -30,15 +30,36 @@ pub struct Broker {
 
 /// The system's clock, and what a test adds to it.
 #[derive(Clone, Default)]
-pub struct TestClock(Arc<AtomicU64>);
+pub struct TestClock(Arc<Added>);
+
+/// Milliseconds that have passed, and that the wall's clock was set by alone.
+#[derive(Default)]
+struct Added {
+    passed: AtomicU64,
+    set: AtomicU64,
+}
 
 impl TestClock {
     pub fn now(&self) -> Timestamp {
-        Clock::system().now().plus(Duration::from_millis(self.0.load(Ordering::SeqCst)))
+        let added = self.0.passed.load(Ordering::SeqCst) + self.0.set.load(Ordering::SeqCst);
+        Clock::system().now().plus(Duration::from_millis(added))
     }
 
+    /// Lets time pass.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+        self.0.passed.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    /// Sets the wall's clock, and lets no time pass.
+    pub fn set(&self, by: Duration) {
+        self.0.set.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+
+    fn clock(&self) -> Clock {
+        let (wall, steady) = (self.clone(), self.clone());
+        let passed =
+            move || Clock::system().steady() + Duration::from_millis(steady.0.passed.load(Ordering::SeqCst));
+        Clock::with_steady(move || wall.now(), passed)
     }
 }
 
@@ -51,8 +72,7 @@ impl Broker {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let clock = TestClock::default();
         let mut config = Config::new(dir.path());
-        let told = clock.clone();
-        config.clock = Clock::new(move || told.now());
+        config.clock = clock.clock();
         change(&mut config);
         Self::run(config, dir, clock).await
     }

@@ -108,7 +108,7 @@ impl Link {
     }
 
     /// Whether a frame of this kind has come that nobody has waited for.
-    fn has(&self, is: impl Fn(&ToNode) -> bool) -> bool {
+    pub fn has(&self, is: impl Fn(&ToNode) -> bool) -> bool {
         self.stash.iter().any(is)
     }
 
@@ -134,6 +134,11 @@ impl Link {
     /// Waits until the broker has closed.
     pub async fn is_closed(&mut self) {
         assert!(receive::<ToNode>(&mut self.socket).await.is_none());
+    }
+
+    /// Hands a frame over on a link that may be closed by now.
+    pub async fn try_transmit(&mut self, frame: &ToBroker) {
+        drop(self.socket.send(Message::Binary(encode(frame).unwrap())).await);
     }
 
     /// Settles on a link that may be closed by now.

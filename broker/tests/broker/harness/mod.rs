@@ -6,6 +6,7 @@ mod link;
 mod mesh;
 pub mod raw;
 mod socket;
+pub mod space;
 
 use std::time::Duration;
 

@@ -1,0 +1,135 @@
+//! Changes of spaces that were made, by writer and id, so that a retry is known for one.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use sqlx::{SqliteConnection, SqliteExecutor};
+use waxwing_crypto::{ChangeId, Digest, MeshId, NodeId, Timestamp};
+
+use super::key::NodeKey;
+use super::sql::{RowsSql, array, integer, number};
+use crate::error::Result;
+
+static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
+    let head =
+        "SELECT mesh, writer, id, digest, seq, expires FROM change_id WHERE (mesh, writer, id) IN (VALUES";
+    RowsSql::new(head, 3, ")")
+});
+
+static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new(
+        "INSERT INTO change_id (mesh, writer, id, digest, seq, expires) VALUES",
+        6,
+        "ON CONFLICT (mesh, writer, id) DO UPDATE SET digest = excluded.digest, seq = excluded.seq,
+         expires = excluded.expires",
+    )
+});
+
+/// An id of one writer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct ChangeKey {
+    /// Whose.
+    pub(crate) writer: NodeKey,
+    /// As it calls the change.
+    pub(crate) id: ChangeId,
+}
+
+/// What is remembered of a change.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Made {
+    /// Tells a retry from an id used twice.
+    pub(crate) digest: Digest,
+    /// Its place.
+    pub(crate) seq: u64,
+    /// When this may be forgotten.
+    pub(crate) expires: Timestamp,
+}
+
+/// What is remembered of those of these changes that were made and are not past their end.
+pub(crate) async fn find(
+    db: &mut SqliteConnection,
+    keys: &[ChangeKey],
+    now: Timestamp,
+) -> Result<HashMap<ChangeKey, Made>> {
+    let mut found = HashMap::new();
+    for (sql, chunk) in FIND.padded(keys) {
+        let mut query = sqlx::query(sql);
+        for key in chunk {
+            query = query
+                .bind(&key.writer.mesh.as_bytes()[..])
+                .bind(&key.writer.node.as_bytes()[..])
+                .bind(&key.id.as_bytes()[..]);
+        }
+        for row in query.fetch_all(&mut *db).await? {
+            let (mesh, node) = (MeshId::from_bytes(array(&row, 0)?), NodeId::from_bytes(array(&row, 1)?));
+            let id = ChangeId::from_bytes(array(&row, 2)?);
+            let expires = Timestamp::from_millis(number(&row, 5)?);
+            if expires > now {
+                let made =
+                    Made { digest: Digest::from_bytes(array(&row, 3)?), seq: number(&row, 4)?, expires };
+                found.insert(ChangeKey { writer: NodeKey { mesh, node }, id }, made);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Remembers changes, in the place of what was there.
+pub(crate) async fn put(db: &mut SqliteConnection, rows: &[(ChangeKey, Made)]) -> Result<()> {
+    for (sql, chunk) in PUT.exact(rows) {
+        let mut query = sqlx::query(sql);
+        for (key, made) in chunk {
+            query = query
+                .bind(&key.writer.mesh.as_bytes()[..])
+                .bind(&key.writer.node.as_bytes()[..])
+                .bind(&key.id.as_bytes()[..])
+                .bind(&made.digest.as_bytes()[..])
+                .bind(integer(made.seq))
+                .bind(integer(made.expires.as_millis()));
+        }
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Forgets changes past their end, the oldest first, at most `limit`. Says how many.
+pub(crate) async fn forget(db: impl SqliteExecutor<'_>, now: Timestamp, limit: usize) -> Result<usize> {
+    let done = sqlx::query(
+        "DELETE FROM change_id WHERE (mesh, writer, id) IN
+         (SELECT mesh, writer, id FROM change_id WHERE expires <= $1 ORDER BY expires LIMIT $2)",
+    )
+    .bind(integer(now.as_millis()))
+    .bind(integer(limit as u64))
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{database, node, plan};
+
+    #[tokio::test]
+    async fn ids_belong_to_their_writer_and_are_forgotten_in_time() {
+        let mut db = database().await;
+        let key = |writer, id| ChangeKey { writer: node(writer), id: ChangeId::from_bytes([id; 16]) };
+        let made = |seq| Made {
+            digest: Digest::from_bytes([seq as u8; 32]),
+            seq,
+            expires: Timestamp::from_millis(1_000 + seq),
+        };
+        let rows: Vec<_> = (0..100).map(|n| (key(1, n), made(n.into()))).collect();
+        put(&mut db, &rows).await.unwrap();
+        let now = Timestamp::from_millis(1_050);
+        let found = find(&mut db, &[key(1, 99), key(2, 99), key(1, 50)], now).await.unwrap();
+        assert_eq!(found, HashMap::from([(key(1, 99), made(99))]));
+        put(&mut db, &[(key(1, 99), made(7))]).await.unwrap();
+        assert_eq!(find(&mut db, &[key(1, 99)], Timestamp::default()).await.unwrap()[&key(1, 99)], made(7));
+        assert_eq!(forget(&mut db, now, 50).await.unwrap(), 50);
+        assert_eq!(forget(&mut db, now, 50).await.unwrap(), 2);
+        assert_eq!(forget(&mut db, now, 50).await.unwrap(), 0);
+        let plan = plan(&mut db, FIND.padded(&[0; 4]).next().unwrap().0).await;
+        assert!(plan.contains("SEARCH change_id USING PRIMARY KEY (mesh=? AND writer=? AND id=?)"), "{plan}");
+    }
+}

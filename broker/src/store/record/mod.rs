@@ -1,0 +1,333 @@
+//! What stands in the spaces, and for a while what stood there: records, tombstones, and ends.
+//!
+//! A row is found by its place. What decides a change is read without the sealed bytes, as a [`Row`].
+
+mod due;
+mod page;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection};
+use waxwing_crypto::{KeyId, MeshId, NodeId, SpaceId, Timestamp};
+use waxwing_protocol::link::{EndedBy, Stands};
+
+pub(crate) use due::{bound, bound_nodes, earliest, forget, lapsed, least_bound};
+pub(crate) use page::{Page, page, sealed_bytes};
+
+use super::space::SpaceKey;
+use super::sql::{RowsSql, array, integer, number};
+use crate::error::{Error, Result};
+
+/// Appended records under one key that are looked at when a change may be made only if there are none. More than one
+/// batch can take away.
+pub(crate) const APPENDED: usize = 2_048;
+
+/// What a [`Row`] is read from: `r` is the record, `s` its space.
+const ROW: &str =
+    "r.id, s.mesh, s.space, r.seq, r.kind, r.key, r.writer, r.stands, r.ends, r.bound, r.touched,
+                   length(r.sealed)";
+
+static IN_SLOTS: LazyLock<RowsSql> = LazyLock::new(|| {
+    let tail = ") AS w JOIN space AS s ON s.id = w.column2
+         JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.key = w.column3
+          AND r.stands = w.column4 AND (w.column4 = 0 OR r.writer = w.column5)";
+    RowsSql::new(&format!("SELECT {ROW} FROM (VALUES"), 5, tail)
+});
+
+static AT: LazyLock<RowsSql> = LazyLock::new(|| {
+    let tail = ") AS w JOIN space AS s ON s.id = w.column2
+         JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.seq = w.column3";
+    RowsSql::new(&format!("SELECT {ROW} FROM (VALUES"), 3, tail)
+});
+
+static APPENDED_UNDER: LazyLock<RowsSql> = LazyLock::new(|| {
+    let tail = format!(
+        ") AS w JOIN space AS s ON s.id = w.column2 JOIN record AS r ON r.id IN
+         (SELECT id FROM record WHERE mesh = w.column1 AND space = w.column2 AND key = w.column3 AND stands = 2
+          AND kind = 0 ORDER BY seq LIMIT {APPENDED})"
+    );
+    RowsSql::new(&format!("SELECT {ROW} FROM (VALUES"), 3, &tail)
+});
+
+static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new(
+        "INSERT INTO record (mesh, space, seq, kind, key, writer, stands, of_seq, why, at, ends, bound, touched,
+         offered, sealed) VALUES",
+        15,
+        "",
+    )
+});
+
+static DELETE: LazyLock<RowsSql> =
+    LazyLock::new(|| RowsSql::new("DELETE FROM record WHERE id IN (VALUES", 1, ")"));
+
+static TOUCH: LazyLock<RowsSql> = LazyLock::new(|| {
+    let tail = ") AS w WHERE record.id = w.column1";
+    RowsSql::new("UPDATE record SET touched = w.column2, ends = w.column3 FROM (VALUES", 3, tail)
+});
+
+/// Where the one record of a kind stands under a key.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) struct Slot {
+    /// In which space.
+    pub(crate) space: SpaceKey,
+    /// Under which key.
+    pub(crate) key: KeyId,
+    /// Whose own; none for the shared one.
+    pub(crate) owner: Option<NodeId>,
+}
+
+/// A row, without its sealed bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Row {
+    /// Names it in the store; none if it is not stored yet.
+    pub(crate) id: Option<i64>,
+    /// In which space.
+    pub(crate) space: SpaceKey,
+    /// Its place.
+    pub(crate) seq: u64,
+    /// Whether it is a record; otherwise a tombstone or an end.
+    pub(crate) is_record: bool,
+    /// Under which key.
+    pub(crate) key: KeyId,
+    /// Who wrote it.
+    pub(crate) writer: NodeId,
+    /// How it stands there.
+    pub(crate) stands: Stands,
+    /// Of a record: when its lifetime is over.
+    pub(crate) ends: Option<Timestamp>,
+    /// It ends so many milliseconds after its writer's lease.
+    pub(crate) bound: Option<u64>,
+    /// The place of the change that renewed it last.
+    pub(crate) touched: Option<u64>,
+    /// Sealed bytes.
+    pub(crate) bytes: u64,
+}
+
+impl Row {
+    /// The slot it is in, if it is in one.
+    pub(crate) const fn slot(&self) -> Option<Slot> {
+        let owner = match self.stands {
+            Stands::Shared => None,
+            Stands::Own => Some(self.writer),
+            Stands::Appended => return None,
+        };
+        Some(Slot { space: self.space, key: self.key, owner })
+    }
+}
+
+/// What a row holds beside what every row has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Body {
+    /// A record, and whether it was handed back after a loss.
+    Record {
+        /// It was.
+        offered: bool,
+        /// As it came.
+        sealed: Bytes,
+    },
+    /// A tombstone.
+    Tombstone {
+        /// The place of what was deleted; 0 if it was handed back after a loss.
+        of: u64,
+        /// It was.
+        offered: bool,
+        /// As it came.
+        sealed: Bytes,
+    },
+    /// The end of a record.
+    End {
+        /// Its place.
+        of: u64,
+        /// Why.
+        why: EndedBy,
+    },
+}
+
+/// A row to be stored.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRow {
+    /// What decides about it.
+    pub(crate) row: Row,
+    /// When it was committed.
+    pub(crate) at: Timestamp,
+    /// What it holds.
+    pub(crate) body: Body,
+}
+
+/// The rows in these slots. Each space comes with its number.
+pub(crate) async fn in_slots(db: &mut SqliteConnection, slots: &[(Slot, i64)]) -> Result<Vec<Row>> {
+    let mut found = Vec::new();
+    for (sql, chunk) in IN_SLOTS.padded(slots) {
+        let mut query = sqlx::query(sql);
+        for (slot, space) in chunk {
+            let (stands, owner) = match &slot.owner {
+                Some(owner) => (Stands::Own, &owner.as_bytes()[..]),
+                None => (Stands::Shared, &[][..]),
+            };
+            query = query
+                .bind(&slot.space.mesh.as_bytes()[..])
+                .bind(*space)
+                .bind(&slot.key.as_bytes()[..])
+                .bind(stands_code(stands))
+                .bind(owner);
+        }
+        read_all(&query.fetch_all(&mut *db).await?, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// The rows at these places.
+pub(crate) async fn at(db: &mut SqliteConnection, places: &[(MeshId, i64, u64)]) -> Result<Vec<Row>> {
+    let mut found = Vec::new();
+    for (sql, chunk) in AT.padded(places) {
+        let mut query = sqlx::query(sql);
+        for (mesh, space, seq) in chunk {
+            query = query.bind(&mesh.as_bytes()[..]).bind(*space).bind(integer(*seq));
+        }
+        read_all(&query.fetch_all(&mut *db).await?, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// The appended records under these keys, of each the first [`APPENDED`].
+pub(crate) async fn appended(db: &mut SqliteConnection, keys: &[(MeshId, i64, KeyId)]) -> Result<Vec<Row>> {
+    let mut found = Vec::new();
+    for (sql, chunk) in APPENDED_UNDER.padded(keys) {
+        let mut query = sqlx::query(sql);
+        for (mesh, space, key) in chunk {
+            query = query.bind(&mesh.as_bytes()[..]).bind(*space).bind(&key.as_bytes()[..]);
+        }
+        read_all(&query.fetch_all(&mut *db).await?, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Stores rows. Each space comes with its number.
+pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(&NewRow, i64)]) -> Result<()> {
+    for (sql, chunk) in INSERT.exact(rows) {
+        let mut query = sqlx::query(sql);
+        for (NewRow { row, at, body }, space) in chunk {
+            let (kind, of, why, offered, sealed) = match body {
+                Body::Record { offered, sealed } => (0, None, None, *offered, &sealed[..]),
+                Body::Tombstone { of, offered, sealed } => (1, Some(*of), None, *offered, &sealed[..]),
+                Body::End { of, why } => (2, Some(*of), Some(why_code(*why)), false, &[][..]),
+            };
+            query = query
+                .bind(&row.space.mesh.as_bytes()[..])
+                .bind(*space)
+                .bind(integer(row.seq))
+                .bind(kind)
+                .bind(&row.key.as_bytes()[..])
+                .bind(&row.writer.as_bytes()[..])
+                .bind(stands_code(row.stands))
+                .bind(of.map(integer))
+                .bind(why)
+                .bind(integer(at.as_millis()))
+                .bind(row.ends.map(|ends| integer(ends.as_millis())))
+                .bind(row.bound.map(integer))
+                .bind(row.touched.map(integer))
+                .bind(offered)
+                .bind(sealed);
+        }
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Takes rows out.
+pub(crate) async fn delete(db: &mut SqliteConnection, ids: &[i64]) -> Result<()> {
+    for (sql, chunk) in DELETE.padded(ids) {
+        chunk.fold(sqlx::query(sql), |query, id| query.bind(*id)).execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Renews records: which, at which place, until when.
+pub(crate) async fn touch(db: &mut SqliteConnection, rows: &[(i64, u64, Timestamp)]) -> Result<()> {
+    for (sql, chunk) in TOUCH.padded(rows) {
+        let mut query = sqlx::query(sql);
+        for (id, touched, ends) in chunk {
+            query = query.bind(*id).bind(integer(*touched)).bind(integer(ends.as_millis()));
+        }
+        query.execute(&mut *db).await?;
+    }
+    Ok(())
+}
+
+/// Takes what was read; a padded statement finds some rows more than once.
+fn read_all(rows: &[SqliteRow], into: &mut Vec<Row>) -> Result<()> {
+    let mut seen: HashMap<i64, ()> = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let row = read(row)?;
+        if row.id.is_some_and(|id| seen.insert(id, ()).is_none()) {
+            into.push(row);
+        }
+    }
+    Ok(())
+}
+
+fn read(row: &SqliteRow) -> Result<Row> {
+    let space =
+        SpaceKey { mesh: MeshId::from_bytes(array(row, 1)?), space: SpaceId::from_bytes(array(row, 2)?) };
+    Ok(Row {
+        id: Some(row.try_get(0)?),
+        space,
+        seq: number(row, 3)?,
+        is_record: number(row, 4)? == 0,
+        key: KeyId::from_bytes(array(row, 5)?),
+        writer: NodeId::from_bytes(array(row, 6)?),
+        stands: stands(number(row, 7)?)?,
+        ends: optional(row, 8)?.map(Timestamp::from_millis),
+        bound: optional(row, 9)?,
+        touched: optional(row, 10)?,
+        bytes: number(row, 11)?,
+    })
+}
+
+fn optional(row: &SqliteRow, column: usize) -> Result<Option<u64>> {
+    match row.try_get::<Option<i64>, _>(column)? {
+        Some(_) => number(row, column).map(Some),
+        None => Ok(None),
+    }
+}
+
+const fn stands_code(stands: Stands) -> i64 {
+    match stands {
+        Stands::Shared => 0,
+        Stands::Own => 1,
+        Stands::Appended => 2,
+    }
+}
+
+fn stands(code: u64) -> Result<Stands> {
+    match code {
+        0 => Ok(Stands::Shared),
+        1 => Ok(Stands::Own),
+        2 => Ok(Stands::Appended),
+        _ => Err(Error::damaged("how a record stands")),
+    }
+}
+
+const fn why_code(why: EndedBy) -> i64 {
+    match why {
+        EndedBy::Lifetime => 0,
+        EndedBy::Lease => 1,
+        EndedBy::Goodbye => 2,
+    }
+}
+
+fn why(code: u64) -> Result<EndedBy> {
+    match code {
+        0 => Ok(EndedBy::Lifetime),
+        1 => Ok(EndedBy::Lease),
+        2 => Ok(EndedBy::Goodbye),
+        _ => Err(Error::damaged("why a record has ended")),
+    }
+}
+
+#[cfg(test)]
+mod tests;
