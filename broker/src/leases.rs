@@ -75,14 +75,18 @@ impl Heard {
 }
 
 impl Leases {
-    /// A new lease of this length for every node that has bound records.
+    /// A new lease of this length for every node that has bound records, from when they have had the time to come back, which
+    /// not all do at once.
     pub(crate) fn new(
         clock: Clock,
         lasts: Duration,
+        per_second: u32,
         bound: Vec<(NodeKey, u64)>,
         lifetime: Option<Timestamp>,
     ) -> Self {
-        let [renewed, looked] = [(); 2].map(|()| AtomicU64::new(millis(clock.steady())));
+        let looked = AtomicU64::new(millis(clock.steady()));
+        let spread = Duration::from_secs(bound.len() as u64 / u64::from(per_second.max(1)));
+        let renewed = AtomicU64::new(millis(clock.steady() + spread));
         let lease = |least| Lease { heard: Arc::new(Heard(AtomicU64::new(0))), least: Some(least) };
         let nodes = bound.into_iter().map(|(node, least)| (node, lease(least))).collect();
         let lifetime = AtomicU64::new(lifetime.map_or(u64::MAX, Timestamp::as_millis));

@@ -46,7 +46,11 @@ impl Fixture {
         let mut store = Store::open(&dir.path().join("broker.db")).await.unwrap();
         let now = Arc::new(AtomicU64::new(START));
         let told = Arc::clone(&now);
-        let clock = Clock::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst)));
+        let passed = Arc::clone(&now);
+        let clock = Clock::with_steady(
+            move || Timestamp::from_millis(told.load(Ordering::SeqCst)),
+            move || std::time::Duration::from_millis(passed.load(Ordering::SeqCst) - START),
+        );
         let config = Config { clock, ..Config::new(dir.path()) };
         let meshes = Meshes::load(&store.readers).await.unwrap();
         let (writer, inbox) = Writer::new();

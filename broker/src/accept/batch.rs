@@ -6,12 +6,13 @@ use std::sync::Arc;
 use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 use waxwing_crypto::membership::{LogHead, SignedEntry, Standing};
-use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
+use waxwing_crypto::{MeshId, Timestamp, WireId};
 use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{Code, Done, Mark, NoticeKind, Progress, ToNode};
 
-use super::change::{Answer, Author, Budget, Login, LoginDecision, Peer, PrekeyPut, Reply, Stale, Work};
+use super::change::{Answer, Budget, Login, LoginDecision, Peer, PrekeyPut, Reply, Stale};
 use super::spaces::{Bindings, Spaces, Told};
+use super::work::Work;
 use crate::error::Result;
 use crate::meshes::Mesh;
 use crate::metrics::Tally;
@@ -335,38 +336,5 @@ impl Effects {
         for answer in self.probes {
             let _ = answer.send(());
         }
-    }
-}
-
-impl Work {
-    /// The nodes whose counters this work is known to need.
-    fn nodes(&self) -> Vec<NodeKey> {
-        let mut nodes: Vec<_> = self.logins.iter().map(|login| login.node).collect();
-        nodes.extend(self.prekeys.iter().map(|prekey| prekey.peer.key));
-        nodes.extend(self.keys.iter().map(|put| put.peer.key));
-        nodes.extend(self.appends.iter().filter_map(|append| match &append.author {
-            Author::Member(peer) => Some(peer.key),
-            Author::Entering { .. } => None,
-        }));
-        let in_mesh = |mesh: MeshId, node: NodeId| NodeKey { mesh, node };
-        for settle in &self.settles {
-            let mesh = settle.peer.key.mesh;
-            nodes.push(settle.peer.key);
-            nodes.extend(
-                settle
-                    .settled
-                    .iter()
-                    .filter_map(|s| s.mail.as_ref())
-                    .map(|(mail, _)| in_mesh(mesh, mail.from)),
-            );
-        }
-        nodes.extend(self.writes.iter().map(|write| write.peer.key));
-        nodes.extend(self.offers.iter().map(|offer| offer.peer.key));
-        nodes.extend(self.byes.iter().map(|bye| bye.peer.key));
-        for send in &self.sends {
-            nodes.push(send.peer.key);
-            nodes.extend(send.items.iter().map(|item| in_mesh(send.peer.key.mesh, item.to)));
-        }
-        nodes
     }
 }

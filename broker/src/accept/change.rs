@@ -235,7 +235,7 @@ pub(crate) struct Renew {
 
 impl KeysPut {
     /// Its size, give or take a proof.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         keys_bytes(self.slots.len(), &self.head)
     }
 }
@@ -343,72 +343,5 @@ impl Budget {
     /// Wraps what was acquired.
     pub(crate) const fn new(permit: OwnedSemaphorePermit) -> Self {
         Self { _permit: permit }
-    }
-}
-
-/// The changes of one batch, by kind, in the order they came.
-#[derive(Default)]
-pub(super) struct Work {
-    /// How many items there are in all.
-    pub(super) items: usize,
-    pub(super) logins: Vec<Login>,
-    pub(super) uploads: Vec<Upload>,
-    pub(super) renewals: Vec<Renew>,
-    pub(super) keys: Vec<KeysPut>,
-    pub(super) appends: Vec<Append>,
-    pub(super) settles: Vec<Settles>,
-    pub(super) sweeps: Vec<oneshot::Sender<bool>>,
-    pub(super) evictions: Vec<(NodeKey, oneshot::Sender<bool>)>,
-    pub(super) prekeys: Vec<PrekeyPut>,
-    pub(super) probes: Vec<oneshot::Sender<()>>,
-    pub(super) sends: Vec<Sends>,
-    pub(super) ends: Vec<EndDue>,
-    pub(super) writes: Vec<SpaceWrites>,
-    pub(super) offers: Vec<SpaceOffers>,
-    pub(super) byes: Vec<Bye>,
-}
-
-impl Work {
-    /// Adds a change. Says how many items and bytes it brings.
-    pub(super) fn add(&mut self, change: Change) -> (usize, usize) {
-        match change {
-            Change::Login(login) => self.logins.push(login),
-            Change::Append(append) => self.appends.push(append),
-            Change::Keys(put) => {
-                let size = (put.slots.len(), put.bytes());
-                self.keys.push(put);
-                return size;
-            }
-            Change::Upload(upload) => self.uploads.push(*upload),
-            Change::Renew(renew) => self.renewals.push(renew),
-            Change::Sweep(answer) => self.sweeps.push(answer),
-            Change::Evict { node, answer } => self.evictions.push((node, answer)),
-            Change::Prekey(prekey) => self.prekeys.push(prekey),
-            Change::Probe(answer) => self.probes.push(answer),
-            Change::End(due) => self.ends.push(due),
-            Change::Bye(bye) => self.byes.push(bye),
-            Change::Write(write) => {
-                let size = changes_size(&write.changes);
-                self.writes.push(write);
-                return size;
-            }
-            Change::Offer(offer) => {
-                let bytes = offer.records.iter().map(|record| record.sealed.len()).sum();
-                let size = (offer.records.len(), bytes);
-                self.offers.push(offer);
-                return size;
-            }
-            Change::Settle(settle) => {
-                let items = settle.settled.len();
-                self.settles.push(settle);
-                return (items, 0);
-            }
-            Change::Send(send) => {
-                let size = (send.items.len(), send.items.iter().map(|item| item.env.len()).sum());
-                self.sends.push(send);
-                return size;
-            }
-        }
-        (1, 0)
     }
 }

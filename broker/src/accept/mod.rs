@@ -24,6 +24,7 @@ mod settle;
 mod spaces;
 mod sweep;
 mod upload;
+mod work;
 
 use std::sync::Arc;
 
@@ -43,7 +44,7 @@ use crate::error::{Error, Result};
 use crate::state::State;
 use crate::store;
 use batch::{Batch, Effects};
-use change::Work;
+use work::Work;
 
 /// Changes that wait for the writer. Each link has a few dozen at most.
 const CHANGES: usize = 1_024;

@@ -170,3 +170,49 @@ async fn a_clock_that_is_set_ends_nothing() {
     broker.clock.advance(Duration::from_secs(3_601));
     assert_eq!(words(&b.next(place).await), ["ended Lifetime"]);
 }
+
+#[tokio::test]
+async fn many_links_that_come_and_go_are_no_leave() {
+    let broker = Broker::with(|config| config.limits.lease_seconds = 5).await;
+    let mut mesh = Mesh::found(&broker).await;
+    let watcher = mesh.join(&broker, "watcher").await;
+    let mut nodes = Vec::new();
+    for n in 0..20 {
+        let name: &'static str = Box::leak(format!("flaps-{n}").into_boxed_str());
+        nodes.push(mesh.join(&broker, name).await);
+    }
+    let mut last = 0;
+    for (n, node) in nodes.iter().enumerate() {
+        let mut link = mesh.login(&broker, node).await;
+        last = seq(&link.change(bound(u32::try_from(n).unwrap(), 1, 0)).await);
+    }
+    let mut watch = mesh.login(&broker, &watcher).await;
+    let req = watch.ask(SpaceFollow { wait: true, ..after(last, last) }).await;
+    // 1,000 links, of which most are cut without a word.
+    for round in 0..50 {
+        for node in &nodes {
+            let mut link = mesh.login(&broker, node).await;
+            if round % 7 == 0 {
+                link.round_trip().await;
+            }
+        }
+        watch.round_trip().await;
+        assert!(!watch.has_changes(), "round {round}");
+    }
+    // And when they are gone, each is gone once.
+    let (mut page, mut gone) = (watch.changes(req).await, Vec::new());
+    loop {
+        for changed in &page.changes {
+            let What::Ended(ended) = &changed.what else { panic!("{changed:?}") };
+            assert_eq!(ended.why, EndedBy::Lease);
+            gone.push(ended.writer);
+        }
+        if gone.len() == nodes.len() {
+            break;
+        }
+        page = watch.follow(SpaceFollow { wait: true, ..after(page.upto, page.begun) }).await;
+    }
+    gone.sort_unstable();
+    gone.dedup();
+    assert_eq!(gone.len(), nodes.len());
+}

@@ -40,6 +40,8 @@ mod log;
 mod login;
 /// A store that is lost or set back: marks, logs brought back, branches, the resume.
 mod loss;
+/// What members hand back after a loss.
+mod offers;
 /// Every limit, and one more.
 mod plus_one;
 /// Prekeys: the newest of each member.
@@ -52,6 +54,8 @@ mod reseal;
 mod restart;
 /// Spaces: what members write there, and who may.
 mod spaces;
+/// How fast spaces are.
+mod speed;
 /// Connections that never log in.
 mod strangers;
 /// TLS under the links: certificates, and strangers who stall.

@@ -233,3 +233,62 @@ async fn places_rise_and_are_never_given_twice() {
         ChangeOutcome::Applied { seq: last }
     );
 }
+
+#[tokio::test]
+async fn a_mesh_has_so_many_records_and_bytes_and_what_takes_away_always_may() {
+    let broker = Broker::with(|config| {
+        (config.limits.space_records, config.limits.space_bytes) = (5, limits::RECORD as u64 + 100);
+    })
+    .await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let (mut a, mut b) = (mesh.login(&broker, &alpha).await, mesh.login(&broker, &beta).await);
+    let add = |n| Change::Append(append(n, 1));
+    // The space is one.
+    let outcomes = a.write((0..5).map(add).collect()).await;
+    assert_eq!(outcomes[4], ChangeOutcome::Full);
+    assert_eq!(b.change(Change::Put(put(10, 2))).await, ChangeOutcome::Full);
+    let first = seq(&outcomes[0]);
+    let gone = |n, seq| Change::Delete(Delete { seq: Some(seq), ..delete(n, 1) });
+    seq(&a.change(gone(11, first)).await);
+    assert_eq!(b.change(Change::Put(put(12, 2))).await, ChangeOutcome::Full, "a tombstone counts");
+    broker.clock.advance(std::time::Duration::from_secs(36 * 24 * 60 * 60));
+    let broker = broker.restart().await;
+    let mut b = mesh.login(&broker, &beta).await;
+    let placed = loop {
+        if let ChangeOutcome::Applied { seq } = b.change(Change::Put(put(13, 2))).await {
+            break seq;
+        }
+    };
+    let large = |n| Put { sealed: vec![1; limits::RECORD].into(), ..put(n, 2) };
+    b.put_one(large(14)).await;
+    let larger = Change::Append(Append { sealed: vec![1; 200].into(), ..append(15, 1) });
+    assert_eq!(b.change(larger).await, ChangeOutcome::Full);
+    b.put_one(large(16)).await;
+    b.put_one(Put { when: Condition::Any, ..put(17, 2) }).await;
+    assert!(b.follow(after(0, 0)).await.head > placed);
+}
+
+#[tokio::test]
+async fn who_writes_more_than_it_may_is_told_when_to_come_again_and_nothing_is_changed() {
+    let broker = Broker::with(|config| {
+        (config.limits.send_items, config.limits.send_items_burst) = (50, 100);
+    })
+    .await;
+    let (mesh, alpha, _) = Mesh::with_two(&broker).await;
+    let mut a = mesh.login(&broker, &alpha).await;
+    let frame = |from: u32| (from..from + 60).map(|n| Change::Append(append(n, 1))).collect::<Vec<_>>();
+    a.write(frame(0)).await;
+    let refused = a.try_write(frame(100)).await.unwrap_err();
+    assert_eq!(refused.code, Code::RateLimited);
+    let wait = refused.after.unwrap();
+    assert!((200..=400).contains(&wait), "{wait}");
+    assert_eq!(a.all().await.len(), 60);
+    // A frame larger than a full bucket can be made all the same, once it is full.
+    let large = (200..400).map(|n| Change::Append(append(n, 1))).collect::<Vec<_>>();
+    let begin = tokio::time::Instant::now();
+    while a.try_write(large.clone()).await.is_err() {
+        assert!(begin.elapsed() < crate::harness::PATIENCE);
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(a.all().await.len(), 260);
+}

@@ -158,7 +158,8 @@ CREATE TABLE record (
     at      INTEGER NOT NULL, -- when it was committed
     ends    INTEGER, -- of a record: when its lifetime is over, if it has one; of the others: when they are forgotten
     bound   INTEGER CHECK (bound IS NULL OR kind = 0), -- it ends so many milliseconds after its writer's lease
-    touched INTEGER, -- the place of the change that renewed it last
+    touched INTEGER, -- the place of the change that renewed it last,
+    touched_at INTEGER CHECK ((touched_at IS NULL) = (touched IS NULL)), -- and when that was committed
     offered INTEGER NOT NULL CHECK (offered IN (0, 1)), -- it was handed back after a loss
     sealed  BLOB    NOT NULL -- as it came; nothing for an end
 ) STRICT;

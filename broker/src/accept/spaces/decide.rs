@@ -123,7 +123,9 @@ impl Spaces {
     /// Whether the mesh may have one record more, or a larger one in the place of another.
     pub(super) fn has_room(&self, by: &By, before: Option<&Row>, bytes: usize) -> Result<(), ChangeOutcome> {
         let usage = self.usage(by.space.mesh);
-        let (records, freed) = before.map_or((1, 0), |before| (0, before.bytes));
+        // A new space counts for a record.
+        let records = u64::from(before.is_none()) + u64::from(self.is_new(by.space));
+        let freed = before.map_or(0, |before| before.bytes);
         let grows = records > 0 || bytes as u64 > freed;
         let full = usage.records + records > by.most.records
             || (usage.bytes + bytes as u64).saturating_sub(freed) > by.most.bytes;

@@ -70,6 +70,7 @@ async fn unbind(batch: &mut Batch<'_>, node: NodeKey, most: u64, why: EndedBy) -
     end(batch, rows, why).await?;
     let least = store::record::least_bound(&mut *batch.db, node).await?;
     batch.spaces.bindings.least.insert(node, least);
+    batch.spaces.bindings.bound.remove(&node); // The store has those too.
     Ok(more)
 }
 

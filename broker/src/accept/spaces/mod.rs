@@ -43,6 +43,9 @@ pub(super) async fn apply(
     end::bye(batch, byes).await
 }
 
+#[cfg(test)]
+mod tests;
+
 /// The spaces that a batch concerns, with what it has done to them so far.
 #[derive(Default)]
 pub(super) struct Spaces {
@@ -123,13 +126,11 @@ impl Batch<'_> {
 
     /// Writes what was done to the spaces, and forgets their rows: what comes next reads anew.
     async fn flush_spaces(&mut self) -> Result<()> {
-        let Spaces { known, changed, removed, fresh, touched, usage, .. } = &mut self.spaces;
+        let Spaces { known, changed, removed, fresh, touched, .. } = &mut self.spaces;
         let changed: Vec<_> = std::mem::take(changed).into_iter().map(|key| (key, known[&key])).collect();
         for (key, id) in store::space::put(self.db, &changed).await? {
-            if let Some(space) = known.get_mut(&key)
-                && space.id.replace(id).is_none()
-            {
-                usage.entry(key.mesh).or_default().records += 1;
+            if let Some(space) = known.get_mut(&key) {
+                space.id = Some(id);
             }
         }
         store::record::delete(self.db, &std::mem::take(removed)).await?;
@@ -141,7 +142,7 @@ impl Batch<'_> {
         store::record::insert(self.db, &rows).await?;
         let touched: Vec<_> =
             std::mem::take(touched).into_iter().map(|(id, (place, ends))| (id, place, ends)).collect();
-        store::record::touch(self.db, &touched).await?;
+        store::record::touch(self.db, &touched, self.even).await?;
         self.spaces.forget_rows();
         Ok(())
     }
@@ -202,8 +203,16 @@ impl Spaces {
         self.appended.get(&(space, key)).and_then(|seqs| seqs.first().copied())
     }
 
+    /// Whether nothing was put into a space yet.
+    fn is_new(&self, key: SpaceKey) -> bool {
+        self.id(key).is_none() && !self.changed.contains(&key)
+    }
+
     /// Gives a place.
     fn place(&mut self, key: SpaceKey) -> u64 {
+        if self.is_new(key) {
+            self.usage.entry(key.mesh).or_default().records += 1;
+        }
         self.changed.insert(key);
         let Some(space) = self.known.get_mut(&key) else { return 0 };
         space.last += 1;

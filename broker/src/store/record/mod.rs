@@ -15,6 +15,8 @@ use waxwing_crypto::{KeyId, MeshId, NodeId, SpaceId, Timestamp};
 use waxwing_protocol::link::{EndedBy, Stands};
 
 pub(crate) use due::{bound, bound_nodes, earliest, forget, lapsed, least_bound};
+#[cfg(test)]
+pub(crate) use page::page_of;
 pub(crate) use page::{Page, page, sealed_bytes};
 
 use super::space::SpaceKey;
@@ -55,8 +57,8 @@ static APPENDED_UNDER: LazyLock<RowsSql> = LazyLock::new(|| {
 static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
         "INSERT INTO record (mesh, space, seq, kind, key, writer, stands, of_seq, why, at, ends, bound, touched,
-         offered, sealed) VALUES",
-        15,
+         touched_at, offered, sealed) VALUES",
+        16,
         "",
     )
 });
@@ -66,7 +68,8 @@ static DELETE: LazyLock<RowsSql> =
 
 static TOUCH: LazyLock<RowsSql> = LazyLock::new(|| {
     let tail = ") AS w WHERE record.id = w.column1";
-    RowsSql::new("UPDATE record SET touched = w.column2, ends = w.column3 FROM (VALUES", 3, tail)
+    let head = "UPDATE record SET touched = w.column2, touched_at = w.column3, ends = w.column4 FROM (VALUES";
+    RowsSql::new(head, 4, tail)
 });
 
 /// Where the one record of a kind stands under a key.
@@ -230,6 +233,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(&NewRow, i64)]) -
                 .bind(row.ends.map(|ends| integer(ends.as_millis())))
                 .bind(row.bound.map(integer))
                 .bind(row.touched.map(integer))
+                .bind(row.touched.map(|_| integer(at.as_millis()))) // One that is new was renewed in the same batch.
                 .bind(offered)
                 .bind(sealed);
         }
@@ -247,11 +251,19 @@ pub(crate) async fn delete(db: &mut SqliteConnection, ids: &[i64]) -> Result<()>
 }
 
 /// Renews records: which, at which place, until when.
-pub(crate) async fn touch(db: &mut SqliteConnection, rows: &[(i64, u64, Timestamp)]) -> Result<()> {
+pub(crate) async fn touch(
+    db: &mut SqliteConnection,
+    rows: &[(i64, u64, Timestamp)],
+    now: Timestamp,
+) -> Result<()> {
     for (sql, chunk) in TOUCH.padded(rows) {
         let mut query = sqlx::query(sql);
         for (id, touched, ends) in chunk {
-            query = query.bind(*id).bind(integer(*touched)).bind(integer(ends.as_millis()));
+            query = query
+                .bind(*id)
+                .bind(integer(*touched))
+                .bind(integer(now.as_millis()))
+                .bind(integer(ends.as_millis()));
         }
         query.execute(&mut *db).await?;
     }

@@ -35,14 +35,24 @@ pub(crate) struct Page {
 const SPACE: u64 = 0;
 const TOUCH: u64 = 1;
 
-/// Reads changes after a place, as many as a frame takes. One statement, so that it is one moment.
+/// Reads changes after a place, as many as a frame takes.
 pub(crate) async fn page(db: impl SqliteExecutor<'_>, key: SpaceKey, after: u64) -> Result<Page> {
+    page_of(db, key, after, limits::SPACE_PAGE).await
+}
+
+/// Reads at most so many changes after a place, and no more than a frame takes in bytes. One statement, so that it is one moment.
+pub(crate) async fn page_of(
+    db: impl SqliteExecutor<'_>,
+    key: SpaceKey,
+    after: u64,
+    most: usize,
+) -> Result<Page> {
     let mut found = sqlx::query(
         "SELECT 0 AS n, 0 AS part, last, horizon, (SELECT m FROM meta), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
                 NULL
          FROM space WHERE mesh = $1 AND space = $2
          UNION ALL
-         SELECT touched, 1, seq, ends, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, at, NULL FROM record
+         SELECT touched, 1, seq, ends, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, touched_at, NULL FROM record
          WHERE mesh = $1 AND space = (SELECT id FROM space WHERE mesh = $1 AND space = $2) AND touched > $3 AND seq <= $3
          UNION ALL
          SELECT seq, 2, kind, key, writer, stands, of_seq, why, ends, bound, offered, NULL, at, sealed FROM record
@@ -52,7 +62,7 @@ pub(crate) async fn page(db: impl SqliteExecutor<'_>, key: SpaceKey, after: u64)
     .bind(&key.mesh.as_bytes()[..])
     .bind(&key.space.as_bytes()[..])
     .bind(integer(after))
-    .bind(integer(limits::SPACE_PAGE as u64 + 2)) // The space, and one to see that there is more.
+    .bind(integer(most as u64 + 2)) // The space, and one to see that there is more.
     .fetch(db);
     let mut page = Page { head: 0, horizon: 0, m: 0, upto: 0, changes: Vec::new() };
     let mut left = limits::FRAME_ENVELOPES;
@@ -63,7 +73,7 @@ pub(crate) async fn page(db: impl SqliteExecutor<'_>, key: SpaceKey, after: u64)
         }
         let changed = changed(&row)?;
         let bytes = sealed_bytes(&changed.what);
-        if page.changes.len() == limits::SPACE_PAGE || bytes > left {
+        if page.changes.len() == most || bytes > left {
             page.upto = page.changes.last().map_or(after, |last| last.n);
             return Ok(page);
         }

@@ -1,0 +1,258 @@
+//! What a raw link cannot time, and what many random ones would take too long for.
+
+mod history;
+mod model;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+use waxwing_crypto::space::Condition;
+use waxwing_crypto::{ChangeId, KeyId, SpaceId};
+use waxwing_protocol::link::{self, ChangeOutcome, Put, SpaceFollow, ToNode, What};
+
+use crate::accept::{Answer, Budget, Bye, Change, EndDue, Login, SpaceWrites, Work, commit};
+use crate::followers::Tail;
+use crate::store::record::{Page, page};
+use crate::store::space::SpaceKey;
+use crate::store::{NodeKey, counting};
+use crate::testing::{Fixture, TestLink};
+
+const SPACE: SpaceId = SpaceId::from_bytes([0x5a; 32]);
+
+fn key(n: u8) -> KeyId {
+    KeyId::from_bytes([n; 32])
+}
+
+fn put(n: u64, at: u8) -> Put {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&n.to_be_bytes());
+    let (id, sealed) = (ChangeId::from_bytes(id), Bytes::from(n.to_be_bytes().to_vec()));
+    Put { id, key: key(at), own: true, when: Condition::Any, ttl: None, bound: None, sealed }
+}
+
+fn bound(n: u64, at: u8, grace: u64) -> link::Change {
+    link::Change::Put(Put { bound: Some(grace), ..put(n, at) })
+}
+
+impl Fixture {
+    /// Commits as one batch. What followers are handed is what they would read.
+    async fn commit(&mut self, changes: Vec<Change>) -> Option<Tail> {
+        let mut work = Work::default();
+        for change in changes {
+            work.add(change);
+        }
+        let mut effects = commit(&mut self.db, work, &self.state).await.unwrap();
+        let tails: Vec<_> = std::mem::take(&mut effects.told).tails().collect();
+        effects.publish(&self.state);
+        assert!(tails.len() <= 1, "there is one space");
+        let (space, tail) = tails.into_iter().next()?;
+        assert_eq!(space, self.space());
+        let read = self.page(tail.before).await;
+        assert_eq!((tail.head, tail.changes.as_ref()), (read.head, Some(&read.changes)));
+        Some(tail)
+    }
+
+    fn space(&self) -> SpaceKey {
+        SpaceKey { mesh: self.founder_key().mesh, space: SPACE }
+    }
+
+    async fn page(&mut self, after: u64) -> Page {
+        let space = self.space();
+        page(&mut self.db, space, after).await.unwrap()
+    }
+
+    async fn link(&mut self, node: NodeKey) -> TestLink {
+        let (answer, answered) = oneshot::channel();
+        let progress = crate::store::node::find(&mut self.db, &[node]).await.unwrap();
+        let progress = progress.get(&node).copied().unwrap_or_default().shown;
+        self.commit(vec![Change::Login(Login { node, progress, answer })]).await;
+        TestLink::new(node, answered.await.unwrap().unwrap().0)
+    }
+
+    /// Has what is due ended, as the timer does.
+    async fn end(&mut self) -> Vec<String> {
+        let (answer, _answered) = oneshot::channel();
+        let asked = self.state.clock.steady();
+        let tail = self.commit(vec![Change::End(EndDue { asked, answer })]).await;
+        words(tail.as_ref())
+    }
+
+    /// Lets so many milliseconds pass, in which nothing ends.
+    async fn look_for(&mut self, millis: u64) {
+        let mut left = millis;
+        while left > 0 {
+            let step = left.min(10_000);
+            self.advance(step);
+            left -= step;
+            assert!(self.end().await.is_empty(), "with {left} ms left");
+        }
+    }
+}
+
+fn words(tail: Option<&Tail>) -> Vec<String> {
+    let changes = tail.and_then(|tail| tail.changes.clone()).unwrap_or_default();
+    let word = |what: &What| match what {
+        What::Record(record) => format!("record {}", record.key.as_bytes()[0]),
+        What::Deleted(deleted) => format!("deleted {}", deleted.key.as_bytes()[0]),
+        What::Ended(ended) => format!("{:?} {}", ended.why, ended.key.as_bytes()[0]),
+        What::Touched { .. } => "touched".to_owned(),
+    };
+    changes.iter().map(|changed| word(&changed.what)).collect()
+}
+
+impl TestLink {
+    fn writes(&self, changes: Vec<link::Change>) -> Change {
+        let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let budget = [Budget::new(permit()), Budget::new(permit())];
+        let (peer, reply) = (Arc::clone(&self.peer), self.reply());
+        Change::Write(SpaceWrites { peer, req: 1, space: SPACE, changes, reply, budget })
+    }
+
+    fn bye(&self) -> Change {
+        Change::Bye(Bye { peer: Arc::clone(&self.peer), req: 1, reply: self.reply() })
+    }
+
+    fn written(&mut self) -> Vec<ChangeOutcome> {
+        let answer = *self.answers.try_recv().unwrap();
+        let Answer::Frame(ToNode::SpaceWritten(written)) = answer else { panic!("{answer:?}") };
+        written.outcomes
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_changes_are_a_few_statements() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let mut link = fixture.link(alpha).await;
+    let changes = |from: u64| {
+        let one = |n: u64| {
+            let slot = u8::try_from(n % 200).unwrap();
+            if n.is_multiple_of(2) {
+                link::Change::Put(put(from + n, slot))
+            } else {
+                bound(from + n, slot, 0)
+            }
+        };
+        (0..1_000).map(one).collect::<Vec<_>>()
+    };
+    fixture.commit(vec![link.writes(changes(0))]).await;
+    link.written();
+    counting::take();
+    let mut work = Work::default();
+    work.add(link.writes(changes(1_000)));
+    commit(&mut fixture.db, work, &fixture.state).await.unwrap();
+    let made = counting::take();
+    assert!(made <= 40, "{made} statements");
+}
+
+#[tokio::test]
+async fn what_is_bound_ends_after_its_lease_whoever_comes_to_look() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let (a, mut b) = (fixture.link(alpha).await, fixture.link(beta).await);
+    let (of_alpha, of_beta) = (fixture.state.leases.hold(alpha), fixture.state.leases.hold(beta));
+    fixture.commit(vec![a.writes(vec![bound(1, 1, 0), bound(2, 2, 20_000), bound(3, 3, 20_000)])]).await;
+    for _ in 0..4 {
+        fixture.advance(20_000);
+        of_beta.renew();
+        assert!(fixture.end().await.is_empty());
+    }
+    of_alpha.renew();
+    for _ in 0..5 {
+        assert!(fixture.end().await.is_empty(), "it was heard of");
+        fixture.advance(17_999);
+        of_beta.renew();
+    }
+    assert!(fixture.end().await.is_empty());
+    fixture.advance(5);
+    assert_eq!(fixture.end().await, ["Lease 1"]);
+    assert!(fixture.end().await.is_empty(), "once");
+    fixture.advance(19_999);
+    assert!(fixture.end().await.is_empty());
+    fixture.advance(1);
+    // Nobody has come to end them: who looks does.
+    let absent = Put { own: false, when: Condition::Absent, ..put(9, 2) };
+    let tail = fixture.commit(vec![b.writes(vec![link::Change::Put(absent)])]).await;
+    assert_eq!(words(tail.as_ref()), ["Lease 2", "Lease 3", "record 2"]);
+    assert!(matches!(b.written()[..], [ChangeOutcome::Applied { .. }]));
+}
+
+#[tokio::test]
+async fn a_broker_that_was_not_running_ends_nobodys_lease() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let (a, b) = (fixture.link(alpha).await, fixture.link(beta).await);
+    let _of_alpha = fixture.state.leases.hold(alpha);
+    fixture.commit(vec![a.writes(vec![bound(1, 1, 0)])]).await;
+    fixture.end().await;
+    let meant = fixture.state.clock.steady();
+    fixture.advance(200_000);
+    let tail = fixture.commit(vec![b.writes(vec![link::Change::Put(put(5, 5))])]).await;
+    assert_eq!(words(tail.as_ref()), ["record 5"], "before the timer has looked");
+    let (answer, _answered) = oneshot::channel();
+    assert!(fixture.commit(vec![Change::End(EndDue { asked: meant, answer })]).await.is_none());
+    fixture.look_for(89_999).await;
+    fixture.advance(1);
+    assert_eq!(fixture.end().await, ["Lease 1"], "a new lease, and no more");
+}
+
+#[tokio::test]
+async fn a_lease_that_is_renewed_by_a_login_was_never_over() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let a = fixture.link(alpha).await;
+    drop(fixture.state.leases.hold(alpha));
+    fixture.commit(vec![a.writes(vec![bound(1, 1, 0)])]).await;
+    for _ in 0..100 {
+        // A link that lasts no longer than its login, a moment before the end.
+        fixture.advance(89_990);
+        fixture.state.leases.hold(alpha).renew();
+        fixture.state.leases.sweep();
+        assert!(fixture.end().await.is_empty());
+    }
+    fixture.look_for(89_999).await;
+    fixture.advance(1);
+    assert_eq!(fixture.end().await, ["Lease 1"]);
+}
+
+#[tokio::test]
+async fn only_the_newest_login_says_goodbye() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let older = fixture.link(alpha).await;
+    fixture.commit(vec![older.writes(vec![bound(1, 1, 0)])]).await;
+    let mut newer = fixture.link(alpha).await;
+    assert!(fixture.commit(vec![older.bye()]).await.is_none());
+    // What it has written before is there by then, also if both are written together.
+    let tail = fixture.commit(vec![newer.bye(), newer.writes(vec![bound(2, 2, 9_000)])]).await;
+    assert_eq!(words(tail.as_ref()), ["Goodbye 1", "Goodbye 2"]);
+    newer.written();
+    assert!(matches!(*newer.answers.try_recv().unwrap(), Answer::Frame(ToNode::Done(_))));
+    assert_eq!(fixture.state.leases.count(), 0);
+}
+
+#[tokio::test]
+async fn a_link_that_does_not_read_holds_one_tail_of_a_space_and_no_more() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let link = fixture.link(alpha).await;
+    let followers = Arc::clone(&fixture.state.followers);
+    let follower = followers.join(alpha.mesh);
+    let mut next =
+        async |n: u64| fixture.commit(vec![link.writes(vec![link::Change::Put(put(n, 0))])]).await.unwrap();
+    let space = SpaceKey { mesh: alpha.mesh, space: SPACE };
+    let head = next(0).await.head;
+    assert!(follower.ask(SpaceFollow { req: 1, space: SPACE, after: head, begun: head, wait: true }));
+    followers.hand_over(std::iter::once((space, next(1).await)));
+    assert!(follower.next().unwrap().tail.is_some(), "all that there is");
+    for n in 2..5 {
+        followers.hand_over(std::iter::once((space, next(n).await)));
+        let question = follower.next().unwrap();
+        assert!(question.tail.is_none(), "it is more than one commit behind: the store has it all");
+    }
+    assert!(follower.next().is_none(), "one question, however often it could be answered");
+    assert_eq!(followers.count(), 1);
+    drop(follower);
+    assert_eq!(followers.count(), 0);
+}
