@@ -144,7 +144,8 @@ impl Space {
     fn follow(&self, follow: &SpaceFollow) -> Option<SpaceChanges> {
         let reset = follow.after > 0 && follow.after.max(follow.begun) < self.horizon;
         let after = if reset { 0 } else { follow.after };
-        let mut changes: Vec<_> = self.changes.iter().filter(|change| change.n > after).cloned().collect();
+        let first = self.changes.partition_point(|change| change.n <= after);
+        let mut changes: Vec<_> = self.changes[first..].iter().take(self.page + 1).cloned().collect();
         if changes.is_empty() && follow.wait && !reset && self.last == after {
             return None;
         }

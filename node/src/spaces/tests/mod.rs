@@ -3,15 +3,22 @@
 mod broker;
 mod following;
 mod hostile;
+mod members;
+mod speed;
 
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use waxwing_protocol::api::EventBody;
 
 use self::broker::Broker;
 use super::*;
-use crate::mesh::tests::alone;
+use crate::config::Config;
+use crate::home::{self, Home};
+use crate::host;
+use crate::mesh::Admitted;
+use crate::mesh::tests::{HOST, alone, folder_of_one};
 use crate::store::events::{self, Event};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,6 +36,30 @@ impl Node {
         let (folder, mesh) = alone().await;
         let space = mesh.space(&"things".parse().unwrap());
         Self { _folder: folder, mesh, space, link: None }
+    }
+
+    /// So many with the same keys, each on a disk of its own.
+    async fn several(count: usize) -> Vec<Self> {
+        let (first, name) = (tempfile::tempdir().unwrap(), "home".parse().unwrap());
+        let config = |folder: &tempfile::TempDir| Config::resolve(Some(folder.path().to_path_buf())).unwrap();
+        folder_of_one(&config(&first), &name, "ws://127.0.0.1:1").await;
+        let mut nodes = Vec::new();
+        for _ in 0..count {
+            let folder = tempfile::tempdir().unwrap();
+            let homes = [&first, &folder].map(|folder| Home::new(config(folder).state).mesh(&name));
+            home::private_folder(&homes[1]).unwrap();
+            for file in std::fs::read_dir(&homes[0]).unwrap().map(Result::unwrap) {
+                std::fs::copy(file.path(), homes[1].join(file.file_name())).unwrap();
+            }
+            let home = Home::new(config(&folder).state);
+            let admitted = Admitted::check(&home, &name, &host::evidence(Some(HOST))).unwrap();
+            let opened =
+                Mesh::open(admitted, &config(&folder), Arc::default(), CancellationToken::new()).await;
+            let mesh = opened.unwrap();
+            let space = mesh.space(&"things".parse().unwrap());
+            nodes.push(Self { _folder: folder, mesh, space, link: None });
+        }
+        nodes
     }
 
     /// Gives it a link.
