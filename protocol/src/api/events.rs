@@ -94,7 +94,10 @@ pub enum EventBody {
         /// `log_resumed`: an admin has said that another log than the one held here is right; `node_duplicated`: the
         /// broker has refused a copy of this member's state; `state_keys_forged`: the broker has handed out state keys that
         /// no admin made for this node; `state_keys_wrong`, `state_keys_differ`: an admin's node has made some that do not
-        /// hold, or that are not those held here.
+        /// hold, or that are not those held here; `space_forged`, `space_replay`, `space_condition`, `space_ended`: a record of a space, or
+        /// its end, was refused: its writer has not written it there, it was there before, what it was to follow did not stand
+        /// there, it cannot have ended; `space_fork`: the broker has shown others another record at a place; `space_rollback`: it
+        /// shows an older state of a space than before.
         what: String,
         /// Who seems to have done it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +116,7 @@ pub enum EventBody {
 }
 
 /// What a [`EventBody::Security`] may be about, so far.
-pub const SECURITY: [&str; 13] = [
+pub const SECURITY: [&str; 19] = [
     "sequence_gap",
     "sequence_replay",
     "bad_seal",
@@ -127,6 +130,12 @@ pub const SECURITY: [&str; 13] = [
     "state_keys_forged",
     "state_keys_wrong",
     "state_keys_differ",
+    "space_forged",
+    "space_replay",
+    "space_condition",
+    "space_ended",
+    "space_fork",
+    "space_rollback",
 ];
 
 /// The kinds, for filters.

@@ -25,7 +25,9 @@ async fn after(node: &Node, broker: &Broker) -> (Vec<(String, String)>, Vec<Stri
     // Told after the commit: the next change comes behind it.
     node.applied(put("sign", "of life")).await;
     let has = node.has().await.into_iter().filter(|(key, _)| key != "sign").collect();
-    (has, node.alarms().await)
+    let alarms = node.alarms().await;
+    assert!(alarms.iter().all(|alarm| waxwing_protocol::api::SECURITY.contains(&alarm.as_str())));
+    (has, alarms)
 }
 
 #[tokio::test]

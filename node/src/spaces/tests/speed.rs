@@ -1,6 +1,6 @@
 //! How fast it is: `cargo test --release -p waxwing-node how_fast -- --ignored --nocapture`.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::*;
 
