@@ -15,7 +15,7 @@ mod fetch;
 mod proposal;
 mod sealed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -12,6 +12,11 @@ const MESH: MeshId = MeshId::from_bytes([7; 16]);
 const OWN: NodeId = NodeId::from_bytes([1; 16]);
 const OTHER: NodeId = NodeId::from_bytes([2; 16]);
 
+/// Lets a mesh hold these keys.
+pub(crate) async fn hold(mesh: &Mesh, keys: StateKeys) {
+    keep(mesh, keys, false).await.unwrap();
+}
+
 fn secret(n: u8) -> SealingKey {
     SealingKey::from_seed(&[n; 32])
 }

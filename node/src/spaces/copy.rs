@@ -46,13 +46,17 @@ fn merged(old: Vec<Row>, new: Vec<Row>) -> Vec<Row> {
 }
 
 fn open(sealing: &space::Space, keys: &Arc<StateKeys>, rows: &[Row]) -> Result<Vec<Entry>> {
-    rows.iter().filter(|row| !row.tombstone).map(|row| entry(sealing, keys, row)).collect()
+    let entries = rows.iter().filter(|row| !row.tombstone).map(|row| entry(sealing, keys, row));
+    entries.filter_map(Result::transpose).collect()
 }
 
-fn entry(sealing: &space::Space, keys: &StateKeys, row: &Row) -> Result<Entry> {
-    let opened = sealing.open(&row.sealed, &frame(row), keys);
-    let opened = opened.map_err(|error| Error::Damaged(format!("a record in node.db: {error}")))?;
-    Ok(shown(row, opened.verified_before()))
+/// A record as readers see it. None if its epoch is none of this mesh any more: an admin has resumed another log.
+fn entry(sealing: &space::Space, keys: &StateKeys, row: &Row) -> Result<Option<Entry>> {
+    match sealing.open(&row.sealed, &frame(row), keys) {
+        Ok(opened) => Ok(Some(shown(row, opened.verified_before()))),
+        Err(waxwing_crypto::Error::NoKey) => Ok(None),
+        Err(error) => Err(Error::Damaged(format!("a record in node.db: {error}"))),
+    }
 }
 
 /// What a record was sealed for.

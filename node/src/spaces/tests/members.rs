@@ -1,6 +1,6 @@
 //! Two members, one of whom may be up to something.
 
-use waxwing_crypto::membership::{Body, InviteSeed, Join, Leave, NewInvite, NewMember, Role};
+use waxwing_crypto::membership::{Body, InviteSeed, Join, Leave, NewEpoch, NewInvite, NewMember, Role};
 use waxwing_crypto::space::{Operation, Seen, Stands, Statement};
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::{Digest, SealingKey, SigningKey};
@@ -174,4 +174,28 @@ async fn a_writer_who_was_shown_another_record_at_a_place_gives_the_fork_away() 
     member.puts(&broker, &said);
     node.applied(put("sign", "of life")).await;
     assert_eq!(node.alarms().await, ["space_fork"]);
+}
+
+#[tokio::test]
+async fn after_a_new_epoch_nothing_is_sealed_under_the_key_of_the_one_before() {
+    let (broker, node, member) = linked().await;
+    let epoch = Body::Epoch(NewEpoch { n: 2, keys: Digest::from_bytes([2; 32]) });
+    let begins =
+        node.mesh.roster(|roster| node.mesh.sign_entry_on(roster, &node.mesh.identity.signing, epoch));
+    node.mesh.grow(&[begins], None).await.unwrap();
+    let refused = node.change(put("b", "2")).await.unwrap_err();
+    assert!(refused.to_string().contains("the state key of epoch 2 is not here yet"), "{refused}");
+    let newer = member.keys.next(2, &mut crate::rng()).unwrap();
+    crate::epochs::tests::hold(&node.mesh, newer).await;
+    node.applied(put("b", "2")).await;
+    let sealed = broker.space().records().last().unwrap().clone();
+    assert_eq!(space::epoch_of(&sealed.sealed), Ok(2));
+    let Record { key, writer, stands, .. } = sealed;
+    let frame = space::Frame { key, operation: Operation::Put, stands, writer };
+    assert!(member.sealing.open(&sealed.sealed, &frame, &member.keys).is_err(), "who has only the old key");
+    assert_eq!(
+        node.has().await,
+        [pair("a", "1"), pair("b", "2")],
+        "what was sealed before is read as before"
+    );
 }
