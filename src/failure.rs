@@ -75,6 +75,11 @@ impl Failure {
         Self::new("conflict", 8, message)
     }
 
+    /// A command that was to be run cannot be started. With the exit code that shells have for it.
+    pub(crate) fn cannot_run(exit: u8, message: impl Into<String>) -> Self {
+        Self::new("cannot_run", exit, message)
+    }
+
     /// It runs already.
     pub(crate) fn already_running(message: impl Into<String>) -> Self {
         Self::new("already_running", 8, message)

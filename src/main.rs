@@ -25,7 +25,7 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let context = Context::new(cli.global);
     match run(cli.command, &context).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             let failure = failure.on_state(context.state());
             context.output.failure(&failure);
@@ -34,8 +34,8 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(command: Command, context: &Context) -> Result<()> {
-    match command {
+async fn run(command: Command, context: &Context) -> Result<ExitCode> {
+    let done = match command {
         Command::Demo => commands::demo::run(context).await,
         Command::Bench(command) => commands::bench::run(context, command).await,
         Command::Up(arguments) => commands::up::run(context, arguments).await,
@@ -60,10 +60,14 @@ async fn run(command: Command, context: &Context) -> Result<()> {
         Command::Trace(arguments) => commands::trace::run(context, &arguments).await,
         Command::Peers { about } => commands::peers::run(context, about).await,
         Command::Apps(asked) => commands::apps::run(context, asked).await,
+        Command::Profile(said) => commands::profile::run(context, said).await,
+        // Its exit code is that of what it runs.
+        Command::Run(arguments) => return commands::run::run(context, arguments).await,
         Command::Node(command) => node(command, context).await,
         Command::Config(ConfigCommand::Show) => commands::config::show(context),
         Command::Config(ConfigCommand::Path) => commands::config::path(context),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 async fn broker(command: Broker, context: &Context) -> Result<()> {

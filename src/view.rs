@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use waxwing_client::api::{Event, EventBody, InboxItem, MessageState, SendStatus, Voucher};
+use waxwing_client::Name;
+use waxwing_client::api::{Event, EventBody, InboxItem, LeaveReason, MessageState, SendStatus, Voucher};
 
 use crate::output::{escape, inline, time};
 
@@ -60,6 +61,17 @@ pub(crate) fn event(event: &Event) -> String {
         EventBody::Security { what, node, detail } => {
             let node = node.map(|node| format!(" by {node}")).unwrap_or_default();
             format!("{}{node}: {}", inline(what), inline(detail))
+        }
+        EventBody::PeerJoin { node, .. } => format!("{node} is online"),
+        EventBody::PeerLeave { node, reason, .. } => {
+            format!("{node} is offline{}", why(reason.map(LeaveReason::as_str)))
+        }
+        EventBody::AppJoin { app, instance, node, .. } => {
+            format!("{} is registered", at(app, instance.as_ref(), node))
+        }
+        EventBody::AppLeave { app, instance, node, reason, .. } => {
+            let gone = at(app, instance.as_ref(), node);
+            format!("{gone} is not registered any more{}", why(reason.map(LeaveReason::as_str)))
         }
         EventBody::Lagged => "older events are no longer kept; messages are in the inbox".to_owned(),
         EventBody::System { what } => format!("the node: {}", inline(what)),
@@ -132,6 +144,12 @@ fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default().replace('\t', "\\u{9}");
     let short: String = line.chars().take(LINE).collect();
     if short.len() < text.trim_end().len() { format!("{short} ...") } else { short }
+}
+
+/// An app, with which of several of its name is meant.
+pub(crate) fn at(app: &Name, instance: Option<&Name>, node: &Name) -> String {
+    let instance = instance.map(|instance| format!("/{instance}")).unwrap_or_default();
+    format!("{app}{instance}@{node}")
 }
 
 /// A reason, if there is one.

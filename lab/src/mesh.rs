@@ -68,7 +68,7 @@ impl Lab {
     /// If it does not start.
     pub async fn start(program: impl Into<PathBuf>) -> Result<Self> {
         let mut lab = Self::without_broker(program).await?;
-        lab.add_broker();
+        lab.add_broker(None)?;
         lab.restart(Self::BROKER).await?;
         Ok(lab)
     }
@@ -117,6 +117,20 @@ impl Lab {
     /// If any of it does not start.
     pub async fn mesh(program: impl Into<PathBuf>, nodes: &[&str]) -> Result<Self> {
         let mut lab = Self::start(program).await?;
+        for node in nodes {
+            lab.add(node).await?;
+        }
+        Ok(lab)
+    }
+
+    /// The same by a broker with these settings, as its configuration file has them.
+    ///
+    /// # Errors
+    /// If any of it does not start.
+    pub async fn mesh_by(program: impl Into<PathBuf>, settings: &str, nodes: &[&str]) -> Result<Self> {
+        let mut lab = Self::without_broker(program).await?;
+        lab.add_broker(Some(settings))?;
+        lab.restart(Self::BROKER).await?;
         for node in nodes {
             lab.add(node).await?;
         }
@@ -343,7 +357,7 @@ impl Lab {
         self.run(node, &words, b"").await?.json()
     }
 
-    fn add_broker(&mut self) {
+    fn add_broker(&mut self, settings: Option<&str>) -> Result<()> {
         let url = self.proxy.url();
         let data = self.path(Self::BROKER).into_os_string();
         let mut words: Vec<OsString> = vec![self.program.clone().into()];
@@ -352,8 +366,14 @@ impl Lab {
                 .map(OsString::from),
         );
         words.push(data);
+        if let Some(settings) = settings {
+            let file = self.path("broker.toml");
+            std::fs::write(&file, settings).map_err(Error::io("writing the broker's settings"))?;
+            words.extend(["--config".into(), file.into()]);
+        }
         let process = Process::new(Self::BROKER, words, self.path("broker.log"));
         self.processes.insert(Self::BROKER.to_owned(), process);
+        Ok(())
     }
 
     /// The command line of a node's command, on its host.

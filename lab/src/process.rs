@@ -157,7 +157,7 @@ pub(crate) fn command(words: &[OsString]) -> Command {
         words.split_first().map_or((OsString::new(), &[][..]), |(p, a)| (p.clone(), a));
     let mut command = Command::new(program);
     command.args(arguments).kill_on_drop(true);
-    for variable in ["WAXWING_STATE", "WAXWING_HOST_ID", "RUST_LOG", "NO_COLOR"] {
+    for variable in ["WAXWING_STATE", "WAXWING_APP", "WAXWING_HOST_ID", "RUST_LOG", "NO_COLOR"] {
         command.env_remove(variable);
     }
     command

@@ -7,7 +7,8 @@ CREATE TABLE meta (
                                  -- given to a message or event), forgotten (last event no longer kept), store (life of
                                  -- the broker's), mark (the newest it gave), pass (the mesh's there, encrypted),
                                  -- login (number of the last), through (its last delivery settled), signer (the key
-                                 -- that counters and progress belong to), refused (why the broker has refused for good)
+                                 -- that counters and progress belong to), refused (why the broker has refused for good),
+                                 -- profile (encrypted), presence_store (life of the broker's that `presence` follows from)
     value BLOB NOT NULL          -- text, bytes, or a number in 8 bytes, big endian
 ) WITHOUT ROWID;
 
@@ -173,6 +174,16 @@ CREATE TABLE quarantine (
 CREATE TABLE blocked (
     node BLOB PRIMARY KEY,
     at   INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Peers and their apps as apps were told of them, with the events that told it.
+CREATE TABLE presence (
+    node     BLOB NOT NULL,             -- node id, 16 bytes
+    app      TEXT NOT NULL,             -- empty for the node itself
+    instance TEXT NOT NULL,             -- which of several apps of that name; empty if there is one
+    online   INTEGER NOT NULL,          -- 1 if it is there; of an app that is not, nothing is kept
+    at       INTEGER NOT NULL,          -- since when that is so, on the broker's clock
+    PRIMARY KEY (node, app, instance)
 ) WITHOUT ROWID;
 
 -- Spaces that are followed, and how far the copy of each has come.

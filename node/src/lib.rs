@@ -24,6 +24,7 @@
 //! | `link` | the connection to the broker |
 //! | `alarms` | what an honest broker and honest peers would not do, while it lasts |
 //! | `spaces` | copies of spaces, kept up and written to |
+//! | `presence` | who is there, and what he says of himself: made of a space |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
 //! | `ipc`, `apps` | the local API; who has registered with it |
@@ -57,6 +58,7 @@ mod meshes;
 mod metrics;
 pub mod move_broker;
 mod outbox;
+mod presence;
 mod rosters;
 pub mod say;
 mod signals;
@@ -103,6 +105,8 @@ pub async fn run(
         () = shutdown => Ok(()),
         Some(error) = failed.recv() => Err(error),
     };
+    // While there are links to say it on.
+    meshes.say_goodbye().await;
     stop.cancel();
     meshes.end().await;
     ipc::unbind(&path);

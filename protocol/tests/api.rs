@@ -11,11 +11,12 @@ use waxwing_crypto::membership::{LogHead, Role, Standing};
 use waxwing_crypto::{Digest, MeshId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{
     AckAnswer, AckRequest, Activity, Alarm, App, AppDetails, Apps, AppsQuery, BatchAnswer, BatchOutcome,
-    BatchRequest, Change, ClosedMesh, Health, InboxItem, InboxPage, InboxQuery, InviteAnswer, InviteRequest,
-    Invites, Link, LinkState, Member, Members, MembersQuery, MeshHealth, MeshQuery, MessageState, OpenInvite,
-    Peer, Peers, Problem, ProblemCode, ReceiptWanted, RecoverRequest, Registered, Registration, RemoveQuery,
-    ResumeAnswer, RevokeInviteRequest, RevokedInvite, SendAnswer, SendRequest, SendStatus, StateKeyHealth,
-    Stop, Version, Voucher,
+    BatchRequest, Change, ClosedMesh, Event, EventBody, EventKind, Health, InboxItem, InboxPage, InboxQuery,
+    InviteAnswer, InviteRequest, Invites, LeaveReason, Link, LinkState, Member, Members, MembersQuery,
+    MeshHealth, MeshQuery, MessageState, OpenInvite, OwnProfile, Peer, PeerApp, Peers, Problem, ProblemCode,
+    Profile, ProfileRequest, ReceiptWanted, RecoverRequest, Registered, Registration, RemoveQuery,
+    ResumeAnswer, RevokeInviteRequest, RevokedInvite, Scope, SendAnswer, SendRequest, SendStatus,
+    StateKeyHealth, Stop, Version, Voucher,
 };
 use waxwing_protocol::{Address, MessageId, RegistrationId};
 
@@ -296,12 +297,33 @@ fn the_mesh_looks_as_documented() {
         id: NODE,
         role: Role::Admin,
         joined_at: at(1),
+        online: true,
+        since: Some(at(2)),
+        last_seen: None,
+        version: Some("0.1.0".to_owned()),
+        profile: Some(Profile { title: Some("the database".to_owned()), ..Profile::default() }),
+        apps: vec![PeerApp { name: name("ci"), instance: Some(name("one")), kind: None }],
         this: true,
         blocked: false,
     };
-    let peers = Peers { mesh: name("home"), peers: vec![peer] };
-    let peer = json!({ "node": "alpha", "id": NODE_TEXT, "role": "admin", "joined_at": 1, "this": true });
-    looks(&peers, &json!({ "mesh": "home", "peers": [peer] }));
+    let bare = Peer {
+        online: false,
+        since: None,
+        last_seen: Some(at(3)),
+        version: None,
+        profile: None,
+        apps: Vec::new(),
+        this: false,
+        ..peer.clone()
+    };
+    let bare_json = json!({ "node": "alpha", "id": NODE_TEXT, "role": "admin", "joined_at": 1, "online": false, "last_seen": 3 });
+    looks(&bare, &bare_json);
+    let peers = Peers { mesh: name("home"), peers: vec![peer], current: false, as_of: Some(at(4)) };
+    let peer = json!({
+        "node": "alpha", "id": NODE_TEXT, "role": "admin", "joined_at": 1, "this": true, "online": true, "since": 2,
+        "version": "0.1.0", "profile": { "title": "the database" }, "apps": [{ "name": "ci", "instance": "one" }],
+    });
+    looks(&peers, &json!({ "mesh": "home", "peers": [peer], "current": false, "as_of": 4 }));
     let request = InviteRequest {
         role: Some(Role::Member),
         uses: Some(3),
@@ -440,8 +462,11 @@ fn apps_look_as_documented() {
     let mut json = app_json.clone();
     json["registration"] = json!("0123456789abcdef");
     looks(&registered, &json);
-    let apps = Apps { mesh: name("home"), apps: vec![app], more: true };
-    looks(&apps, &json!({ "mesh": "home", "apps": [app_json], "more": true }));
+    let apps = Apps { mesh: name("home"), apps: vec![app], more: true, current: true, as_of: Some(at(3)) };
+    looks(&apps, &json!({ "mesh": "home", "apps": [app_json], "more": true, "current": true, "as_of": 3 }));
+    let query =
+        AppsQuery { scope: Some(Scope::Mesh), capability: vec!["rust".to_owned()], ..AppsQuery::default() };
+    looks(&query, &json!({ "scope": "mesh", "capability": ["rust"] }));
     refuses_unknown::<AppsQuery>(&json!({ "kind": "agent" }));
     let remove = RemoveQuery { instance: Some(name("one")), registration: Some(held.clone()), mesh: None };
     let json = json!({ "instance": "one", "registration": "0123456789abcdef" });
@@ -450,6 +475,59 @@ fn apps_look_as_documented() {
     assert!(!format!("{held:?}").contains("89abcdef"), "who knows it is the holder");
     for bad in ["", "0123456789abcde", "0123456789 abcdef", &"x".repeat(65)] {
         assert!(bad.parse::<RegistrationId>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_profile_looks_as_documented() {
+    let request = ProfileRequest {
+        summary: Some("moves the database".to_owned()),
+        status: Some(Activity::Working),
+        visible: Some(false),
+        avatar: Some("x".to_owned()),
+        title: Some("the database".to_owned()),
+        bio: Some("long".to_owned()),
+        capabilities: Some(vec!["sql".to_owned()]),
+        mesh: Some(name("home")),
+    };
+    let said = json!({
+        "summary": "moves the database", "status": "working", "avatar": "x", "title": "the database", "bio": "long",
+        "capabilities": ["sql"],
+    });
+    let mut json = said.clone();
+    (json["visible"], json["mesh"]) = (json!(false), json!("home"));
+    looks(&request, &json);
+    looks(&ProfileRequest::default(), &json!({}));
+    refuses_unknown::<ProfileRequest>(&json);
+    let profile: Profile = serde_json::from_value(said).unwrap();
+    looks(&OwnProfile { mesh: name("home"), visible: false, profile }, &json);
+    for activity in Activity::ALL {
+        looks(&activity, &json!(activity.as_str()));
+    }
+}
+
+#[test]
+fn who_comes_and_goes_looks_as_documented() {
+    let event = |body| Event { cursor: 7, at: at(1), body };
+    let (node, app, id) = (name("beta"), name("ci"), NODE);
+    let instance = Some(name("one"));
+    let join = json!({ "cursor": 7, "at": 1, "kind": "peer_join", "node": "beta", "id": NODE_TEXT });
+    looks(&event(EventBody::PeerJoin { node: node.clone(), id }), &join);
+    let reason = Some(LeaveReason::Goodbye);
+    let leave = json!({
+        "cursor": 7, "at": 1, "kind": "peer_leave", "node": "beta", "id": NODE_TEXT, "reason": "goodbye",
+    });
+    looks(&event(EventBody::PeerLeave { node: node.clone(), id, reason }), &leave);
+    let join = json!({
+        "cursor": 7, "at": 1, "kind": "app_join", "app": "ci", "instance": "one", "node": "beta", "id": NODE_TEXT,
+    });
+    let body = EventBody::AppJoin { app: app.clone(), instance, node: node.clone(), id };
+    looks(&event(body), &join);
+    let leave =
+        json!({ "cursor": 7, "at": 1, "kind": "app_leave", "app": "ci", "node": "beta", "id": NODE_TEXT });
+    looks(&event(EventBody::AppLeave { app, instance: None, node, id, reason: None }), &leave);
+    for kind in EventKind::ALL {
+        looks(&kind, &json!(kind.as_str()));
     }
 }
 

@@ -17,8 +17,8 @@ pub(crate) struct Send {
     /// Send the content of this file
     #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// The app that sends it
-    #[arg(long, value_name = "APP")]
+    /// The app that sends it [default: $WAXWING_APP]
+    #[arg(long, value_name = "APP", env = "WAXWING_APP", hide_env = true)]
     pub(crate) app: Option<Name>,
     /// Idempotency key: repeating a send with the same id is safe [default: a new one]
     #[arg(long, value_name = "ID")]
@@ -69,8 +69,8 @@ impl Wanted {
 
 #[derive(Args, Debug)]
 pub(crate) struct Inbox {
-    /// Mailbox of this app, or `*` for all [default: the node's default mailbox]
-    #[arg(long, value_name = "APP")]
+    /// Mailbox of this app, or `*` for all [default: $WAXWING_APP, else the node's default mailbox]
+    #[arg(long, value_name = "APP", env = "WAXWING_APP", hide_env = true)]
     pub(crate) app: Option<String>,
     /// Only messages from this node
     #[arg(long, value_name = "NODE")]
@@ -116,7 +116,8 @@ pub(crate) struct Events {
     /// What is for this app, or `*` for everything [default: the node's default mailbox]
     #[arg(long, value_name = "APP")]
     pub(crate) app: Option<String>,
-    /// Only these: message, receipt, broker_status, outbox, security, lagged, system
+    /// Only these: message, receipt, peer_join, peer_leave, app_join, app_leave, broker_status, outbox, security,
+    /// lagged, system
     #[arg(long, value_name = "KIND,...", value_delimiter = ',')]
     pub(crate) kind: Vec<String>,
     /// Register the app with the node for as long as this runs

@@ -16,7 +16,7 @@ pub(crate) use admin::{
     Members, Mesh, MeshBroker, MeshCreate, MeshRecover, Node, NodeUp, Outbox, OutboxList, Peers, Requeue,
     Revoke, Up,
 };
-pub(crate) use apps::Apps;
+pub(crate) use apps::{Apps, Profile, Run};
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
@@ -141,10 +141,23 @@ pub(crate) enum Command {
     /// Give this node new keys: copies of the old ones are worth nothing from then on
     #[command(after_help = "Example: waxwing rotate-keys")]
     RotateKeys,
-    /// List the apps registered with this node
+    /// List the apps of this node, or of the whole mesh, by what they say about themselves
     #[command(after_help = "Examples: waxwing apps
-          waxwing apps --kind reviewer --capability rust --json")]
+          waxwing apps --mesh-wide --kind reviewer --capability rust --json")]
     Apps(Apps),
+    /// Show or set what peers see of this node
+    #[command(after_help = "Examples: waxwing profile --summary 'moving the database' --status working
+          waxwing profile --visible false    online is all that peers see, no apps
+          waxwing profile --summary ''       takes it away")]
+    Profile(Profile),
+    /// Run any program as an app for as long as it runs, and tell of its end
+    #[command(after_help = "Examples: waxwing run --name ci --tell desk -- make test
+          waxwing run --name reviewer --kind agent --capability rust -- ./agent.sh
+
+The command finds its name in $WAXWING_APP, its node in $WAXWING_STATE and $WAXWING_SOCKET, and gets the
+signals sent to this one. Its exit code is this one's; 128 and the signal's number if a signal ended it.
+It is not started if it cannot be registered: if no node runs, or its name is taken.")]
+    Run(Run),
     /// Run this host's node, ask how it is, and mend it
     #[command(subcommand)]
     Node(Node),

@@ -22,7 +22,9 @@ pub(crate) mod mesh;
 pub(crate) mod node;
 pub(crate) mod outbox;
 pub(crate) mod peers;
+pub(crate) mod profile;
 pub(crate) mod rotate_keys;
+pub(crate) mod run;
 pub(crate) mod send;
 mod stop;
 pub(crate) mod trace;
@@ -32,12 +34,12 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use waxwing_client::api::MeshQuery;
-use waxwing_client::{Client, Name};
+use waxwing_client::{Client, Name, Timestamp};
 use waxwing_node::Config;
 
 use crate::cli::Global;
 use crate::failure::Result;
-use crate::output::Output;
+use crate::output::{Output, time};
 
 /// What every command is given.
 #[derive(Debug)]
@@ -92,6 +94,17 @@ impl Context {
     pub(crate) fn running(&self, config: &Config) -> Result<Option<Client>> {
         let running = waxwing_node::running(config)?;
         Ok(running.map(|_| Client::new(config.socket())))
+    }
+
+    /// Says how old it is what was shown of others, if it is not as of now.
+    pub(crate) fn note_age(&self, current: bool, as_of: Option<Timestamp>) {
+        if current {
+            return;
+        }
+        self.output.note(&match as_of {
+            Some(as_of) => format!("no link to the broker: this is how it was at {}", time(as_of)),
+            None => "no link to the broker since this node joined: nothing is known of others".to_owned(),
+        });
     }
 
     /// The mesh asked for.

@@ -1,11 +1,11 @@
 //! `waxwing peers`, and what to do about one.
 
-use waxwing_client::api::PeerRequest;
+use waxwing_client::api::{Activity, Peer, PeerRequest};
 
 use super::Context;
 use crate::cli::Peers;
 use crate::failure::Result;
-use crate::output::{table, time};
+use crate::output::{inline, table, time};
 
 pub(crate) async fn run(context: &Context, about: Option<Peers>) -> Result<()> {
     let request = |node| PeerRequest { node, mesh: context.mesh.clone() };
@@ -41,7 +41,7 @@ async fn verify(context: &Context, request: &PeerRequest) -> Result<()> {
 async fn list(context: &Context) -> Result<()> {
     let peers = context.client()?.peers(&context.mesh_query()).await?;
     context.output.print(&peers, || {
-        let mut rows = vec![["NODE", "ROLE", "JOINED", "ID", ""].map(String::from).to_vec()];
+        let mut rows = vec![["NODE", "ROLE", "ONLINE", "APPS", "DOING", ""].map(String::from).to_vec()];
         rows.extend(peers.peers.iter().map(|peer| {
             let note = if peer.this {
                 "this node"
@@ -53,11 +53,38 @@ async fn list(context: &Context) -> Result<()> {
             vec![
                 peer.node.to_string(),
                 peer.role.to_string(),
-                time(peer.joined_at),
-                peer.id.to_string(),
+                online(peer),
+                apps(peer),
+                doing(peer),
                 note.to_owned(),
             ]
         }));
         table(&rows)
-    })
+    })?;
+    context.note_age(peers.current, peers.as_of);
+    Ok(())
+}
+
+/// Whether it is there, and since when; or until when it was.
+fn online(peer: &Peer) -> String {
+    match (peer.since, peer.last_seen) {
+        (Some(since), _) => format!("since {}", time(since)),
+        (None, Some(seen)) => format!("last {}", time(seen)),
+        (None, None) => "not seen".to_owned(),
+    }
+}
+
+fn apps(peer: &Peer) -> String {
+    let name = |app: &waxwing_client::api::PeerApp| match &app.instance {
+        Some(instance) => format!("{}/{instance}", app.name),
+        None => app.name.to_string(),
+    };
+    peer.apps.iter().map(name).collect::<Vec<_>>().join(" ")
+}
+
+fn doing(peer: &Peer) -> String {
+    let Some(profile) = &peer.profile else { return String::new() };
+    let status = profile.status.map(Activity::as_str);
+    let words = [status, profile.summary.as_deref().or(profile.title.as_deref())];
+    inline(&words.into_iter().flatten().collect::<Vec<_>>().join(": "))
 }

@@ -62,6 +62,10 @@ async fn alarms_before(lab: &Lab, node: &str, message: &str) -> Vec<String> {
             }
             EventBody::Message { .. }
             | EventBody::Receipt { .. }
+            | EventBody::PeerJoin { .. }
+            | EventBody::PeerLeave { .. }
+            | EventBody::AppJoin { .. }
+            | EventBody::AppLeave { .. }
             | EventBody::BrokerStatus { .. }
             | EventBody::Outbox { .. }
             | EventBody::Lagged

@@ -12,6 +12,7 @@
 mod absence; // Messages wait for a node that is not there, all of them and in order.
 mod answers; // Entries of the log whose answer is lost: each is made once.
 mod api; // The local API against callers that misbehave.
+mod apps; // Apps: registered, found from elsewhere, taken over.
 mod background; // Processes in the background: started once, stopped in time, found again after a crash.
 mod bench; // `waxwing bench` measures what it says.
 mod broker; // A broker's operators: status, backup, doctor, stopping, the service.
@@ -36,9 +37,11 @@ mod metrics; // What a monitor reads from a node, and what it must not.
 mod network; // Machines of their own on one network: joining over it, and who else is on it.
 mod operators; // Messages that do not arrive, a node on another host, and how everything is set.
 mod order; // Nothing overtakes what was refused for the moment.
+mod presence; // Who is online: one join and one leave each, whatever becomes of links, broker and node.
 mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
+mod run; // Any program as an app: its signals, its exit code, its end.
 mod sites; // Machines of their own, or this one, each with a state folder and an environment.
 mod starting; // A start in the background ends with what became of it.
 mod storm; // Both nodes send and read while processes are killed and links are cut.

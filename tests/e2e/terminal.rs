@@ -16,7 +16,7 @@ use crate::support::{PROGRAM, WITHIN};
 /// A command in a state folder, with nothing of this process's settings.
 pub(crate) fn command(state: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(PROGRAM);
-    for variable in ["WAXWING_STATE", "WAXWING_HOST_ID", "RUST_LOG", "NO_COLOR"] {
+    for variable in ["WAXWING_STATE", "WAXWING_APP", "WAXWING_HOST_ID", "RUST_LOG", "NO_COLOR"] {
         command.env_remove(variable);
     }
     command.arg("--state").arg(state).args(arguments).stdin(Stdio::null()).kill_on_drop(true);
@@ -102,6 +102,11 @@ impl Running {
             command(state, arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     /// The next line it prints.

@@ -16,6 +16,7 @@
 //! | [`Client::ack`] | `POST /v1/inbox/ack` |
 //! | [`Client::events`], [`Client::events_resuming`] | `GET /v1/events` |
 //! | [`Client::apps`] | `GET /v1/apps` |
+//! | [`Client::profile`], [`Client::set_profile`] | `GET` and `POST /v1/profile` |
 //! | [`Client::register`], [`Client::unregister`] | `PUT` and `DELETE /v1/apps/{name}` |
 //! | [`Client::outbox`], [`Client::outbox_row`] | `GET /v1/outbox`, `/v1/outbox/{row}` |
 //! | [`Client::requeue`], [`Client::abort`] | `POST /v1/outbox/requeue`, `/v1/outbox/abort` |
@@ -313,7 +314,23 @@ impl Client {
         if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
     }
 
-    /// The members of a mesh.
+    /// What the node tells its peers of whoever is at it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn profile(&self, query: &api::MeshQuery) -> Result<api::OwnProfile> {
+        self.get("/v1/profile", query).await
+    }
+
+    /// Says this from now on. What is left out stays as it was.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `malformed` for a text that is too long.
+    pub async fn set_profile(&self, request: &api::ProfileRequest) -> Result<api::OwnProfile> {
+        self.post("/v1/profile", request).await
+    }
+
+    /// The members of a mesh, and who of them is there.
     ///
     /// # Errors
     /// See [`Error`].

@@ -26,6 +26,8 @@ use waxwing_protocol::{RegistrationId, limits};
 
 use crate::clock;
 
+pub(crate) use self::details::text;
+
 /// A stream that comes back within this time was never away, as far as others see.
 const GRACE: Duration = Duration::from_secs(5);
 /// Registrations remembered as superseded. One that was forgotten is told that the name is taken, which is true as well.
@@ -84,9 +86,10 @@ pub(crate) struct Shown {
 }
 
 /// Who is registered in one mesh.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Apps {
     registry: Mutex<Registry>,
+    changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -140,6 +143,14 @@ impl Drop for Kept {
             app.ends = Some(grace);
             app.lingers = true;
         }
+        drop(registry);
+        self.apps.changed.send_replace(());
+    }
+}
+
+impl Default for Apps {
+    fn default() -> Self {
+        Self { registry: Mutex::default(), changed: watch::Sender::new(()) }
     }
 }
 
@@ -153,6 +164,8 @@ impl Apps {
             (app.lingers, app.ends) = (false, None);
         }
         let (id, standing) = (app.id.clone(), app.standing.subscribe());
+        drop(registry);
+        self.changed.send_replace(());
         Ok(Kept { apps: Arc::clone(self), which: claim.which.clone(), id, standing })
     }
 
@@ -181,6 +194,8 @@ impl Apps {
             app.lingers = false;
         }
         let answer = (app.id.clone(), app.show(&claim.which));
+        drop(registry);
+        self.changed.send_replace(());
         Ok(answer)
     }
 
@@ -196,6 +211,8 @@ impl Apps {
         if let Some(app) = registry.apps.remove(which) {
             app.standing.send_replace(Standing::Removed);
         }
+        drop(registry);
+        self.changed.send_replace(());
         Ok(())
     }
 
@@ -204,6 +221,19 @@ impl Apps {
         let mut registry = self.lock();
         registry.forget_ended();
         registry.apps.iter().map(|(which, app)| app.show(which)).collect()
+    }
+
+    /// Told of every change but those that time brings.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// When time next brings one, if nothing else comes before.
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        let mut registry = self.lock();
+        registry.forget_ended();
+        let ends = registry.apps.values().filter(|app| app.streams == 0);
+        ends.filter_map(|app| app.ends.map(|(at, _)| at)).min()
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {

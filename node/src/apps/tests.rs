@@ -67,8 +67,9 @@ async fn a_time_is_renewed_by_its_holder_alone_and_ends() {
     tokio::time::advance(Duration::from_secs(9)).await;
     let (same, renewed) = for_a(&apps, &by("ci", &id), 10).unwrap();
     assert!(same == id && renewed.since == first.since && renewed.until >= first.until);
+    assert_eq!(apps.next_end(), Some(Instant::now() + Duration::from_secs(10)));
     tokio::time::advance(Duration::from_secs(10)).await;
-    assert!(apps.list().is_empty());
+    assert!(apps.next_end().is_none() && apps.list().is_empty());
     assert_eq!(apps.remove(&which("ci"), None), Err(Denied::Unknown), "its time is over");
     let (again, _) = for_a(&apps, &by("ci", &id), 10).unwrap();
     assert_eq!(again, id, "a holder that comes late has its name if nobody else has");

@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::Json as Answer;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use waxwing_crypto::Name;
+use waxwing_crypto::{Name, NodeId};
 use waxwing_protocol::api::{
-    App, Apps, AppsQuery, Problem, ProblemCode, Registered, Registration, RemoveQuery,
+    App, Apps, AppsQuery, Problem, ProblemCode, Registered, Registration, RemoveQuery, Scope,
 };
 use waxwing_protocol::limits;
 
@@ -16,7 +16,9 @@ use super::problem::Refused;
 use super::request::{Json, Query, Repeated};
 use super::texts::{capabilities, line, lines};
 use crate::apps::{Claim, Denied, Shown, Which};
+use crate::clock;
 use crate::mesh::Mesh;
+use crate::presence::{self, SeenApp};
 
 /// Shortest and longest registration.
 const TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60 * 60);
@@ -28,11 +30,37 @@ pub(super) async fn list(
 ) -> Result<Answer<Apps>, Refused> {
     let mesh = &api.mesh(query.mesh.as_ref())?;
     let mut apps: Vec<App> = mesh.apps.list().into_iter().map(|app| show(mesh, app)).collect();
+    let known = presence::freshness(mesh);
+    let of_mesh = query.scope == Some(Scope::Mesh);
+    if of_mesh {
+        apps.extend(others(mesh));
+    }
     apps.retain(|app| query.wants(app));
     apps.sort_by(|a, b| (&a.node, &a.name, &a.instance).cmp(&(&b.node, &b.name, &b.instance)));
     let more = apps.len() > limits::APPS_PAGE;
     apps.truncate(limits::APPS_PAGE);
-    Ok(Answer(Apps { mesh: mesh.name.clone(), apps, more }))
+    // Of its own apps a node knows at any time.
+    let (current, as_of) = if of_mesh { (known.complete, known.as_of) } else { (true, Some(clock::now())) };
+    Ok(Answer(Apps { mesh: mesh.name.clone(), apps, more, current, as_of }))
+}
+
+/// The apps of the other members, but for those whose mail is refused: what they say is not listened to.
+fn others(mesh: &Mesh) -> Vec<App> {
+    let seen = mesh.presence.apps().into_iter().filter(|app| !mesh.blocks(&app.node));
+    let name = |node: &NodeId| mesh.roster(|roster| roster.member(node).map(|member| member.name.clone()));
+    let app = |app: SeenApp| {
+        Some(App {
+            node: name(&app.node)?,
+            node_id: app.node,
+            name: app.which.name,
+            instance: app.which.instance,
+            since: app.since,
+            until: None,
+            this: false,
+            details: app.details,
+        })
+    };
+    seen.filter_map(app).collect()
 }
 
 /// `PUT /v1/apps/{name}`

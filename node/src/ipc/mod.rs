@@ -15,6 +15,7 @@ mod metrics;
 mod outbox;
 mod peers;
 mod problem;
+mod profile;
 mod request;
 mod send;
 #[cfg(test)]
@@ -91,6 +92,7 @@ fn router(api: Api) -> Router {
         .route("/v1/events", get(events::stream))
         .route("/v1/apps", get(apps::list))
         .route("/v1/apps/{name}", put(apps::register).delete(apps::remove))
+        .route("/v1/profile", get(profile::get).post(profile::set))
         .route("/v1/outbox", get(outbox::list))
         .route("/v1/outbox/{row}", get(outbox::detail))
         .route("/v1/outbox/requeue", post(outbox::requeue))

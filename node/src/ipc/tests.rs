@@ -287,7 +287,7 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 30] = [
+const OF_A_MESH: [(&str, &str, &str); 32] = [
     ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
     ("POST", "/v1/send/batch", r#""items":[{"to":"alpha","body":"x"MESH}]"#),
     ("GET", "/v1/send/m-1", ""),
@@ -296,6 +296,8 @@ const OF_A_MESH: [(&str, &str, &str); 30] = [
     ("GET", "/v1/apps", ""),
     ("PUT", "/v1/apps/ci", r#""ttl":"30s""#),
     ("DELETE", "/v1/apps/ci", ""),
+    ("GET", "/v1/profile", ""),
+    ("POST", "/v1/profile", ""),
     ("GET", "/v1/outbox", ""),
     ("GET", "/v1/outbox/1", ""),
     ("POST", "/v1/outbox/requeue", r#""id":"m-1""#),

@@ -12,7 +12,7 @@ use waxwing_crypto::state_key::KeyList;
 use waxwing_crypto::{NodeId, SigningKey, SpaceId, WireId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{
-    Change, ChangeOutcome, Code, ErrorFrame, FoundKeys, KeysGet, KeysPut, Log, LogAppend, LogGet, Mark,
+    Bye, Change, ChangeOutcome, Code, ErrorFrame, FoundKeys, KeysGet, KeysPut, Log, LogAppend, LogGet, Mark,
     Offered, PeerPrekey, PrekeyGet, PrekeyPut, QueueShow, Shown, SpaceChanges, SpaceFollow, SpaceOffer,
     SpaceWrite, ToBroker, ToNode,
 };
@@ -250,6 +250,13 @@ impl Calls {
         let answer = self.patiently(offer).await?;
         let ToNode::SpaceOffered(offered) = answer else { return Err(unexpected(&answer)) };
         counted(offered.outcomes, records.len())
+    }
+
+    /// Says that this node goes: its lease ends.
+    pub(crate) async fn bye(&self) -> Result<(), CallError> {
+        let answer = self.call(|req| ToBroker::Bye(Bye { req })).await?;
+        let ToNode::Done(_) = answer else { return Err(unexpected(&answer)) };
+        Ok(())
     }
 
     /// What the broker holds of a message this node sent.

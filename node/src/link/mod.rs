@@ -168,6 +168,7 @@ async fn connect_and_run(mesh: &Arc<Mesh>, parted: bool) -> Ended {
         Err(ended) => return ended,
     };
     mesh.clock.login(connection.welcome.clock);
+    mesh.presence.set_lease(Duration::from_millis(connection.welcome.limits.lease));
     if mesh.clock.offset_millis().unsigned_abs() > limits::CLOCK_SKEW.as_millis() as u64 {
         warn!(offset_ms = mesh.clock.offset_millis(), "this host's clock and the broker's are far apart");
     }

@@ -34,6 +34,7 @@ use crate::home::Home;
 use crate::identity::Identity;
 use crate::link::{self, Calls};
 use crate::metrics::Counts;
+use crate::presence::{self, Presence};
 use crate::rosters::{self, Kept, Opened};
 use crate::signals::Signals;
 use crate::spaces::Spaces;
@@ -101,6 +102,8 @@ pub(crate) struct Mesh {
     pub(crate) epochs: Epochs,
     /// Those that are registered with this node, in this mesh.
     pub(crate) apps: Arc<Apps>,
+    /// Who is there.
+    pub(crate) presence: Presence,
     /// The spaces that are followed.
     pub(crate) spaces: Spaces,
     /// What is wrong with other nodes' logs, or the broker's.
@@ -144,6 +147,7 @@ impl Mesh {
         let broker = broker.ok_or_else(|| Error::Damaged(format!("{} has no broker", admitted.name)))?;
         let blocked = blocked::all(&db).await?.into_iter().collect();
         let epochs = Epochs::load(&db, &admitted.keys).await?;
+        let presence = Presence::load(&db, &admitted.keys).await?;
         let signals = Arc::new(Signals::default());
         signals.show(meta::number(&db, meta::CURSOR).await?);
         let caps = Caps { messages: config.outbox_messages, bytes: config.outbox_bytes };
@@ -167,6 +171,7 @@ impl Mesh {
             kept: Kept::at(kept),
             epochs,
             apps: Arc::default(),
+            presence,
             spaces: Spaces::default(),
             alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
@@ -203,6 +208,7 @@ impl Mesh {
             let ended = tokio::select! {
                 ended = link::run(self, &self.stop) => ended,
                 ended = upkeep::run(self, &self.stop) => ended,
+                ended = presence::run(self) => ended,
             };
             rosters::keep_at_end(self).await;
             if let Err(refused) = &ended {

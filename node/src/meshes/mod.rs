@@ -14,6 +14,7 @@ mod changing;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -193,6 +194,12 @@ impl Meshes {
             }
         });
         task.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// Says goodbye in each, all at once.
+    pub(crate) async fn say_goodbye(&self) {
+        let open = self.open();
+        join_all(open.iter().map(|mesh| mesh.say_goodbye())).await;
     }
 
     /// Closes everything, the node's stop token being cancelled. Returns when everything is closed, or the time for it is over.

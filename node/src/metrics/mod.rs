@@ -98,6 +98,10 @@ impl Tally {
             | EventBody::Receipt { .. }
             | EventBody::BrokerStatus { .. }
             | EventBody::Outbox { .. }
+            | EventBody::PeerJoin { .. }
+            | EventBody::PeerLeave { .. }
+            | EventBody::AppJoin { .. }
+            | EventBody::AppLeave { .. }
             | EventBody::Lagged
             | EventBody::System { .. } => {}
         }

@@ -25,6 +25,10 @@ pub(crate) const THROUGH: &str = "through";
 pub(crate) const SIGNER: &str = "signer";
 /// Why the broker has refused this node's state for good.
 pub(crate) const REFUSED: &str = "refused";
+/// What this node says of whoever is at it, encrypted under the storage key.
+pub(crate) const PROFILE: &str = "profile";
+/// The life of the broker's store that what apps were told of their peers follows from: 16 bytes.
+pub(crate) const PRESENCE_STORE: &str = "presence_store";
 /// The last event that is no longer kept.
 pub(crate) const FORGOTTEN: &str = "forgotten";
 /// The last place given to a message or event.

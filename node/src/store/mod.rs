@@ -13,6 +13,7 @@ pub(crate) mod log;
 pub(crate) mod meta;
 pub(crate) mod outbox;
 pub(crate) mod prekeys;
+pub(crate) mod presence;
 pub(crate) mod quarantine;
 pub(crate) mod records;
 pub(crate) mod renewal;

@@ -16,6 +16,7 @@ use crate::epochs::Sealed;
 use crate::store::events::NewEvent;
 use crate::store::outbox::NewRow;
 use crate::store::prekeys::OwnPrekey;
+use crate::store::presence;
 use crate::store::records::Row;
 use crate::store::spaces::{Progress, Reached, SpaceRow};
 
@@ -52,6 +53,8 @@ pub(super) enum Change {
     Life { login: u64, store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
     Refused { why: String, answer: Answer<()> },
     Block { node: NodeId, blocked: bool, answer: Answer<bool> },
+    Presence { rows: Vec<presence::Row>, events: Vec<NewEvent>, store: Option<StoreId>, answer: Answer<()> },
+    Profile { sealed: Vec<u8>, answer: Answer<()> },
     StateKeys { sealed: Sealed, answer: Answer<()> },
     Roster { seq: u64, kept: Vec<u8>, answer: Answer<()> },
     Prekey { prekey: OwnPrekey, answer: Answer<()> },
@@ -216,6 +219,21 @@ impl Writer {
         self.change(|answer| Change::Block { node, blocked, answer }).await
     }
 
+    /// Tells apps of peers that have come and gone, and keeps that they were told.
+    pub(crate) async fn presence(
+        &self,
+        rows: Vec<presence::Row>,
+        events: Vec<NewEvent>,
+        store: Option<StoreId>,
+    ) -> Result<(), WriteError> {
+        self.change(|answer| Change::Presence { rows, events, store, answer }).await
+    }
+
+    /// Keeps what this node says of whoever is at it.
+    pub(crate) async fn profile(&self, sealed: Vec<u8>) -> Result<(), WriteError> {
+        self.change(|answer| Change::Profile { sealed, answer }).await
+    }
+
     /// Keeps the roster as it is at this place of the log.
     pub(crate) async fn keep_roster(&self, seq: u64, kept: Vec<u8>) -> Result<(), WriteError> {
         self.change(|answer| Change::Roster { seq, kept, answer }).await
@@ -311,6 +329,8 @@ impl Change {
             | Self::Life { .. }
             | Self::Refused { .. }
             | Self::Block { .. }
+            | Self::Presence { .. }
+            | Self::Profile { .. }
             | Self::StateKeys { .. }
             | Self::Roster { .. }
             | Self::Prekey { .. }

@@ -40,7 +40,7 @@ use crate::metrics::{Counts, Tally};
 use crate::signals::{Back, Signals};
 use crate::store::events::{self, NewEvent};
 use crate::store::outbox::{self, Affected, NewRow};
-use crate::store::{OutLane, blocked, inbox, meta, prekeys, records, roster, sessions};
+use crate::store::{OutLane, blocked, inbox, meta, prekeys, presence, records, roster, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -323,6 +323,17 @@ async fn apply(
             let changed =
                 if blocked { blocked::add(db, node, now).await } else { blocked::remove(db, node).await };
             effects.answer(answer, changed)
+        }
+        Change::Presence { rows, events, store, answer } => {
+            effects.events.extend(events);
+            let kept = match presence::put(&mut *db, &rows).await {
+                Ok(()) => presence::set_store(db, store).await,
+                Err(error) => Err(error),
+            };
+            effects.answer(answer, kept)
+        }
+        Change::Profile { sealed, answer } => {
+            effects.answer(answer, meta::set_bytes(db, meta::PROFILE, &sealed).await)
         }
         Change::Refused { why, answer } => {
             effects.answer(answer, meta::set_text(db, meta::REFUSED, &why).await)

@@ -124,10 +124,13 @@ pub struct AppDetails {
     pub meta: Option<Map<String, Value>>,
 }
 
-/// `GET /v1/apps`: the apps of this node. All that is asked for must hold, each value as it is written.
+/// `GET /v1/apps`: the apps of this node, or of the whole mesh. All that is asked for must hold, each value as it is written.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct AppsQuery {
+    /// Whose: `node` (default) or `mesh`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
     /// On this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Name>,
@@ -152,6 +155,17 @@ pub struct AppsQuery {
     /// The mesh; needed when the node is in more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mesh: Option<Name>,
+}
+
+/// See [`AppsQuery::scope`].
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Registered with this node.
+    #[default]
+    Node,
+    /// Of every member that is online, this node included.
+    Mesh,
 }
 
 /// Parameters of `DELETE /v1/apps/{name}`.
@@ -179,6 +193,11 @@ pub struct Apps {
     /// There are more: ask for fewer of them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// What is said is so now: of other nodes' apps, there is a link.
+    pub current: bool,
+    /// When that was so last; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
 }
 
 /// One app.

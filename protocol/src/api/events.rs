@@ -69,6 +69,50 @@ pub enum EventBody {
         /// `delivered` or `read`.
         state: MessageState,
     },
+    /// A node is online.
+    PeerJoin {
+        /// Its name.
+        node: Name,
+        /// Its id.
+        id: NodeId,
+    },
+    /// A node is not online any more.
+    PeerLeave {
+        /// Its name.
+        node: Name,
+        /// Its id.
+        id: NodeId,
+        /// Why; absent if that is not known, as after a loss of the broker's store.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LeaveReason>,
+    },
+    /// An app of another node is registered.
+    AppJoin {
+        /// Its name.
+        app: Name,
+        /// Which of several of that name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<Name>,
+        /// Its node's name.
+        node: Name,
+        /// Its node's id.
+        id: NodeId,
+    },
+    /// An app of another node is not registered any more.
+    AppLeave {
+        /// Its name.
+        app: Name,
+        /// Which of several of that name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<Name>,
+        /// Its node's name.
+        node: Name,
+        /// Its node's id.
+        id: NodeId,
+        /// Why, as with a node.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LeaveReason>,
+    },
     /// The link to the broker came up, went down, or was stopped for good.
     BrokerStatus {
         /// What it is now.
@@ -115,6 +159,29 @@ pub enum EventBody {
     },
 }
 
+/// Why somebody is not there any more. The broker's word, but for `unregistered`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveReason {
+    /// Its node has said so, or is no member any more.
+    Goodbye,
+    /// Nothing was heard of its node for the time of a lease.
+    Silent,
+    /// Its node has taken it off the list.
+    Unregistered,
+}
+
+impl LeaveReason {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Goodbye => "goodbye",
+            Self::Silent => "silent",
+            Self::Unregistered => "unregistered",
+        }
+    }
+}
+
 /// What a [`EventBody::Security`] may be about, so far.
 pub const SECURITY: [&str; 19] = [
     "sequence_gap",
@@ -146,6 +213,14 @@ pub enum EventKind {
     Message,
     /// See [`EventBody::Receipt`].
     Receipt,
+    /// See [`EventBody::PeerJoin`].
+    PeerJoin,
+    /// See [`EventBody::PeerLeave`].
+    PeerLeave,
+    /// See [`EventBody::AppJoin`].
+    AppJoin,
+    /// See [`EventBody::AppLeave`].
+    AppLeave,
     /// See [`EventBody::BrokerStatus`].
     BrokerStatus,
     /// See [`EventBody::Outbox`].
@@ -160,9 +235,13 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Message,
         Self::Receipt,
+        Self::PeerJoin,
+        Self::PeerLeave,
+        Self::AppJoin,
+        Self::AppLeave,
         Self::BrokerStatus,
         Self::Outbox,
         Self::Security,
@@ -175,6 +254,10 @@ impl EventKind {
         match self {
             Self::Message => "message",
             Self::Receipt => "receipt",
+            Self::PeerJoin => "peer_join",
+            Self::PeerLeave => "peer_leave",
+            Self::AppJoin => "app_join",
+            Self::AppLeave => "app_leave",
             Self::BrokerStatus => "broker_status",
             Self::Outbox => "outbox",
             Self::Security => "security",
@@ -190,6 +273,10 @@ impl EventBody {
         match self {
             Self::Message { .. } => EventKind::Message,
             Self::Receipt { .. } => EventKind::Receipt,
+            Self::PeerJoin { .. } => EventKind::PeerJoin,
+            Self::PeerLeave { .. } => EventKind::PeerLeave,
+            Self::AppJoin { .. } => EventKind::AppJoin,
+            Self::AppLeave { .. } => EventKind::AppLeave,
             Self::BrokerStatus { .. } => EventKind::BrokerStatus,
             Self::Outbox { .. } => EventKind::Outbox,
             Self::Security { .. } => EventKind::Security,

@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 use waxwing_crypto::membership::{LogHead, Role};
 use waxwing_crypto::{Name, NodeId, Timestamp};
 
+use super::Profile;
+
 /// Names the mesh of a request without other parameters.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -13,13 +15,18 @@ pub struct MeshQuery {
     pub mesh: Option<Name>,
 }
 
-/// `GET /v1/peers`: the members of a mesh, by name.
+/// `GET /v1/peers`: the members of a mesh, by name, and who of them is there.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Peers {
     /// The mesh.
     pub mesh: Name,
     /// Its members, this node included.
     pub peers: Vec<Peer>,
+    /// Who is there is known as it is now: there is a link.
+    pub current: bool,
+    /// When that was so last; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
 }
 
 /// One member.
@@ -33,12 +40,42 @@ pub struct Peer {
     pub role: Role,
     /// When it was admitted.
     pub joined_at: Timestamp,
+    /// It is there: linked to the broker, or has not been away for longer than a lease.
+    pub online: bool,
+    /// Since when it is, on the broker's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// If it is not: until when it was, on the broker's clock; absent if this node has never seen it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
+    /// Version of its program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// What it says of itself. Not shown of whoever is blocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+    /// Its apps, by name. Not shown of whoever is blocked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apps: Vec<PeerApp>,
     /// Set on this node itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub this: bool,
     /// Its mail is refused.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub blocked: bool,
+}
+
+/// An app of a member, in short. `GET /v1/apps?scope=mesh` says more.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct PeerApp {
+    /// Its name.
+    pub name: Name,
+    /// Which of several of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Name>,
+    /// What service it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// `POST /v1/peers/block`, `POST /v1/peers/allow`, `POST /v1/peers/verify`: about one member.

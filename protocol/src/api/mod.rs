@@ -42,16 +42,16 @@ mod problem;
 mod profile;
 mod send;
 
-pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery};
-pub use events::{Event, EventBody, EventKind, EventQuery, SECURITY};
+pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery, Scope};
+pub use events::{Event, EventBody, EventKind, EventQuery, LeaveReason, SECURITY};
 pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Stop, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use members::{
     Invites, Member, Members, MembersQuery, OpenInvite, RecoverRequest, RevokeInviteRequest, RevokedInvite,
 };
 pub use mesh::{
-    GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, PeerAnswer, PeerRequest, Peers,
-    ResumeAnswer, ResumeRequest, RevokeRequest, VerifyAnswer,
+    GrantRequest, InviteAnswer, InviteRequest, MemberAnswer, MeshQuery, Peer, PeerAnswer, PeerApp,
+    PeerRequest, Peers, ResumeAnswer, ResumeRequest, RevokeRequest, VerifyAnswer,
 };
 pub use meshes::{
     BrokerAnswer, BrokerRequest, CreateAnswer, CreateRequest, JoinAnswer, JoinRequest, LeaveAnswer,

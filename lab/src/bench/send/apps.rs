@@ -187,6 +187,10 @@ impl Run {
                 | EventBody::Message { .. }
                 | EventBody::BrokerStatus { .. }
                 | EventBody::Security { .. }
+                | EventBody::PeerJoin { .. }
+                | EventBody::PeerLeave { .. }
+                | EventBody::AppJoin { .. }
+                | EventBody::AppLeave { .. }
                 | EventBody::Lagged
                 | EventBody::System { .. } => {}
             }

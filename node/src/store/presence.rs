@@ -1,0 +1,83 @@
+//! Who is there, as apps were told: written with the events that tell it.
+
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
+use waxwing_crypto::{Name, NodeId, Timestamp};
+use waxwing_protocol::StoreId;
+
+use super::{damaged, meta, millis, time};
+use crate::apps::Which;
+use crate::presence::Who;
+
+/// Somebody, and since when he is there or not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) who: Who,
+    pub(crate) online: bool,
+    pub(crate) at: Timestamp,
+}
+
+/// Everybody.
+pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as("SELECT node, app, instance, online, at FROM presence").fetch_all(db).await
+}
+
+/// Takes in what has changed. Of apps that are not there nothing is kept.
+pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result<()> {
+    for row in rows {
+        let (app, instance) = columns(&row.who);
+        let node = row.who.node;
+        if row.who.app.is_some() && !row.online {
+            sqlx::query("DELETE FROM presence WHERE node = ? AND app = ? AND instance = ?")
+                .bind(&node.as_bytes()[..])
+                .bind(app)
+                .bind(instance)
+                .execute(&mut *db)
+                .await?;
+            continue;
+        }
+        sqlx::query(
+            "INSERT INTO presence (node, app, instance, online, at) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT (node, app, instance) DO UPDATE SET online = excluded.online, at = excluded.at",
+        )
+        .bind(&node.as_bytes()[..])
+        .bind(app)
+        .bind(instance)
+        .bind(row.online)
+        .bind(millis(row.at))
+        .execute(&mut *db)
+        .await?;
+    }
+    Ok(())
+}
+
+/// The life of the broker's store that they follow from; none if apps were never told of anybody.
+pub(crate) async fn store(db: impl SqliteExecutor<'_>) -> sqlx::Result<Option<StoreId>> {
+    let Some(store) = meta::bytes(db, meta::PRESENCE_STORE).await? else { return Ok(None) };
+    store.try_into().map(|store| Some(StoreId::from_bytes(store))).map_err(|_| damaged("meta"))
+}
+
+/// Notes it.
+pub(crate) async fn set_store(db: impl SqliteExecutor<'_>, store: Option<StoreId>) -> sqlx::Result<()> {
+    let Some(store) = store else { return Ok(()) };
+    meta::set_bytes(db, meta::PRESENCE_STORE, store.as_bytes()).await
+}
+
+fn columns(who: &Who) -> (&str, &str) {
+    let Some(Which { name, instance }) = &who.app else { return ("", "") };
+    (name.as_str(), instance.as_ref().map_or("", Name::as_str))
+}
+
+impl FromRow<'_, SqliteRow> for Row {
+    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+        let damaged = || damaged("presence");
+        let node: Vec<u8> = row.try_get("node")?;
+        let node = NodeId::try_from(node.as_slice()).map_err(|_| damaged())?;
+        let name = |text: String| -> sqlx::Result<Option<Name>> {
+            if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| damaged()) }
+        };
+        let (app, instance) = (name(row.try_get("app")?)?, name(row.try_get("instance")?)?);
+        let app = app.map(|name| Which { name, instance });
+        Ok(Self { who: Who { node, app }, online: row.try_get("online")?, at: time(row.try_get("at")?) })
+    }
+}
