@@ -33,11 +33,9 @@ pub(crate) struct Cli {
 
 const CODES: &str = "\
 Exit codes:
-  0 done                          5 incompatible or compromised peer
-  1 failed                        6 not running or unreachable
-  2 usage or configuration        7 not found
-  3 not authorised or revoked     8 conflict
-  4 this host refused
+  0 done                     3 not authorised or revoked          6 not running or unreachable
+  1 failed                   4 this host refused                  7 not found
+  2 usage or configuration   5 incompatible or compromised peer   8 conflict
 
 Examples: waxwing demo    two nodes and a broker in a temporary folder
           waxwing up      a broker, a mesh and this host's node, to stay";
@@ -119,7 +117,7 @@ pub(crate) enum Command {
     /// Show one message's life: each state, when, and who says so
     #[command(after_help = "Example: waxwing trace commit-4711 --as-broker")]
     Trace(Trace),
-    /// List the members; see whether one is who you think, and refuse or take its mail
+    /// List members and who is online; see if one is who you think; refuse or take its mail
     #[command(after_help = "Examples: waxwing peers --json
           waxwing peers verify build-1
           waxwing peers block build-1")]
