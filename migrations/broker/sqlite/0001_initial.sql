@@ -165,7 +165,8 @@ CREATE TABLE record (
 ) STRICT;
 
 CREATE UNIQUE INDEX record_place ON record (mesh, space, seq);
-CREATE UNIQUE INDEX record_touched ON record (mesh, space, touched) WHERE touched IS NOT NULL;
+-- With seq: a follower is told of renewals of what it has, and who begins has nothing.
+CREATE INDEX record_touched ON record (mesh, space, touched, seq) WHERE touched IS NOT NULL;
 CREATE INDEX record_key ON record (mesh, space, key, stands, kind, seq);
 CREATE INDEX record_bound ON record (mesh, writer, bound) WHERE bound IS NOT NULL;
 CREATE INDEX record_ends ON record (ends) WHERE kind = 0 AND ends IS NOT NULL;
