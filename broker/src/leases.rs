@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::sleep;
 use tracing::warn;
 use waxwing_crypto::{MeshId, Timestamp};
@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 use crate::state::State;
 use crate::store::NodeKey;
 
-/// How often is looked even if nothing is known to end: clocks are set, and machines sleep.
+/// How often is looked at least: clocks are set, machines sleep, and what ends sooner than that was known of before, since no
+/// lease and no lifetime is shorter.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// A broker that comes to look so much of a lease later than it meant to has not been running, or not fast enough: it may
 /// have missed what nodes said.
@@ -42,7 +43,6 @@ pub(crate) struct Leases {
     nodes: Mutex<HashMap<NodeKey, Lease>>,
     /// When the first lifetime of a record is over, in milliseconds of the wall's clock; the largest number for never.
     lifetime: AtomicU64,
-    sooner: Notify,
 }
 
 /// When something was last heard of a node.
@@ -90,7 +90,7 @@ impl Leases {
         let lease = |least| Lease { heard: Arc::new(Heard(AtomicU64::new(0))), least: Some(least) };
         let nodes = bound.into_iter().map(|(node, least)| (node, lease(least))).collect();
         let lifetime = AtomicU64::new(lifetime.map_or(u64::MAX, Timestamp::as_millis));
-        Self { clock, lasts, renewed, looked, nodes: Mutex::new(nodes), lifetime, sooner: Notify::new() }
+        Self { clock, lasts, renewed, looked, nodes: Mutex::new(nodes), lifetime }
     }
 
     /// A link of a node that has logged in.
@@ -142,34 +142,23 @@ impl Leases {
             // Kept as long as a link holds it.
             None => drop(nodes.get_mut(&node).map(|lease| lease.least = None)),
         }
-        drop(nodes);
-        self.sooner.notify_one();
     }
 
     /// Notes a record that ends so many milliseconds after its writer's lease.
     pub(crate) fn bound_more(&self, node: NodeKey, grace: u64) {
-        let least = {
-            let mut nodes = self.lock();
-            let lease = self.lease(&mut nodes, node);
-            let before = lease.least.replace(lease.least.map_or(grace, |least| least.min(grace)));
-            before.is_none_or(|before| grace < before)
-        };
-        if least {
-            self.sooner.notify_one();
-        }
+        let mut nodes = self.lock();
+        let lease = self.lease(&mut nodes, node);
+        lease.least = Some(lease.least.map_or(grace, |least| least.min(grace)));
     }
 
     /// Notes when the first lifetime is over that there is.
     pub(crate) fn lifetime(&self, first: Option<Timestamp>) {
         self.lifetime.store(first.map_or(u64::MAX, Timestamp::as_millis), Ordering::Release);
-        self.sooner.notify_one();
     }
 
     /// Notes a lifetime.
     pub(crate) fn lifetime_more(&self, ends: Timestamp) {
-        if self.lifetime.fetch_min(ends.as_millis(), Ordering::AcqRel) > ends.as_millis() {
-            self.sooner.notify_one();
-        }
+        self.lifetime.fetch_min(ends.as_millis(), Ordering::AcqRel);
     }
 
     /// Whether the broker comes so late to what was to be done then that it may have missed what nodes said. If so, everybody
@@ -234,7 +223,6 @@ pub(crate) async fn run(state: &State) -> Result<()> {
         let begin = state.clock.steady();
         tokio::select! {
             () = state.stop.cancelled() => return Ok(()),
-            () = state.leases.sooner.notified() => {}
             () = sleep(wait) => {}
         }
         state.leases.was_away(begin.saturating_add(wait));
