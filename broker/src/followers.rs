@@ -77,7 +77,7 @@ struct Waiting {
 struct Space {
     question: Option<Question>,
     is_ready: bool,
-    /// The place up to which it was answered last.
+    /// The place up to which it was told something last; 0 once it was asked what comes after.
     answered: u64,
 }
 
@@ -182,15 +182,16 @@ impl Follower {
         }
     }
 
-    /// Takes a question off that is about to be answered up to a place. False if another has taken its place meanwhile.
-    pub(crate) fn answer(&self, asked: &SpaceFollow, upto: u64) -> bool {
+    /// Takes a question off that is about to be answered, up to a place if there is anything to say. False if another has taken
+    /// its place meanwhile.
+    pub(crate) fn answer(&self, asked: &SpaceFollow, upto: Option<u64>) -> bool {
         let mut waiting = self.questions.lock();
         let Some(space) = waiting.spaces.get_mut(&asked.space) else { return false };
         if space.question.as_ref().is_none_or(|question| question.asked != *asked) {
             return false;
         }
         space.question = None;
-        space.answered = upto;
+        space.answered = upto.unwrap_or_default();
         true
     }
 

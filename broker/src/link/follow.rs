@@ -23,7 +23,8 @@ pub(super) async fn next(follower: &Follower, state: &State) -> Result<Option<Sp
             None => return Ok(None),
         },
     };
-    Ok(follower.answer(&asked, answer.upto).then_some(answer))
+    let told = (!answer.changes.is_empty()).then_some(answer.upto);
+    Ok(follower.answer(&asked, told).then_some(answer))
 }
 
 /// An answer from what a commit has added.

@@ -206,8 +206,9 @@ async fn going_on_with_a_copy_is_no_request_and_beginning_one_is() {
         page = b.follow(wait(after(page.upto, page.begun))).await;
         assert_eq!(words(&page.changes), [format!("sealed {n}")]);
     }
+    // To ask again and again whether there is something is no going on.
     for _ in 0..300 {
-        b.ask(after(0, 0)).await;
+        b.ask(after(page.upto, page.begun)).await;
     }
     let error = b.error().await;
     assert!(error.code == Code::RateLimited && error.after.is_some(), "{error:?}");
