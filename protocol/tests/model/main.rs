@@ -4,6 +4,7 @@
 //! Each step is one that can be cut off from the next by a crash: what is durable at either end is in the state, what is
 //! not is lost whenever [`Step::Lose`] comes, which is any time. What decides is the protocol's own: [`Progress::is_behind`].
 
+mod presence;
 mod world;
 
 use stateright::{Checker as _, HasDiscoveries, Model as _};
