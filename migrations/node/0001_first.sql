@@ -224,7 +224,6 @@ CREATE TABLE space_writer (
     space   INTEGER NOT NULL,
     signer  BLOB NOT NULL,              -- the signing key, 32 bytes: numbers belong to it
     counter INTEGER NOT NULL,           -- the highest seen
-    floor   INTEGER NOT NULL,           -- that when the copy was last complete
     lost    INTEGER NOT NULL,           -- that when the broker's store was last found to be lost
     PRIMARY KEY (space, signer)
 ) WITHOUT ROWID;

@@ -85,7 +85,12 @@ pub(super) fn shown(row: &Row, statement: Statement) -> Entry {
     }
 }
 
-/// Numbers and digests of old records, by which one that comes again is known for what it is.
-pub(super) fn known(rows: &[Row]) -> Old {
-    rows.iter().map(|row| ((row.writer, row.counter), space::digest(&row.sealed))).collect()
+/// Numbers and digests of old records, by which one that comes again is known for what it is, once: those in the new copy have.
+pub(super) fn known(old: &[Row], new: &[Row]) -> Old {
+    let mut known: Old =
+        old.iter().map(|row| ((row.writer, row.counter), Some(space::digest(&row.sealed)))).collect();
+    for row in new {
+        known.entry((row.writer, row.counter)).and_modify(|digest| *digest = None);
+    }
+    known
 }

@@ -5,7 +5,8 @@
 //! that.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::future::Future;
+use std::sync::{Arc, Weak};
 
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -16,19 +17,19 @@ use waxwing_protocol::link::{SpaceChanges, SpaceFollow};
 use super::check::{self, Page};
 use super::judge::{Held, Needed, Old, Verdict, judge};
 use super::suspicion::{self, Suspected, Suspicion};
-use super::{Freshness, Link, News, Space, copy, offer};
+use super::{Fact, Freshness, Link, News, Space, copy, offer};
 use crate::clock;
 use crate::epochs::Trouble;
 use crate::link::{Backoff, Ended};
 use crate::store::records;
 use crate::store::spaces::{self, Progress, Writers};
-use crate::writer::Following;
+use crate::writer::{Following, WriteError};
 
 /// Pages that wait to be judged.
 const AHEAD: usize = 1;
 
 /// Follows until the link ends.
-pub(super) async fn run(link: Link<'_>, space: &Space) -> Ended {
+pub(super) async fn run(link: Link<'_>, space: &Arc<Space>) -> Ended {
     let mut backoff = Backoff::SPACES;
     loop {
         let trouble = match Follower::begin(link, space).await {
@@ -49,7 +50,7 @@ pub(super) async fn run(link: Link<'_>, space: &Space) -> Ended {
 /// A copy on its way.
 struct Follower<'a> {
     link: Link<'a>,
-    space: &'a Space,
+    space: &'a Arc<Space>,
     progress: Progress,
     writers: Writers,
     /// Records from before the copy was begun anew, until it is complete.
@@ -58,12 +59,17 @@ struct Follower<'a> {
     offers: bool,
     /// The place at which everything offered has come back.
     back: Option<u64>,
+    /// The copy is all that stood at its place.
+    exact: bool,
+    /// Gone when the link is.
+    alive: Arc<()>,
 }
 
 impl<'a> Follower<'a> {
     /// As the database has it. Another life of the store begins another copy.
-    async fn begin(link: Link<'a>, space: &'a Space) -> Result<Self, Trouble> {
+    async fn begin(link: Link<'a>, space: &'a Arc<Space>) -> Result<Self, Trouble> {
         let mesh = link.mesh;
+        drop(space.committing.lock().await); // What the link before has left under way.
         let known = space.progress(&mesh.db).await.map_err(failed)?;
         let progress = match known {
             Some(progress) => progress,
@@ -72,8 +78,11 @@ impl<'a> Follower<'a> {
         let writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
         let old = records::all(&mesh.db, progress.row, true).await.map_err(failed)?;
         let offers = !old.is_empty();
-        let mut follower =
-            Self { link, space, progress, writers, old: Arc::new(copy::known(&old)), offers, back: None };
+        let new = records::all(&mesh.db, progress.row, false);
+        let new = if old.is_empty() { Vec::new() } else { new.await.map_err(failed)? };
+        let old = Arc::new(copy::known(&old, &new));
+        let (back, exact, alive) = (None, false, Arc::default());
+        let mut follower = Self { link, space, progress, writers, old, offers, back, exact, alive };
         if progress.store != Some(link.store) {
             follower.begin_anew(progress.store.is_some()).await?;
         }
@@ -89,12 +98,18 @@ impl<'a> Follower<'a> {
         let progress = Progress { store, place: 0, begun: 0, ..self.progress };
         if self.progress.place > 0 || lost {
             debug!(space = %self.space.id(), lost, "a copy is begun anew");
-            mesh.writer.begin_space(progress, lost, !lost || is_young).await?;
+            let (writer, space) = (mesh.writer.clone(), Arc::clone(self.space));
+            self.whole(async move {
+                writer.begin_space(progress, lost, !lost || is_young).await?;
+                space.freshness.send_modify(|freshness| freshness.complete = false);
+                // Nobody may be listening.
+                let _ = space.news.send(Arc::new(News { reset: true, ..News::default() }));
+                Ok(())
+            })
+            .await?;
             let old = records::all(&mesh.db, progress.row, true).await.map_err(failed)?;
-            (self.old, self.offers, self.back) = (Arc::new(copy::known(&old)), lost && is_young, None);
+            (self.old, self.offers, self.back) = (Arc::new(copy::known(&old, &[])), lost && is_young, None);
             self.writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
-            self.space.freshness.send_modify(|freshness| freshness.complete = false);
-            let _ = self.space.news.send(Arc::new(News { reset: true, ..News::default() }));
         }
         self.progress = progress;
         Ok(())
@@ -139,8 +154,9 @@ impl<'a> Follower<'a> {
         let answer = Answer::of(&page.answer);
         let held = self.held(&page).await.map_err(failed)?;
         let forks = self.forks(&page).await.map_err(failed)?;
-        let mut verdict = judge(page, held, &self.writers);
+        let mut verdict = judge(page, held, &self.writers, self.exact);
         verdict.suspicions.extend(forks);
+        self.exact = answer.upto == answer.head || verdict.gapless;
         self.commit(verdict, answer).await
     }
 
@@ -156,7 +172,7 @@ impl<'a> Follower<'a> {
             return Ok(());
         }
         let rollback = Suspicion { what: Suspected::Rollback, writer: None, at: answer.head };
-        suspicion::tell(self.link.mesh, self.space, &[rollback]).await;
+        suspicion::tell(&self.link.mesh.writer, self.space, &[rollback]).await;
         Err(Trouble::Later(format!("places of a space go back: behind {} comes {}", page.after, answer.head)))
     }
 
@@ -196,34 +212,58 @@ impl<'a> Follower<'a> {
 
     /// Commits a page, and lets everybody know.
     async fn commit(&mut self, verdict: Verdict, answer: Answer) -> Result<(), Trouble> {
-        let mesh = self.link.mesh;
-        let Verdict { put, remove, touch, writers, facts, suspicions } = verdict;
+        let Verdict { put, remove, touch, writers, facts, suspicions, gapless: _, back } = verdict;
+        if !back.is_empty() {
+            let old = Arc::make_mut(&mut self.old);
+            old.extend(back.into_iter().map(|record| (record, None)));
+        }
         self.writers.extend(&writers);
         let has_all = answer.upto == answer.head;
         let progress = Progress { place: answer.upto, begun: answer.begun, ..self.progress };
         let changed = !put.is_empty() || !remove.is_empty() || !touch.is_empty();
-        if changed || progress != self.progress {
-            let (writers, complete, mark) = (writers.into_iter().collect(), has_all, answer.mark);
+        let page = (changed || progress != self.progress).then(|| {
+            let (writers, mark) = (writers.into_iter().collect(), answer.mark);
             let as_of = if has_all { Some(clock::now()) } else { progress.as_of };
-            let progress = Progress { as_of, ..progress };
-            let following = Following { progress, put, remove, touch, writers, complete, mark };
-            mesh.writer.followed(following).await?;
-            self.progress = progress;
+            self.progress = Progress { as_of, ..progress };
+            Following { progress: self.progress, put, remove, touch, writers, mark }
+        });
+        let complete = has_all && self.old.is_empty();
+        let news = self.news(facts, complete);
+        let (writer, space) = (self.link.mesh.writer.clone(), Arc::clone(self.space));
+        self.whole(async move {
+            if let Some(page) = page {
+                writer.followed(page).await?;
+            }
+            news.tell(&space);
+            suspicion::tell(&writer, &space, &suspicions).await;
+            Ok(())
+        })
+        .await?;
+        if has_all && self.settle_old().await? {
+            self.news(Vec::new(), true).tell(self.space);
         }
-        if has_all {
-            self.writers.values_mut().for_each(|reached| reached.floor = reached.counter);
-            self.settle_old().await?;
-        }
-        self.tell(News { facts, reset: false, complete: has_all && self.old.is_empty() });
-        suspicion::tell(mesh, self.space, &suspicions).await;
         Ok(())
     }
 
+    /// Does something to its end, also if the link ends before: what is committed is told. The next follower waits for it.
+    async fn whole(
+        &self,
+        work: impl Future<Output = Result<(), WriteError>> + Send + 'static,
+    ) -> Result<(), Trouble> {
+        let committing = Arc::clone(&self.space.committing).lock_owned().await;
+        let done = self.link.mesh.tasks.spawn(async move {
+            let _committing = committing;
+            work.await
+        });
+        let done = done.await.map_err(|error| Trouble::Later(error.to_string()))?;
+        Ok(done?)
+    }
+
     /// The new copy has all that the broker has. What that lacks of the old one is offered; once it has come back, the old
-    /// one is forgotten.
-    async fn settle_old(&mut self) -> Result<(), Trouble> {
+    /// one is forgotten. Says whether it was now.
+    async fn settle_old(&mut self) -> Result<bool, Trouble> {
         if self.old.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let back = match self.back {
             Some(back) => back,
@@ -231,19 +271,37 @@ impl<'a> Follower<'a> {
             None => 0,
         };
         self.back = Some(back);
-        if self.progress.place >= back {
+        let is_back = self.progress.place >= back;
+        if is_back {
             self.link.mesh.writer.forget_old(self.progress.row).await?;
             (self.old, self.offers, self.back) = (Arc::default(), false, None);
         }
-        Ok(())
+        Ok(is_back)
     }
 
-    fn tell(&self, news: News) {
+    fn news(&self, facts: Vec<Fact>, complete: bool) -> Telling {
+        let news = News { facts, reset: false, complete };
+        Telling { news, progress: self.progress, link: Arc::downgrade(&self.alive) }
+    }
+}
+
+/// News that are told once they are on disk.
+struct Telling {
+    news: News,
+    progress: Progress,
+    link: Weak<()>,
+}
+
+impl Telling {
+    fn tell(self, space: &Space) {
         let Progress { place, store, as_of, .. } = self.progress;
-        let as_of = if news.complete { Some(clock::now()) } else { as_of };
-        self.space.freshness.send_replace(Freshness { complete: news.complete, as_of, store, place });
+        let as_of = if self.news.complete { Some(clock::now()) } else { as_of };
+        space.freshness.send_modify(|freshness| {
+            let complete = self.news.complete && self.link.strong_count() > 0;
+            *freshness = Freshness { complete, as_of, store, place };
+        });
         // Nobody may be listening.
-        let _ = self.space.news.send(Arc::new(news));
+        let _ = space.news.send(Arc::new(self.news));
     }
 }
 

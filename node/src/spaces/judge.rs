@@ -3,12 +3,11 @@
 //! The broker cannot make records, but it chooses which it shows, when, and in which order. Believed is
 //!
 //! - a record that its writer has signed for this place, with a number above all that were seen of it. One that comes out of its
-//!   writer's order has to be so for a reason: *renewed* since (then its number is above what was seen when the copy was last
-//!   complete), or *offered* after a loss (above what was seen when the loss was found), or known: the very bytes were held before
-//!   the copy was begun anew;
+//!   writer's order has to be so for a reason: *offered* after a loss (above what was seen when the loss was found), or known: the
+//!   very bytes were held before the copy was begun anew, have not come back yet, and nothing else stands there since;
 //! - a tombstone likewise;
 //! - an end, of a record that has a lifetime or is bound, and whose time has come;
-//! - where no place is missing between what is held and a change: its condition must hold.
+//! - where no place is missing between what was held in full and a change: its condition must hold.
 //!
 //! Everything else is refused and told. A refused change leaves the copy as it is.
 
@@ -38,8 +37,8 @@ pub(super) struct Held {
     old: Arc<Old>,
 }
 
-/// Digests of records by writer and number.
-pub(super) type Old = HashMap<(NodeId, u64), [u8; 16]>;
+/// Digests of records by writer and number; none of those that have come back.
+pub(super) type Old = HashMap<(NodeId, u64), Option<[u8; 16]>>;
 
 impl Held {
     pub(super) fn of(rows: Vec<Row>, old: Arc<Old>) -> Self {
@@ -98,12 +97,23 @@ pub(super) struct Verdict {
     pub(super) writers: Writers,
     pub(super) facts: Vec<Fact>,
     pub(super) suspicions: Vec<Suspicion>,
+    /// Old records that have come back.
+    pub(super) back: HashSet<(NodeId, u64)>,
+    /// What was held in full before the page is so after it: no place is missing.
+    pub(super) gapless: bool,
 }
 
-/// Judges a page.
-pub(super) fn judge(page: Page, held: Held, writers: &Writers) -> Verdict {
-    let mut judge =
-        Judge { held, writers, next: page.after + 1, gapless: page.after > 0, verdict: Verdict::default() };
+/// Judges a page. `exact`: what is held is all that stood at the place that was asked for. It need not be: what was replaced by
+/// something that comes later is not shown.
+pub(super) fn judge(page: Page, held: Held, writers: &Writers, exact: bool) -> Verdict {
+    let upto = page.answer.upto;
+    let mut judge = Judge {
+        held,
+        writers,
+        next: page.after + 1,
+        gapless: exact && page.after > 0,
+        verdict: Verdict::default(),
+    };
     for change in page.changes {
         judge.gapless &= change.n == judge.next;
         judge.next = change.n + 1;
@@ -112,7 +122,8 @@ pub(super) fn judge(page: Page, held: Held, writers: &Writers) -> Verdict {
             judge.verdict.suspicions.push(Suspicion { what, writer, at: n });
         }
     }
-    judge.verdict
+    let gapless = judge.gapless && judge.next == upto + 1;
+    Verdict { gapless, ..judge.verdict }
 }
 
 const fn writer(what: &Checked) -> Option<NodeId> {
@@ -148,26 +159,20 @@ impl Judge<'_> {
         let Said { statement, signer } = said;
         let slot = Slot::of(record.stands, record.writer, record.seq);
         let as_said = statement.ttl.is_some() == record.expires.is_some() && statement.bound == record.bound;
-        if !as_said || record.seq > n {
+        if !as_said {
             return Err(Suspected::Forged);
         }
-        let renewed = record.seq < n;
-        if self.is_held(record.key, slot, &statement, &record.sealed)? {
-            return match record.expires {
-                Some(expires) if renewed => self.touched(record.seq, expires),
-                Some(_) | None => Ok(()),
-            };
+        if record.seq != n {
+            return Err(Suspected::Replay); // It is told at the place that it has got, and its renewals apart.
         }
-        let out_of_order = match (record.offered, renewed) {
-            (true, _) => Some(Order::Offered),
-            (false, true) => Some(Order::Renewed),
-            (false, false) => None,
-        };
-        self.in_order(&statement, signer, out_of_order, &record.sealed)?;
+        if self.is_held(record.key, slot, &statement, &record.sealed)? {
+            return Ok(());
+        }
+        self.in_order(&statement, signer, (record.key, slot), record.offered, &record.sealed)?;
         if record.offered && self.held.is_appended(record.key, record.writer, statement.counter) {
             return Err(Suspected::Replay); // Under another place.
         }
-        if !record.offered && !renewed {
+        if !record.offered {
             self.holds(&statement, record.key, slot)?;
         }
         self.reach(signer, statement.counter);
@@ -191,8 +196,7 @@ impl Judge<'_> {
         {
             return Err(Suspected::Forged);
         }
-        let out_of_order = deleted.offered.then_some(Order::Offered);
-        self.in_order(&statement, signer, out_of_order, &deleted.sealed)?;
+        self.in_order(&statement, signer, (deleted.key, slot), deleted.offered, &deleted.sealed)?;
         if !deleted.offered {
             self.holds(&statement, deleted.key, slot)?;
         }
@@ -252,20 +256,27 @@ impl Judge<'_> {
 
     /// Whether a change comes in its writer's order, or may come out of it.
     fn in_order(
-        &self,
+        &mut self,
         statement: &Statement,
         signer: [u8; VerifyingKey::SIZE],
-        out_of_order: Option<Order>,
+        (key, slot): (KeyId, Slot),
+        offered: bool,
         sealed: &[u8],
     ) -> Result<(), Suspected> {
         let reached = self.reached(&signer);
-        let passed = match out_of_order {
-            None => reached.counter,
-            Some(Order::Renewed) => reached.floor,
-            Some(Order::Offered) => reached.lost,
-        };
-        let known = || self.held.old.get(&(statement.writer, statement.counter)) == Some(&digest(sealed));
-        if statement.counter > passed || known() { Ok(()) } else { Err(Suspected::Replay) }
+        let passed = if offered { reached.lost } else { reached.counter };
+        let number = (statement.writer, statement.counter);
+        let is_back = |back: &HashSet<_>| back.contains(&number);
+        let known = self.held.old.get(&number).is_some_and(|old| *old == Some(digest(sealed)));
+        if known && self.held.in_slot(key, slot).is_none() && !is_back(&self.verdict.back) {
+            self.verdict.back.insert(number);
+            return Ok(());
+        }
+        if statement.counter > passed && !is_back(&self.verdict.back) {
+            Ok(())
+        } else {
+            Err(Suspected::Replay)
+        }
     }
 
     /// Whether what a change rests on stands there, where that is known.
@@ -300,13 +311,6 @@ impl Judge<'_> {
         self.held.put(row.clone());
         self.verdict.put.push(row);
     }
-}
-
-/// Why a change comes out of its writer's order.
-#[derive(Clone, Copy)]
-enum Order {
-    Renewed,
-    Offered,
 }
 
 fn row(

@@ -2,8 +2,8 @@
 //! overtakes another.
 //!
 //! What is under way when a link is lost may have been made or not. It is sent again, the very same bytes, before anything else
-//! on the next link: the broker knows changes by their ids, and answers as it did. What has not been sent by then is not
-//! kept: whoever wanted it is told that there is no link.
+//! on the next link: the broker knows changes by their ids, and answers as it did; unless its store was lost. What has not been
+//! sent by then is not kept: whoever wanted it is told that there is no link.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,8 +17,8 @@ use waxwing_crypto::membership::Roster;
 use waxwing_crypto::space::{Condition, KeyName, Operation, RecordRef, Seen, Stands, Statement, digest};
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::{ChangeId, KeyId};
-use waxwing_protocol::limits;
 use waxwing_protocol::link::{Append, Change, ChangeOutcome, Delete, Put, Touch};
+use waxwing_protocol::{StoreId, limits};
 
 use super::{Draft, DraftChange, Link, Space};
 use crate::epochs::Trouble;
@@ -74,6 +74,8 @@ type Answer = oneshot::Sender<Result<Vec<ChangeOutcome>, NotWritten>>;
 
 /// One `space.write`.
 struct UnderWay {
+    /// The life of the store that it was sent to. Another does not know it by its ids.
+    store: StoreId,
     changes: Vec<Change>,
     /// Who waits for how many of the outcomes, in order.
     answers: Vec<(usize, Answer)>,
@@ -123,6 +125,14 @@ impl Lane {
             next.extend(waiting.pop_front());
         }
         next
+    }
+
+    /// What a store that was lost may have made comes back from those who hold it; sent again, it could be made twice.
+    fn give_up_what_was_for_another(&self, store: StoreId) {
+        let under_way = self.under_way().take_if(|under_way| under_way.store != store);
+        if let Some(UnderWay { answers, .. }) = under_way {
+            tell(answers, Err(NotWritten::Unanswered));
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, VecDeque<Waiting>> {
@@ -181,6 +191,7 @@ pub(super) async fn run(link: Link<'_>, space: &Space) -> Ended {
 
 /// One `space.write`, from what waits to its answers.
 async fn step(link: Link<'_>, space: &Space) -> Result<(), Ended> {
+    space.lane.give_up_what_was_for_another(link.store);
     let unanswered = space.lane.under_way().as_ref().map(|under_way| under_way.changes.clone());
     let changes = match unanswered {
         Some(changes) => changes,
@@ -233,7 +244,7 @@ async fn make(link: Link<'_>, space: &Space, waiting: Vec<Waiting>) -> Result<Op
             return Ok(None);
         }
     };
-    let mut under_way = UnderWay { changes: Vec::new(), answers: Vec::new() };
+    let mut under_way = UnderWay { store: link.store, changes: Vec::new(), answers: Vec::new() };
     for Waiting { drafts, answer } in waiting {
         let count = drafts.len();
         match maker.all(drafts).await {
@@ -352,8 +363,7 @@ impl<'a> Maker<'a> {
             Some(last) => *last,
             None => {
                 let slot = if own { Slot::Own(self.link.mesh.identity.node) } else { Slot::Shared };
-                let row = records::in_slots(db, self.progress.row, &[(key, slot)]).await?;
-                row.first().map_or(0, |row| row.version)
+                records::version(db, self.progress.row, &key, slot).await?
             }
         };
         self.versions.insert((key, own), last + 1);

@@ -89,6 +89,8 @@ pub(crate) struct Space {
     sealing: space::Space,
     freshness: watch::Sender<Freshness>,
     news: broadcast::Sender<Arc<News>>,
+    /// Held while a page is committed and told.
+    committing: Arc<tokio::sync::Mutex<()>>,
     lane: Lane,
 }
 
@@ -247,6 +249,7 @@ impl Space {
             sealing,
             freshness: watch::Sender::new(Freshness::default()),
             news: broadcast::Sender::new(NEWS),
+            committing: Arc::default(),
             lane: Lane::default(),
         }
     }

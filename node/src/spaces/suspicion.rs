@@ -5,7 +5,7 @@ use waxwing_crypto::NodeId;
 use waxwing_protocol::api::EventBody;
 
 use super::Space;
-use crate::mesh::Mesh;
+use crate::writer::Writer;
 
 /// Something refused.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -60,7 +60,7 @@ impl Suspected {
 }
 
 /// Tells of what was refused, once per kind and page: a broker can cause as many as it likes.
-pub(super) async fn tell(mesh: &Mesh, space: &Space, suspicions: &[Suspicion]) {
+pub(super) async fn tell(writer: &Writer, space: &Space, suspicions: &[Suspicion]) {
     let mut told = Vec::new();
     for suspicion in suspicions {
         if told.contains(&suspicion.what) {
@@ -71,7 +71,7 @@ pub(super) async fn tell(mesh: &Mesh, space: &Space, suspicions: &[Suspicion]) {
         let detail = format!("{detail} (space {}, place {})", space.name(), suspicion.at);
         warn!(space = %space.id(), "{what}");
         let body = EventBody::Security { what: what.to_owned(), node: suspicion.writer, detail };
-        if let Err(error) = mesh.writer.tell_all(body).await {
+        if let Err(error) = writer.tell_all(body).await {
             debug!(%error, "apps are not told");
         }
     }

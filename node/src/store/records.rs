@@ -243,6 +243,18 @@ pub(crate) async fn in_slots(
     Ok(rows)
 }
 
+/// The highest version known in a slot, also from before the copy was begun anew; 0 for none.
+pub(crate) async fn version(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    key: &KeyId,
+    slot: Slot,
+) -> sqlx::Result<u64> {
+    let sql = "SELECT coalesce(max(version), 0) FROM space_record WHERE space = ? AND old IN (0, 1) AND key = ? AND slot = ?";
+    let query = sqlx::query_scalar(sql).bind(space.0).bind(&key.as_bytes()[..]).bind(slot.bytes());
+    query.fetch_one(db).await.map(unsigned)
+}
+
 /// The records at these places.
 pub(crate) async fn at(db: &SqlitePool, space: SpaceRow, seqs: &[u64]) -> sqlx::Result<Vec<Row>> {
     static AT: LazyLock<Chunks> = LazyLock::new(|| {

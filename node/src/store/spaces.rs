@@ -49,8 +49,6 @@ impl FromRow<'_, SqliteRow> for Progress {
 pub(crate) struct Reached {
     /// The highest number seen.
     pub(crate) counter: u64,
-    /// That when the copy was last complete.
-    pub(crate) floor: u64,
     /// That when the broker's store was last found to be lost.
     pub(crate) lost: u64,
 }
@@ -111,15 +109,12 @@ pub(crate) async fn skip_numbers(db: impl SqliteExecutor<'_>) -> sqlx::Result<()
 
 /// Every writer of a space.
 pub(crate) async fn writers(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<Writers> {
-    let query = sqlx::query("SELECT signer, counter, floor, lost FROM space_writer WHERE space = ?");
+    let query = sqlx::query("SELECT signer, counter, lost FROM space_writer WHERE space = ?");
     let rows = query.bind(space.0).fetch_all(db).await?;
     let writer = |row: &SqliteRow| {
         let signer = row.try_get::<&[u8], _>("signer")?.try_into().map_err(|_| damaged("signing key"))?;
-        let reached = Reached {
-            counter: unsigned(row.try_get("counter")?),
-            floor: unsigned(row.try_get("floor")?),
-            lost: unsigned(row.try_get("lost")?),
-        };
+        let reached =
+            Reached { counter: unsigned(row.try_get("counter")?), lost: unsigned(row.try_get("lost")?) };
         Ok((signer, reached))
     };
     rows.iter().map(writer).collect()
@@ -133,36 +128,22 @@ pub(crate) async fn set_writers(
 ) -> sqlx::Result<()> {
     static SET: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
-            "INSERT INTO space_writer (space, signer, counter, floor, lost) VALUES",
-            5,
-            "ON CONFLICT (space, signer) DO UPDATE SET counter = excluded.counter, floor = excluded.floor, \
-             lost = excluded.lost",
+            "INSERT INTO space_writer (space, signer, counter, lost) VALUES",
+            4,
+            "ON CONFLICT (space, signer) DO UPDATE SET counter = excluded.counter, lost = excluded.lost",
         )
     });
     for (sql, share) in SET.of(writers) {
         let query = share.iter().fold(sqlx::query(sql), |query, (signer, reached)| {
-            query
-                .bind(space.0)
-                .bind(&signer[..])
-                .bind(number(reached.counter))
-                .bind(number(reached.floor))
-                .bind(number(reached.lost))
+            query.bind(space.0).bind(&signer[..]).bind(number(reached.counter)).bind(number(reached.lost))
         });
         query.execute(&mut *db).await?;
     }
     Ok(())
 }
 
-/// What is there now is what was there when the copy was complete, and if the store is lost, when that was found.
-pub(crate) async fn settle_writers(
-    db: impl SqliteExecutor<'_>,
-    space: SpaceRow,
-    lost: bool,
-) -> sqlx::Result<()> {
-    let sql = if lost {
-        "UPDATE space_writer SET floor = counter, lost = counter WHERE space = ?"
-    } else {
-        "UPDATE space_writer SET floor = counter WHERE space = ? AND floor <> counter"
-    };
+/// The store is lost: what there was up to now may come back.
+pub(crate) async fn lose_writers(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<()> {
+    let sql = "UPDATE space_writer SET lost = counter WHERE space = ?";
     sqlx::query(sql).bind(space.0).execute(db).await.map(|_| ())
 }

@@ -83,8 +83,6 @@ pub(crate) struct Following {
     pub(crate) touch: Vec<(u64, Timestamp)>,
     /// How far writers have come, by signing key.
     pub(crate) writers: Vec<([u8; VerifyingKey::SIZE], Reached)>,
-    /// The copy is complete with it.
-    pub(crate) complete: bool,
     /// Of the broker's answer.
     pub(crate) mark: Mark,
 }

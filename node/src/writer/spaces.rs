@@ -25,7 +25,7 @@ pub(super) async fn begin(
         records::forget_old(&mut *db, progress.row).await?;
     }
     if lost {
-        spaces::settle_writers(&mut *db, progress.row, lost).await?;
+        spaces::lose_writers(&mut *db, progress.row).await?;
     }
     spaces::set(db, progress).await
 }
@@ -36,7 +36,7 @@ pub(super) async fn follow(
     copy: &mut Copy,
     following: &Following,
 ) -> sqlx::Result<()> {
-    let Following { progress, put, remove, touch, writers, complete, mark } = following;
+    let Following { progress, put, remove, touch, writers, mark } = following;
     life::note_mark(&mut *db, copy, Some(*mark)).await?;
     records::remove(&mut *db, progress.row, remove).await?;
     records::put(&mut *db, progress.row, put).await?;
@@ -44,9 +44,6 @@ pub(super) async fn follow(
         records::touch(&mut *db, progress.row, *seq, *expires).await?;
     }
     spaces::set_writers(&mut *db, progress.row, writers).await?;
-    if *complete {
-        spaces::settle_writers(&mut *db, progress.row, false).await?;
-    }
     spaces::set(db, progress).await
 }
 

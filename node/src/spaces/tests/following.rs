@@ -149,3 +149,100 @@ async fn renewals_and_ends_are_news_and_change_the_copy() {
     assert!(matches!((&facts[0], &facts[3]), (Fact::Set(first), Fact::Set(_)) if first.seq == seq));
     assert!(node.alarms().await.is_empty(), "{:?}", node.alarms().await);
 }
+
+#[tokio::test]
+async fn what_is_shown_page_by_page_is_not_held_against_what_stood_between_them() {
+    let broker = Broker::new();
+    let mut nodes = Node::members(2).await;
+    nodes.iter_mut().for_each(|node| node.link(&broker));
+    let seq = nodes[0].applied(put("a", "1")).await;
+    nodes[1].complete(seq).await;
+    nodes[1].unlink().await;
+    nodes[0].applied(delete("a", None)).await;
+    nodes[0].applied(put("b", "1")).await;
+    // Its condition holds; that it does is not shown any more.
+    let last = nodes[0].applied(put_if("a", "2", Condition::Absent)).await;
+    broker.space().page = 1;
+    nodes[1].link(&broker);
+    nodes[1].complete(last).await;
+    assert_eq!(nodes[1].has().await, [pair("b", "1"), pair("a", "2")]);
+    assert!(nodes[1].alarms().await.is_empty(), "{:?}", nodes[1].alarms().await);
+}
+
+#[tokio::test]
+async fn what_is_committed_is_told_whenever_a_link_is_cut() {
+    let broker = Broker::new();
+    let mut nodes = Node::members(2).await;
+    nodes[0].link(&broker);
+    let mut news = nodes[1].space.news();
+    let mut seen = Vec::new();
+    for moment in 0..60 {
+        nodes[0].applied(append("list", &moment.to_string())).await;
+        nodes[1].link(&broker);
+        for _ in 0..moment {
+            tokio::task::yield_now().await;
+        }
+        nodes[1].unlink().await;
+        while let Ok(page) = news.try_recv() {
+            seen.extend(page.facts.clone());
+        }
+    }
+    nodes[1].link(&broker);
+    let last = broker.space().last;
+    nodes[1].complete(last).await;
+    while let Ok(page) = news.try_recv() {
+        seen.extend(page.facts.clone());
+    }
+    let told: Vec<_> = seen
+        .iter()
+        .filter_map(|fact| if let Fact::Set(entry) = fact { Some(entry.seq) } else { None })
+        .collect();
+    let has: Vec<_> =
+        nodes[1].space.entries(&nodes[1].mesh).await.unwrap().iter().map(|entry| entry.seq).collect();
+    assert_eq!(told, has);
+}
+
+#[tokio::test]
+async fn what_a_lost_store_had_made_and_not_answered_is_there_once() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    node.applied(put("a", "1")).await;
+    let start = broker.space().last;
+    broker.space().deaf = 1;
+    let (mesh, space) = (Arc::clone(&node.mesh), Arc::clone(&node.space));
+    let change = Draft { id: None, app: None, change: append("list", "x") };
+    let writing = tokio::spawn(async move { space.write(&mesh, vec![change]).await });
+    node.complete(start + 1).await; // It comes back, and its answer does not.
+    node.unlink().await;
+    broker.loses_all();
+    let start = broker.space().last;
+    node.link(&broker);
+    assert_eq!(writing.await.unwrap(), Err(NotWritten::Unanswered));
+    node.complete(start + 2).await;
+    let mut has = node.has().await;
+    has.sort();
+    assert_eq!(has, [pair("a", "1"), pair("list", "x")]);
+    assert_eq!(broker.space().records().count(), 2);
+    assert!(node.alarms().await.is_empty(), "{:?}", node.alarms().await);
+}
+
+#[tokio::test]
+async fn what_is_written_right_after_a_loss_is_not_replaced_by_what_was_there_before() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    for value in ["1", "2", "3"] {
+        node.applied(put("a", value)).await;
+    }
+    node.applied(put("b", "1")).await;
+    node.unlink().await;
+    broker.loses_all();
+    let start = broker.space().last;
+    node.link(&broker);
+    assert_eq!(node.change(put("a", "4")).await, Ok(ChangeOutcome::Applied { seq: start + 1 }));
+    node.complete(start + 2).await;
+    let mut has = node.has().await;
+    has.sort();
+    assert_eq!(has, [pair("a", "4"), pair("b", "1")]);
+}

@@ -2,9 +2,14 @@
 
 mod broker;
 mod following;
+mod histories;
 mod hostile;
 mod members;
+mod people;
+mod script;
 mod speed;
+mod tricks;
+mod world;
 
 use std::time::Duration;
 

@@ -1,17 +1,20 @@
 //! A broker of one space, in memory, at the other end of a link's requests. Honest, until a test changes what it holds.
 
-use std::collections::HashMap;
+mod decide;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Notify, mpsc};
-use waxwing_crypto::space::{Condition, Stands};
+use waxwing_crypto::space::Stands;
 use waxwing_crypto::{ChangeId, KeyId, NodeId, Timestamp};
 use waxwing_protocol::link::{
-    Append, Change, ChangeOutcome, Changed, Delete, Deleted, EndedBy, EndedRecord, Mark, Offered, Put,
-    Record, SpaceChanges, SpaceFollow, SpaceOffered, SpaceWritten, ToBroker, ToNode, Touch, What,
+    ChangeOutcome, Changed, EndedBy, EndedRecord, Mark, Record, SpaceChanges, SpaceFollow, SpaceOffered,
+    SpaceWritten, ToBroker, ToNode, What,
 };
 use waxwing_protocol::{RunId, StoreId};
 
+use crate::clock;
 use crate::link::Calls;
 
 /// The broker. All links share it.
@@ -24,7 +27,13 @@ pub(super) struct Space {
     pub(super) last: u64,
     /// By the place of the last change.
     pub(super) changes: Vec<Changed>,
+    /// Renewals: at which place, of which record.
+    touches: BTreeMap<u64, u64>,
     answers: HashMap<(NodeId, ChangeId), ChangeOutcome>,
+    /// What was handed back, by its bytes.
+    offers: HashMap<bytes::Bytes, u64>,
+    /// Every record and tombstone that a writer has had made, in all lives of the store.
+    pub(super) made: Vec<Made>,
     /// Below it, something was forgotten.
     pub(super) horizon: u64,
     /// Most changes in one answer.
@@ -36,18 +45,31 @@ pub(super) struct Space {
     clock: u64,
 }
 
+/// A change that was made.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) store: StoreId,
+    /// The record, or one of the tombstone's bytes.
+    pub(super) record: Record,
+    pub(super) tombstone: bool,
+    pub(super) ended: bool,
+}
+
 impl Broker {
     pub(super) fn new() -> Self {
         let space = Space {
             store: StoreId::from_bytes([1; 16]),
             last: 1_000,
             changes: Vec::new(),
+            touches: BTreeMap::new(),
             answers: HashMap::new(),
+            offers: HashMap::new(),
+            made: Vec::new(),
             horizon: 0,
             page: 1_000,
             deaf: 0,
             lawless: false,
-            clock: 1_000_000,
+            clock: clock::now().as_millis(),
         };
         Self(Arc::new((Mutex::new(space), Notify::new())))
     }
@@ -68,8 +90,11 @@ impl Broker {
         self.does(|space| {
             let last = space.last + 1_000_000;
             let store = StoreId::from_bytes([space.store.as_bytes()[0] + 1; 16]);
-            *space =
-                Space { store, last, changes: Vec::new(), answers: HashMap::new(), horizon: 0, ..*space };
+            (space.store, space.last, space.horizon) = (store, last, 0);
+            space.changes.clear();
+            space.touches.clear();
+            space.answers.clear();
+            space.offers.clear();
         });
     }
 
@@ -145,16 +170,12 @@ impl Space {
         let reset = follow.after > 0 && follow.after.max(follow.begun) < self.horizon;
         let after = if reset { 0 } else { follow.after };
         let first = self.changes.partition_point(|change| change.n <= after);
-        let mut changes: Vec<_> = self.changes[first..].iter().take(self.page + 1).cloned().collect();
+        let renewed = self.touches.range(after + 1..).filter(|(_, seq)| **seq <= after);
+        let mut changes: Vec<_> = renewed.filter_map(|(n, seq)| self.renewal(*n, *seq)).collect();
+        changes.extend(self.changes[first..].iter().take(self.page + 1).cloned());
+        changes.sort_unstable_by_key(|change| change.n);
         if changes.is_empty() && follow.wait && !reset && self.last == after {
             return None;
-        }
-        for change in &mut changes {
-            if let What::Record(Record { seq, expires: Some(expires), .. }) = change.what
-                && seq <= after
-            {
-                change.what = What::Touched { seq, expires };
-            }
         }
         let more = changes.len() > self.page;
         changes.truncate(self.page);
@@ -171,8 +192,13 @@ impl Space {
         })
     }
 
+    fn renewal(&self, n: u64, seq: u64) -> Option<Changed> {
+        let expires = self.records().find(|record| record.seq == seq)?.expires?;
+        Some(Changed { n, at: Timestamp::from_millis(self.clock), what: What::Touched { seq, expires } })
+    }
+
     /// The live record in a slot.
-    fn there(&self, key: KeyId, stands: Stands, writer: NodeId) -> Option<u64> {
+    pub(super) fn there(&self, key: KeyId, stands: Stands, writer: NodeId) -> Option<u64> {
         self.records()
             .find(|record| {
                 record.key == key
@@ -187,128 +213,6 @@ impl Space {
             What::Record(record) => Some(record),
             What::Deleted(_) | What::Ended(_) | What::Touched { .. } => None,
         })
-    }
-
-    fn change(&mut self, node: NodeId, change: Change) -> ChangeOutcome {
-        let id = match &change {
-            Change::Put(Put { id, .. })
-            | Change::Append(Append { id, .. })
-            | Change::Delete(Delete { id, .. }) => *id,
-            Change::Touch(touch) => return self.touch(touch),
-        };
-        if let Some(answer) = self.answers.get(&(node, id)) {
-            return answer.clone();
-        }
-        let outcome = self.made(node, change);
-        self.answers.insert((node, id), outcome.clone());
-        outcome
-    }
-
-    fn made(&mut self, node: NodeId, change: Change) -> ChangeOutcome {
-        match change {
-            Change::Put(put) => {
-                let stands = if put.own { Stands::Own } else { Stands::Shared };
-                let there = self.there(put.key, stands, node);
-                if !self.lawless && !holds(put.when, there) {
-                    return ChangeOutcome::Conflict { seq: there };
-                }
-                self.forget_slot(put.key, stands, node);
-                self.record(node, put.key, stands, (put.ttl, put.bound), false, put.sealed)
-            }
-            Change::Append(append) => {
-                let there = self
-                    .records()
-                    .find(|r| r.key == append.key && r.stands == Stands::Appended)
-                    .map(|r| r.seq);
-                if !self.lawless && append.if_empty && there.is_some() {
-                    return ChangeOutcome::Conflict { seq: there };
-                }
-                self.record(
-                    node,
-                    append.key,
-                    Stands::Appended,
-                    (append.ttl, append.bound),
-                    false,
-                    append.sealed,
-                )
-            }
-            Change::Delete(delete) => {
-                let stood = match delete.seq {
-                    Some(_) => Stands::Appended,
-                    None if delete.own => Stands::Own,
-                    None => Stands::Shared,
-                };
-                let there = delete.seq.or_else(|| self.there(delete.key, stood, node));
-                let Some(seq) = there else { return ChangeOutcome::NotFound };
-                if !holds(delete.when, there) {
-                    return ChangeOutcome::Conflict { seq: there };
-                }
-                self.forget_record(seq);
-                let deleted = Deleted {
-                    key: delete.key,
-                    writer: node,
-                    stood,
-                    seq,
-                    offered: false,
-                    sealed: delete.sealed,
-                };
-                ChangeOutcome::Applied { seq: self.push(What::Deleted(deleted)) }
-            }
-            Change::Touch(_) => unreachable!("has no id"),
-        }
-    }
-
-    fn touch(&mut self, touch: &Touch) -> ChangeOutcome {
-        for seq in &touch.seqs {
-            let at = self
-                .changes
-                .iter()
-                .position(|c| matches!(&c.what, What::Record(r) if r.seq == *seq))
-                .unwrap();
-            let mut change = self.changes.remove(at);
-            let What::Record(record) = &mut change.what else { unreachable!() };
-            record.expires = Some(Timestamp::from_millis(self.clock + touch.ttl));
-            self.push(change.what);
-        }
-        ChangeOutcome::Touched { gone: Vec::new() }
-    }
-
-    fn offer(&mut self, offered: Offered) -> ChangeOutcome {
-        let Offered { key, writer, stands, tombstone, when, sealed, .. } = offered;
-        let there = self.there(key, stands, writer);
-        let known = self.changes.iter().any(|change| match &change.what {
-            What::Record(record) => record.sealed == sealed,
-            What::Deleted(deleted) => deleted.sealed == sealed,
-            What::Ended(_) | What::Touched { .. } => false,
-        });
-        if known {
-            return ChangeOutcome::Applied { seq: 0 };
-        }
-        if stands != Stands::Appended && !holds(when, there) {
-            return ChangeOutcome::Conflict { seq: there };
-        }
-        self.forget_slot(key, stands, writer);
-        if tombstone {
-            let deleted =
-                Deleted { key, writer, stood: stands, seq: there.unwrap_or(0), offered: true, sealed };
-            return ChangeOutcome::Applied { seq: self.push(What::Deleted(deleted)) };
-        }
-        self.record(writer, key, stands, (None, None), true, sealed)
-    }
-
-    fn record(
-        &mut self,
-        writer: NodeId,
-        key: KeyId,
-        stands: Stands,
-        (ttl, bound): (Option<u64>, Option<u64>),
-        offered: bool,
-        sealed: bytes::Bytes,
-    ) -> ChangeOutcome {
-        let expires = ttl.map(|ttl| Timestamp::from_millis(self.clock + ttl));
-        let seq = self.last + 1;
-        self.push(What::Record(Record { seq, key, writer, stands, expires, bound, offered, sealed }));
-        ChangeOutcome::Applied { seq }
     }
 
     /// Adds a change at the end, whatever it is.
@@ -338,18 +242,12 @@ impl Space {
 
     /// Ends a record.
     pub(super) fn end(&mut self, seq: u64, why: EndedBy, wait: u64) {
-        let record = self.records().find(|record| record.seq == seq).unwrap().clone();
+        let Some(record) = self.records().find(|record| record.seq == seq).cloned() else { return };
         self.forget_record(seq);
         self.clock += wait;
+        let made = self.made.iter_mut().filter(|made| made.record.sealed == record.sealed);
+        made.for_each(|made| made.ended = true);
         let Record { key, writer, stands: stood, .. } = record;
         self.push(What::Ended(EndedRecord { key, writer, stood, seq, why }));
-    }
-}
-
-fn holds(when: Condition, there: Option<u64>) -> bool {
-    match when {
-        Condition::Any => true,
-        Condition::Absent => there.is_none(),
-        Condition::Seq(seq) => there == Some(seq),
     }
 }

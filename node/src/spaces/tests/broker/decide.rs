@@ -1,0 +1,201 @@
+//! What it does with changes.
+
+use bytes::Bytes;
+use waxwing_crypto::space::{Condition, Stands};
+use waxwing_crypto::{KeyId, NodeId, Timestamp};
+use waxwing_protocol::link::{
+    Append, Change, ChangeOutcome, Changed, Delete, Deleted, EndedBy, Offered, Put, Record, Touch, What,
+};
+
+use super::{Made, Space};
+
+impl Space {
+    pub(super) fn change(&mut self, node: NodeId, change: Change) -> ChangeOutcome {
+        let id = match &change {
+            Change::Put(Put { id, .. })
+            | Change::Append(Append { id, .. })
+            | Change::Delete(Delete { id, .. }) => *id,
+            Change::Touch(touch) => return self.touch(node, touch),
+        };
+        if let Some(answer) = self.answers.get(&(node, id)) {
+            return answer.clone();
+        }
+        self.lapse();
+        let outcome = self.make(node, change);
+        if let ChangeOutcome::Applied { .. } = outcome {
+            self.answers.insert((node, id), outcome.clone());
+        }
+        outcome
+    }
+
+    fn make(&mut self, node: NodeId, change: Change) -> ChangeOutcome {
+        match change {
+            Change::Put(put) => {
+                let stands = if put.own { Stands::Own } else { Stands::Shared };
+                let there = self.there(put.key, stands, node);
+                if !self.lawless && !holds(put.when, there) {
+                    return ChangeOutcome::Conflict { seq: there };
+                }
+                if there.is_some_and(|seq| !self.may_take(node, seq)) {
+                    return ChangeOutcome::NotYours;
+                }
+                self.forget_slot(put.key, stands, node);
+                self.record(node, put.key, stands, (put.ttl, put.bound), put.sealed)
+            }
+            Change::Append(append) => {
+                let there = self
+                    .records()
+                    .find(|r| r.key == append.key && r.stands == Stands::Appended)
+                    .map(|r| r.seq);
+                if !self.lawless && append.if_empty && there.is_some() {
+                    return ChangeOutcome::Conflict { seq: there };
+                }
+                self.record(node, append.key, Stands::Appended, (append.ttl, append.bound), append.sealed)
+            }
+            Change::Delete(delete) => {
+                let stood = match delete.seq {
+                    Some(_) => Stands::Appended,
+                    None if delete.own => Stands::Own,
+                    None => Stands::Shared,
+                };
+                let appended = |r: &&Record| Some(r.seq) == delete.seq && r.key == delete.key;
+                let there = match stood {
+                    Stands::Appended => self.records().find(appended).map(|record| record.seq),
+                    Stands::Shared | Stands::Own => self.there(delete.key, stood, node),
+                };
+                let Some(seq) = there else { return ChangeOutcome::NotFound };
+                if !holds(delete.when, there) {
+                    return ChangeOutcome::Conflict { seq: there };
+                }
+                if !self.may_take(node, seq) {
+                    return ChangeOutcome::NotYours;
+                }
+                self.forget_slot(delete.key, stood, node);
+                self.forget_record(seq);
+                self.remember(node, delete.key, stood, true, delete.sealed.clone());
+                let deleted = Deleted {
+                    key: delete.key,
+                    writer: node,
+                    stood,
+                    seq,
+                    offered: false,
+                    sealed: delete.sealed,
+                };
+                ChangeOutcome::Applied { seq: self.push(What::Deleted(deleted)) }
+            }
+            Change::Touch(_) => unreachable!("has no id"),
+        }
+    }
+
+    /// Whether a node may take a record away; none of these is an admin's.
+    fn may_take(&self, node: NodeId, seq: u64) -> bool {
+        let may = |r: &Record| r.writer == node || r.stands == Stands::Shared && r.bound.is_none();
+        self.records().find(|record| record.seq == seq).is_none_or(may)
+    }
+
+    fn touch(&mut self, node: NodeId, touch: &Touch) -> ChangeOutcome {
+        self.lapse();
+        if self.records().any(|record| touch.seqs.contains(&record.seq) && record.writer != node) {
+            return ChangeOutcome::NotYours;
+        }
+        let mut gone = Vec::new();
+        let ends = Timestamp::from_millis(self.clock + touch.ttl);
+        for seq in &touch.seqs {
+            let lasting = self.changes.iter_mut().find_map(|change| match &mut change.what {
+                What::Record(record) if record.seq == *seq => record.expires.as_mut(),
+                What::Record(_) | What::Deleted(_) | What::Ended(_) | What::Touched { .. } => None,
+            });
+            let Some(expires) = lasting else {
+                gone.push(*seq);
+                continue;
+            };
+            *expires = ends;
+            self.last += 1;
+            self.touches.retain(|_, touched| touched != seq);
+            self.touches.insert(self.last, *seq);
+        }
+        ChangeOutcome::Touched { gone }
+    }
+
+    fn remember(&mut self, writer: NodeId, key: KeyId, stands: Stands, tombstone: bool, sealed: Bytes) {
+        let seq = self.last + 1;
+        let record = Record { seq, key, writer, stands, expires: None, bound: None, offered: false, sealed };
+        self.made.push(Made { store: self.store, record, tombstone, ended: false });
+    }
+
+    /// Lets time pass.
+    pub(in crate::spaces::tests) fn pass(&mut self, millis: u64) {
+        self.clock += millis;
+        self.lapse();
+    }
+
+    /// Ends what is past its end.
+    fn lapse(&mut self) {
+        let now = Timestamp::from_millis(self.clock);
+        let over = |record: &&Record| record.expires.is_some_and(|expires| expires <= now);
+        let over: Vec<_> = self.records().filter(over).map(|record| record.seq).collect();
+        over.into_iter().for_each(|seq| self.end(seq, EndedBy::Lifetime, 0));
+    }
+
+    /// Ends what is bound to a node's lease.
+    pub(in crate::spaces::tests) fn unbind(&mut self, node: NodeId, why: EndedBy) {
+        let its = |record: &&Record| record.writer == node && record.bound.is_some();
+        let its: Vec<_> = self.records().filter(its).map(|record| record.seq).collect();
+        its.into_iter().for_each(|seq| self.end(seq, why, 0));
+    }
+
+    /// Forgets tombstones and ends.
+    pub(in crate::spaces::tests) fn forget(&mut self) {
+        let is_record = |change: &Changed| matches!(change.what, What::Record(_));
+        let newest = self.changes.iter().rev().find(|change| !is_record(change));
+        self.horizon = newest.map_or(self.horizon, |change| change.n);
+        self.changes.retain(is_record);
+    }
+
+    pub(super) fn offer(&mut self, offered: Offered) -> ChangeOutcome {
+        let Offered { key, writer, stands, tombstone, when, expires, sealed } = offered;
+        let there = self.there(key, stands, writer);
+        if let Some(seq) = self.offers.get(&sealed) {
+            return ChangeOutcome::Applied { seq: *seq };
+        }
+        if stands != Stands::Appended && !holds(when, there) {
+            return ChangeOutcome::Conflict { seq: there };
+        }
+        if !tombstone && expires.is_some_and(|expires| expires.as_millis() <= self.clock) {
+            return ChangeOutcome::Conflict { seq: there };
+        }
+        self.forget_slot(key, stands, writer);
+        self.offers.insert(sealed.clone(), self.last + 1);
+        if tombstone {
+            let deleted = Deleted { key, writer, stood: stands, seq: 0, offered: true, sealed };
+            return ChangeOutcome::Applied { seq: self.push(What::Deleted(deleted)) };
+        }
+        let seq = self.last + 1;
+        let record = Record { seq, key, writer, stands, expires, bound: None, offered: true, sealed };
+        ChangeOutcome::Applied { seq: self.push(What::Record(record)) }
+    }
+
+    fn record(
+        &mut self,
+        writer: NodeId,
+        key: KeyId,
+        stands: Stands,
+        (ttl, bound): (Option<u64>, Option<u64>),
+        sealed: Bytes,
+    ) -> ChangeOutcome {
+        self.remember(writer, key, stands, false, sealed.clone());
+        let offered = false;
+        let expires = ttl.map(|ttl| Timestamp::from_millis(self.clock + ttl));
+        let seq = self.last + 1;
+        self.push(What::Record(Record { seq, key, writer, stands, expires, bound, offered, sealed }));
+        ChangeOutcome::Applied { seq }
+    }
+}
+
+fn holds(when: Condition, there: Option<u64>) -> bool {
+    match when {
+        Condition::Any => true,
+        Condition::Absent => there.is_none(),
+        Condition::Seq(seq) => there == Some(seq),
+    }
+}
