@@ -132,11 +132,12 @@ pub(crate) async fn put(db: &mut SqliteConnection, space: SpaceRow, rows: &[Row]
     Ok(())
 }
 
+static REMOVE: LazyLock<Chunks> = LazyLock::new(|| {
+    Chunks::new("DELETE FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES", 1, ")")
+});
+
 /// Forgets records by their places.
 pub(crate) async fn remove(db: &mut SqliteConnection, space: SpaceRow, seqs: &[u64]) -> sqlx::Result<()> {
-    static REMOVE: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new("DELETE FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES", 1, ")")
-    });
     for (sql, share) in REMOVE.of(seqs) {
         let query = share.iter().fold(sqlx::query(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
         query.execute(&mut *db).await?;
@@ -204,6 +205,28 @@ pub(crate) async fn all(db: impl SqliteExecutor<'_>, space: SpaceRow, old: bool)
     sqlx::query_as(sql).bind(space.0).bind(old).fetch_all(db).await
 }
 
+// The plus keeps SQLite from reading all of a space for the sake of the order.
+const UNDER: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM space_record WHERE space = ? AND old = ? AND key = ? ORDER BY +seq"
+);
+
+const APPENDED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM space_record WHERE space = ? AND old = 0 AND key = ? AND length(slot) = 8 AND tombstone = 0"
+);
+
+const NEWEST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM space_record WHERE space = ? AND old = 0 ORDER BY seq DESC LIMIT 1"
+);
+
+const VERSION: &str = "SELECT coalesce(max(version), 0) FROM space_record \
+                       WHERE space = ? AND old IN (0, 1) AND key = ? AND slot = ?";
+
 /// What stands under one key, with the tombstones, in the order of places.
 pub(crate) async fn under(
     db: impl SqliteExecutor<'_>,
@@ -211,13 +234,18 @@ pub(crate) async fn under(
     old: bool,
     key: &KeyId,
 ) -> sqlx::Result<Vec<Row>> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM space_record WHERE space = ? AND old = ? AND key = ? ORDER BY seq"
-    );
-    sqlx::query_as(sql).bind(space.0).bind(old).bind(&key.as_bytes()[..]).fetch_all(db).await
+    sqlx::query_as(UNDER).bind(space.0).bind(old).bind(&key.as_bytes()[..]).fetch_all(db).await
 }
+
+/// A list of pairs is not looked up in an index; a table of them is.
+static IN_SLOTS: LazyLock<Chunks> = LazyLock::new(|| {
+    let tail = concat!(
+        ") SELECT ",
+        columns!(),
+        " FROM wanted CROSS JOIN space_record ON key = wanted_key AND slot = wanted_slot WHERE space = ? AND old = 0"
+    );
+    Chunks::new("WITH wanted (wanted_key, wanted_slot) AS (VALUES", 2, tail)
+});
 
 /// What stands in these slots, tombstones included.
 pub(crate) async fn in_slots(
@@ -225,20 +253,12 @@ pub(crate) async fn in_slots(
     space: SpaceRow,
     slots: &[(KeyId, Slot)],
 ) -> sqlx::Result<Vec<Row>> {
-    static IN: LazyLock<Chunks> = LazyLock::new(|| {
-        let head = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM space_record WHERE space = ? AND old = 0 AND (key, slot) IN (VALUES"
-        );
-        Chunks::new(head, 2, ")")
-    });
     let mut rows = Vec::new();
-    for (sql, share) in IN.of(slots) {
-        let query = share.iter().fold(sqlx::query_as(sql).bind(space.0), |query, (key, slot)| {
+    for (sql, share) in IN_SLOTS.of(slots) {
+        let query = share.iter().fold(sqlx::query_as(sql), |query, (key, slot)| {
             query.bind(&key.as_bytes()[..]).bind(slot.bytes())
         });
-        rows.extend(query.fetch_all(db).await?);
+        rows.extend(query.bind(space.0).fetch_all(db).await?);
     }
     Ok(rows)
 }
@@ -250,21 +270,18 @@ pub(crate) async fn version(
     key: &KeyId,
     slot: Slot,
 ) -> sqlx::Result<u64> {
-    let sql = "SELECT coalesce(max(version), 0) FROM space_record WHERE space = ? AND old IN (0, 1) AND key = ? AND slot = ?";
-    let query = sqlx::query_scalar(sql).bind(space.0).bind(&key.as_bytes()[..]).bind(slot.bytes());
+    let query = sqlx::query_scalar(VERSION).bind(space.0).bind(&key.as_bytes()[..]).bind(slot.bytes());
     query.fetch_one(db).await.map(unsigned)
 }
 
+static AT: LazyLock<Chunks> = LazyLock::new(|| {
+    let head =
+        concat!("SELECT ", columns!(), " FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES");
+    Chunks::new(head, 1, ")")
+});
+
 /// The records at these places.
 pub(crate) async fn at(db: &SqlitePool, space: SpaceRow, seqs: &[u64]) -> sqlx::Result<Vec<Row>> {
-    static AT: LazyLock<Chunks> = LazyLock::new(|| {
-        let head = concat!(
-            "SELECT ",
-            columns!(),
-            " FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES"
-        );
-        Chunks::new(head, 1, ")")
-    });
     let mut rows = Vec::new();
     for (sql, share) in AT.of(seqs) {
         let query =
@@ -276,20 +293,46 @@ pub(crate) async fn at(db: &SqlitePool, space: SpaceRow, seqs: &[u64]) -> sqlx::
 
 /// The live records that are appended under a key.
 pub(crate) async fn appended(db: &SqlitePool, space: SpaceRow, key: &KeyId) -> sqlx::Result<Vec<Row>> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM space_record WHERE space = ? AND old = 0 AND key = ? AND length(slot) = 8 AND tombstone = 0"
-    );
-    sqlx::query_as(sql).bind(space.0).bind(&key.as_bytes()[..]).fetch_all(db).await
+    sqlx::query_as(APPENDED).bind(space.0).bind(&key.as_bytes()[..]).fetch_all(db).await
 }
 
 /// The newest record of a copy.
 pub(crate) async fn newest(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<Option<Row>> {
-    let sql = concat!(
-        "SELECT ",
-        columns!(),
-        " FROM space_record WHERE space = ? AND old = 0 ORDER BY seq DESC LIMIT 1"
-    );
-    sqlx::query_as(sql).bind(space.0).fetch_optional(db).await
+    sqlx::query_as(NEWEST).bind(space.0).fetch_optional(db).await
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Row as _;
+
+    use super::*;
+    use crate::store::tests::database;
+
+    /// How SQLite means to run a statement.
+    async fn plan(db: &SqlitePool, sql: &str) -> String {
+        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
+        let rows = sqlx::query(explain).fetch_all(db).await.unwrap();
+        rows.iter().map(|row| row.get::<String, _>(3)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[tokio::test]
+    async fn nothing_is_looked_for_in_all_of_a_space() {
+        let (_folder, _writer, db) = database().await;
+        let (slots, _) = IN_SLOTS.of(&[0; 256]).next().unwrap();
+        let (at, _) = AT.of(&[0; 256]).next().unwrap();
+        let (removed, _) = REMOVE.of(&[0; 256]).next().unwrap();
+        for (sql, index) in [
+            (slots, "space_record_slot (space=? AND old=? AND key=? AND slot=?)"),
+            (VERSION, "space_record_slot (space=? AND old=? AND key=? AND slot=?)"),
+            (UNDER, "space_record_slot (space=? AND old=? AND key=?)"),
+            (APPENDED, "space_record_slot (space=? AND old=? AND key=?)"),
+            (at, "space_record_seq (space=? AND old=? AND seq=?)"),
+            (removed, "space_record_seq (space=? AND old=? AND seq=?)"),
+            (NEWEST, "space_record_seq (space=? AND old=?)"),
+        ] {
+            let plan = plan(&db, sql).await;
+            assert!(plan.contains(index), "{sql}: {plan}");
+        }
+        assert!(!plan(&db, NEWEST).await.contains("TEMP B-TREE"));
+    }
 }
