@@ -130,7 +130,10 @@ async fn apps_come_and_go_by_stream_and_time_and_others_are_told_once() {
 #[tokio::test]
 async fn whoever_loses_his_name_is_told_and_does_not_come_back() {
     let lab = mesh(&["beta"]).await;
-    let mut old = Running::start(&lab.state("beta"), &["--json", "events", "--app", "deploy", "--register"]);
+    let mut old = Running::start(
+        &lab.state("beta"),
+        &["--json", "events", "--app", "deploy", "--register", "--kind", "system"],
+    );
     let client = lab.client("beta");
     let is = async || (found(&client, AppsQuery::default()).await == ["deploy@beta"]).then_some(());
     eventually(WITHIN, "it is registered", is).await.unwrap();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 use waxwing_client::Events;
-use waxwing_client::api::{EventBody, EventQuery, LeaveReason, MeshQuery, Peer, Peers};
+use waxwing_client::api::{EventBody, EventQuery, LeaveReason, MeshQuery, Peer, Peers, Registration};
 use waxwing_lab::{Lab, Scan, eventually};
 
 use crate::commands::{json, run};
@@ -17,10 +18,14 @@ const LEASE: Duration = Duration::from_secs(2);
 /// What a node says of itself, long enough not to occur by chance.
 const SUMMARY: &str = "moves the lighthouse by night";
 
+/// A broker's, with that lease.
+fn settings() -> String {
+    format!("[limits]\nlease_seconds = {}\n", LEASE.as_secs())
+}
+
 /// A mesh whose nodes are online, each seen by alpha.
 async fn online(nodes: &[&str]) -> Lab {
-    let settings = format!("[limits]\nlease_seconds = {}\n", LEASE.as_secs());
-    let lab = Lab::mesh_by(PROGRAM, &settings, nodes).await.unwrap_or_else(|error| panic!("{error}"));
+    let lab = Lab::mesh_by(PROGRAM, &settings(), nodes).await.unwrap_or_else(|error| panic!("{error}"));
     for node in nodes {
         sees(&lab, node, true).await;
     }
@@ -93,6 +98,36 @@ async fn a_node_that_is_killed_leaves_with_its_lease_and_joins_when_it_is_back()
     assert_eq!(next(&mut events).await, "+beta");
     let back = peer(&lab, "alpha", "beta").await;
     assert!(back.online && back.last_seen.is_none() && back.since > gone.last_seen, "{back:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_frozen_for_longer_than_its_lease_leaves_once_and_joins_once_with_its_apps() {
+    let mut lab = Lab::direct_by(PROGRAM, &settings()).await.unwrap();
+    for node in ["alpha", "beta"] {
+        lab.add(node).await.unwrap();
+    }
+    sees(&lab, "beta", true).await;
+    let ci = Registration { ttl: Some("10m".to_owned()), ..Registration::default() };
+    lab.client("beta").register(&"ci".parse().unwrap(), &ci).await.unwrap();
+    let kind = Some("peer_join,peer_leave,app_join,app_leave".to_owned());
+    let query = EventQuery { after: Some(0), kind, ..EventQuery::default() };
+    let mut events = lab.client("alpha").events(&query).await.unwrap();
+    let mut kinds = async |count| {
+        let mut kinds = Vec::new();
+        for _ in 0..count {
+            let event = tokio::time::timeout(WITHIN, events.next()).await.expect("alpha tells something");
+            kinds.push(event.unwrap().body.kind().as_str());
+        }
+        kinds
+    };
+    assert_eq!(kinds(2).await, ["peer_join", "app_join"]);
+    let beta = Pid::from_raw(lab.process("beta").pid().unwrap().cast_signed()).unwrap();
+    kill_process(beta, Signal::STOP).unwrap();
+    assert_eq!(kinds(2).await, ["app_leave", "peer_leave"]);
+    kill_process(beta, Signal::CONT).unwrap();
+    assert_eq!(kinds(2).await, ["peer_join", "app_join"]);
+    lab.stop("beta").await.unwrap();
+    assert_eq!(kinds(2).await, ["app_leave", "peer_leave"], "and nothing else was told");
 }
 
 #[tokio::test]

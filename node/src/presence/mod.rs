@@ -17,13 +17,14 @@ mod tracker;
 mod view;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, info};
+use tracing::{debug, error, info};
 use waxwing_crypto::space::SpaceName;
 use waxwing_crypto::{Name, NodeId, Timestamp};
 use waxwing_protocol::api::{AppDetails, EventBody, Profile, ProfileRequest};
@@ -32,7 +33,7 @@ use waxwing_protocol::limits;
 use self::tracker::{Change, Tracker};
 use self::view::{End, View};
 use crate::apps::Which;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mesh::Mesh;
 use crate::spaces::{Freshness, News, Space};
 use crate::store::events::NewEvent;
@@ -59,7 +60,7 @@ pub(crate) struct Presence {
     /// What stands has changed, or what is to stand.
     moved: watch::Sender<()>,
     /// This node is saying goodbye: it is not to say that it is here.
-    leaving: watch::Sender<bool>,
+    leaving: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -113,7 +114,7 @@ impl Presence {
             setting: tokio::sync::Mutex::default(),
             lease: Mutex::new(limits::LEASE),
             moved: watch::Sender::new(()),
-            leaving: watch::Sender::new(false),
+            leaving: AtomicBool::new(false),
         })
     }
 
@@ -154,7 +155,7 @@ impl Presence {
     }
 
     fn is_leaving(&self) -> bool {
-        *self.leaving.borrow()
+        self.leaving.load(Ordering::Relaxed)
     }
 
     fn with<T>(&self, read: impl FnOnce(&mut State) -> T) -> T {
@@ -215,7 +216,8 @@ async fn follow(mesh: &Mesh, space: &Space) -> Result<()> {
                     state.view.forget_before();
                 });
             }
-            Some(Err(RecvError::Closed)) => return Ok(()),
+            // Not while the space is held here.
+            Some(Err(RecvError::Closed)) => std::future::pending::<()>().await,
         }
         presence.moved.send_replace(());
         let complete = presence.with(|state| state.complete) && space.freshness().borrow().complete;
@@ -227,7 +229,14 @@ async fn follow(mesh: &Mesh, space: &Space) -> Result<()> {
 
 /// Reads what the copy has.
 async fn read(mesh: &Mesh, space: &Space) -> Result<()> {
-    let entries = space.entries(mesh).await?;
+    let entries = match space.entries(mesh).await {
+        // No reason to stop a mesh: what its members say from now on is heard.
+        Err(Error::Damaged(why)) => {
+            error!(%why, "who was there is not known");
+            Vec::new()
+        }
+        entries => entries?,
+    };
     mesh.presence.with(|state| state.view.reload(entries));
     Ok(())
 }
@@ -277,11 +286,12 @@ async fn tell(mesh: &Mesh, space: &Space, lease: Duration) -> Result<bool> {
             return Ok(false);
         }
         Err(error @ WriteError::Failed(_)) => {
-            return Err(crate::error::Error::Database(sqlx::Error::Protocol(error.to_string())));
+            return Err(Error::Database(sqlx::Error::Protocol(error.to_string())));
         }
     }
     presence.with(|state| {
         state.tracker.told(&change, at);
+        state.view.forget_ends();
         for who in change.left.iter().filter(|who| who.app.is_none()) {
             state.last_seen.insert(who.node, at(who));
         }
@@ -328,7 +338,7 @@ impl Mesh {
 
     /// Lets peers know at once that this node goes. Returns when the broker has answered, or has had time to.
     pub(crate) async fn say_goodbye(&self) {
-        self.presence.leaving.send_replace(true);
+        self.presence.leaving.store(true, Ordering::Relaxed);
         let Some(calls) = self.calls() else { return };
         match timeout(GOODBYE_WITHIN, calls.bye()).await {
             Ok(Ok(())) => debug!(mesh = %self.name, "goodbye is said"),

@@ -19,7 +19,7 @@ use crate::mesh::Mesh;
 use crate::spaces::{Draft, DraftChange, Space};
 
 /// What changes within this time is written at once.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(10);
 /// Between two writes there is at least this much.
 const PAUSE: Duration = Duration::from_millis(250);
 /// What the broker did not take is not tried again before.

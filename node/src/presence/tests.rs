@@ -48,4 +48,11 @@ async fn what_apps_were_told_is_kept_with_the_events_that_tell_it() {
     assert_eq!((kept.seen(PEER).since, kept.seen(PEER).last_seen), (None, Some(at)));
     assert_eq!(table::all(&mesh.db).await.unwrap().len(), 1, "of an app that is gone nothing is kept");
     assert_eq!(table::store(&mesh.db).await.unwrap(), store_id);
+    let many = (0..300).map(|n| Which { name: format!("app-{n}").parse().unwrap(), instance: None });
+    let many: Vec<Who> = many.map(|which| Who::app(PEER, which)).collect();
+    let rows = |online| many.iter().map(|who| row(who, online)).collect::<Vec<_>>();
+    mesh.writer.presence(rows(true), told(), store_id).await.unwrap();
+    assert_eq!(table::all(&mesh.db).await.unwrap().len(), 301);
+    mesh.writer.presence(rows(false), told(), store_id).await.unwrap();
+    assert_eq!(table::all(&mesh.db).await.unwrap().len(), 1);
 }

@@ -109,9 +109,14 @@ impl View {
         self.now.get(who).or_else(|| self.before.get(who))
     }
 
-    /// How somebody has ended, asked once.
-    pub(super) fn end(&mut self, who: &Who) -> Option<End> {
-        self.ends.remove(who)
+    /// How somebody has ended.
+    pub(super) fn end(&self, who: &Who) -> Option<End> {
+        self.ends.get(who).copied()
+    }
+
+    /// How anybody has ended has been told.
+    pub(super) fn forget_ends(&mut self) {
+        self.ends.clear();
     }
 
     /// What a node says.
@@ -180,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_takes_the_place_of_the_one_before_and_its_end_is_told_once() {
+    fn a_record_takes_the_place_of_the_one_before_and_has_one_end() {
         let (mut view, who) = (View::default(), Who::node(NODE));
         view.apply(&page(vec![Fact::Set(entry(1, &who)), Fact::Set(entry(2, &who))]));
         view.apply(&page(vec![gone(1, Gone::Ended(EndedBy::Lease))]));
@@ -188,7 +193,9 @@ mod tests {
         view.apply(&page(vec![gone(2, Gone::Ended(EndedBy::Goodbye))]));
         assert!(view.get(&who).is_none() && view.standing(|_| true).is_empty());
         let end = End { reason: LeaveReason::Goodbye, at: Timestamp::from_millis(2) };
-        assert_eq!((view.end(&who), view.end(&who)), (Some(end), None));
+        assert_eq!(view.end(&who), Some(end));
+        view.apply(&page(vec![Fact::Set(entry(3, &who))]));
+        assert_eq!(view.end(&who), None, "it is there again");
     }
 
     #[test]

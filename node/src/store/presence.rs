@@ -1,10 +1,13 @@
 //! Who is there, as apps were told: written with the events that tell it.
 
+use std::sync::LazyLock;
+
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{Name, NodeId, Timestamp};
 use waxwing_protocol::StoreId;
 
+use super::chunks::Chunks;
 use super::{damaged, meta, millis, time};
 use crate::apps::Which;
 use crate::presence::Who;
@@ -24,29 +27,33 @@ pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<Row>> {
 
 /// Takes in what has changed. Of apps that are not there nothing is kept.
 pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result<()> {
-    for row in rows {
-        let (app, instance) = columns(&row.who);
-        let node = row.who.node;
-        if row.who.app.is_some() && !row.online {
-            sqlx::query("DELETE FROM presence WHERE node = ? AND app = ? AND instance = ?")
-                .bind(&node.as_bytes()[..])
-                .bind(app)
-                .bind(instance)
-                .execute(&mut *db)
-                .await?;
-            continue;
-        }
-        sqlx::query(
-            "INSERT INTO presence (node, app, instance, online, at) VALUES (?, ?, ?, ?, ?) \
-             ON CONFLICT (node, app, instance) DO UPDATE SET online = excluded.online, at = excluded.at",
+    static PUT: LazyLock<Chunks> = LazyLock::new(|| {
+        Chunks::new(
+            "INSERT INTO presence (node, app, instance, online, at) VALUES",
+            5,
+            "ON CONFLICT (node, app, instance) DO UPDATE SET online = excluded.online, at = excluded.at",
         )
-        .bind(&node.as_bytes()[..])
-        .bind(app)
-        .bind(instance)
-        .bind(row.online)
-        .bind(millis(row.at))
-        .execute(&mut *db)
-        .await?;
+    });
+    static REMOVE: LazyLock<Chunks> =
+        LazyLock::new(|| Chunks::new("DELETE FROM presence WHERE (node, app, instance) IN (VALUES", 3, ")"));
+    let (gone, kept): (Vec<&Row>, Vec<&Row>) =
+        rows.iter().partition(|row| row.who.app.is_some() && !row.online);
+    for (sql, share) in REMOVE.of(&gone) {
+        let mut query = sqlx::query(sql);
+        for row in share {
+            let (app, instance) = columns(&row.who);
+            query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
+        }
+        query.execute(&mut *db).await?;
+    }
+    for (sql, share) in PUT.of(&kept) {
+        let mut query = sqlx::query(sql);
+        for row in share {
+            let (app, instance) = columns(&row.who);
+            query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
+            query = query.bind(row.online).bind(millis(row.at));
+        }
+        query.execute(&mut *db).await?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Result};
 use crate::output::Output;
 
 /// Until the stream holds it, and for a node that is slow.
-const TTL: &str = "30s";
+const TTL: &str = "10s";
 /// Between attempts to reach a node that is away.
 const PAUSE: Duration = Duration::from_millis(500);
 
