@@ -27,6 +27,7 @@ async fn what_members_hand_back_after_a_loss_stands_again_once() {
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     let broker = broker.lose_store().await;
     let (mut a, mut b) = (mesh.login(&broker, &alpha).await, mesh.login(&broker, &beta).await);
+    assert!(a.welcome.waits, "spaces go on while the mesh waits for an admin");
     let expires = Some(broker.clock.now().plus(DAY));
     let all = || {
         vec![
