@@ -169,8 +169,12 @@ impl Judge<'_> {
             return Ok(());
         }
         self.in_order(&statement, signer, (record.key, slot), record.offered, &record.sealed)?;
-        if record.offered && self.held.is_appended(record.key, record.writer, statement.counter) {
-            return Err(Suspected::Replay); // Under another place.
+        // It is handed back where nothing stands, or something of a lower version, and no appended one twice.
+        let there =
+            self.held.in_slot(record.key, slot).is_some_and(|there| there.version >= statement.version);
+        let is_there = there || self.held.is_appended(record.key, record.writer, statement.counter);
+        if record.offered && is_there {
+            return Err(Suspected::Replay);
         }
         if !record.offered {
             self.holds(&statement, record.key, slot)?;

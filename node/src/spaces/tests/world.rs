@@ -19,6 +19,8 @@ pub(super) struct World {
     pub(super) people: Vec<Person>,
     pub(super) writes: Vec<Write>,
     drafts: u128,
+    /// The store was lost, and somebody may not have handed back what he holds.
+    restoring: bool,
     /// Answers were lost: whoever waits for them needs another link.
     deaf: bool,
 }
@@ -114,11 +116,14 @@ fn apply(seen: &mut BTreeMap<u64, Entry>, news: &News) {
 impl World {
     pub(super) async fn new() -> Self {
         let people = Node::members(NODES).await.into_iter().map(Person::new).collect();
-        Self { broker: Broker::new(), people, writes: Vec::new(), drafts: 0, deaf: false }
+        Self { broker: Broker::new(), people, writes: Vec::new(), drafts: 0, restoring: false, deaf: false }
     }
 
     /// Makes one step happen.
     pub(super) async fn happens(&mut self, step: Step) {
+        if !matches!(step, Step::Write { .. } | Step::Run(_) | Step::Link(_)) {
+            self.is_restored().await;
+        }
         match step {
             Step::Write { who, wishes } => self.writes(who, wishes).await,
             Step::Link(who) => self.link(who),
@@ -193,15 +198,25 @@ impl World {
             self.cut(*who).await;
         }
         self.broker.loses_all();
-        linked.iter().for_each(|who| self.link(*who));
-        if busy || linked.is_empty() {
-            return;
+        self.restoring = true;
+        if busy {
+            return linked.iter().for_each(|who| self.link(*who));
         }
+        self.is_restored().await;
         self.rests().await;
         let space = self.broker.space();
         for lost in held {
             let back = space.records().filter(|record| record.sealed == lost.sealed).count();
             assert_eq!(back, 1, "a record that {linked:?} held before the loss is there so often: {lost:?}");
+        }
+    }
+
+    /// Waits until everybody has handed back what he holds. Who does so much later hands back what others know to be old, and may
+    /// take it for new where what took its place has ended since.
+    async fn is_restored(&mut self) {
+        if std::mem::take(&mut self.restoring) {
+            (0..NODES).for_each(|who| self.link(who));
+            self.rest().await;
         }
     }
 

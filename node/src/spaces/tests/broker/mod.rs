@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use waxwing_crypto::space::Stands;
 use waxwing_crypto::{ChangeId, KeyId, NodeId, Timestamp};
 use waxwing_protocol::link::{
-    ChangeOutcome, Changed, EndedBy, EndedRecord, Mark, Record, SpaceChanges, SpaceFollow, SpaceOffered,
+    ChangeOutcome, Changed, EndedBy, EndedRecord, Log, Mark, Record, SpaceChanges, SpaceFollow, SpaceOffered,
     SpaceWritten, ToBroker, ToNode, What,
 };
 use waxwing_protocol::{RunId, StoreId};
@@ -142,11 +142,15 @@ impl Broker {
                     ToNode::SpaceOffered(SpaceOffered { req: offer.req, outcomes, mark: space.mark() }),
                 )
             }
+            // Asked for because of an epoch that is not in the log: there is no more of it.
+            ToBroker::LogGet(get) => {
+                let log = Log { req: Some(get.req), entries: Vec::new(), head: None, mark: None };
+                (get.req, ToNode::Log(log))
+            }
             ToBroker::Send(_)
             | ToBroker::Settle(_)
             | ToBroker::PrekeyPut(_)
             | ToBroker::PrekeyGet(_)
-            | ToBroker::LogGet(_)
             | ToBroker::LogAppend(_)
             | ToBroker::KeysPut(_)
             | ToBroker::KeysGet(_)
