@@ -21,6 +21,7 @@ use waxwing_crypto::{MeshId, Timestamp};
 
 use crate::accept::Change;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::state::State;
 use crate::store::NodeKey;
@@ -75,17 +76,13 @@ impl Heard {
 }
 
 impl Leases {
-    /// A new lease of this length for every node that has bound records, from when they have had the time to come back, which
+    /// A new lease for every node that has bound records, from when they have had the time to come back, which
     /// not all do at once.
-    pub(crate) fn new(
-        clock: Clock,
-        lasts: Duration,
-        per_second: u32,
-        bound: Vec<(NodeKey, u64)>,
-        lifetime: Option<Timestamp>,
-    ) -> Self {
+    pub(crate) fn new(config: &Config, bound: Vec<(NodeKey, u64)>, lifetime: Option<Timestamp>) -> Self {
+        let (clock, lasts) = (config.clock.clone(), config.limits.lease());
+        let per_second = config.reconnects_per_second.max(1);
         let looked = AtomicU64::new(millis(clock.steady()));
-        let spread = Duration::from_secs(bound.len() as u64 / u64::from(per_second.max(1)));
+        let spread = Duration::from_secs(bound.len() as u64 / u64::from(per_second));
         let renewed = AtomicU64::new(millis(clock.steady() + spread));
         let lease = |least| Lease { heard: Arc::new(Heard(AtomicU64::new(0))), least: Some(least) };
         let nodes = bound.into_iter().map(|(node, least)| (node, lease(least))).collect();

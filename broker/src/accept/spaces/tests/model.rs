@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use waxwing_crypto::space::Condition;
 use waxwing_crypto::{KeyId, NodeId};
-use waxwing_protocol::link::{Change, ChangeOutcome, Changed, Record, Stands, What};
+use waxwing_protocol::link::{
+    Append, Change, ChangeOutcome, Changed, Delete, Put, Record, Stands, Touch, What,
+};
 
 /// A record that stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -51,72 +53,69 @@ impl Standings {
         answer: &ChangeOutcome,
     ) -> ChangeOutcome {
         match change {
-            Change::Put(put) => {
-                let before = self.in_slot(put.key, put.own.then_some(by));
-                if let Err(refused) = holds(put.when, before) {
-                    return refused;
-                }
-                if before.is_some_and(|seq| self.0[&seq].bound.is_some() && self.0[&seq].writer != by) {
-                    return ChangeOutcome::NotYours;
-                }
-                before.map(|seq| self.0.remove(&seq));
-                let stands = if put.own { Stands::Own } else { Stands::Shared };
-                let ends = put.ttl.map(|ttl| now + ttl);
-                let one = Standing {
-                    key: put.key,
-                    writer: by,
-                    stands,
-                    ends,
-                    bound: put.bound,
-                    sealed: put.sealed.to_vec(),
-                };
-                self.made(one, answer)
-            }
-            Change::Append(append) => {
-                let is = |one: &Standing| one.key == append.key && one.stands == Stands::Appended;
-                let first = self.0.iter().find(|(_, one)| is(one)).map(|(seq, _)| *seq);
-                if append.if_empty && first.is_some() {
-                    return ChangeOutcome::Conflict { seq: first };
-                }
-                let (ends, bound) = (append.ttl.map(|ttl| now + ttl), append.bound);
-                let (key, sealed) = (append.key, append.sealed.to_vec());
-                self.made(Standing { key, writer: by, stands: Stands::Appended, ends, bound, sealed }, answer)
-            }
-            Change::Touch(touch) => {
-                if touch.seqs.iter().any(|seq| self.0.get(seq).is_some_and(|one| one.writer != by)) {
-                    return ChangeOutcome::NotYours;
-                }
-                let mut gone = Vec::new();
-                for seq in &touch.seqs {
-                    match self.0.get_mut(seq).and_then(|one| one.ends.as_mut()) {
-                        Some(ends) => *ends = now + touch.ttl,
-                        None => gone.push(*seq),
-                    }
-                }
-                ChangeOutcome::Touched { gone }
-            }
-            Change::Delete(delete) => {
-                let before = match delete.seq {
-                    Some(seq) => Some(seq).filter(|seq| {
-                        self.0
-                            .get(seq)
-                            .is_some_and(|one| one.stands == Stands::Appended && one.key == delete.key)
-                    }),
-                    None => self.in_slot(delete.key, delete.own.then_some(by)),
-                };
-                let Some(seq) = before else { return ChangeOutcome::NotFound };
-                if let Err(refused) = holds(delete.when, before) {
-                    return refused;
-                }
-                let one = &self.0[&seq];
-                let anybodys = one.stands == Stands::Shared && one.bound.is_none();
-                if !anybodys && one.writer != by {
-                    return ChangeOutcome::NotYours;
-                }
-                self.0.remove(&seq);
-                answer.clone()
+            Change::Put(put) => self.put(by, now, put, answer),
+            Change::Append(append) => self.append(by, now, append, answer),
+            Change::Touch(touch) => self.touch(by, now, touch),
+            Change::Delete(delete) => self.delete(by, delete, answer),
+        }
+    }
+
+    fn put(&mut self, by: NodeId, now: u64, put: &Put, answer: &ChangeOutcome) -> ChangeOutcome {
+        let before = self.in_slot(put.key, put.own.then_some(by));
+        if let Err(refused) = holds(put.when, before) {
+            return refused;
+        }
+        if before.is_some_and(|seq| self.0[&seq].bound.is_some() && self.0[&seq].writer != by) {
+            return ChangeOutcome::NotYours;
+        }
+        before.map(|seq| self.0.remove(&seq));
+        let stands = if put.own { Stands::Own } else { Stands::Shared };
+        let (ends, bound, sealed) = (put.ttl.map(|ttl| now + ttl), put.bound, put.sealed.to_vec());
+        self.made(Standing { key: put.key, writer: by, stands, ends, bound, sealed }, answer)
+    }
+
+    fn append(&mut self, by: NodeId, now: u64, append: &Append, answer: &ChangeOutcome) -> ChangeOutcome {
+        let is = |one: &Standing| one.key == append.key && one.stands == Stands::Appended;
+        let first = self.0.iter().find(|(_, one)| is(one)).map(|(seq, _)| *seq);
+        if append.if_empty && first.is_some() {
+            return ChangeOutcome::Conflict { seq: first };
+        }
+        let (ends, bound) = (append.ttl.map(|ttl| now + ttl), append.bound);
+        let (key, sealed) = (append.key, append.sealed.to_vec());
+        self.made(Standing { key, writer: by, stands: Stands::Appended, ends, bound, sealed }, answer)
+    }
+
+    fn touch(&mut self, by: NodeId, now: u64, touch: &Touch) -> ChangeOutcome {
+        if touch.seqs.iter().any(|seq| self.0.get(seq).is_some_and(|one| one.writer != by)) {
+            return ChangeOutcome::NotYours;
+        }
+        let mut gone = Vec::new();
+        for seq in &touch.seqs {
+            match self.0.get_mut(seq).and_then(|one| one.ends.as_mut()) {
+                Some(ends) => *ends = now + touch.ttl,
+                None => gone.push(*seq),
             }
         }
+        ChangeOutcome::Touched { gone }
+    }
+
+    fn delete(&mut self, by: NodeId, delete: &Delete, answer: &ChangeOutcome) -> ChangeOutcome {
+        let is = |one: &Standing| one.stands == Stands::Appended && one.key == delete.key;
+        let before = match delete.seq {
+            Some(seq) => Some(seq).filter(|seq| self.0.get(seq).is_some_and(is)),
+            None => self.in_slot(delete.key, delete.own.then_some(by)),
+        };
+        let Some(seq) = before else { return ChangeOutcome::NotFound };
+        if let Err(refused) = holds(delete.when, before) {
+            return refused;
+        }
+        let one = &self.0[&seq];
+        let anybodys = one.stands == Stands::Shared && one.bound.is_none();
+        if !anybodys && one.writer != by {
+            return ChangeOutcome::NotYours;
+        }
+        self.0.remove(&seq);
+        answer.clone()
     }
 
     fn made(&mut self, one: Standing, answer: &ChangeOutcome) -> ChangeOutcome {
