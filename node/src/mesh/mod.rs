@@ -50,6 +50,7 @@ pub(crate) struct Admitted {
     identity: Identity,
     keys: StorageKeys,
     warning: Option<String>,
+    apps: Arc<Apps>,
 }
 
 impl Admitted {
@@ -69,7 +70,12 @@ impl Admitted {
         if let Some(warning) = &warning {
             warn!(mesh = %name, "{warning}");
         }
-        Ok(Self { name: name.clone(), folder, identity, keys, warning })
+        Ok(Self { name: name.clone(), folder, identity, keys, warning, apps: Arc::default() })
+    }
+
+    /// The same with apps that were registered before it was closed.
+    pub(crate) fn with_apps(self, apps: Arc<Apps>) -> Self {
+        Self { apps, ..self }
     }
 
     /// Which mesh.
@@ -170,7 +176,7 @@ impl Mesh {
             roster: RwLock::new(roster),
             kept: Kept::at(kept),
             epochs,
-            apps: Arc::default(),
+            apps: admitted.apps,
             presence,
             spaces: Spaces::default(),
             alarms: Alarms::default(),

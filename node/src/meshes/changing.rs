@@ -141,6 +141,7 @@ impl Changing {
             Ok(()) => {
                 self.meshes.places_mut().remove(name);
                 self.meshes.metrics().forget(name);
+                self.meshes.registries().remove(name);
                 Ok(())
             }
             Err(error) => {

@@ -12,7 +12,7 @@
 mod changing;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -23,6 +23,7 @@ use tracing::warn;
 use waxwing_crypto::Name;
 
 pub(crate) use self::changing::Changing;
+use crate::apps::Apps;
 use crate::config::{Config, GRACE};
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -46,6 +47,8 @@ struct Inner {
     /// What is waited for at the node's end, changes among it.
     tasks: TaskTracker,
     metrics: Metrics,
+    /// Registered apps, by mesh. They outlive what closes a mesh and opens it again.
+    apps: Mutex<BTreeMap<Name, Arc<Apps>>>,
     /// Why the process cannot go on.
     failed: mpsc::Sender<Error>,
 }
@@ -96,6 +99,7 @@ impl Meshes {
             changing: Arc::default(),
             tasks,
             metrics: Metrics::new(),
+            apps: Mutex::default(),
             failed,
         };
         (Self(Arc::new(inner)), why)
@@ -164,6 +168,11 @@ impl Meshes {
         self.places().iter().filter_map(closed).collect()
     }
 
+    /// Registered apps, by mesh.
+    pub(crate) fn registries(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Apps>>> {
+        self.0.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What is counted in them.
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
@@ -225,6 +234,8 @@ impl Meshes {
     /// Opens a mesh whose host was checked, and keeps it going until it is told to stop, or refused for good.
     async fn start(&self, admitted: Admitted) -> Result<()> {
         let counts = self.0.metrics.counts(admitted.name());
+        let apps = Arc::clone(self.registries().entry(admitted.name().clone()).or_default());
+        let admitted = admitted.with_apps(apps);
         let mesh = Mesh::open(admitted, &self.0.config, counts, self.0.stop.child_token()).await?;
         let name = mesh.name.clone();
         let tasks = mesh.tasks.clone();

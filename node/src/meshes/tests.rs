@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::apps::{Claim, Which};
 use crate::mesh::tests::{HOST, alone, folder_of_one};
 use crate::store::{self, meta};
 
@@ -44,6 +45,11 @@ fn name(text: &str) -> Name {
 async fn a_mesh_is_closed_worked_on_and_opened_while_the_other_goes_on() {
     let node = node(&["one", "two"]).await;
     let (one, two) = (name("one"), node.meshes.find(Some(&name("two"))).unwrap());
+    let claim =
+        Claim { which: Which { name: name("ci"), instance: None }, registration: None, takeover: false };
+    let registered =
+        node.meshes.find(Some(&one)).unwrap().apps.register(&claim, Some(WITHIN), &Default::default());
+    let (_, ci) = registered.unwrap();
     let meshes = node.meshes.clone();
     let worked = node.meshes.change(move |changing| async move {
         let work = |folder: PathBuf| async move {
@@ -63,6 +69,7 @@ async fn a_mesh_is_closed_worked_on_and_opened_while_the_other_goes_on() {
     assert_eq!(worked.await.unwrap(), 7);
     let one = node.meshes.find(Some(&name("one"))).unwrap();
     assert!(one.broker.to_string().starts_with("ws://127.0.0.1:2"), "{}", one.broker);
+    assert_eq!((one.apps.list(), two.apps.list()), (vec![ci], vec![]), "what is registered there stays");
     assert!(Arc::ptr_eq(&two, &node.meshes.find(Some(&name("two"))).unwrap()), "the other was not touched");
     assert!(!two.stop.is_cancelled());
 }
