@@ -43,6 +43,7 @@ mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
 mod run; // Any program as an app: its signals, its exit code, its end.
 mod sites; // Machines of their own, or this one, each with a state folder and an environment.
+mod spaces; // A broker that lies about a space, and a member that wants what is another's: told, or harmless.
 mod starting; // A start in the background ends with what became of it.
 mod storm; // Both nodes send and read while processes are killed and links are cut.
 mod streams; // Apps stream and poll while everything around them is killed.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use waxwing_crypto::{NodeId, Signed, WireId};
+use waxwing_crypto::{NodeId, Signed, SpaceId, WireId};
 use waxwing_protocol::link::{
-    Deliver, Delivery, LogGet, MeshNotice, MeshNoticeKind, NoticeKind, ToBroker, ToNode, ToNodeLogin,
+    Deliver, Delivery, LogGet, MeshNotice, MeshNoticeKind, NoticeKind, Record, ToBroker, ToNode, ToNodeLogin,
+    What,
 };
 
 use crate::proxy::{Frame, Happened, Proxy, Standing, When};
@@ -123,6 +124,71 @@ pub fn repeat(proxy: &Proxy, node: NodeId) -> Happened {
             deliver.items.extend(again);
         }
         vec![frame]
+    })
+}
+
+/// Every record of a space that a node has been shown, in the order in which they came.
+pub fn shown_records(proxy: &Proxy, node: NodeId) -> Vec<(SpaceId, Record)> {
+    let (mut asked, mut shown) = (HashMap::new(), Vec::new());
+    for captured in proxy.captured().into_iter().filter(|captured| captured.node == Some(node)) {
+        if let Frame::ToBroker(ToBroker::SpaceFollow(follow)) = &captured.frame {
+            asked.insert(follow.req, follow.space);
+        }
+        if let Frame::ToNode(ToNode::SpaceChanges(answer)) = &captured.frame
+            && let Some(space) = asked.get(&answer.req)
+        {
+            shown.extend(records(&captured.frame).map(|record| (*space, record.clone())));
+        }
+    }
+    shown
+}
+
+/// Shows a node the bytes of an old record where a newer one of the same key has been put.
+pub fn replay_record(proxy: &Proxy, node: NodeId, old: Record) -> Happened {
+    let key = old.key;
+    let newer = move |frame: &Frame| records(frame).any(|record| record.key == key);
+    proxy.rewrite_next(When::matches(node, newer), move |mut frame| {
+        if let Frame::ToNode(ToNode::SpaceChanges(answer)) = &mut frame {
+            for changed in &mut answer.changes {
+                if let What::Record(record) = &mut changed.what
+                    && record.key == old.key
+                {
+                    record.sealed = old.sealed.clone();
+                }
+            }
+        }
+        vec![frame]
+    })
+}
+
+/// Shows a node an end of its spaces that is far behind what it knows, and nothing else.
+pub fn roll_back_space(proxy: &Proxy, node: NodeId) -> Happened {
+    proxy.rewrite_next(When::named(node, "space.changes"), |mut frame| {
+        if let Frame::ToNode(ToNode::SpaceChanges(answer)) = &mut frame {
+            answer.changes.clear();
+            (answer.upto, answer.head) = (1, 1);
+        }
+        vec![frame]
+    })
+}
+
+/// Leaves what has changed out of the next answer to a follower.
+pub fn drop_changes(proxy: &Proxy, node: NodeId) -> Happened {
+    let some = |frame: &Frame| records(frame).next().is_some();
+    proxy.rewrite_next(When::matches(node, some), |mut frame| {
+        if let Frame::ToNode(ToNode::SpaceChanges(answer)) = &mut frame {
+            answer.changes.clear();
+        }
+        vec![frame]
+    })
+}
+
+fn records(frame: &Frame) -> impl Iterator<Item = &Record> {
+    let changes =
+        if let Frame::ToNode(ToNode::SpaceChanges(answer)) = frame { &answer.changes[..] } else { &[] };
+    changes.iter().filter_map(|changed| match &changed.what {
+        What::Record(record) => Some(record),
+        What::Deleted(_) | What::Ended(_) | What::Touched { .. } => None,
     })
 }
 

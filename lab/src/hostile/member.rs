@@ -13,11 +13,11 @@ use waxwing_crypto::sealing::{
 };
 use waxwing_crypto::storage::{StorageKey, StorageKeys};
 use waxwing_crypto::{
-    Digest, Fingerprint, Name, NodeId, Priority, SealingKey, SigningKey, Timestamp, WireId,
+    Digest, Fingerprint, Name, NodeId, Priority, SealingKey, SigningKey, SpaceId, Timestamp, WireId,
 };
 use waxwing_protocol::link::{
-    Delivery, Envelope, LogAppend, LogGet, Notice, NoticeKind, Outcome, PrekeyGet, PrekeyPut, Send, SendItem,
-    Settle, Settlement, ToBroker, ToNode,
+    Change, ChangeOutcome, Delivery, Envelope, LogAppend, LogGet, Notice, NoticeKind, Outcome, PrekeyGet,
+    PrekeyPut, Send, SendItem, Settle, Settlement, SpaceWrite, ToBroker, ToNode,
 };
 
 use crate::error::{Error, Result};
@@ -285,6 +285,20 @@ impl Member {
                 return (error.req == Some(req)).then(|| Err(error.detail.clone()));
             }
             matches!(frame, ToNode::Log(log) if log.req == Some(req)).then_some(Ok(()))
+        })
+        .await
+    }
+
+    /// Asks the broker for changes of a space. Says what became of each.
+    ///
+    /// # Errors
+    /// If the link is gone.
+    pub async fn change(&mut self, space: SpaceId, changes: Vec<Change>) -> Result<Vec<ChangeOutcome>> {
+        let req = self.next_req();
+        self.link.transmit(&ToBroker::SpaceWrite(SpaceWrite { req, space, changes })).await?;
+        self.answer(|frame| {
+            let ToNode::SpaceWritten(written) = frame else { return None };
+            (written.req == req).then(|| written.outcomes.clone())
         })
         .await
     }
