@@ -6,11 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use waxwing_crypto::membership::{Body, InviteToken, Join, LogHead, NewMember, Roster, SignedEntry};
+use waxwing_crypto::membership::{
+    Body, InviteSeed, InviteToken, Join, LogHead, NewMember, Roster, SignedEntry,
+};
 use waxwing_crypto::sealing::{
     CounterRange, Header, Kind, Nack, NackReason, Parties, Plaintext, Prekey, PrekeyId, ReceiptSecret,
     SendingSession,
 };
+use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::storage::{StorageKey, StorageKeys};
 use waxwing_crypto::{
     Digest, Fingerprint, Name, NodeId, Priority, SealingKey, SigningKey, SpaceId, Timestamp, WireId,
@@ -35,6 +38,8 @@ pub struct Member {
     pub key: SigningKey,
     /// The log as it knows it.
     pub roster: Roster,
+    /// The mesh's state keys, as the invite had them.
+    pub(super) keys: StateKeys,
     broker: SocketAddr,
     storage: StorageKeys,
     sent: u64,
@@ -80,6 +85,7 @@ impl Member {
         let mut entering = Link::entering(broker, token.mesh(), &invite).await?;
         let log = log_after(&mut entering, 0).await?;
         let mut roster = Roster::replay(&log).map_err(crypto)?;
+        let keys = state_keys(&log, token.seed())?;
         let name: Name = name.parse().map_err(|_| wrong("a bad name"))?;
         let (signing, sealing) = (key.public(), sealing.public().map_err(crypto)?);
         let member = NewMember { name, signing, sealing, host: Digest::from_bytes([0; 32]) };
@@ -91,7 +97,7 @@ impl Member {
         let node = key.public().node_id();
         let mut link = Link::member(broker, roster.mesh(), node, roster.head(), &key).await?;
         link.transmit(&ToBroker::Settle(Settle { through: 0, items: Vec::new() })).await?;
-        Ok(Self { link, key, roster, broker, storage, sent: 0, req: 100, through: 0 })
+        Ok(Self { link, key, roster, keys, broker, storage, sent: 0, req: 100, through: 0 })
     }
 
     /// Its id.
@@ -317,7 +323,7 @@ impl Member {
     }
 
     /// The first frame to come of which `pick` makes something. Others are ignored.
-    async fn answer<T>(&mut self, pick: impl Fn(&ToNode) -> Option<T>) -> Result<T> {
+    pub(super) async fn answer<T>(&mut self, pick: impl Fn(&ToNode) -> Option<T>) -> Result<T> {
         loop {
             let frame: ToNode = self.link.receive().await?;
             if let Some(picked) = pick(&frame) {
@@ -329,10 +335,20 @@ impl Member {
         }
     }
 
-    const fn next_req(&mut self) -> u64 {
+    pub(super) const fn next_req(&mut self) -> u64 {
         self.req += 1;
         self.req
     }
+}
+
+/// The state keys that an invite's entry has for whoever joins by it.
+fn state_keys(log: &[SignedEntry], seed: &InviteSeed) -> Result<StateKeys> {
+    let key = seed.signing_key().public();
+    let sealed = log.iter().find_map(|entry| {
+        let Body::Invite(invite) = entry.parse().ok()?.body else { return None };
+        (invite.key == key).then_some(invite.state_keys)
+    });
+    sealed.ok_or_else(|| wrong("no such invite"))?.open(&seed.sealing_key()).map_err(crypto)
 }
 
 async fn log_after(link: &mut Link, after: u64) -> Result<Vec<SignedEntry>> {
@@ -342,15 +358,15 @@ async fn log_after(link: &mut Link, after: u64) -> Result<Vec<SignedEntry>> {
     Ok(log.entries)
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn wrong(what: &str) -> Error {
+pub(super) fn wrong(what: &str) -> Error {
     Error::Unreadable(format!("the hostile member: {what}"))
 }
 
-fn crypto(error: waxwing_crypto::Error) -> Error {
+pub(super) fn crypto(error: waxwing_crypto::Error) -> Error {
     wrong(&error.to_string())
 }

@@ -5,6 +5,7 @@
 
 pub mod broker;
 mod member;
+mod present;
 
 pub use member::{Letter, Member};
 
