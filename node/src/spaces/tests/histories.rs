@@ -7,17 +7,22 @@
 use std::future::Future;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::script::{NODES, Script, Step, step};
 use super::world::World;
 
-/// Histories; `PROPTEST_CASES` asks for another number.
-const CASES: u32 = 16;
+/// Always the same histories; `PROPTEST_CASES` asks for so many others.
+const CASES: u32 = 12;
+const SEED: u64 = 6;
 
 pub(super) fn config() -> ProptestConfig {
-    let default = ProptestConfig::default();
-    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { CASES };
-    ProptestConfig { cases, max_shrink_iters: 40, failure_persistence: None, ..default }
+    let default =
+        ProptestConfig { max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::default() };
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        return default;
+    }
+    ProptestConfig { cases: CASES, rng_seed: RngSeed::Fixed(SEED), ..default }
 }
 
 pub(super) fn block_on<T>(test: impl Future<Output = T>) -> T {
