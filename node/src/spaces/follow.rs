@@ -61,6 +61,9 @@ struct Follower<'a> {
     back: Option<u64>,
     /// The copy is all that stood at its place.
     exact: bool,
+    /// The copy has been complete since it was begun, or may have been. One that is being filled has nothing in the slots of
+    /// what comes.
+    filled: bool,
     /// Gone when the link is.
     alive: Arc<()>,
 }
@@ -81,8 +84,8 @@ impl<'a> Follower<'a> {
         let new = records::all(&mesh.db, progress.row, false);
         let new = if old.is_empty() { Vec::new() } else { new.await.map_err(failed)? };
         let old = Arc::new(copy::known(&old, &new));
-        let (back, exact, alive) = (None, false, Arc::default());
-        let mut follower = Self { link, space, progress, writers, old, offers, back, exact, alive };
+        let (back, exact, filled, alive) = (None, false, progress.place > 0, Arc::default());
+        let mut follower = Self { link, space, progress, writers, old, offers, back, exact, filled, alive };
         if progress.store != Some(link.store) {
             follower.begin_anew(progress.store.is_some()).await?;
         }
@@ -111,7 +114,7 @@ impl<'a> Follower<'a> {
             (self.old, self.offers, self.back) = (Arc::new(copy::known(&old, &[])), lost && is_young, None);
             self.writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
         }
-        self.progress = progress;
+        (self.progress, self.filled) = (progress, false);
         Ok(())
     }
 
@@ -176,15 +179,13 @@ impl<'a> Follower<'a> {
         Err(Trouble::Later(format!("places of a space go back: behind {} comes {}", page.after, answer.head)))
     }
 
-    /// What is held of what a page is about. Of an empty copy nothing.
+    /// What is held of what a page is about.
     async fn held(&self, page: &Page) -> sqlx::Result<Held> {
         let db = &self.link.mesh.db;
         let row = self.progress.row;
-        if self.progress.place == 0 {
-            return Ok(Held::of(Vec::new(), Arc::clone(&self.old)));
-        }
         let needed = Needed::by(page);
-        let mut rows = records::in_slots(db, row, &needed.slots).await?;
+        let slots = if self.filled { &needed.slots[..] } else { &[] };
+        let mut rows = records::in_slots(db, row, slots).await?;
         rows.extend(records::at(db, row, &needed.seqs).await?);
         for key in &needed.appended {
             rows.extend(records::appended(db, row, key).await?);
@@ -219,6 +220,7 @@ impl<'a> Follower<'a> {
         }
         self.writers.extend(&writers);
         let has_all = answer.upto == answer.head;
+        self.filled |= has_all;
         let progress = Progress { place: answer.upto, begun: answer.begun, ..self.progress };
         let changed = !put.is_empty() || !remove.is_empty() || !touch.is_empty();
         let page = (changed || progress != self.progress).then(|| {
