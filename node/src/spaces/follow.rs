@@ -26,7 +26,7 @@ use crate::store::spaces::{self, Progress, Writers};
 use crate::writer::{Following, WriteError};
 
 /// Pages that wait to be judged.
-const AHEAD: usize = 1;
+const AHEAD: usize = 3;
 
 /// Follows until the link ends.
 pub(super) async fn run(link: Link<'_>, space: &Arc<Space>) -> Ended {
