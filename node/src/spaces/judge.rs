@@ -148,8 +148,14 @@ impl Judge<'_> {
     fn change(&mut self, change: Change) -> Result<(), Suspected> {
         let Change { n, at, what } = change;
         match what {
-            Checked::Record(record, said) => self.record(n, at, record, said.ok_or(Suspected::Forged)?),
-            Checked::Deleted(deleted, said) => self.deleted(n, at, deleted, said.ok_or(Suspected::Forged)?),
+            Checked::Record(record, said) => {
+                let offered = record.offered;
+                unless_outdated(self.record(n, at, record, said.ok_or(Suspected::Forged)?), offered)
+            }
+            Checked::Deleted(deleted, said) => {
+                let offered = deleted.offered;
+                unless_outdated(self.deleted(n, at, deleted, said.ok_or(Suspected::Forged)?), offered)
+            }
             Checked::Ended(ended) => self.ended(at, ended),
             Checked::Touched { seq, expires } => self.touched(seq, expires),
         }
@@ -314,6 +320,15 @@ impl Judge<'_> {
     fn put(&mut self, row: Row) {
         self.held.put(row.clone());
         self.verdict.put.push(row);
+    }
+}
+
+/// What is handed back may be outdated: whoever was behind when the store was lost knows no better. It is refused, and nobody
+/// is accused.
+const fn unless_outdated(judged: Result<(), Suspected>, offered: bool) -> Result<(), Suspected> {
+    match judged {
+        Err(Suspected::Replay) if offered => Ok(()),
+        judged => judged,
     }
 }
 
