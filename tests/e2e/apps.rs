@@ -6,7 +6,7 @@ use waxwing_client::api::{
     AppsQuery, EventBody, EventQuery, InboxQuery, Registration, RemoveQuery, Scope, SendRequest,
 };
 use waxwing_client::{Client, Error, Name};
-use waxwing_lab::{Lab, eventually};
+use waxwing_lab::{Lab, Scan, eventually};
 
 use crate::commands::{fails, json, run};
 use crate::support::{WITHIN, mesh};
@@ -37,6 +37,38 @@ async fn alpha_finds(lab: &Lab, query: AppsQuery, expected: &[&str]) {
     eventually(WITHIN, &what, async || (found(&client, query.clone()).await == expected).then_some(()))
         .await
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Words that are in nothing but what the app says of itself, its name among them.
+const SAYS: [&str; 6] =
+    ["quagga-watcher", "okapi-kind", "zebu/savanna", "gnu-herding", "the tapir is asleep", "9.87-ibex"];
+
+#[tokio::test]
+async fn what_an_app_says_and_its_name_are_on_no_brokers_disk_nor_log_nor_wire_and_unreadable_on_the_nodes() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    let [app, kind, repository, capability, summary, version] = SAYS.map(str::to_owned);
+    let registration = Registration {
+        kind: Some(kind),
+        repository: Some(repository),
+        capabilities: Some(vec![capability]),
+        summary: Some(summary),
+        version: Some(version),
+        ..for_a("10m")
+    };
+    lab.client("beta").register(&name(&app), &registration).await.unwrap();
+    alpha_finds(&lab, AppsQuery::default(), &["quagga-watcher@beta"]).await;
+    let mut scan = Scan::default();
+    scan.path(&lab.state(Lab::BROKER), &SAYS).unwrap();
+    scan.path(lab.process(Lab::BROKER).log_path(), &SAYS).unwrap();
+    for frame in lab.proxy().captured() {
+        scan.content("the wire".as_ref(), &frame.bytes, &SAYS);
+    }
+    // Of an app of another node its name is in the events that were told, and nothing else.
+    for node in ["alpha", "beta"] {
+        scan.path(&lab.state(node), &SAYS[1..]).unwrap();
+        scan.path(lab.process(node).log_path(), &SAYS[1..]).unwrap();
+    }
+    assert!(scan.found.is_empty() && scan.files > 6 && scan.bytes > 10_000, "{scan:?}");
 }
 
 #[tokio::test]
