@@ -61,9 +61,6 @@ struct Follower<'a> {
     back: Option<u64>,
     /// The copy is all that stood at its place.
     exact: bool,
-    /// The copy has been complete since it was begun, or may have been. One that is being filled has nothing in the slots of
-    /// what comes.
-    filled: bool,
     /// Gone when the link is.
     alive: Arc<()>,
 }
@@ -84,8 +81,8 @@ impl<'a> Follower<'a> {
         let new = records::all(&mesh.db, progress.row, false);
         let new = if old.is_empty() { Vec::new() } else { new.await.map_err(failed)? };
         let old = Arc::new(copy::known(&old, &new));
-        let (back, exact, filled, alive) = (None, false, progress.place > 0, Arc::default());
-        let mut follower = Self { link, space, progress, writers, old, offers, back, exact, filled, alive };
+        let (back, exact, alive) = (None, false, Arc::default());
+        let mut follower = Self { link, space, progress, writers, old, offers, back, exact, alive };
         if progress.store != Some(link.store) {
             follower.begin_anew(progress.store.is_some()).await?;
         }
@@ -114,7 +111,7 @@ impl<'a> Follower<'a> {
             (self.old, self.offers, self.back) = (Arc::new(copy::known(&old, &[])), lost && is_young, None);
             self.writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
         }
-        (self.progress, self.filled) = (progress, false);
+        self.progress = progress;
         Ok(())
     }
 
@@ -184,8 +181,7 @@ impl<'a> Follower<'a> {
         let db = &self.link.mesh.db;
         let row = self.progress.row;
         let needed = Needed::by(page);
-        let slots = if self.filled { &needed.slots[..] } else { &[] };
-        let mut rows = records::in_slots(db, row, slots).await?;
+        let mut rows = records::in_slots(db, row, &needed.slots).await?;
         rows.extend(records::at(db, row, &needed.seqs).await?);
         for key in &needed.appended {
             rows.extend(records::appended(db, row, key).await?);
@@ -220,7 +216,6 @@ impl<'a> Follower<'a> {
         }
         self.writers.extend(&writers);
         let has_all = answer.upto == answer.head;
-        self.filled |= has_all;
         let progress = Progress { place: answer.upto, begun: answer.begun, ..self.progress };
         let changed = !put.is_empty() || !remove.is_empty() || !touch.is_empty();
         let page = (changed || progress != self.progress).then(|| {
