@@ -106,6 +106,29 @@ async fn nobody_else_takes_what_is_own_bound_or_appended() {
 }
 
 #[tokio::test]
+async fn a_change_that_was_refused_is_not_made_behind_a_later_one_when_its_frame_comes_again() {
+    let broker = Broker::start().await;
+    let (mesh, alpha, _) = Mesh::with_two(&broker).await;
+    let mut a = mesh.login(&broker, &alpha).await;
+    a.put_one(put(9, 1)).await;
+    let changes = || {
+        vec![
+            Change::Put(Put { when: Condition::Absent, ..put(1, 1) }),
+            Change::Delete(delete(2, 1)),
+            Change::Put(Put { when: Condition::Seq(1), ..put(3, 2) }),
+        ]
+    };
+    let first = a.write(changes()).await;
+    assert!(matches!(first[0], ChangeOutcome::Conflict { seq: Some(_) }), "{first:?}");
+    let again = a.write(changes()).await;
+    assert_eq!(again[0], ChangeOutcome::Conflict { seq: None });
+    assert_eq!(again[1..], first[1..]);
+    assert_eq!(words(&a.all().await), ["deleted by sealed 2"]);
+    let change = Change::Put(Put { when: Condition::Absent, ..put(1, 1) });
+    assert!(matches!(a.change(change).await, ChangeOutcome::Applied { .. }), "by itself it is tried anew");
+}
+
+#[tokio::test]
 async fn a_change_made_again_has_the_same_answer_and_is_made_once() {
     let broker = Broker::start().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;

@@ -50,8 +50,9 @@ pub(in crate::accept) async fn apply(batch: &mut Batch<'_>, writes: Vec<SpaceWri
         let by = by(batch, SpaceKey { mesh: peer.key.mesh, space }, peer.key.node);
         let mut touches = limits::SPACE_PAGE;
         let mut outcomes = Vec::with_capacity(changes.len());
-        for change in &changes {
-            let outcome = decide(batch, &mut ids, &by, change, &mut touches);
+        let again = ids.made_until(&by, &changes);
+        for (at, change) in changes.iter().enumerate() {
+            let outcome = decide(batch, &mut ids, &by, change, at < again, &mut touches);
             batch.effects.tally.change(change, &outcome);
             outcomes.push(outcome);
         }
@@ -99,20 +100,19 @@ fn wanted(writes: &[SpaceWrites]) -> Wanted {
     wanted
 }
 
+/// `again`: a change behind this one was made before. This one was refused then, and now it would be made behind that.
 fn decide(
     batch: &mut Batch<'_>,
     ids: &mut Ids,
     by: &By,
     change: &Change,
+    again: bool,
     touches: &mut usize,
 ) -> ChangeOutcome {
-    let id = match change {
-        Change::Touch(touch) => return batch.spaces.touch_records(by, touch, touches),
-        Change::Put(put) => put.id,
-        Change::Append(append) => append.id,
-        Change::Delete(delete) => delete.id,
-    };
-    let key = ChangeKey { writer: NodeKey { mesh: by.space.mesh, node: by.writer }, id };
+    if let Change::Touch(touch) = change {
+        return batch.spaces.touch_records(by, touch, touches);
+    }
+    let Some(key) = key(by, change) else { return ChangeOutcome::BadChange };
     let digest = digest(by.space.space, change);
     if let Some(made) = ids.made.get(&key) {
         return if made.digest == digest {
@@ -120,6 +120,9 @@ fn decide(
         } else {
             ChangeOutcome::IdReused
         };
+    }
+    if again {
+        return ChangeOutcome::Conflict { seq: None };
     }
     let decided = match change {
         Change::Put(put) => batch.spaces.put_record(by, put),
@@ -136,7 +139,28 @@ fn decide(
     }
 }
 
+/// How a change is known again. None of a renewal.
+fn key(by: &By, change: &Change) -> Option<ChangeKey> {
+    let writer = NodeKey { mesh: by.space.mesh, node: by.writer };
+    id(change).map(|id| ChangeKey { writer, id })
+}
+
+const fn id(change: &Change) -> Option<ChangeId> {
+    match change {
+        Change::Put(put) => Some(put.id),
+        Change::Append(append) => Some(append.id),
+        Change::Delete(delete) => Some(delete.id),
+        Change::Touch(_) => None,
+    }
+}
+
 impl Ids {
+    /// Up to where a frame was decided before, as far as that is known: behind the last change in it that was made.
+    fn made_until(&self, by: &By, changes: &[Change]) -> usize {
+        let was_made = |change| key(by, change).is_some_and(|key| self.made.contains_key(&key));
+        changes.iter().rposition(was_made).map_or(0, |last| last + 1)
+    }
+
     fn remember(&mut self, key: ChangeKey, digest: Digest, seq: u64, by: &By) {
         let made = Made { digest, seq, expires: by.now.plus(limits::TOMBSTONES) };
         self.made.insert(key, made);
@@ -150,14 +174,6 @@ impl SpaceWrites {
     }
 
     fn ids(&self) -> impl Iterator<Item = ChangeKey> {
-        let id = |change: &Change| -> Option<ChangeId> {
-            match change {
-                Change::Put(put) => Some(put.id),
-                Change::Append(append) => Some(append.id),
-                Change::Delete(delete) => Some(delete.id),
-                Change::Touch(_) => None,
-            }
-        };
         self.changes.iter().filter_map(id).map(|id| ChangeKey { writer: self.peer.key, id })
     }
 }

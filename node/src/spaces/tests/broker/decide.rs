@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use waxwing_crypto::space::{Condition, Stands};
-use waxwing_crypto::{KeyId, NodeId, Timestamp};
+use waxwing_crypto::{ChangeId, KeyId, NodeId, Timestamp};
 use waxwing_protocol::link::{
     Append, Change, ChangeOutcome, Changed, Delete, Deleted, EndedBy, Offered, Put, Record, Touch, What,
 };
@@ -10,15 +10,24 @@ use waxwing_protocol::link::{
 use super::{Made, Space};
 
 impl Space {
-    pub(super) fn change(&mut self, node: NodeId, change: Change) -> ChangeOutcome {
-        let id = match &change {
-            Change::Put(Put { id, .. })
-            | Change::Append(Append { id, .. })
-            | Change::Delete(Delete { id, .. }) => *id,
-            Change::Touch(touch) => return self.touch(node, touch),
-        };
+    /// One `space.write`. What stands in it before something that was made already was refused then.
+    pub(super) fn write(&mut self, node: NodeId, changes: Vec<Change>) -> Vec<ChangeOutcome> {
+        let was_made = |change| id(change).is_some_and(|id| self.answers.contains_key(&(node, id)));
+        let again = changes.iter().rposition(was_made).map_or(0, |last| last + 1);
+        let outcomes = changes.into_iter().enumerate();
+        outcomes.map(|(at, change)| self.change(node, change, at < again)).collect()
+    }
+
+    fn change(&mut self, node: NodeId, change: Change, again: bool) -> ChangeOutcome {
+        if let Change::Touch(touch) = &change {
+            return self.touch(node, touch);
+        }
+        let id = id(&change).unwrap();
         if let Some(answer) = self.answers.get(&(node, id)) {
             return answer.clone();
+        }
+        if again {
+            return ChangeOutcome::Conflict { seq: None };
         }
         self.lapse();
         let outcome = self.make(node, change);
@@ -189,6 +198,15 @@ impl Space {
         let seq = self.last + 1;
         self.push(What::Record(Record { seq, key, writer, stands, expires, bound, offered, sealed }));
         ChangeOutcome::Applied { seq }
+    }
+}
+
+fn id(change: &Change) -> Option<ChangeId> {
+    match change {
+        Change::Put(Put { id, .. })
+        | Change::Append(Append { id, .. })
+        | Change::Delete(Delete { id, .. }) => Some(*id),
+        Change::Touch(_) => None,
     }
 }
 

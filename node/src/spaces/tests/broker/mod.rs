@@ -129,7 +129,7 @@ impl Broker {
     fn answer(&self, calls: &Calls, node: NodeId, frame: ToBroker) {
         let (req, answer) = self.does(|space| match frame {
             ToBroker::SpaceWrite(write) => {
-                let outcomes = write.changes.into_iter().map(|change| space.change(node, change)).collect();
+                let outcomes = space.write(node, write.changes);
                 (
                     write.req,
                     ToNode::SpaceWritten(SpaceWritten { req: write.req, outcomes, mark: space.mark() }),
