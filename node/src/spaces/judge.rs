@@ -219,19 +219,25 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// The end of a record. A copy that was away may hold one that the ended one took the place of: that goes with it.
     fn ended(&mut self, at: Timestamp, ended: EndedRecord) -> Result<(), Suspected> {
+        let slot = Slot::of(ended.stood, ended.writer, ended.seq);
+        let missed = self.held.in_slot(ended.key, slot).filter(|row| row.seq < ended.seq && !self.gapless);
         // Of a record that was not held, nothing is to be forgotten.
-        let Some(row) = self.held.rows.get(&ended.seq).filter(|row| !row.tombstone) else { return Ok(()) };
+        let there = missed.or_else(|| self.held.rows.get(&ended.seq)).filter(|row| !row.tombstone);
+        let Some(row) = there else { return Ok(()) };
         let may = match ended.why {
+            _ if row.seq < ended.seq => true,
             EndedBy::Lifetime => row.expires.is_some_and(|expires| expires <= at),
             EndedBy::Lease | EndedBy::Goodbye => row.bound.is_some(),
         };
-        if !may || (row.key, row.writer, row.slot.stands()) != (ended.key, ended.writer, ended.stood) {
+        if !may || (row.key, row.slot) != (ended.key, slot) {
             return Err(Suspected::Ended);
         }
-        self.verdict.remove.push(ended.seq);
-        self.verdict.facts.push(Fact::Gone { seq: ended.seq, why: Gone::Ended(ended.why), at });
-        self.held.remove(ended.seq);
+        let seq = row.seq;
+        self.verdict.remove.push(seq);
+        self.verdict.facts.push(Fact::Gone { seq, why: Gone::Ended(ended.why), at });
+        self.held.remove(seq);
         Ok(())
     }
 
@@ -387,7 +393,10 @@ impl Needed {
                 Checked::Deleted(deleted, _) => {
                     needed.slots.push((deleted.key, Slot::of(deleted.stood, deleted.writer, deleted.seq)));
                 }
-                Checked::Ended(ended) => needed.seqs.push(ended.seq),
+                Checked::Ended(ended) => {
+                    needed.seqs.push(ended.seq);
+                    needed.slots.push((ended.key, Slot::of(ended.stood, ended.writer, ended.seq)));
+                }
                 Checked::Touched { seq, .. } => needed.seqs.push(*seq),
             }
         }

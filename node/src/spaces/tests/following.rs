@@ -246,3 +246,40 @@ async fn what_is_written_right_after_a_loss_is_not_replaced_by_what_was_there_be
     has.sort();
     assert_eq!(has, [pair("a", "4"), pair("b", "1")]);
 }
+
+#[tokio::test]
+async fn what_was_replaced_by_something_that_has_ended_is_gone_also_for_who_was_away() {
+    let broker = Broker::new();
+    let [mut one, mut other] = <[Node; 2]>::try_from(Node::members(2).await).map_err(drop).unwrap();
+    let brief = |own, value| {
+        let (when, value) = (Condition::Any, Bytes::from_static(value));
+        DraftChange::Put { key: key("a"), own, when, ttl: Some(1_000), bound: None, value }
+    };
+    one.link(&broker);
+    other.link(&broker);
+    one.applied(put("a", "1")).await;
+    let own = DraftChange::Put {
+        key: key("a"),
+        own: true,
+        when: Condition::Any,
+        ttl: None,
+        bound: None,
+        value: Bytes::from_static(b"own"),
+    };
+    let last = one.applied(own).await;
+    other.complete(last).await;
+    other.unlink().await;
+    one.applied(brief(false, b"2")).await;
+    one.applied(brief(true, b"own 2")).await;
+    broker.does(|space| space.pass(60_000));
+    assert_eq!(other.has().await, [pair("a", "1"), pair("a", "own")]);
+    let mut news = other.space.news();
+    other.link(&broker);
+    let last = broker.space().last;
+    other.complete(last).await;
+    assert_eq!(other.has().await, []);
+    let told = news.try_recv().unwrap();
+    let gone = told.facts.iter().filter(|fact| matches!(fact, Fact::Gone { .. })).count();
+    assert_eq!(gone, 2, "{told:?}");
+    assert!(other.alarms().await.is_empty() && one.alarms().await.is_empty());
+}
