@@ -30,6 +30,8 @@ impl Sender {
             match self.client.send(&request).await {
                 Ok(answer) => Some(Ok(answer)),
                 Err(ClientError::Unreachable { .. } | ClientError::Lost(_)) => None,
+                // It is stopping.
+                Err(ClientError::Problem(problem)) if problem.code == api::ProblemCode::MeshClosed => None,
                 Err(error @ (ClientError::Problem(_) | ClientError::Incompatible(_))) => Some(Err(error)),
             }
         })

@@ -23,6 +23,7 @@ mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
 mod forks; // Two logs of one mesh, and who tells it from a lie.
+mod goodbyes; // Nodes that go while everything is under way: nothing is said behind a goodbye, and nothing lost.
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod hostile; // A broker and a member that lie: noticed, or harmless.
 mod identity; // One id is one message, however often and by however many it is sent.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 use waxwing_client::Events;
-use waxwing_client::api::{EventBody, EventQuery, LeaveReason, MeshQuery, Peer, Peers, Registration};
+use waxwing_client::api::{
+    EventBody, EventQuery, LeaveReason, MeshQuery, Peer, Peers, Profile, Registration,
+};
 use waxwing_lab::{Lab, Scan, eventually};
 
 use crate::commands::{json, run};
@@ -49,6 +51,17 @@ async fn sees(lab: &Lab, node: &str, online: bool) {
         (peers.current && peer.online == online).then_some(())
     };
     eventually(WITHIN, &format!("alpha sees {node} online: {online}"), is).await.unwrap();
+}
+
+/// Waits until alpha shows such a profile of a node.
+async fn shows(lab: &Lab, node: &str, such: impl Fn(&Profile) -> bool) {
+    let client = lab.client("alpha");
+    let shown = async || {
+        let peers = client.peers(&MeshQuery::default()).await.ok()?.peers;
+        let profile = peers.into_iter().find(|peer| peer.node.as_str() == node)?.profile?;
+        such(&profile).then_some(())
+    };
+    eventually(WITHIN, &format!("alpha shows the profile of {node}"), shown).await.unwrap();
 }
 
 /// All that alpha has told of its peers, and what it goes on to tell.
@@ -203,6 +216,9 @@ async fn after_a_loss_of_the_brokers_store_only_who_does_not_come_back_leaves() 
         lab.linked(node).await.unwrap();
     }
     sees(&lab, "gamma", false).await;
+    // Until it is back beta is held, and what it has not said anew it cannot end by a goodbye.
+    json(&lab, "beta", &["profile", "--summary", SUMMARY]).await;
+    shows(&lab, "beta", |profile| profile.summary.as_deref() == Some(SUMMARY)).await;
     sees(&lab, "beta", true).await;
     let mut all = until_goodbye(&mut lab, "beta").await;
     all.sort();
@@ -225,15 +241,9 @@ async fn a_profile_is_seen_by_others_outlives_a_restart_and_can_be_hidden() {
     let mut lab = online(&["alpha", "beta"]).await;
     json(&lab, "beta", &["profile", "--summary", SUMMARY, "--status", "dnd"]).await;
     json(&lab, "beta", &["profile", "--capability", "sql", "--title", "the database"]).await;
-    let shown = async |lab: &Lab| {
-        let client = lab.client("alpha");
-        let profile = async || {
-            let peers = client.peers(&MeshQuery::default()).await.ok()?.peers;
-            let profile = peers.into_iter().find(|peer| peer.node.as_str() == "beta")?.profile?;
-            (profile.capabilities == ["sql"] && profile.summary.as_deref() == Some(SUMMARY)).then_some(())
-        };
-        eventually(WITHIN, "alpha sees the profile", profile).await.unwrap();
-    };
+    let whole =
+        |profile: &Profile| profile.capabilities == ["sql"] && profile.summary.as_deref() == Some(SUMMARY);
+    let shown = async |lab: &Lab| shows(lab, "beta", whole).await;
     shown(&lab).await;
     lab.stop("beta").await.unwrap();
     sees(&lab, "beta", false).await;

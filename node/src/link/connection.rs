@@ -267,38 +267,52 @@ fn bytes(deliver: &Deliver) -> usize {
     deliver.items.iter().map(size).sum()
 }
 
-/// Writes frames as they come, those that are ready together, and pings.
+/// Writes frames as they come, those that are ready together, and pings. A goodbye is the last frame: whatever else the parts
+/// of this link have to say waits here, and ends with it. Nothing of it is lost, since what was under way is in the tables.
 async fn write(mut sink: SplitSink<Socket, Message>, mut frames: mpsc::Receiver<ToBroker>) -> Ended {
     let mut pings = interval(PING_EVERY);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut said = Said::More;
     loop {
         let written = tokio::select! {
-            frame = frames.recv() => match frame {
+            frame = frames.recv(), if said == Said::More => match frame {
                 Some(frame) => timeout(WRITE_WITHIN, write_ready(&mut sink, frame, &mut frames)).await,
                 None => return Ended::Lost("this link is ending".into()),
             },
-            _ = pings.tick() => timeout(WRITE_WITHIN, ping(&mut sink)).await,
+            _ = pings.tick() => timeout(WRITE_WITHIN, ping(&mut sink)).await.map(|pinged| pinged.map(|()| said)),
         };
         match written {
-            Ok(Ok(())) => {}
+            Ok(Ok(now)) => said = now,
             Ok(Err(error)) => return Ended::Lost(error),
             Err(_) => return Ended::Lost("the broker does not read".into()),
         }
     }
 }
 
+/// Whether there may be more to say on a link.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Said {
+    More,
+    Goodbye,
+}
+
 async fn write_ready(
     sink: &mut SplitSink<Socket, Message>,
     first: ToBroker,
     frames: &mut mpsc::Receiver<ToBroker>,
-) -> Result<(), String> {
-    let mut next = Some(first);
+) -> Result<Said, String> {
+    let (mut next, mut said) = (Some(first), Said::More);
     while let Some(frame) = next {
         let bytes = link::encode(&frame).map_err(|error| error.to_string())?;
         sink.feed(Message::Binary(bytes)).await.map_err(|error| error.to_string())?;
+        if matches!(frame, ToBroker::Bye(_)) {
+            said = Said::Goodbye;
+            break;
+        }
         next = frames.try_recv().ok();
     }
-    sink.flush().await.map_err(|error| error.to_string())
+    sink.flush().await.map_err(|error| error.to_string())?;
+    Ok(said)
 }
 
 async fn ping(sink: &mut SplitSink<Socket, Message>) -> Result<(), String> {

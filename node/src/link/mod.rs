@@ -100,9 +100,13 @@ pub(crate) async fn run(mesh: &Arc<Mesh>, stop: &CancellationToken) -> Result<()
             info!(%reason, "no link");
         }
         mesh.set_link(LinkState::Down, Some(reason)).await;
+        // Who has said goodbye does not come back.
+        let again = async {
+            if mesh.presence.is_leaving() { std::future::pending().await } else { sleep(wait).await }
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            () = sleep(wait) => {}
+            () = again => {}
         }
     }
 }

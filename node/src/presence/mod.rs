@@ -154,7 +154,8 @@ impl Presence {
         })
     }
 
-    fn is_leaving(&self) -> bool {
+    /// Whether this node says goodbye, or has said it.
+    pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
