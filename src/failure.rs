@@ -189,6 +189,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::TtlTooLong
         | ProblemCode::MeshRequired
         | ProblemCode::TooLarge
+        | ProblemCode::TokenInQuery
         | ProblemCode::TokenUnknown
         | ProblemCode::TokenTruncated
         | ProblemCode::TokenDamaged
@@ -203,6 +204,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::InviteOtherName
         | ProblemCode::RecoveryWords
         | ProblemCode::RevokedRecipient
+        | ProblemCode::ForeignOrigin
         | ProblemCode::MeshStopped => 3,
         ProblemCode::WrongHost => 4,
         ProblemCode::NoSuchRoute
@@ -217,7 +219,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::UnknownIssuer
         | ProblemCode::NoAuthorities
         | ProblemCode::BadCertificate => 5,
-        ProblemCode::Offline | ProblemCode::Unreachable => 6,
+        ProblemCode::Offline | ProblemCode::Unreachable | ProblemCode::TooSlow => 6,
         ProblemCode::NotFound
         | ProblemCode::NoMesh
         | ProblemCode::UnknownMesh
@@ -269,6 +271,9 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::WrongState
         | ProblemCode::IdempotencyKeyReused
         | ProblemCode::TooLarge
+        | ProblemCode::TooSlow
+        | ProblemCode::TokenInQuery
+        | ProblemCode::ForeignOrigin
         | ProblemCode::UnsupportedMediaType
         | ProblemCode::RevokedRecipient
         | ProblemCode::NotAdmin

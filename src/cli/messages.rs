@@ -103,6 +103,9 @@ pub(crate) struct Ack {
     /// Every message up to this one
     #[arg(long, value_name = "N", conflicts_with = "ids")]
     pub(crate) through: Option<u64>,
+    /// Delete them as well, once they are marked read
+    #[arg(long, requires = "ids")]
+    pub(crate) delete: bool,
     /// With --through: mailbox of this app, or `*` for all [default: the node's default mailbox]
     #[arg(long, value_name = "APP", requires = "through")]
     pub(crate) app: Option<String>,

@@ -108,7 +108,8 @@ pub(crate) enum Command {
     Inbox(Inbox),
     /// Mark messages read
     #[command(after_help = "Examples: waxwing ack 17 18
-          waxwing ack --through 18")]
+          waxwing ack --through 18
+          waxwing ack 17 --delete")]
     Ack(Ack),
     /// Watch what happens: messages, receipts, the link, one line each
     #[command(after_help = "Examples: waxwing events --app deploy --register

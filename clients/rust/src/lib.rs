@@ -14,6 +14,7 @@
 //! | [`Client::broker_view`] | `GET /v1/send/{id}/broker` |
 //! | [`Client::inbox`] | `GET /v1/inbox` |
 //! | [`Client::ack`] | `POST /v1/inbox/ack` |
+//! | [`Client::delete`] | `DELETE /v1/inbox/{id}` |
 //! | [`Client::events`], [`Client::events_resuming`] | `GET /v1/events` |
 //! | [`Client::apps`] | `GET /v1/apps` |
 //! | [`Client::profile`], [`Client::set_profile`] | `GET` and `POST /v1/profile` |
@@ -249,6 +250,16 @@ impl Client {
     /// See [`Error`].
     pub async fn ack(&self, request: &api::AckRequest) -> Result<api::AckAnswer> {
         self.post("/v1/inbox/ack", request).await
+    }
+
+    /// Deletes a message from the inbox. It need not have been read; its sender is told nothing.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `unknown_message` if it is not there.
+    pub async fn delete(&self, id: u64, mesh: &api::MeshQuery) -> Result<()> {
+        let path = query::with_query(&format!("/v1/inbox/{id}"), mesh)?;
+        let (status, body) = self.call(&Method::DELETE, &path, Bytes::new()).await?;
+        if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
     }
 
     /// What happens from now on, or from `query.after` on: one stream, which ends with the node.

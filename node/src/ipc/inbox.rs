@@ -1,9 +1,12 @@
 //! Reading. Listing changes nothing; only an acknowledgement marks read.
 
 use axum::Json as Answer;
-use axum::extract::State;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use waxwing_crypto::Name;
-use waxwing_protocol::api::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery, Problem, ProblemCode};
+use waxwing_protocol::api::{
+    AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery, MeshQuery, Problem, ProblemCode,
+};
 use waxwing_protocol::limits;
 
 use super::Api;
@@ -12,8 +15,7 @@ use super::request::{From, Json, Query};
 use super::wait::Wait;
 use crate::content::Content;
 use crate::mesh::Mesh;
-use crate::outbox::write_problem;
-use crate::store::inbox::{self, Filter, Item};
+use crate::store::inbox::{self, Acknowledged, Filter, Item};
 
 /// Messages in an answer, unless asked otherwise.
 const LIMIT: usize = 100;
@@ -69,21 +71,32 @@ pub(super) async fn acknowledge(
     Json(request): Json<AckRequest>,
 ) -> Result<Answer<AckAnswer>, Refused> {
     let mesh = &api.mesh(request.mesh.as_ref())?;
-    let acknowledged = match (request.ids, request.through) {
-        (Some(ids), None) if ids.len() <= limits::INBOX_PAGE => mesh.writer.read(ids).await,
+    let (which, app) = match (request.ids, request.through) {
+        (Some(ids), None) if ids.len() <= limits::INBOX_PAGE => (Acknowledged::These(ids), None),
         (Some(_), None) => {
             return Err(Problem::new(ProblemCode::TooLarge).detail("at most 1,000 ids at once").into());
         }
         (None, Some(through)) => {
-            let app = mailbox(request.app.as_deref(), caller.app.as_ref())?;
-            mesh.writer.read_through(through, app).await
+            (Acknowledged::Through(through), mailbox(request.app.as_deref(), caller.app.as_ref())?)
         }
         (None, None) | (Some(_), Some(_)) => {
             return Err(Problem::new(ProblemCode::Malformed).detail("give ids or through").into());
         }
     };
-    let acknowledged = acknowledged.map_err(|error| write_problem(&error))?;
+    let acknowledged = mesh.writer.read(which, app).await?;
     Ok(Answer(AckAnswer { acknowledged }))
+}
+
+/// `DELETE /v1/inbox/{id}`
+pub(super) async fn delete(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(query): Query<MeshQuery>,
+) -> Result<StatusCode, Refused> {
+    let mesh = &api.mesh(query.mesh.as_ref())?;
+    let unknown = || Refused::from(Problem::new(ProblemCode::UnknownMessage));
+    let id = id.parse().map_err(|_| unknown())?;
+    if mesh.writer.delete(id, None).await? { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
 }
 
 /// The mailbox meant: the one asked for, the caller's own, or the default one. None for all.

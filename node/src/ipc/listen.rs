@@ -5,14 +5,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::Service as _;
 use tracing::{debug, warn};
 
+use super::guard::Door;
 use super::{Api, router};
 use crate::error::{Error, Result};
 use crate::home;
@@ -111,7 +114,12 @@ fn may_connect(stream: &UnixStream) -> bool {
 }
 
 async fn connection(stream: UnixStream, router: axum::Router, stop: CancellationToken) {
-    let service = TowerToHyperService::new(router);
+    let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+    let door = Door::Socket { process };
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(door);
+        router.clone().call(request)
+    });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)

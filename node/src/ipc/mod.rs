@@ -5,6 +5,7 @@
 
 mod apps;
 mod events;
+mod guard;
 mod health;
 mod inbox;
 mod listen;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use tokio::sync::Semaphore;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{Problem, ProblemCode};
@@ -38,9 +39,6 @@ use crate::meshes::{Meshes, NoMesh};
 
 pub(crate) use listen::{bind, serve, unbind};
 
-/// Requests worked on at once; one more is told that the node is busy.
-const AT_ONCE: usize = 256;
-
 /// Event streams at once.
 const STREAMS: usize = 100;
 
@@ -48,13 +46,13 @@ const STREAMS: usize = 100;
 #[derive(Clone, Debug)]
 struct Api {
     meshes: Meshes,
-    room: Arc<Semaphore>,
+    callers: guard::Callers,
     streams: Arc<Semaphore>,
 }
 
 impl Api {
     fn new(meshes: Meshes) -> Self {
-        Self { meshes, room: Arc::new(Semaphore::new(AT_ONCE)), streams: Arc::new(Semaphore::new(STREAMS)) }
+        Self { meshes, callers: guard::Callers::default(), streams: Arc::new(Semaphore::new(STREAMS)) }
     }
 
     /// The mesh that a request names, or the only one.
@@ -99,6 +97,7 @@ fn router(api: Api) -> Router {
         .route("/v1/outbox/abort", post(outbox::abort))
         .route("/v1/inbox", get(inbox::list))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
+        .route("/v1/inbox/{id}", delete(inbox::delete))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/verify", post(peers::verify))
         .route("/v1/peers/block", post(peers::block))
@@ -119,6 +118,6 @@ fn router(api: Api) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(limits::API_BODY))
-        .layer(axum::middleware::from_fn_with_state(api.clone(), request::admit))
+        .layer(axum::middleware::from_fn_with_state(api.clone(), guard::admit))
         .with_state(api)
 }

@@ -1,12 +1,14 @@
 //! Requests, parsed at the edge: what a handler gets is valid, and what is not has been answered.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse as _;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use waxwing_crypto::{ClientMessageId, Name};
 use waxwing_protocol::api::{APP_HEADER, AppsQuery, IDEMPOTENCY_HEADER, Problem, ProblemCode};
 
@@ -14,34 +16,8 @@ use super::Api;
 use super::problem::Refused;
 use crate::outbox::Caller;
 
-/// What holds for every request: the node is not too busy, writes are JSON, and nothing is cached.
-pub(super) async fn admit(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let Ok(_room) = api.room.try_acquire() else {
-        return Refused::from(Problem::new(ProblemCode::Busy).detail("try again in a moment"))
-            .into_response();
-    };
-    let mut response = match content_type(&request) {
-        Ok(()) => next.run(request).await,
-        Err(refused) => refused.into_response(),
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
-}
-
-/// A write must say that it is JSON: what a web page can send without asking is not.
-fn content_type(request: &Request) -> Result<(), Refused> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Ok(());
-    }
-    let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
-    match media_type {
-        Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(()),
-        _ => Err(Problem::new(ProblemCode::UnsupportedMediaType).into()),
-    }
-}
+/// A body must be here whole within this time.
+const BODY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -50,7 +26,10 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Refused> {
-        let bytes = Bytes::from_request(request, api).await.map_err(|rejection| {
+        let read = timeout(BODY_WITHIN, Bytes::from_request(request, api)).await;
+        let read =
+            read.map_err(|_| Problem::new(ProblemCode::TooSlow).detail("its body took more than 30s"))?;
+        let bytes = read.map_err(|rejection| {
             let response = rejection.into_response();
             if response.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::new(ProblemCode::TooLarge)

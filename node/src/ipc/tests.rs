@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode};
+use axum::{Extension, Router};
 use futures_util::StreamExt as _;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tower::ServiceExt as _;
 use waxwing_crypto::{ClientMessageId, Priority, Receipt, Timestamp};
 use waxwing_protocol::api::EventBody;
 
+use super::guard::Door;
 use super::{Api, STREAMS, router};
 use crate::clock;
 use crate::content::Content;
@@ -26,7 +27,12 @@ use crate::writer::{Delivered, Forget, ReceivedItem};
 const WITHIN: Duration = Duration::from_secs(10);
 
 fn api(mesh: &Arc<Mesh>) -> (Router, CancellationToken) {
-    (router(Api::new(Meshes::holding([mesh]))), mesh.stop.clone())
+    (served([mesh]), mesh.stop.clone())
+}
+
+/// What processes of this user are served.
+fn served<'a>(meshes: impl IntoIterator<Item = &'a Arc<Mesh>>) -> Router {
+    router(Api::new(Meshes::holding(meshes))).layer(Extension(Door::Socket { process: Some(1) }))
 }
 
 async fn get(router: &Router, path: &str, app: Option<&str>) -> Response<Body> {
@@ -275,7 +281,7 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
     let folder = tempfile::tempdir().unwrap();
     let (_one, home) = alone().await;
     let team = opened(folder.path(), "team", "ws://127.0.0.1:1").await;
-    let router = router(Api::new(Meshes::holding([&home, &team])));
+    let router = served([&home, &team]);
     let response = get(&router, "/v1/metrics", None).await;
     let text = response.headers()["content-type"].to_str().unwrap().to_owned();
     assert!(text.starts_with("application/openmetrics-text; version=1.0.0"), "{text}");
@@ -287,7 +293,7 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 32] = [
+const OF_A_MESH: [(&str, &str, &str); 33] = [
     ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
     ("POST", "/v1/send/batch", r#""items":[{"to":"alpha","body":"x"MESH}]"#),
     ("GET", "/v1/send/m-1", ""),
@@ -304,6 +310,7 @@ const OF_A_MESH: [(&str, &str, &str); 32] = [
     ("POST", "/v1/outbox/abort", r#""id":"m-1""#),
     ("GET", "/v1/inbox", ""),
     ("POST", "/v1/inbox/ack", r#""ids":[1]"#),
+    ("DELETE", "/v1/inbox/1", ""),
     ("GET", "/v1/peers", ""),
     ("POST", "/v1/peers/verify", r#""node":"beta""#),
     ("POST", "/v1/peers/block", r#""node":"beta""#),
@@ -362,7 +369,7 @@ async fn with_several_meshes_every_route_must_be_told_which() {
     let folder = tempfile::tempdir().unwrap();
     let (_one, home) = alone().await;
     let team = opened(folder.path(), "team", "ws://127.0.0.1:1").await;
-    let router = router(Api::new(Meshes::holding([&home, &team])));
+    let router = served([&home, &team]);
     for (method, path, rest) in OF_A_MESH {
         let named = async |mesh: Option<&str>| problem(&router, naming(method, path, rest, mesh)).await;
         let (code, detail) = named(None).await.expect(path);
@@ -399,6 +406,7 @@ fn the_table_has_every_route() {
             .unwrap()
             .replace("/m-1", "/{id}")
             .replace("/outbox/1", "/outbox/{row}")
+            .replace("/inbox/1", "/inbox/{id}")
             .replace("/apps/ci", "/apps/{name}")
     };
     let known: Vec<String> = OF_A_MESH.iter().map(|(_, path, _)| pattern(path)).collect();

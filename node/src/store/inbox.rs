@@ -218,31 +218,53 @@ impl FromRow<'_, SqliteRow> for Read {
     }
 }
 
-/// Marks messages read. Says which were not before.
+/// Which messages an acknowledgement is about.
+#[derive(Clone, Debug)]
+pub(crate) enum Acknowledged {
+    /// These.
+    These(Vec<u64>),
+    /// Every one up to this place.
+    Through(u64),
+}
+
+/// Marks messages of a mailbox, or of all, read. Says which were not before.
 pub(crate) async fn read(
     db: &mut SqliteConnection,
+    which: &Acknowledged,
+    app: Option<&str>,
+    at: Timestamp,
+) -> sqlx::Result<Vec<Read>> {
+    match which {
+        Acknowledged::These(cursors) => read_these(db, cursors, app, at).await,
+        Acknowledged::Through(cursor) => read_through(db, *cursor, app, at).await,
+    }
+}
+
+async fn read_these(
+    db: &mut SqliteConnection,
     cursors: &[u64],
+    app: Option<&str>,
     at: Timestamp,
 ) -> sqlx::Result<Vec<Read>> {
     static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "UPDATE inbox SET read_at = v.column2 FROM (VALUES",
-            2,
-            ") AS v WHERE inbox.cursor = v.column1 AND inbox.read_at IS NULL RETURNING sender, client_id, wants_read",
+            3,
+            ") AS v WHERE inbox.cursor = v.column1 AND inbox.read_at IS NULL \
+             AND (v.column3 IS NULL OR inbox.to_app = v.column3) RETURNING sender, client_id, wants_read",
         )
     });
     let mut marked = Vec::new();
     for (sql, share) in UPDATE.of(cursors) {
-        let query = share
-            .iter()
-            .fold(sqlx::query_as(sql), |query, cursor| query.bind(number(*cursor)).bind(millis(at)));
+        let query = share.iter().fold(sqlx::query_as(sql), |query, cursor| {
+            query.bind(number(*cursor)).bind(millis(at)).bind(app)
+        });
         marked.extend(query.fetch_all(&mut *db).await?);
     }
     Ok(marked)
 }
 
-/// Marks every message of a mailbox (or of all) up to a place read. Says which were not before.
-pub(crate) async fn read_through(
+async fn read_through(
     db: &mut SqliteConnection,
     cursor: u64,
     app: Option<&str>,
@@ -257,6 +279,20 @@ pub(crate) async fn read_through(
     .bind(app)
     .fetch_all(db)
     .await
+}
+
+/// Deletes a message of a mailbox, or of any. Says whether it was there. That it was received is known as before.
+pub(crate) async fn delete(
+    db: impl SqliteExecutor<'_>,
+    cursor: u64,
+    app: Option<&str>,
+) -> sqlx::Result<bool> {
+    let deleted = sqlx::query("DELETE FROM inbox WHERE cursor = ?1 AND (?2 IS NULL OR to_app = ?2)")
+        .bind(number(cursor))
+        .bind(app)
+        .execute(db)
+        .await?;
+    Ok(deleted.rows_affected() > 0)
 }
 
 /// Messages that have their place and are not read; messages that wait for a place.

@@ -14,6 +14,7 @@ use waxwing_protocol::link::Mark;
 use super::{Acceptance, Answered, Delivered, GivenUp, Stored};
 use crate::epochs::Sealed;
 use crate::store::events::NewEvent;
+use crate::store::inbox::Acknowledged;
 use crate::store::outbox::NewRow;
 use crate::store::prekeys::OwnPrekey;
 use crate::store::presence;
@@ -45,8 +46,8 @@ pub(super) enum Change {
     Accept { rows: Vec<NewRow>, answer: Answer<Vec<Acceptance>> },
     Answered { answered: Vec<Answered>, mark: Mark, answer: Answer<()> },
     Received { delivered: Delivered, answer: Answer<Vec<Stored>> },
-    Read { cursors: Vec<u64>, answer: Answer<u64> },
-    ReadThrough { cursor: u64, app: Option<String>, answer: Answer<u64> },
+    Read { which: Acknowledged, app: Option<String>, answer: Answer<u64> },
+    Delete { cursor: u64, app: Option<String>, answer: Answer<bool> },
     GiveUp { row: i64, successor: Option<Box<NewRow>>, answer: Answer<GivenUp> },
     Event { event: NewEvent, answer: Answer<()> },
     Log { growth: Growth, answer: Answer<()> },
@@ -162,14 +163,14 @@ impl Writer {
         self.change(|answer| Change::Received { delivered, answer }).await
     }
 
-    /// Marks messages read; says how many were not.
-    pub(crate) async fn read(&self, cursors: Vec<u64>) -> Result<u64, WriteError> {
-        self.change(|answer| Change::Read { cursors, answer }).await
+    /// Marks messages of a mailbox, or of all, read; says how many were not.
+    pub(crate) async fn read(&self, which: Acknowledged, app: Option<String>) -> Result<u64, WriteError> {
+        self.change(|answer| Change::Read { which, app, answer }).await
     }
 
-    /// Marks every message of a mailbox, or of all, up to a place read; says how many were not.
-    pub(crate) async fn read_through(&self, cursor: u64, app: Option<String>) -> Result<u64, WriteError> {
-        self.change(|answer| Change::ReadThrough { cursor, app, answer }).await
+    /// Deletes a received message of a mailbox, or of any; says whether it was there.
+    pub(crate) async fn delete(&self, cursor: u64, app: Option<String>) -> Result<bool, WriteError> {
+        self.change(|answer| Change::Delete { cursor, app, answer }).await
     }
 
     /// Gives a message up, and sends its successor in its place if there is one.
@@ -320,7 +321,7 @@ impl Change {
             Self::Received { delivered, .. } => delivered.bytes(),
             Self::Answered { .. }
             | Self::Read { .. }
-            | Self::ReadThrough { .. }
+            | Self::Delete { .. }
             | Self::GiveUp { .. }
             | Self::Event { .. }
             | Self::Log { .. }

@@ -295,13 +295,12 @@ async fn apply(
             let stored = receive::apply(db, copy, delivered, now, effects).await;
             effects.answer(answer, stored)
         }
-        Change::Read { cursors, answer } => {
-            let read = inbox::read(db, &cursors, now).await;
+        Change::Read { which, app, answer } => {
+            let read = inbox::read(db, &which, app.as_deref(), now).await;
             effects.answer(answer, read.map(|read| reading::note(keys, &read, now, sends)))
         }
-        Change::ReadThrough { cursor, app, answer } => {
-            let read = inbox::read_through(db, cursor, app.as_deref(), now).await;
-            effects.answer(answer, read.map(|read| reading::note(keys, &read, now, sends)))
+        Change::Delete { cursor, app, answer } => {
+            effects.answer(answer, inbox::delete(db, cursor, app.as_deref()).await)
         }
         Change::GiveUp { row, successor, answer } => {
             let given_up = give_up::apply(db, row, successor.map(|row| *row), now, sends, effects).await;

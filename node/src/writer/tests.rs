@@ -17,6 +17,7 @@ mod loss;
 mod renewal;
 
 use super::*;
+use crate::store::inbox::Acknowledged::{These, Through};
 use crate::store::inbox::{self, Filter, NewItem};
 use crate::store::lanes::InLane;
 use crate::store::outbox::{self, Accepted, Known, Life, State, Which};
@@ -418,15 +419,30 @@ async fn a_counter_seen_under_another_id_is_mail_all_the_same() {
 async fn cursors_are_never_given_twice_and_reading_marks_once() {
     let f = Fixture::new().await;
     f.receive(vec![item("a", 1), item("b", 2)]).await;
-    assert_eq!(f.writer.read(vec![1, 1, 7]).await.unwrap(), 1);
-    assert_eq!(f.writer.read_through(2, Some(String::new())).await.unwrap(), 1);
-    assert_eq!(f.writer.read_through(2, None).await.unwrap(), 0);
+    assert_eq!(f.writer.read(These(vec![1, 1, 7]), None).await.unwrap(), 1);
+    assert_eq!(f.writer.read(Through(2), Some(String::new())).await.unwrap(), 1);
+    assert_eq!(f.writer.read(Through(2), None).await.unwrap(), 0);
     let f = f.killed_and_restarted().await;
     f.receive(vec![item("c", 3)]).await;
     let filter =
         Filter { after: 2, app: Some(String::new()), from: None, thread: None, unread: true, limit: 10 };
     let items = inbox::list(&f.db, &filter).await.unwrap();
     assert_eq!(items.iter().map(|item| item.cursor).collect::<Vec<_>>(), [3]);
+}
+
+#[tokio::test]
+async fn a_deleted_message_is_gone_for_good_and_its_redelivery_is_known() {
+    let f = Fixture::new().await;
+    let first = f.receive(vec![item("a", 1), item("b", 2)]).await;
+    let other_mailbox = Some("ci".to_owned());
+    assert!(!f.writer.delete(1, other_mailbox.clone()).await.unwrap(), "not out of another mailbox");
+    assert_eq!(f.writer.read(These(vec![1]), other_mailbox).await.unwrap(), 0);
+    assert!(f.writer.delete(1, Some(String::new())).await.unwrap());
+    assert!(!f.writer.delete(1, None).await.unwrap());
+    let f = f.killed_and_restarted().await;
+    assert_eq!(f.receive(vec![item("a", 1)]).await[..], first[..1], "the same receipt");
+    f.receive(vec![item("c", 3)]).await;
+    assert_eq!(f.shown().await, [("b".to_owned(), false), ("c".to_owned(), false)]);
 }
 
 /// What a stream of every app would show beside messages.
@@ -466,8 +482,8 @@ async fn acknowledging_sends_a_read_receipt_once_and_only_if_asked() {
     let mut asked = item("asked", 1);
     asked.new.wants_read = true;
     f.receive(vec![asked, item("not-asked", 2)]).await;
-    f.writer.read_through(2, None).await.unwrap();
-    f.writer.read(vec![1, 2]).await.unwrap();
+    f.writer.read(Through(2), None).await.unwrap();
+    f.writer.read(These(vec![1, 2]), None).await.unwrap();
     let lane = OutLane { priority: Priority::Next, recipient: NodeId::from_bytes([9; 16]) };
     let sent = outbox::pending(&f.db, lane, 0, 10).await.unwrap();
     assert_eq!(sent.iter().map(|row| (row.kind, row.counter)).collect::<Vec<_>>(), [(Kind::Read, 1)]);

@@ -11,6 +11,7 @@
 //! | `GET /v1/send/{id}/broker` | [`MeshQuery`] | [`BrokerView`] |
 //! | `GET /v1/inbox` | [`InboxQuery`] | [`InboxPage`] |
 //! | `POST /v1/inbox/ack` | [`AckRequest`] | [`AckAnswer`] |
+//! | `DELETE /v1/inbox/{id}` | [`MeshQuery`] | |
 //! | `GET /v1/events` | [`EventQuery`] | a stream of [`Event`] |
 //! | `GET /v1/apps` | [`AppsQuery`] | [`Apps`] |
 //! | `PUT /v1/apps/{name}` | [`Registration`] | [`Registered`] |

@@ -146,6 +146,8 @@ codes! {
     TtlTooLong = "ttl_too_long", 400, "the lifetime is too long";
     /// The node is in several meshes and the request names none.
     MeshRequired = "mesh_required", 400, "say which mesh";
+    /// A token of the local API in a query, where logs and histories keep it.
+    TokenInQuery = "token_in_query", 400, "a token has no place in a URL";
     /// No such route.
     NoSuchRoute = "no_such_route", 404, "no such route";
     /// What the request needs does not exist.
@@ -162,6 +164,8 @@ codes! {
     UnknownRecipient = "unknown_recipient", 404, "no member has this name";
     /// The route exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "the method is not allowed here";
+    /// The request did not arrive in time.
+    TooSlow = "too_slow", 408, "the request did not arrive in time";
     /// An app of this name is registered already.
     AppRegistered = "app_registered", 409, "an app of this name is registered already";
     /// Another has taken this app's place.
@@ -216,6 +220,8 @@ codes! {
     NameTaken = "name_taken", 409, "the name is taken";
     /// The recovery words are not those of the mesh, or no recovery words at all.
     RecoveryWords = "recovery_words", 403, "not the recovery words of this mesh";
+    /// The request was made for a web page.
+    ForeignOrigin = "foreign_origin", 403, "web pages have no business here";
     /// This host is not the one that the mesh's keys belong to.
     WrongHost = "wrong_host", 403, "the keys belong to another host";
     /// Only an admin may do this.
