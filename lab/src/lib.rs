@@ -7,6 +7,7 @@
 //!   Proxy    passes frames between nodes and broker, and can hold, drop, rewrite or cut at one it is asked for
 //!   Client   of each node, as an app has it
 //! hostile    a broker that lies, on the Proxy, and a member that does
+//! crowd      a mesh of many members that come and go, and are no nodes
 //! Network    machines of their own, for what must cross a network
 //! apps       what apps do in tests: send until accepted, read by cursor, watch receipts, each into a History
 //! bench      what `waxwing bench` measures
@@ -17,15 +18,18 @@
 
 pub mod apps;
 pub mod bench;
+pub mod crowd;
 mod error;
 pub mod history;
 mod host;
 pub mod hostile;
+mod members;
 mod mesh;
 mod network;
 mod process;
 pub mod proxy;
 mod raw;
+mod records;
 mod scan;
 mod wait;
 

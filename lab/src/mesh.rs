@@ -197,7 +197,7 @@ impl Lab {
     pub async fn enrol_by(&mut self, node: &str, invite: &api::InviteRequest) -> Result<()> {
         let made = match &self.founder {
             None => {
-                let url = self.direct.clone().unwrap_or_else(|| self.proxy.url());
+                let url = self.url();
                 let made =
                     self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node]).await?;
                 self.recovery_words = made["recovery_words"].as_str().unwrap_or_default().to_owned();
@@ -319,6 +319,11 @@ impl Lab {
     /// The wire between nodes and broker.
     pub const fn proxy(&self) -> &Proxy {
         &self.proxy
+    }
+
+    /// Where nodes dial.
+    pub fn url(&self) -> String {
+        self.direct.clone().unwrap_or_else(|| self.proxy.url())
     }
 
     /// The folder that everything is in.

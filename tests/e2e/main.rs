@@ -22,6 +22,7 @@ mod demo; // `waxwing demo` does what the README says.
 mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
+mod flapping; // A thousand nodes that come and go: only who goes leaves, and once.
 mod forks; // Two logs of one mesh, and who tells it from a lie.
 mod goodbyes; // Nodes that go while everything is under way: nothing is said behind a goodbye, and nothing lost.
 mod host; // A node runs on its own host and refuses another, touching nothing.

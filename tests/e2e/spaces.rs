@@ -1,19 +1,15 @@
 //! A broker that lies about a space, and a member that wants what is another's: told, or harmless, and mail goes on.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
-use tokio::task::JoinSet;
-use waxwing_client::api::{EventBody, EventQuery, InviteRequest, LeaveReason, MeshQuery};
+use waxwing_client::api::MeshQuery;
 use waxwing_crypto::space::Condition;
 use waxwing_crypto::{ChangeId, NodeId, SpaceId};
-use waxwing_lab::hostile::{Member, broker};
+use waxwing_lab::hostile::broker;
 use waxwing_lab::{Lab, eventually};
-use waxwing_protocol::link::{Change, ChangeOutcome, Delete, Put, Record, ToNode, Touch};
+use waxwing_protocol::link::{Change, ChangeOutcome, Delete, Put, Record, Touch};
 
 use crate::commands::json;
 use crate::forks::{hostile, told};
-use crate::support::{PROGRAM, Pair, WITHIN};
+use crate::support::{Pair, WITHIN};
 
 /// Waits until alpha shows this of beta, who is online.
 async fn shows(lab: &Lab, summary: &str) {
@@ -112,60 +108,4 @@ async fn a_member_cannot_take_touch_or_delete_anothers_presence_nor_pass_its_rec
     shows(&pair.lab, "second").await;
     pair.send(1).await;
     pair.conclude().await;
-}
-
-/// Nodes that come and go: as many as a test has time to let in.
-const FLAPPING: usize = 200;
-/// How often each is cut and back.
-const CUTS: u32 = 6;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hundreds_of_nodes_that_flap_within_their_lease_join_once_and_none_leaves() {
-    let lab = Lab::mesh_by(PROGRAM, "[limits]\nlease_seconds = 20\n", &["alpha"]).await.unwrap();
-    let uses = Some(u32::try_from(FLAPPING).unwrap());
-    let invite = InviteRequest { uses, ..InviteRequest::default() };
-    let invite = lab.client("alpha").invite(&invite).await.unwrap();
-    let mut flapping = JoinSet::new();
-    for n in 0..FLAPPING {
-        let mut member = Member::join(&lab.proxy().url(), &invite.token, &format!("flap-{n}")).await.unwrap();
-        member.is_present().await.unwrap();
-        flapping.spawn(flaps(member, n));
-    }
-    let mut members = Vec::new();
-    while let Some(member) = tokio::time::timeout(WITHIN, flapping.join_next()).await.expect("they flap") {
-        members.push(member.unwrap());
-    }
-    let client = lab.client("alpha");
-    let all = async || {
-        let peers = client.peers(&MeshQuery::default()).await.ok()?.peers;
-        (peers.iter().filter(|peer| peer.online).count() >= FLAPPING).then_some(())
-    };
-    eventually(WITHIN, "alpha sees all of them", all).await.unwrap();
-    members[0].says_goodbye().await.unwrap();
-    let kind = Some("peer_join,peer_leave".to_owned());
-    let query = EventQuery { after: Some(0), kind, ..EventQuery::default() };
-    let mut events = client.events(&query).await.unwrap();
-    let mut joined = BTreeSet::new();
-    loop {
-        let event =
-            tokio::time::timeout(WITHIN, events.next()).await.expect("a goodbye is told").unwrap().body;
-        if let EventBody::PeerLeave { reason, .. } = event {
-            assert_eq!(reason, Some(LeaveReason::Goodbye), "nobody else has left");
-            break;
-        }
-        let EventBody::PeerJoin { node, .. } = event else { panic!("{event:?}") };
-        assert!(joined.insert(node.to_string()), "{node} has joined twice");
-    }
-    assert_eq!(joined.len(), FLAPPING);
-}
-
-/// Is heard for some moments, cut, and back at once, again and again.
-async fn flaps(mut member: Member, seed: usize) -> Member {
-    for cut in 0..CUTS {
-        let pause = Duration::from_millis((seed as u64 * 7_919 + u64::from(cut) * 104_729) % 1_500);
-        let listens = async { while member.link.receive::<ToNode>().await.is_ok() {} };
-        let _ = tokio::time::timeout(pause, listens).await;
-        member.login().await.unwrap();
-    }
-    member
 }

@@ -18,9 +18,9 @@ use waxwing_protocol::link::{
     Deliver, Delivery, Outcome, Send, SendItem, Settle, Settlement, ToBroker, ToNode,
 };
 
-use super::members::{self, Member};
 use super::{Progress, now};
 use crate::error::{Error, Result};
+use crate::members::{self, Member};
 use crate::process::Process;
 use crate::raw::Link;
 
@@ -117,7 +117,7 @@ impl Side {
         let ready = broker.start().await?;
         let addr = ready["url"].as_str().and_then(|url| url.strip_prefix("ws://")?.parse().ok());
         let addr = addr.ok_or_else(|| Error::Unreadable(format!("no address in {ready}")))?;
-        let members = members::found(addr, 3 + away, now()).await?;
+        let members = members::found(addr, 3 + away, now()).await?.members;
         Ok(Self { broker, addr, members, store: data.join("broker.db") })
     }
 

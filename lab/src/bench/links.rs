@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::members::{self, Member};
 use super::{Progress, Usage, now, raise_descriptors};
 use crate::error::{Error, Result};
+use crate::members::{self, Member};
 use crate::process::Process;
 use crate::wait::eventually;
 
@@ -135,7 +135,7 @@ async fn found(broker: SocketAddr, count: usize, progress: &impl Progress) -> Re
             founding.spawn(members::found(broker, size, now));
         }
         if let Some(founded) = founding.join_next().await {
-            members.extend(founded.map_err(|err| Error::Unreadable(err.to_string()))??);
+            members.extend(founded.map_err(|err| Error::Unreadable(err.to_string()))??.members);
             progress.done(members.len() as u64);
         }
     }

@@ -2,7 +2,6 @@
 
 pub mod backlog;
 pub mod links;
-mod members;
 pub mod send;
 mod spread;
 mod usage;
@@ -22,7 +21,7 @@ pub trait Progress: Sync {
 }
 
 /// Raises this process's limit on descriptors as far as it may go, for the processes it starts too. Returns what it is.
-fn raise_descriptors() -> Option<u64> {
+pub fn raise_descriptors() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // If it cannot be raised, what it is will do or connections will fail, and say so.
@@ -30,7 +29,7 @@ fn raise_descriptors() -> Option<u64> {
     getrlimit(Resource::Nofile).current
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

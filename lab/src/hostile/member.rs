@@ -323,7 +323,7 @@ impl Member {
     }
 
     /// The first frame to come of which `pick` makes something. Others are ignored.
-    pub(super) async fn answer<T>(&mut self, pick: impl Fn(&ToNode) -> Option<T>) -> Result<T> {
+    async fn answer<T>(&mut self, pick: impl Fn(&ToNode) -> Option<T>) -> Result<T> {
         loop {
             let frame: ToNode = self.link.receive().await?;
             if let Some(picked) = pick(&frame) {
@@ -335,7 +335,7 @@ impl Member {
         }
     }
 
-    pub(super) const fn next_req(&mut self) -> u64 {
+    const fn next_req(&mut self) -> u64 {
         self.req += 1;
         self.req
     }
@@ -358,15 +358,15 @@ async fn log_after(link: &mut Link, after: u64) -> Result<Vec<SignedEntry>> {
     Ok(log.entries)
 }
 
-pub(super) fn now() -> Timestamp {
+fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-pub(super) fn wrong(what: &str) -> Error {
+fn wrong(what: &str) -> Error {
     Error::Unreadable(format!("the hostile member: {what}"))
 }
 
-pub(super) fn crypto(error: waxwing_crypto::Error) -> Error {
+fn crypto(error: waxwing_crypto::Error) -> Error {
     wrong(&error.to_string())
 }

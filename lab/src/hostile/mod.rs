@@ -5,7 +5,7 @@
 
 pub mod broker;
 mod member;
-mod present;
+mod record;
 
 pub use member::{Letter, Member};
 

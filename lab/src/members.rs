@@ -14,31 +14,46 @@ use waxwing_crypto::{Digest, MeshId, NodeId, SealingKey, SealingPublicKey, Signi
 use crate::error::{Error, Result};
 use crate::raw::Link;
 
+/// True nodes that may join.
+const NODES: usize = 8;
+
+/// A mesh on a broker, all of whose members are no nodes.
+#[derive(Debug)]
+pub(crate) struct Founded {
+    /// The founder first.
+    pub(crate) members: Vec<Member>,
+    /// Its state keys.
+    pub(crate) keys: StateKeys,
+    /// An invite, with a few places left.
+    pub(crate) invite: InviteSeed,
+}
+
 /// Whoever may log in.
 #[derive(Debug)]
-pub(super) struct Member {
-    mesh: MeshId,
-    node: NodeId,
-    head: LogHead,
-    key: SigningKey,
+pub(crate) struct Member {
+    pub(crate) mesh: MeshId,
+    pub(crate) node: NodeId,
+    pub(crate) head: LogHead,
+    pub(crate) key: SigningKey,
 }
 
 impl Member {
     /// Its id.
-    pub(super) const fn node(&self) -> NodeId {
+    pub(crate) const fn node(&self) -> NodeId {
         self.node
     }
 
     /// Logs in.
-    pub(super) async fn login(&self, broker: SocketAddr) -> Result<Link> {
+    pub(crate) async fn login(&self, broker: SocketAddr) -> Result<Link> {
         Link::member(broker, self.mesh, self.node, self.head, &self.key).await
     }
 }
 
 /// Founds a mesh with so many members on a broker.
-pub(super) async fn found(broker: SocketAddr, count: usize, now: Timestamp) -> Result<Vec<Member>> {
+pub(crate) async fn found(broker: SocketAddr, count: usize, now: Timestamp) -> Result<Founded> {
     let made = tokio::task::spawn_blocking(move || make(count, now));
-    let Made { roster, entries, keys } = made.await.map_err(|err| Error::Unreadable(err.to_string()))??;
+    let Made { roster, entries, keys, state_keys, invite } =
+        made.await.map_err(|err| Error::Unreadable(err.to_string()))??;
     let founder = &keys[0];
     let (first, rest) = entries.split_at(1);
     Link::entering(broker, roster.mesh(), founder).await?.append(first).await?;
@@ -51,7 +66,8 @@ pub(super) async fn found(broker: SocketAddr, count: usize, now: Timestamp) -> R
         head: roster.head(),
         key,
     };
-    Ok(keys.into_iter().map(member).collect())
+    let members = keys.into_iter().map(member).collect();
+    Ok(Founded { members, keys: state_keys, invite })
 }
 
 /// A mesh that no broker knows yet.
@@ -60,6 +76,8 @@ struct Made {
     entries: Vec<SignedEntry>,
     /// The founder's first.
     keys: Vec<SigningKey>,
+    state_keys: StateKeys,
+    invite: InviteSeed,
 }
 
 fn make(count: usize, now: Timestamp) -> Result<Made, Error> {
@@ -67,25 +85,28 @@ fn make(count: usize, now: Timestamp) -> Result<Made, Error> {
     let mut rng = UnwrapErr(SysRng);
     let founder = SigningKey::generate(&mut rng);
     let sealing = SealingKey::generate(&mut rng).public().map_err(wrong)?;
-    let state_keys = StateKeys::found(&mut rng).seal_to(&sealing, &mut rng).map_err(wrong)?;
+    let state_keys = StateKeys::found(&mut rng);
+    let sealed_keys = state_keys.seal_to(&sealing, &mut rng).map_err(wrong)?;
     let genesis = Genesis {
         name: name("bench")?,
         founder: newcomer(&founder, sealing, name("founder")?),
         recovery: RecoverySecret::generate(&mut rng).signing_key().public(),
-        state_keys: state_keys.clone(),
+        state_keys: sealed_keys,
     };
     let (first, mut roster) = Roster::found(now, genesis, &founder).map_err(wrong)?;
     let (mut entries, mut keys) = (vec![first], vec![founder]);
     let seed = InviteSeed::generate(&mut rng);
     let invite = seed.signing_key();
+    let sealing = seed.sealing_key().public().map_err(wrong)?;
+    let sealed_keys = state_keys.seal_to(&sealing, &mut rng).map_err(wrong)?;
     let new_invite = NewInvite {
         key: invite.public(),
-        sealing: seed.sealing_key().public().map_err(wrong)?,
+        sealing,
         role: Role::Member,
-        uses: u32::try_from(count).unwrap_or(u32::MAX).max(1),
+        uses: u32::try_from(count + NODES).unwrap_or(u32::MAX),
         expires: now.plus(Duration::from_secs(3_600)),
         name: None,
-        state_keys,
+        state_keys: sealed_keys,
     };
     entries.push(roster.entry(now, Body::Invite(new_invite)).sign(&[&keys[0]]));
     roster.apply(&entries[1]).map_err(wrong)?;
@@ -99,7 +120,7 @@ fn make(count: usize, now: Timestamp) -> Result<Made, Error> {
         entries.push(entry);
         keys.push(key);
     }
-    Ok(Made { roster, entries, keys })
+    Ok(Made { roster, entries, keys, state_keys, invite: seed })
 }
 
 fn newcomer(key: &SigningKey, sealing: SealingPublicKey, name: waxwing_crypto::Name) -> NewMember {
