@@ -205,6 +205,10 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::RecoveryWords
         | ProblemCode::RevokedRecipient
         | ProblemCode::ForeignOrigin
+        | ProblemCode::TokenMissing
+        | ProblemCode::TokenRefused
+        | ProblemCode::WrongScope
+        | ProblemCode::OtherApp
         | ProblemCode::MeshStopped => 3,
         ProblemCode::WrongHost => 4,
         ProblemCode::NoSuchRoute
@@ -218,7 +222,8 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::CertificateExpired
         | ProblemCode::UnknownIssuer
         | ProblemCode::NoAuthorities
-        | ProblemCode::BadCertificate => 5,
+        | ProblemCode::BadCertificate
+        | ProblemCode::Misdirected => 5,
         ProblemCode::Offline | ProblemCode::Unreachable | ProblemCode::TooSlow => 6,
         ProblemCode::NotFound
         | ProblemCode::NoMesh
@@ -258,6 +263,9 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         }
         ProblemCode::KeysWanted => Some("`waxwing node status` says why; try again in a while"),
         ProblemCode::NothingToResume => Some("`waxwing node status` shows how the mesh is"),
+        ProblemCode::TokenMissing | ProblemCode::TokenRefused => {
+            Some("on the node's own account: `waxwing node token create NAME --scope send`")
+        }
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => {
             Some("use the `waxwing` that started the node")
         }
@@ -274,6 +282,9 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::TooSlow
         | ProblemCode::TokenInQuery
         | ProblemCode::ForeignOrigin
+        | ProblemCode::WrongScope
+        | ProblemCode::OtherApp
+        | ProblemCode::Misdirected
         | ProblemCode::UnsupportedMediaType
         | ProblemCode::RevokedRecipient
         | ProblemCode::NotAdmin

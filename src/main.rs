@@ -91,5 +91,6 @@ async fn node(command: Node, context: &Context) -> Result<()> {
         Node::Version => commands::node::version(context).await,
         Node::AcceptHost(arguments) => commands::accept_host::run(context, arguments.yes).await,
         Node::Outbox(command) => commands::outbox::run(context, command).await,
+        Node::Token(command) => commands::token::run(context, command).await,
     }
 }

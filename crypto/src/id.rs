@@ -158,6 +158,10 @@ bytes_newtype! {
     CreationProof, 32, hex, from_hex, "creation proof"
 }
 bytes_newtype! {
+    /// What a node keeps of a token of its local API: SHA-256.
+    AccessDigest, 32, hex, from_hex, "access digest"
+}
+bytes_newtype! {
     /// What a broker's key is recognised by: SHA-256 of the SubjectPublicKeyInfo of its certificate (RFC 5280, 4.1.2.7).
     /// Shown as 43 characters of base64url.
     Pin, 32, base64url, from_base64url, "pin"

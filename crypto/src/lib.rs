@@ -19,6 +19,7 @@
 //! Start with [`membership`] (who is in), then [`sealing`] (what travels) and [`space`] (what is kept for
 //! everybody), then [`storage`] and [`host`] (what stays on a machine).
 
+mod access;
 mod batch;
 mod codec;
 mod creation;
@@ -37,11 +38,12 @@ pub mod space;
 pub mod state_key;
 pub mod storage;
 
+pub use access::AccessToken;
 pub use creation::CreationToken;
 pub use error::{Error, Result};
 pub use id::{
-    ChangeId, ClientMessageId, CreationProof, Digest, Fingerprint, KeyId, MeshId, Name, NodeId, Pin, Receipt,
-    SessionId, SpaceId, Timestamp, WireId,
+    AccessDigest, ChangeId, ClientMessageId, CreationProof, Digest, Fingerprint, KeyId, MeshId, Name, NodeId,
+    Pin, Receipt, SessionId, SpaceId, Timestamp, WireId,
 };
 pub use keys::{Purpose, SealingKey, SealingPublicKey, Signature, Signed, SigningKey, VerifyingKey};
 pub use peer_words::peer_words;

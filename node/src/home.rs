@@ -6,6 +6,7 @@
 //!   logs/           of processes in the background, a file per day
 //!   config.toml     with --state; else in the user's configuration folder
 //!   node.sock       with --state; else in the user's runtime folder
+//!   tokens.json     of apps that come over TCP (0600): what each hashes to
 //!   meshes/NAME/
 //!     identity.json keys (0600)
 //!     host.json     which host this node belongs to
@@ -118,6 +119,11 @@ impl Home {
 
     fn lock_path(&self) -> PathBuf {
         self.0.join("lock")
+    }
+
+    /// Where tokens of the local API are kept.
+    pub(crate) fn tokens(&self) -> PathBuf {
+        self.0.join("tokens.json")
     }
 
     /// Folder of a mesh.

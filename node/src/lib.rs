@@ -27,7 +27,7 @@
 //! | `presence` | who is there, and what he says of himself: made of a space |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
-//! | `ipc`, `apps` | the local API; who has registered with it |
+//! | `ipc`, `apps`, `tokens` | the local API; who has registered with it; who may use it over TCP |
 //! | `list` | the meshes of a folder that no node is running on |
 //! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
@@ -65,8 +65,11 @@ mod signals;
 #[cfg_attr(not(test), expect(dead_code, reason = "presence is built on it"))]
 mod spaces;
 mod store;
+mod tokens;
 mod upkeep;
 mod writer;
+
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -77,6 +80,7 @@ pub use error::{Error, Result, Uninvited, Untrusted};
 
 use crate::home::Home;
 use crate::meshes::Meshes;
+use crate::tokens::Tokens;
 
 /// Version of this node.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -93,12 +97,16 @@ pub async fn run(
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let _lock = Home::new(config.state.clone()).lock_for_node()?;
+    let home = Home::new(config.state.clone());
+    let _lock = home.lock_for_node()?;
+    let tokens = Arc::new(Tokens::load(&home)?);
+    let listen = config.listen;
     let (path, stop, tasks) = (config.socket().to_path_buf(), CancellationToken::new(), TaskTracker::new());
     let (meshes, mut failed) = Meshes::new(config, stop.clone(), tasks.clone());
     meshes.open_all().await?;
-    let socket = ipc::bind(&path)?;
-    tasks.spawn(ipc::serve(socket, meshes.clone(), stop.clone()));
+    let tcp = ipc::bind_tcp(listen).await?;
+    let listeners = ipc::Listeners { socket: ipc::bind(&path)?, tcp };
+    tasks.spawn(ipc::serve(listeners, meshes.clone(), tokens, stop.clone()));
     info!(socket = %path.display(), "ready");
     ready();
     let outcome = tokio::select! {

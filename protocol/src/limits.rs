@@ -102,6 +102,8 @@ pub const API_BODY: usize = 512 * 1024;
 pub const API_BATCH_BODY: usize = 8 * 1024 * 1024;
 /// Requests to the local API under way at once for one caller.
 pub const API_AT_ONCE: usize = 64;
+/// Most tokens of one node.
+pub const TOKENS: usize = 256;
 /// Most sends in one batch request.
 pub const API_BATCH: usize = 1_000;
 /// Most messages in one answer of the inbox.

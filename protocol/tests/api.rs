@@ -581,7 +581,7 @@ fn health_looks_as_documented() {
         "alarms": [{ "what": "log_mismatch", "node": NODE_TEXT, "since": 1, "detail": "mail to beta waits" }],
     });
     let closed = vec![ClosedMesh { mesh: name("team"), reason: "its broker is moving".to_owned() }];
-    let health = Health { live: true, ready: false, meshes: vec![mesh], closed };
+    let health = Health { live: true, ready: false, listen: None, meshes: vec![mesh], closed };
     let json = json!({
         "live": true, "ready": false, "meshes": [json],
         "closed": [{ "mesh": "team", "reason": "its broker is moving" }],

@@ -10,6 +10,7 @@ use waxwing_crypto::membership::Role;
 use waxwing_protocol::Address;
 
 use super::broker::{BrokerAt, BrokerBackup, InstallService, Service};
+use super::tokens::Token;
 
 #[derive(Args, Debug)]
 pub(crate) struct Up {
@@ -263,6 +264,9 @@ pub(crate) enum Node {
     /// What this node has sent, and what to do about what does not arrive
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Tokens for apps that reach the node over TCP
+    #[command(subcommand)]
+    Token(Token),
 }
 
 #[derive(Args, Debug)]

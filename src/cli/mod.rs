@@ -5,6 +5,7 @@ mod apps;
 mod bench;
 mod broker;
 mod messages;
+mod tokens;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub(crate) use apps::{Apps, Profile, Run};
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
+pub(crate) use tokens::{Token, TokenCreate};
 
 /// Sealed, durable messages between machines: a node on each host, and a broker that can read nothing
 #[derive(Debug, Parser)]

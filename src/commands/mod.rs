@@ -9,6 +9,7 @@ pub(crate) mod broker;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod down;
+mod elsewhere;
 pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod invite;
@@ -27,6 +28,7 @@ pub(crate) mod rotate_keys;
 pub(crate) mod run;
 pub(crate) mod send;
 mod stop;
+pub(crate) mod token;
 pub(crate) mod trace;
 pub(crate) mod up;
 mod words;
@@ -87,11 +89,22 @@ impl Context {
     /// The running node. Nothing is dialled yet.
     pub(crate) fn client(&self) -> Result<Client> {
         crate::logs::passing(self.verbose);
-        Ok(Client::new(self.config()?.socket()))
+        match self.elsewhere()? {
+            Some(client) => Ok(client),
+            None => Ok(Client::new(self.config()?.socket())),
+        }
     }
 
-    /// The node that runs on this state folder, if one does.
+    /// The node that the environment names, unless the command line names a state folder.
+    fn elsewhere(&self) -> Result<Option<Client>> {
+        if self.state.is_some() { Ok(None) } else { elsewhere::named() }
+    }
+
+    /// The node that the environment names, or that runs on this state folder, if one does.
     pub(crate) fn running(&self, config: &Config) -> Result<Option<Client>> {
+        if let Some(client) = self.elsewhere()? {
+            return Ok(Some(client));
+        }
         let running = waxwing_node::running(config)?;
         Ok(running.map(|_| Client::new(config.socket())))
     }

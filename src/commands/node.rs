@@ -1,11 +1,11 @@
 //! `waxwing node up`, `status`, `metrics`, `version`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use tracing::warn;
-use waxwing_client::Client;
 use waxwing_client::api::{Health, MeshHealth};
+use waxwing_client::{Client, Place};
 use waxwing_crypto::membership::LogHead;
 use waxwing_node::Config;
 
@@ -98,13 +98,14 @@ pub(crate) async fn status(context: &Context) -> Result<()> {
         health.meshes.retain(|health| health.mesh == *mesh);
         health.closed.retain(|closed| closed.mesh == *mesh);
     }
-    context.output.print(&health, || people(&health, client.socket()))
+    context.output.print(&health, || people(&health, client.place()))
 }
 
 /// How a node is, for people.
-pub(super) fn people(health: &Health, socket: &Path) -> String {
+pub(super) fn people(health: &Health, place: &Place) -> String {
     let state = if health.ready { "ready" } else { "not ready" };
-    let mut lines = vec![format!("node is {state} on {}", socket.display())];
+    let listens = health.listen.map(|listen| format!("; apps with a token: {listen}")).unwrap_or_default();
+    let mut lines = vec![format!("node is {state} on {place}{listens}")];
     lines.extend(health.meshes.iter().map(mesh));
     lines.extend(
         health.closed.iter().map(|mesh| format!("mesh {} is closed: {}", mesh.mesh, inline(&mesh.reason))),

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 use waxwing_client::api::InboxQuery;
@@ -37,7 +39,14 @@ fn post(path: &str) -> String {
 
 /// Sends raw bytes, and reads one answer.
 async fn exchange(socket: &Path, request: &[u8]) -> (u16, String, Value) {
-    let mut stream = UnixStream::connect(socket).await.unwrap();
+    exchange_on(UnixStream::connect(socket).await.unwrap(), request).await
+}
+
+/// The same on a connection.
+pub(crate) async fn exchange_on(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+) -> (u16, String, Value) {
     // A node that has seen enough may close before it has read all: what it answered counts.
     let _ = stream.write_all(request).await;
     let mut answer = Vec::new();
@@ -64,7 +73,7 @@ async fn exchange(socket: &Path, request: &[u8]) -> (u16, String, Value) {
 
 async fn start() -> (Lab, PathBuf) {
     let lab = mesh(&["alpha", "beta"]).await;
-    let socket = lab.client("alpha").socket().to_path_buf();
+    let socket = lab.state("alpha").join("node.sock");
     (lab, socket)
 }
 

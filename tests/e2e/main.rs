@@ -51,6 +51,7 @@ mod storm; // Both nodes send and read while processes are killed and links are 
 mod streams; // Apps stream and poll while everything around them is killed.
 mod support; // What all of these share.
 mod tampering; // A changed, replayed or moved box never reaches an app.
+mod tcp; // The local API over TCP: tokens, scopes, and who knocks without one.
 mod terminal; // A person at a terminal, and commands that go on running.
 mod tls; // Certificates: whom a node believes, and what a broker that is another comes to.
 mod watching; // Waiting and watching, each through restarts.

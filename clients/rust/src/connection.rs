@@ -5,7 +5,6 @@
 //! been written, only a read is tried again; anything else is [`Error::Lost`], and the caller's to decide.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,9 +13,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::{Error, Result};
+use crate::place::Place;
 
 /// Idle connections kept. More than this many requests at once dial, and close when done.
 const IDLE: usize = 8;
@@ -27,17 +28,17 @@ type Body = Full<Bytes>;
 
 /// See the module.
 pub(crate) struct Pool {
-    socket: PathBuf,
+    place: Place,
     idle: Mutex<Vec<SendRequest<Body>>>,
 }
 
 impl Pool {
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket, idle: Mutex::default() }
+    pub(crate) fn new(place: Place) -> Self {
+        Self { place, idle: Mutex::default() }
     }
 
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    pub(crate) const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Sends one request and reads the whole answer.
@@ -77,13 +78,15 @@ impl Pool {
     }
 
     async fn dial(&self) -> Result<SendRequest<Body>> {
-        let unreachable = |source| Error::Unreachable { socket: self.socket.clone(), source };
-        let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|err| Error::Lost(err.to_string()))?;
-        // Ends with the connection, which ends when its sender is dropped; how it ended shows in the request.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(sender)
+        let unreachable = |source| Error::Unreachable { place: self.place.to_string(), source };
+        match &self.place {
+            Place::Socket(path) => greet(UnixStream::connect(path).await.map_err(unreachable)?).await,
+            Place::Tcp { address, .. } => {
+                let stream = TcpStream::connect(address).await.map_err(unreachable)?;
+                stream.set_nodelay(true).map_err(unreachable)?;
+                greet(stream).await
+            }
+        }
     }
 
     fn take_idle(&self) -> Option<SendRequest<Body>> {
@@ -104,6 +107,15 @@ impl Pool {
     }
 }
 
+/// HTTP over a connection.
+async fn greet(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<SendRequest<Body>> {
+    let greeted = http1::handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = greeted.map_err(|err| Error::Lost(err.to_string()))?;
+    // Ends with the connection, which ends when its sender is dropped; how it ended shows in the request.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(sender)
+}
+
 /// An answer that comes bit by bit, and the connection that it comes on.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -122,6 +134,6 @@ impl Stream {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Pool({})", self.socket.display())
+        write!(f, "Pool({})", self.place)
     }
 }

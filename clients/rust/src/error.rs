@@ -1,17 +1,17 @@
 //! What can go wrong between an app and its node, sorted by what the app does next.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 
 use waxwing_protocol::api::Problem;
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No node listens on this socket: start it. Nothing was sent.
-    #[error("no node answers on {}: {source}", socket.display())]
+    /// No node listens there: start it. Nothing was sent.
+    #[error("no node answers on {place}: {source}")]
     Unreachable {
-        /// The socket dialled.
-        socket: PathBuf,
+        /// The socket or address dialled.
+        place: String,
         /// What the system said.
         source: std::io::Error,
     },
@@ -26,6 +26,13 @@ pub enum Error {
     #[error("this is no node that this client can talk to: {0}")]
     Incompatible(String),
 }
+
+/// Another machine's address: a token would go there in the clear.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error(
+    "{0} is not on this machine, and a token must not leave it without TLS: go through a tunnel (ssh -L)"
+)]
+pub struct NotLocal(pub SocketAddr);
 
 impl Error {
     /// The refusal, if that is what it is.

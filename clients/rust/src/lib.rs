@@ -31,6 +31,7 @@
 //! | [`Client::grant`] | `POST /v1/mesh/grant` |
 //! | [`Client::revoke`] | `POST /v1/mesh/revoke` |
 //! | [`Client::resume`] | `POST /v1/mesh/resume` |
+//! | [`Client::create_token`], [`Client::tokens`], [`Client::revoke_token`] | `POST`, `GET /v1/tokens`, `DELETE /v1/tokens/{name}` |
 //!
 //! ```no_run
 //! use waxwing_client::{Client, api};
@@ -85,24 +86,28 @@ mod events;
 mod members;
 mod meshes;
 mod operator;
+mod place;
 mod query;
+mod tokens;
 
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-pub use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Timestamp};
+pub use waxwing_crypto::{AccessToken, ClientMessageId, Name, NodeId, Priority, Timestamp};
 pub use waxwing_protocol::{RegistrationId, api};
 
 use connection::Pool;
-pub use error::{Error, Result};
+pub use error::{Error, NotLocal, Result};
 pub use events::{Events, ResumingEvents};
+pub use place::Place;
 
 /// A request that takes longer has failed: the node answers from its own disk.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -120,7 +125,23 @@ pub struct Client {
 impl Client {
     /// A client of the node that listens on this socket. Nothing is dialled yet.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { pool: Arc::new(Pool::new(socket.into())), app: None, timeout: TIMEOUT }
+        Self::at(Place::Socket(socket.into()))
+    }
+
+    /// A client of the node that listens on this address of this machine, by a token from `waxwing node token create`.
+    /// Nothing is dialled yet.
+    ///
+    /// # Errors
+    /// If the address is another machine's.
+    pub fn tcp(address: SocketAddr, token: AccessToken) -> Result<Self, NotLocal> {
+        if !address.ip().is_loopback() {
+            return Err(NotLocal(address));
+        }
+        Ok(Self::at(Place::Tcp { address, token }))
+    }
+
+    fn at(place: Place) -> Self {
+        Self { pool: Arc::new(Pool::new(place)), app: None, timeout: TIMEOUT }
     }
 
     /// The same client speaking for this app: messages are sent from it, and its mailbox is the one read.
@@ -137,9 +158,9 @@ impl Client {
         self
     }
 
-    /// The socket it dials.
-    pub fn socket(&self) -> &Path {
-        self.pool.socket()
+    /// Where it dials.
+    pub fn place(&self) -> &Place {
+        self.pool.place()
     }
 
     /// The node's version.
@@ -257,9 +278,7 @@ impl Client {
     /// # Errors
     /// [`Error::Problem`] with `unknown_message` if it is not there.
     pub async fn delete(&self, id: u64, mesh: &api::MeshQuery) -> Result<()> {
-        let path = query::with_query(&format!("/v1/inbox/{id}"), mesh)?;
-        let (status, body) = self.call(&Method::DELETE, &path, Bytes::new()).await?;
-        if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
+        self.remove(&format!("/v1/inbox/{id}"), mesh).await
     }
 
     /// What happens from now on, or from `query.after` on: one stream, which ends with the node.
@@ -320,9 +339,7 @@ impl Client {
     /// # Errors
     /// [`Error::Problem`] with `unknown_app` if there is none, `superseded` if another has taken its place.
     pub async fn unregister(&self, app: &Name, query: &api::RemoveQuery) -> Result<()> {
-        let path = query::with_query(&format!("/v1/apps/{app}"), query)?;
-        let (status, body) = self.call(&Method::DELETE, &path, Bytes::new()).await?;
-        if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
+        self.remove(&format!("/v1/apps/{app}"), query).await
     }
 
     /// What the node tells its peers of whoever is at it.
@@ -431,6 +448,12 @@ impl Client {
         read(status, &body)
     }
 
+    async fn remove(&self, path: &str, query: &impl Serialize) -> Result<()> {
+        let path = query::with_query(path, query)?;
+        let (status, body) = self.call(&Method::DELETE, &path, Bytes::new()).await?;
+        if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
+    }
+
     async fn call(&self, method: &Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
         let request = self.request(method, path, body)?;
         let answered = tokio::time::timeout(self.timeout, self.pool.request(request)).await;
@@ -438,7 +461,13 @@ impl Client {
     }
 
     fn request(&self, method: &Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>> {
-        let mut request = Request::builder().method(method).uri(path).header(HOST, "localhost");
+        let mut request = Request::builder().method(method).uri(path);
+        request = match self.place() {
+            Place::Socket(_) => request.header(HOST, "localhost"),
+            Place::Tcp { address, token } => {
+                request.header(HOST, address.to_string()).header(AUTHORIZATION, bearer(token)?)
+            }
+        };
         if *method != Method::GET {
             request = request.header(CONTENT_TYPE, "application/json");
         }
@@ -447,6 +476,14 @@ impl Client {
         }
         request.body(body.into()).map_err(|err| Error::Incompatible(err.to_string()))
     }
+}
+
+/// What shows a token. Not printed by whatever prints headers.
+fn bearer(token: &AccessToken) -> Result<HeaderValue> {
+    let shown = HeaderValue::from_str(&format!("Bearer {}", *token.reveal()));
+    let mut shown = shown.map_err(|err| Error::Incompatible(err.to_string()))?;
+    shown.set_sensitive(true);
+    Ok(shown)
 }
 
 /// The answer, or the problem that came in its place.

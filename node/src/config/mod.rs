@@ -3,6 +3,7 @@
 mod settings;
 
 use std::env;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -19,6 +20,8 @@ pub(crate) const GRACE: std::time::Duration = std::time::Duration::from_secs(8);
 pub struct Config {
     /// The state folder.
     pub state: PathBuf,
+    /// Where apps are listened to beside the socket: a loopback address.
+    pub listen: Option<SocketAddr>,
     /// What stands in for the host's own evidence, if set: `host_id` in the file, or `WAXWING_HOST_ID`.
     pub host_id: Option<String>,
     /// Most messages in the outbox that are not delivered yet.
@@ -61,6 +64,7 @@ pub struct Value {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct FileConfig {
+    listen: Option<SocketAddr>,
     host_id: Option<String>,
     outbox_messages: Option<u64>,
     outbox_bytes: Option<u64>,
@@ -83,6 +87,11 @@ impl Config {
         // The file and the socket follow from the state folder.
         let mut origins = vec![places.state_from, Origin::Default, Origin::Default];
         let mut note = |origin| origins.push(origin);
+        let listen = pick(&settings::LISTEN, variables, file.listen, &mut note)?;
+        if let Some(other) = listen.filter(|listen| !listen.ip().is_loopback()) {
+            let why = format!("listen is {other}, and must be a loopback address, as 127.0.0.1:7980");
+            return Err(Error::Usage(why));
+        }
         let host_id = pick(&settings::HOST_ID, variables, file.host_id, &mut note)?;
         let outbox_messages = pick(&settings::OUTBOX_MESSAGES, variables, file.outbox_messages, &mut note)?
             .unwrap_or(1_000_000);
@@ -94,6 +103,7 @@ impl Config {
         Ok(Self {
             state: places.state,
             socket: places.socket,
+            listen,
             file: places.file,
             host_id,
             outbox_messages,
@@ -129,6 +139,7 @@ impl Config {
             Some(self.state.display().to_string()),
             Some(self.file.display().to_string()),
             Some(self.socket.display().to_string()),
+            self.listen.map(|listen| listen.to_string()),
             self.host_id.clone(),
             Some(self.outbox_messages.to_string()),
             Some(self.outbox_bytes.to_string()),
@@ -230,6 +241,22 @@ mod tests {
     }
 
     #[test]
+    fn apps_are_listened_to_on_this_machine_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for (address, ok) in
+            [("127.0.0.1:7980", true), ("[::1]:0", true), ("0.0.0.0:7980", false), ("192.168.1.5:1", false)]
+        {
+            std::fs::write(folder.path().join("config.toml"), format!("listen = '{address}'")).unwrap();
+            let read = Config::resolve_in(Some(folder.path().to_path_buf()), &|_| None);
+            assert_eq!(
+                read.map(|config| config.listen.is_some()).map_err(|error| error.exit_code()),
+                if ok { Ok(true) } else { Err(2) },
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
     fn environment_goes_over_file_and_file_over_default() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.toml"), "outbox_messages = 3\nlog_files = 4").unwrap();
@@ -267,7 +294,11 @@ mod tests {
     fn every_key_of_the_file_is_in_the_table() {
         let folder = tempfile::tempdir().unwrap();
         for setting in SETTINGS {
-            let value = if setting.name == "host_id" { "'a'" } else { "1" };
+            let value = match setting.name {
+                "host_id" => "'a'",
+                "listen" => "'127.0.0.1:0'",
+                _ => "1",
+            };
             std::fs::write(folder.path().join("config.toml"), format!("{} = {value}", setting.name)).unwrap();
             let read = Config::resolve_in(Some(folder.path().to_path_buf()), &|_| None);
             assert_eq!(read.is_ok(), setting.in_file, "{}", setting.name);

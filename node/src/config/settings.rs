@@ -74,8 +74,17 @@ pub(super) const LOG_FILES: Setting = Setting::of_file(
     "How many days of logs a process in the background keeps, one file each.",
 );
 
+pub(super) const LISTEN: Setting = Setting::of_file(
+    "listen",
+    "WAXWING_LISTEN",
+    "none: the socket alone",
+    "A loopback address, such as `127.0.0.1:7980`, for apps that cannot use the socket. Each request must show a token, which \
+     `waxwing node token create` makes. Port 0 takes a free one, which `waxwing node status` shows.",
+);
+
 /// Every setting.
-pub const SETTINGS: [Setting; 7] = [STATE, FILE, SOCKET, HOST_ID, OUTBOX_MESSAGES, OUTBOX_BYTES, LOG_FILES];
+pub const SETTINGS: [Setting; 8] =
+    [STATE, FILE, SOCKET, LISTEN, HOST_ID, OUTBOX_MESSAGES, OUTBOX_BYTES, LOG_FILES];
 
 /// The reference, as docs/config.md has it.
 pub fn reference() -> String {

@@ -13,11 +13,12 @@ use waxwing_protocol::limits;
 
 use super::Api;
 use super::problem::Refused;
-use super::request::{Json, Query, Repeated};
+use super::request::{From, Json, Query, Repeated};
 use super::texts::{capabilities, line, lines};
 use crate::apps::{Claim, Denied, Shown, Which};
 use crate::clock;
 use crate::mesh::Mesh;
+use crate::outbox::Caller;
 use crate::presence::{self, SeenApp};
 
 /// Shortest and longest registration.
@@ -66,6 +67,7 @@ fn others(mesh: &Mesh) -> Vec<App> {
 /// `PUT /v1/apps/{name}`
 pub(super) async fn register(
     State(api): State<Api>,
+    From(caller): From,
     Path(name): Path<String>,
     Json(registration): Json<Registration>,
 ) -> Result<Answer<Registered>, Refused> {
@@ -80,7 +82,7 @@ pub(super) async fn register(
     };
     check(&registration)?;
     let claim = Claim {
-        which: Which { name: app_name(&name)?, instance: registration.instance.clone() },
+        which: Which { name: app_name(&caller, &name)?, instance: registration.instance.clone() },
         registration: registration.registration.clone(),
         takeover: registration.takeover,
     };
@@ -101,11 +103,12 @@ fn check(registration: &Registration) -> Result<(), Refused> {
 /// `DELETE /v1/apps/{name}`
 pub(super) async fn remove(
     State(api): State<Api>,
+    From(caller): From,
     Path(name): Path<String>,
     Query(query): Query<RemoveQuery>,
 ) -> Result<StatusCode, Refused> {
     let mesh = &api.mesh(query.mesh.as_ref())?;
-    let which = Which { name: app_name(&name)?, instance: query.instance };
+    let which = Which { name: app_name(&caller, &name)?, instance: query.instance };
     mesh.apps.remove(&which, query.registration.as_ref()).map_err(denied)?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -140,6 +143,12 @@ fn show(mesh: &Mesh, app: Shown) -> App {
     }
 }
 
-fn app_name(text: &str) -> Result<Name, Refused> {
-    text.parse().map_err(|_| Problem::new(ProblemCode::Malformed).detail("an app's name is [a-z0-9-]").into())
+/// The app that a path names, if the caller can be that.
+fn app_name(caller: &Caller, text: &str) -> Result<Name, Refused> {
+    let name: Result<Name, _> = text.parse();
+    let name = name.map_err(|_| Problem::new(ProblemCode::Malformed).detail("an app's name is [a-z0-9-]"))?;
+    if caller.bound && caller.app.as_ref() != Some(&name) {
+        return Err(caller.cannot_be(&name).into());
+    }
+    Ok(name)
 }

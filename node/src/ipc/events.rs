@@ -7,6 +7,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{self, KeepAlive, Sse};
@@ -16,11 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tracing::error;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{
-    Event, EventBody, EventKind, EventQuery, Problem, ProblemCode, REGISTRATION_HEADER,
+    Event, EventBody, EventKind, EventQuery, Problem, ProblemCode, REGISTRATION_HEADER, TokenScope,
 };
 
 use super::Api;
 use super::apps::denied;
+use super::guard::{Who, must_reach};
 use super::inbox::{self, mailbox};
 use super::problem::Refused;
 use super::request::{From, Query};
@@ -43,12 +45,17 @@ const LAST_EVENT_ID: &str = "last-event-id";
 pub(super) async fn stream(
     State(api): State<Api>,
     From(caller): From,
+    Extension(who): Extension<Who>,
     headers: HeaderMap,
     Query(query): Query<EventQuery>,
 ) -> Result<impl IntoResponse, Refused> {
     let mesh = api.mesh(query.mesh.as_ref())?;
     let room = Arc::clone(&api.streams).try_acquire_owned();
     let room = room.map_err(|_| Problem::new(ProblemCode::Busy).detail("100 streams are open already"))?;
+    if query.register == Some(1) {
+        must_reach(&who, TokenScope::Send)?;
+    }
+    let app = mailbox(query.app.as_deref(), &caller)?;
     let kept = register(&mesh, &query, caller.app.as_ref())?;
     let shown = mesh.signals.shown();
     let after = match query.after.or(last_event_id(&headers)?) {
@@ -56,7 +63,7 @@ pub(super) async fn stream(
         None => *shown.borrow(),
     };
     let reader = Reader {
-        app: mailbox(query.app.as_deref(), caller.app.as_ref())?,
+        app,
         kinds: kinds(query.kind.as_deref())?,
         mesh: Arc::clone(&mesh),
         shown,

@@ -29,7 +29,7 @@ pub(super) async fn look(api: &Api) -> Result<Health, Refused> {
     let closed = api.meshes.closed().into_iter().map(|(mesh, reason)| ClosedMesh { mesh, reason });
     let closed: Vec<_> = closed.collect();
     let ready = closed.is_empty() && meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped);
-    Ok(Health { live: true, ready, meshes, closed })
+    Ok(Health { live: true, ready, listen: api.listen, meshes, closed })
 }
 
 async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {

@@ -15,6 +15,7 @@ use super::request::{From, Json, Query};
 use super::wait::Wait;
 use crate::content::Content;
 use crate::mesh::Mesh;
+use crate::outbox::Caller;
 use crate::store::inbox::{self, Acknowledged, Filter, Item};
 
 /// Messages in an answer, unless asked otherwise.
@@ -38,7 +39,7 @@ pub(super) async fn list(
         Some(name) => Some(sender(mesh, name)?),
     };
     let after = query.after.unwrap_or(0);
-    let app = mailbox(query.app.as_deref(), caller.app.as_ref())?;
+    let app = mailbox(query.app.as_deref(), &caller)?;
     let filter = Filter { after, app, from, thread: query.thread, unread: query.unread, limit };
     let mut wait = Wait::new(mesh, query.wait.as_deref(), mesh.signals.shown())?;
     loop {
@@ -72,13 +73,11 @@ pub(super) async fn acknowledge(
 ) -> Result<Answer<AckAnswer>, Refused> {
     let mesh = &api.mesh(request.mesh.as_ref())?;
     let (which, app) = match (request.ids, request.through) {
-        (Some(ids), None) if ids.len() <= limits::INBOX_PAGE => (Acknowledged::These(ids), None),
+        (Some(ids), None) if ids.len() <= limits::INBOX_PAGE => (Acknowledged::These(ids), own(&caller)),
         (Some(_), None) => {
             return Err(Problem::new(ProblemCode::TooLarge).detail("at most 1,000 ids at once").into());
         }
-        (None, Some(through)) => {
-            (Acknowledged::Through(through), mailbox(request.app.as_deref(), caller.app.as_ref())?)
-        }
+        (None, Some(through)) => (Acknowledged::Through(through), mailbox(request.app.as_deref(), &caller)?),
         (None, None) | (Some(_), Some(_)) => {
             return Err(Problem::new(ProblemCode::Malformed).detail("give ids or through").into());
         }
@@ -90,17 +89,27 @@ pub(super) async fn acknowledge(
 /// `DELETE /v1/inbox/{id}`
 pub(super) async fn delete(
     State(api): State<Api>,
+    From(caller): From,
     Path(id): Path<String>,
     Query(query): Query<MeshQuery>,
 ) -> Result<StatusCode, Refused> {
     let mesh = &api.mesh(query.mesh.as_ref())?;
     let unknown = || Refused::from(Problem::new(ProblemCode::UnknownMessage));
     let id = id.parse().map_err(|_| unknown())?;
-    if mesh.writer.delete(id, None).await? { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+    if mesh.writer.delete(id, own(&caller)).await? { Ok(StatusCode::NO_CONTENT) } else { Err(unknown()) }
+}
+
+/// The only mailbox that the caller has to do with. None for all.
+fn own(caller: &Caller) -> Option<String> {
+    caller.app.as_ref().filter(|_| caller.bound).map(|app| app.as_str().to_owned())
 }
 
 /// The mailbox meant: the one asked for, the caller's own, or the default one. None for all.
-pub(super) fn mailbox(asked: Option<&str>, caller: Option<&Name>) -> Result<Option<String>, Refused> {
+pub(super) fn mailbox(asked: Option<&str>, caller: &Caller) -> Result<Option<String>, Refused> {
+    let app = caller.app.as_ref();
+    if let Some(other) = asked.filter(|asked| caller.bound && Some(*asked) != app.map(Name::as_str)) {
+        return Err(caller.cannot_be(&format!("`{}`", other.escape_debug())).into());
+    }
     match asked {
         Some(ALL) => Ok(None),
         Some("") => Ok(Some(String::new())),
@@ -109,7 +118,7 @@ pub(super) fn mailbox(asked: Option<&str>, caller: Option<&Name>) -> Result<Opti
             let name = name.map_err(|_| Problem::new(ProblemCode::Malformed).detail("app is no name"))?;
             Ok(Some(name.as_str().to_owned()))
         }
-        None => Ok(Some(caller.map_or("", Name::as_str).to_owned())),
+        None => Ok(Some(app.map_or("", Name::as_str).to_owned())),
     }
 }
 

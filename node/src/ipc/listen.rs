@@ -1,5 +1,7 @@
-//! The socket: who may connect, and how long they may take.
+//! The socket, and the port where there is one: who may connect, and how long they may take.
 
+use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,8 +10,9 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
@@ -20,9 +23,14 @@ use super::{Api, router};
 use crate::error::{Error, Result};
 use crate::home;
 use crate::meshes::Meshes;
+use crate::tokens::Tokens;
 
 /// Connections at once. One more waits.
 const CONNECTIONS: usize = 1_024;
+/// The same over TCP, where anybody on this machine can take one.
+const TCP_CONNECTIONS: usize = 256;
+/// Largest head of a request, in bytes.
+const HEAD: usize = 64 * 1024;
 /// A request's head must be there within this time.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// After a failed accept (no descriptors left), wait this long.
@@ -58,64 +66,138 @@ pub(crate) fn unbind(path: &Path) {
     }
 }
 
-/// Serves until told to stop; then lets every request under way finish.
-pub(crate) async fn serve(listener: UnixListener, meshes: Meshes, stop: CancellationToken) {
-    let router = router(Api::new(meshes));
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    let tasks = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = accept(&listener, &room) => accepted,
-        };
-        let Some((stream, permit)) = accepted else {
-            continue;
-        };
-        let (router, stop) = (router.clone(), stop.clone());
-        tasks.spawn(async move {
-            let _permit = permit;
-            connection(stream, router, stop).await;
-        });
-    }
-    tasks.close();
-    tasks.wait().await;
+/// Binds the port for apps that cannot use the socket, if there is to be one.
+pub(crate) async fn bind_tcp(address: Option<SocketAddr>) -> Result<Option<TcpListener>> {
+    let Some(address) = address else { return Ok(None) };
+    let bound = TcpListener::bind(address).await;
+    bound.map(Some).map_err(|error| {
+        let why = format!("cannot listen on {address}: {error}");
+        if error.kind() == io::ErrorKind::AddrInUse { Error::Conflict(why) } else { Error::Usage(why) }
+    })
 }
 
-type Permit = tokio::sync::OwnedSemaphorePermit;
+/// Where apps come in.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) socket: UnixListener,
+    pub(crate) tcp: Option<TcpListener>,
+}
 
-/// The next connection of somebody who may connect.
-async fn accept(listener: &UnixListener, room: &Arc<Semaphore>) -> Option<(UnixStream, Permit)> {
-    let permit = Arc::clone(room).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) if may_connect(&stream) => Some((stream, permit)),
-        Ok(_) => None,
+/// Serves until told to stop; then lets every request under way finish.
+pub(crate) async fn serve(
+    listeners: Listeners,
+    meshes: Meshes,
+    tokens: Arc<Tokens>,
+    stop: CancellationToken,
+) {
+    let Listeners { socket, tcp } = listeners;
+    let listen = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
+    let served = Served { router: router(Api::new(meshes, tokens, listen)), stop, tasks: TaskTracker::new() };
+    let by_tcp = async {
+        if let Some((tcp, address)) = tcp.zip(listen) {
+            accept_tcp(tcp, address.port(), &served).await;
+        }
+    };
+    tokio::join!(accept_socket(socket, &served), by_tcp);
+    served.tasks.close();
+    served.tasks.wait().await;
+}
+
+/// What connections come to.
+struct Served {
+    router: axum::Router,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Served {
+    /// Serves a connection in a task of its own.
+    fn spawn<S>(&self, stream: S, door: Door, permit: OwnedSemaphorePermit)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (router, stop) = (self.router.clone(), self.stop.clone());
+        self.tasks.spawn(async move {
+            connection(stream, door, router, stop).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Accepts whoever may connect to the socket.
+async fn accept_socket(listener: UnixListener, served: &Served) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    while let Some((accepted, permit)) = next(|| listener.accept(), &room, &served.stop).await {
+        match accepted {
+            Ok((stream, _)) => {
+                if let Some(door) = may_connect(&stream) {
+                    served.spawn(stream, door, permit);
+                }
+            }
+            Err(error) => cannot_accept(&error).await,
+        }
+    }
+}
+
+/// Accepts whoever is on this machine: what he may do, his token says. They have room of their own, and can take nobody
+/// else's.
+async fn accept_tcp(listener: TcpListener, port: u16, served: &Served) {
+    let room = Arc::new(Semaphore::new(TCP_CONNECTIONS));
+    while let Some((accepted, permit)) = next(|| listener.accept(), &room, &served.stop).await {
+        match accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
+            Ok(stream) => served.spawn(stream, Door::Tcp { port }, permit),
+            Err(error) => cannot_accept(&error).await,
+        }
+    }
+}
+
+/// The next connection, once there is room for it. None when it is time to stop.
+async fn next<T, A: Future<Output = io::Result<T>>>(
+    accept: impl Fn() -> A,
+    room: &Arc<Semaphore>,
+    stop: &CancellationToken,
+) -> Option<(io::Result<T>, OwnedSemaphorePermit)> {
+    let accepted = async {
+        let permit = Arc::clone(room).acquire_owned().await.ok()?;
+        Some((accept().await, permit))
+    };
+    tokio::select! {
+        () = stop.cancelled() => None,
+        accepted = accepted => accepted,
+    }
+}
+
+async fn cannot_accept(error: &io::Error) {
+    warn!(%error, "cannot accept");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// The same user, or root. The file's mode says so too; this holds where a folder's mode was changed.
+fn may_connect(stream: &UnixStream) -> Option<Door> {
+    let me = rustix::process::geteuid().as_raw();
+    match stream.peer_cred() {
+        Ok(peer) if is_let_in(peer.uid(), me) => Some(Door::Socket { process: peer.pid() }),
+        Ok(peer) => {
+            warn!(uid = peer.uid(), "another user tried to connect");
+            None
+        }
         Err(error) => {
-            warn!(%error, "cannot accept");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
+            warn!(%error, "who connects cannot be told");
             None
         }
     }
 }
 
-/// The same user, or root. The file's mode says so too; this holds where a folder's mode was changed.
-fn may_connect(stream: &UnixStream) -> bool {
-    let me = rustix::process::geteuid().as_raw();
-    match stream.peer_cred() {
-        Ok(peer) if peer.uid() == me || peer.uid() == 0 => true,
-        Ok(peer) => {
-            warn!(uid = peer.uid(), "another user tried to connect");
-            false
-        }
-        Err(error) => {
-            warn!(%error, "who connects cannot be told");
-            false
-        }
-    }
+const fn is_let_in(user: u32, me: u32) -> bool {
+    user == me || user == 0
 }
 
-async fn connection(stream: UnixStream, router: axum::Router, stop: CancellationToken) {
-    let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
-    let door = Door::Socket { process };
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    door: Door,
+    router: axum::Router,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(door);
         router.clone().call(request)
@@ -123,7 +205,7 @@ async fn connection(stream: UnixStream, router: axum::Router, stop: Cancellation
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(64 * 1024)
+        .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended: Result<(), hyper::Error> = tokio::select! {
@@ -135,5 +217,16 @@ async fn connection(stream: UnixStream, router: axum::Router, stop: Cancellation
     };
     if let Err(error) = ended {
         debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_user_and_root_are_let_in() {
+        assert!(is_let_in(1000, 1000) && is_let_in(0, 1000) && is_let_in(0, 0));
+        assert!(!is_let_in(1001, 1000) && !is_let_in(1000, 0));
     }
 }

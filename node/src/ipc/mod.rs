@@ -1,4 +1,5 @@
-//! The local API: HTTP/1.1 and JSON on a Unix socket that only this user (or root) can use.
+//! The local API: HTTP/1.1 and JSON on a Unix socket that only this user (or root) can use, and on a port of this machine if
+//! there is to be one, for whoever has a token.
 //!
 //! One file per route group. A handler gets a valid request or the caller has been answered already; what it returns is
 //! the answer or a [`Problem`].
@@ -22,8 +23,10 @@ mod send;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod tokens;
 mod wait;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -36,8 +39,9 @@ use waxwing_protocol::limits;
 
 use crate::mesh::Mesh;
 use crate::meshes::{Meshes, NoMesh};
+use crate::tokens::Tokens;
 
-pub(crate) use listen::{bind, serve, unbind};
+pub(crate) use listen::{Listeners, bind, bind_tcp, serve, unbind};
 
 /// Event streams at once.
 const STREAMS: usize = 100;
@@ -48,11 +52,22 @@ struct Api {
     meshes: Meshes,
     callers: guard::Callers,
     streams: Arc<Semaphore>,
+    tokens: Arc<Tokens>,
+    /// Where apps are listened to beside the socket.
+    listen: Option<SocketAddr>,
 }
 
 impl Api {
-    fn new(meshes: Meshes) -> Self {
-        Self { meshes, callers: guard::Callers::default(), streams: Arc::new(Semaphore::new(STREAMS)) }
+    fn new(meshes: Meshes, tokens: Arc<Tokens>, listen: Option<SocketAddr>) -> Self {
+        let streams = Arc::new(Semaphore::new(STREAMS));
+        Self { meshes, callers: guard::Callers::default(), streams, tokens, listen }
+    }
+
+    /// One with no tokens, and nowhere to keep them.
+    #[cfg(test)]
+    fn of(meshes: Meshes) -> Self {
+        let nowhere = crate::home::Home::new("/nonexistent".into());
+        Self::new(meshes, Arc::new(Tokens::load(&nowhere).unwrap()), None)
     }
 
     /// The mesh that a request names, or the only one.
@@ -115,6 +130,8 @@ fn router(api: Api) -> Router {
         .route("/v1/mesh/grant", post(mesh::grant))
         .route("/v1/mesh/revoke", post(mesh::revoke))
         .route("/v1/mesh/resume", post(mesh::resume))
+        .route("/v1/tokens", get(tokens::list).post(tokens::create))
+        .route("/v1/tokens/{name}", delete(tokens::revoke))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(limits::API_BODY))

@@ -19,6 +19,12 @@ impl From<Problem> for Refused {
     }
 }
 
+impl From<Box<Problem>> for Refused {
+    fn from(problem: Box<Problem>) -> Self {
+        Self(problem)
+    }
+}
+
 impl From<WriteError> for Refused {
     fn from(error: WriteError) -> Self {
         crate::outbox::write_problem(&error).into()
@@ -94,6 +100,9 @@ impl IntoResponse for Refused {
         let mut response = (status, axum::Json(&*self.0)).into_response();
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response
     }
 }

@@ -13,6 +13,7 @@ use waxwing_crypto::{ClientMessageId, Name};
 use waxwing_protocol::api::{APP_HEADER, AppsQuery, IDEMPOTENCY_HEADER, Problem, ProblemCode};
 
 use super::Api;
+use super::guard::Who;
 use super::problem::Refused;
 use crate::outbox::Caller;
 
@@ -95,9 +96,13 @@ impl FromRequestParts<Api> for From {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, _: &Api) -> Result<Self, Refused> {
-        let app = parse::<Name>(&parts.headers, APP_HEADER)?;
+        let named = parse::<Name>(&parts.headers, APP_HEADER)?;
         let id = parse::<ClientMessageId>(&parts.headers, IDEMPOTENCY_HEADER)?;
-        Ok(Self(Caller { app, id }))
+        let only = parts.extensions.get::<Who>().and_then(|who| who.app.clone());
+        let bound = only.is_some();
+        let caller = Caller { app: only, bound, id };
+        let app = caller.speaks_as(named)?;
+        Ok(Self(Caller { app, ..caller }))
     }
 }
 

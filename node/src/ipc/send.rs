@@ -14,7 +14,7 @@ use super::Api;
 use super::problem::Refused;
 use super::request::{From, Json, Query};
 use super::wait::Wait;
-use crate::outbox::{self, Caller};
+use crate::outbox;
 use crate::store::outbox::Which;
 
 /// `POST /v1/send`
@@ -58,9 +58,7 @@ pub(super) async fn batch(
     if request.items.iter().any(|item| item.mesh != request.items[0].mesh) {
         return Err(Problem::new(ProblemCode::Malformed).detail("a batch is for one mesh").into());
     }
-    let app = caller.app;
-    let requests =
-        request.items.into_iter().map(|item| (item, Caller { app: app.clone(), id: None })).collect();
+    let requests = request.items.into_iter().map(|item| (item, caller.clone())).collect();
     let outcomes = outbox::accept(mesh, requests).await.into_iter().map(|outcome| match outcome {
         Ok(answer) => BatchOutcome::Sent(answer),
         Err(problem) => BatchOutcome::Refused(problem),
@@ -71,6 +69,7 @@ pub(super) async fn batch(
 /// `GET /v1/send/{id}`
 pub(super) async fn status(
     State(api): State<Api>,
+    From(caller): From,
     Path(id): Path<String>,
     Query(query): Query<StatusQuery>,
 ) -> Result<Answer<SendStatus>, Refused> {
@@ -80,7 +79,9 @@ pub(super) async fn status(
     let mut wait = Wait::new(mesh, query.wait.as_deref(), mesh.signals.moves())?;
     let mut asked = query.known;
     loop {
-        let status = outbox::status(mesh, Which::Id(&id)).await?.ok_or_else(unknown)?;
+        let status = outbox::status(mesh, Which::Id(&id)).await?;
+        let status = status.filter(|status| !caller.bound || status.from_app == caller.app);
+        let status = status.ok_or_else(unknown)?;
         let changed = *asked.get_or_insert(status.state) != status.state;
         if changed || status.state.is_end() || !wait.again().await {
             return Ok(Answer(status));

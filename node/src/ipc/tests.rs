@@ -1,5 +1,6 @@
 //! Streams, at the edge of what is kept and of what a node serves at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use waxwing_crypto::{ClientMessageId, Priority, Receipt, Timestamp};
-use waxwing_protocol::api::EventBody;
+use waxwing_protocol::api::{EventBody, ROUTES, Route};
 
 use super::guard::Door;
 use super::{Api, STREAMS, router};
@@ -32,7 +33,7 @@ fn api(mesh: &Arc<Mesh>) -> (Router, CancellationToken) {
 
 /// What processes of this user are served.
 fn served<'a>(meshes: impl IntoIterator<Item = &'a Arc<Mesh>>) -> Router {
-    router(Api::new(Meshes::holding(meshes))).layer(Extension(Door::Socket { process: Some(1) }))
+    router(Api::of(Meshes::holding(meshes))).layer(Extension(Door::Socket { process: Some(1) }))
 }
 
 async fn get(router: &Router, path: &str, app: Option<&str>) -> Response<Body> {
@@ -330,8 +331,15 @@ const OF_A_MESH: [(&str, &str, &str); 33] = [
 ];
 
 /// Every other route.
-const OF_THE_NODE: [&str; 5] =
-    ["/v1/version", "/v1/health", "/v1/metrics", "/v1/mesh/join", "/v1/mesh/create"];
+const OF_THE_NODE: [&str; 7] = [
+    "/v1/version",
+    "/v1/health",
+    "/v1/metrics",
+    "/v1/mesh/join",
+    "/v1/mesh/create",
+    "/v1/tokens",
+    "/v1/tokens/{name}",
+];
 
 /// The same request with a mesh named, or none.
 fn naming(method: &str, path: &str, rest: &str, mesh: Option<&str>) -> Request<Body> {
@@ -397,9 +405,6 @@ async fn with_several_meshes_every_route_must_be_told_which() {
 
 #[test]
 fn the_table_has_every_route() {
-    let routes = include_str!("mod.rs")
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next());
     let pattern = |path: &str| {
         path.split('?')
             .next()
@@ -410,13 +415,26 @@ fn the_table_has_every_route() {
             .replace("/apps/ci", "/apps/{name}")
     };
     let known: Vec<String> = OF_A_MESH.iter().map(|(_, path, _)| pattern(path)).collect();
-    let mut count = 0;
-    for route in routes {
-        count += 1;
+    for Route { path, .. } in ROUTES {
         assert!(
-            known.iter().any(|path| path == route) || OF_THE_NODE.contains(&route),
-            "{route} is in neither table"
+            known.iter().any(|known| known == path) || OF_THE_NODE.contains(&path),
+            "{path} is in neither"
         );
     }
-    assert!(count >= OF_THE_NODE.len() + 18, "{count} routes were found");
+}
+
+#[test]
+fn the_node_serves_exactly_the_routes_of_the_protocol() {
+    let lines = include_str!("mod.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""));
+    let methods = ["get", "post", "put", "delete"];
+    let served: BTreeSet<(String, String)> = lines
+        .flat_map(|line| {
+            let (path, rest) = line.split_once('"').unwrap();
+            let has = move |method: &&str| rest.contains(&format!("{method}("));
+            methods.into_iter().filter(has).map(|method| (method.to_uppercase(), path.to_owned()))
+        })
+        .collect();
+    let listed: BTreeSet<(String, String)> =
+        ROUTES.iter().map(|route| (route.method.to_owned(), route.path.to_owned())).collect();
+    assert_eq!(served, listed);
 }

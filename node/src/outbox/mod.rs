@@ -30,8 +30,27 @@ use crate::{clock, ids};
 pub(crate) struct Caller {
     /// The app that calls.
     pub(crate) app: Option<Name>,
+    /// It can be no other.
+    pub(crate) bound: bool,
     /// The id that the caller wants bound.
     pub(crate) id: Option<ClientMessageId>,
+}
+
+impl Caller {
+    /// The app that a request names, or the caller's own: unless it is one that he cannot be.
+    pub(crate) fn speaks_as(&self, named: Option<Name>) -> Result<Option<Name>, Box<Problem>> {
+        match named {
+            Some(named) if self.bound && self.app.as_ref() != Some(&named) => Err(self.cannot_be(&named)),
+            Some(named) => Ok(Some(named)),
+            None => Ok(self.app.clone()),
+        }
+    }
+
+    /// A caller who is one app asks for what is not that app's.
+    pub(crate) fn cannot_be(&self, other: &dyn std::fmt::Display) -> Box<Problem> {
+        let own = self.app.as_ref().map_or("", Name::as_str);
+        Box::new(Problem::new(ProblemCode::OtherApp).detail(format!("it is for {own}, not for {other}")))
+    }
 }
 
 /// Accepts sends as one commit. One outcome per request, in the same order.
@@ -68,8 +87,8 @@ pub(crate) async fn accept(
 
 /// A valid request as a row, its place not decided.
 fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, Box<Problem>> {
+    let from_app = caller.speaks_as(request.from_app.clone())?;
     let client_id = client_id(&request, caller.id)?;
-    let from_app = request.from_app.clone().or(caller.app);
     let address: Address = request.to.parse().map_err(|_| {
         malformed(format!("`{}` is no address: write node or app@node", request.to.escape_debug()))
     })?;

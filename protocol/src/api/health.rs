@@ -1,5 +1,7 @@
 //! Version and health.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::membership::{LogHead, Role};
 use waxwing_crypto::{MeshId, Name, NodeId, Timestamp};
@@ -20,6 +22,9 @@ pub struct Health {
     pub live: bool,
     /// Sends are stored and every mesh may connect. A link that is down for the moment does not change this.
     pub ready: bool,
+    /// Where apps with a token are listened to, beside the socket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
     /// Per mesh.
     pub meshes: Vec<MeshHealth>,
     /// Those that are closed at the moment.

@@ -28,6 +28,9 @@
 //! | `GET /v1/mesh/invites` | [`MeshQuery`] | [`Invites`] |
 //! | `POST /v1/mesh/invite/revoke` | [`RevokeInviteRequest`] | [`RevokedInvite`] |
 //! | `POST /v1/mesh/recover` | [`RecoverRequest`] | [`MemberAnswer`] |
+//! | `GET /v1/tokens` | | [`Tokens`] |
+//! | `POST /v1/tokens` | [`TokenRequest`] | [`TokenAnswer`] |
+//! | `DELETE /v1/tokens/{name}` | | |
 //!
 //! Every error is a [`Problem`]. Unknown fields of a request are refused: a misspelt option must not be ignored.
 
@@ -41,7 +44,9 @@ mod meshes;
 mod outbox;
 mod problem;
 mod profile;
+mod routes;
 mod send;
+mod tokens;
 
 pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery, Scope};
 pub use events::{Event, EventBody, EventKind, EventQuery, LeaveReason, SECURITY};
@@ -63,10 +68,12 @@ pub use outbox::{
 };
 pub use problem::{Problem, ProblemCode};
 pub use profile::{OwnProfile, Profile, ProfileRequest};
+pub use routes::{ROUTES, Route};
 pub use send::{
     BatchAnswer, BatchOutcome, BatchRequest, Change, MessageState, ReceiptWanted, SendAnswer, SendRequest,
     SendStatus, StatusQuery, Voucher,
 };
+pub use tokens::{Token, TokenAnswer, TokenRequest, TokenScope, Tokens};
 
 /// Header in which an app names itself.
 pub const APP_HEADER: &str = "waxwing-app";

@@ -192,6 +192,8 @@ codes! {
     TooLarge = "too_large", 413, "the request is too large";
     /// A write without `Content-Type: application/json`.
     UnsupportedMediaType = "unsupported_media_type", 415, "send application/json";
+    /// The request is for another host.
+    Misdirected = "misdirected", 421, "this node does not go by that name";
     /// The recipient is no longer a member.
     RevokedRecipient = "revoked_recipient", 422, "the recipient is no longer a member";
     /// The broker, or the mesh, does not let this node in.
@@ -220,6 +222,14 @@ codes! {
     NameTaken = "name_taken", 409, "the name is taken";
     /// The recovery words are not those of the mesh, or no recovery words at all.
     RecoveryWords = "recovery_words", 403, "not the recovery words of this mesh";
+    /// A request over TCP that shows no token.
+    TokenMissing = "token_missing", 401, "a token is needed here";
+    /// A token that was never made, or has been ended.
+    TokenRefused = "token_refused", 401, "this token lets nobody in";
+    /// The token is for less than this.
+    WrongScope = "wrong_scope", 403, "the token does not allow this";
+    /// The token is for one app, and this is not about that one alone.
+    OtherApp = "other_app", 403, "the token is for another app";
     /// The request was made for a web page.
     ForeignOrigin = "foreign_origin", 403, "web pages have no business here";
     /// This host is not the one that the mesh's keys belong to.
