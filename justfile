@@ -20,6 +20,10 @@ doc:
 test FILTER="":
     cargo test --locked --workspace {{ FILTER }}
 
+# Presence while nodes, broker and links die by seed, as many times as asked for.
+upheavals COUNT="50":
+    WAXWING_UPHEAVALS={{ COUNT }} cargo test --locked --test e2e upheavals -- --nocapture
+
 # Two nodes and a broker, a sealed message each way.
 demo:
     cargo run --release -- demo

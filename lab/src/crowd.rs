@@ -70,7 +70,7 @@ impl Crowd {
         let member = self.member(n);
         let Member { mesh, head, key, .. } = member;
         let (space, put) =
-            Writer { mesh: *mesh, keys: &self.mesh.keys, log_seq: head.seq, key }.presence()?;
+            Writer { mesh: *mesh, keys: &self.mesh.keys, log_seq: head.seq, key }.presence(1, '0')?;
         let mut present = Away { crowd: Arc::clone(self), n }.back().await?;
         let write = SpaceWrite { req: REQUEST, space, changes: vec![Change::Put(put)] };
         present.link.transmit(&ToBroker::SpaceWrite(write)).await?;

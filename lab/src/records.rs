@@ -25,10 +25,10 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// What a node says that is there: its own record, bound to its lease, the first that it writes.
-    pub(crate) fn presence(&self) -> Result<(SpaceId, Put)> {
+    /// What a node says that is there: its own record, bound to its lease. `version`: an ASCII character.
+    pub(crate) fn presence(&self, counter: u64, version: char) -> Result<(SpaceId, Put)> {
         let name = format!("node:{}", self.key.public().node_id());
-        self.own("presence", &name, 1, Some(0), says())
+        self.own("presence", &name, counter, Some(0), says(version))
     }
 
     /// A record of the writer's own under a key, and the space that it goes into. `counter`: more than that of every record it
@@ -74,10 +74,11 @@ impl Writer<'_> {
 }
 
 /// Since when, and which version, as a node says it: a map of two in MessagePack.
-fn says() -> Bytes {
+fn says(version: char) -> Bytes {
     let mut says = vec![0x82, 0xa5];
     says.extend(b"since\xcf");
     says.extend(now().as_millis().to_be_bytes());
-    says.extend(b"\xa7version\xa10");
+    says.extend(b"\xa7version\xa1");
+    says.push(u8::try_from(version).unwrap_or(b'?'));
     says.into()
 }

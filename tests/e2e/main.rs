@@ -23,6 +23,7 @@ mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
 mod flapping; // A thousand nodes that come and go: only who goes leaves, and once.
+mod floods; // A member that floods a space: refused, and nobody else waits for it.
 mod forks; // Two logs of one mesh, and who tells it from a lie.
 mod goodbyes; // Nodes that go while everything is under way: nothing is said behind a goodbye, and nothing lost.
 mod host; // A node runs on its own host and refuses another, touching nothing.
@@ -54,5 +55,6 @@ mod tampering; // A changed, replayed or moved box never reaches an app.
 mod tcp; // The local API over TCP: tokens, scopes, and who knocks without one.
 mod terminal; // A person at a terminal, and commands that go on running.
 mod tls; // Certificates: whom a node believes, and what a broker that is another comes to.
+mod upheavals; // Presence while nodes, broker and links die by seed: everybody shows what the apps hold in the end.
 mod watching; // Waiting and watching, each through restarts.
 mod wire; // What went over the wire, held against what the broker promises by itself.

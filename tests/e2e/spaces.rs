@@ -9,10 +9,11 @@ use waxwing_protocol::link::{Change, ChangeOutcome, Delete, Put, Record, Touch};
 
 use crate::commands::json;
 use crate::forks::{hostile, told};
+use crate::metrics;
 use crate::support::{Pair, WITHIN};
 
 /// Waits until alpha shows this of beta, who is online.
-async fn shows(lab: &Lab, summary: &str) {
+pub(crate) async fn shows(lab: &Lab, summary: &str) {
     let client = lab.client("alpha");
     let shows = async || {
         let peers = client.peers(&MeshQuery::default()).await.ok()?.peers;
@@ -22,7 +23,8 @@ async fn shows(lab: &Lab, summary: &str) {
     eventually(WITHIN, &format!("alpha shows {summary}"), shows).await.unwrap();
 }
 
-async fn says(lab: &Lab, summary: &str) {
+/// Lets beta say this.
+pub(crate) async fn says(lab: &Lab, summary: &str) {
     json(lab, "beta", &["profile", "--summary", summary]).await;
 }
 
@@ -106,6 +108,41 @@ async fn a_member_cannot_take_touch_or_delete_anothers_presence_nor_pass_its_rec
     shows(&pair.lab, "first").await;
     says(&pair.lab, "second").await;
     shows(&pair.lab, "second").await;
+    pair.send(1).await;
+    pair.conclude().await;
+}
+
+/// Waits until a node shows mallory with this version.
+async fn sees_version(lab: &Lab, at: &str, version: char) {
+    let client = lab.client(at);
+    let sees = async || {
+        let peers = client.peers(&MeshQuery::default()).await.ok()?.peers;
+        let mallory = peers.into_iter().find(|peer| peer.node.as_str() == "mallory")?;
+        (mallory.version? == version.to_string()).then_some(())
+    };
+    eventually(WITHIN, &format!("{at} sees version {version}"), sees).await.unwrap();
+}
+
+#[tokio::test]
+async fn nodes_that_are_shown_different_records_at_one_place_find_out_by_what_either_writes_next() {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    let mut mallory = hostile(&pair.lab, &["alpha", "beta"]).await;
+    // A member in league with the broker signs two records under one number: no signature gives that away.
+    for (counter, misled, other) in [(1, "alpha", "beta"), (2, "beta", "alpha")] {
+        let versions = if counter == 1 { ['1', '2'] } else { ['3', '4'] };
+        let [one, another] = versions.map(|version| mallory.presence(counter, version).unwrap());
+        let shown =
+            broker::show_other(pair.lab.proxy(), pair.lab.id(misled), another.1.key, another.1.sealed);
+        let outcomes = mallory.change(one.0, vec![Change::Put(one.1)]).await.unwrap();
+        assert!(matches!(outcomes[..], [ChangeOutcome::Applied { .. }]), "{outcomes:?}");
+        shown.happened().await.unwrap();
+        sees_version(&pair.lab, other, versions[0]).await;
+        sees_version(&pair.lab, misled, versions[1]).await;
+        json(&pair.lab, misled, &["profile", "--summary", "what I have seen"]).await;
+        assert_eq!(told(&pair.lab, other, "space_fork").await, Some(pair.lab.id(misled)));
+        metrics::shows(&pair.lab, other, "security_events_total", "what=\"space_fork\"", 1.0).await;
+    }
     pair.send(1).await;
     pair.conclude().await;
 }

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use waxwing_crypto::{NodeId, Signed, SpaceId, WireId};
+use bytes::Bytes;
+use waxwing_crypto::{KeyId, NodeId, Signed, SpaceId, WireId};
 use waxwing_protocol::link::{
     Deliver, Delivery, LogGet, MeshNotice, MeshNoticeKind, NoticeKind, Record, ToBroker, ToNode, ToNodeLogin,
     What,
@@ -145,15 +146,19 @@ pub fn shown_records(proxy: &Proxy, node: NodeId) -> Vec<(SpaceId, Record)> {
 
 /// Shows a node the bytes of an old record where a newer one of the same key has been put.
 pub fn replay_record(proxy: &Proxy, node: NodeId, old: Record) -> Happened {
-    let key = old.key;
+    show_other(proxy, node, old.key, old.sealed)
+}
+
+/// Shows a node other bytes than were written, where the next record under a key has been put.
+pub fn show_other(proxy: &Proxy, node: NodeId, key: KeyId, sealed: Bytes) -> Happened {
     let newer = move |frame: &Frame| records(frame).any(|record| record.key == key);
     proxy.rewrite_next(When::matches(node, newer), move |mut frame| {
         if let Frame::ToNode(ToNode::SpaceChanges(answer)) = &mut frame {
             for changed in &mut answer.changes {
                 if let What::Record(record) = &mut changed.what
-                    && record.key == old.key
+                    && record.key == key
                 {
-                    record.sealed = old.sealed.clone();
+                    record.sealed = sealed.clone();
                 }
             }
         }

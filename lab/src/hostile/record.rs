@@ -9,7 +9,15 @@ use crate::error::Result;
 use crate::records::Writer;
 
 impl Member {
-    /// A record of its own that holds, and the space that it goes into. Two under one `counter` are a lie.
+    /// A record of presence that holds, for a program of such a version, bound to its lease. Two under one `counter` are a lie.
+    ///
+    /// # Errors
+    /// If it cannot be sealed.
+    pub fn presence(&self, counter: u64, version: char) -> Result<(SpaceId, Put)> {
+        self.writer().presence(counter, version)
+    }
+
+    /// A record of its own that holds, and the space that it goes into.
     ///
     /// # Errors
     /// If these are no names.
@@ -20,8 +28,11 @@ impl Member {
         counter: u64,
         value: impl Into<Bytes>,
     ) -> Result<(SpaceId, Put)> {
+        self.writer().own(space, key, counter, None, value.into())
+    }
+
+    fn writer(&self) -> Writer<'_> {
         let (mesh, log_seq) = (self.roster.mesh(), self.roster.head().seq);
-        let writer = Writer { mesh, keys: &self.keys, log_seq, key: &self.key };
-        writer.own(space, key, counter, None, value.into())
+        Writer { mesh, keys: &self.keys, log_seq, key: &self.key }
     }
 }

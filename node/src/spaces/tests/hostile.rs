@@ -148,11 +148,7 @@ async fn a_space_that_goes_back_is_told_and_the_copy_stays() {
         space.last -= 1;
     });
     node.link(&broker);
-    let told = async {
-        while !node.alarms().await.contains(&"space_rollback".to_owned()) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
+    let told = node.alarmed(|alarms| alarms.contains(&"space_rollback".to_owned()));
     timeout(PATIENCE, told).await.expect("apps are told");
     assert_eq!(node.has().await, [pair("a", "1"), pair("list", "x")]);
     assert!(!node.space.freshness().borrow().complete);

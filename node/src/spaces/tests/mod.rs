@@ -121,6 +121,18 @@ impl Node {
             |event: Event| if let EventBody::Security { what, .. } = event.body { Some(what) } else { None };
         events.into_iter().filter_map(what).collect()
     }
+
+    /// Waits until apps were told of such security events.
+    async fn alarmed(&self, such: impl Fn(&[String]) -> bool) {
+        let mut shown = self.mesh.signals.shown();
+        loop {
+            shown.mark_unchanged();
+            if such(&self.alarms().await) {
+                return;
+            }
+            shown.changed().await.expect("the mesh is open");
+        }
+    }
 }
 
 fn key(name: &str) -> KeyName {

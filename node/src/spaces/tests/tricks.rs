@@ -246,12 +246,7 @@ async fn is_told(world: &World, who: usize) {
         })
     };
     if let Some(record) = refused {
-        let told = async {
-            while node.alarms().await.is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let told = timeout(PATIENCE, told).await;
+        let told = timeout(PATIENCE, node.alarmed(|alarms| !alarms.is_empty())).await;
         told.unwrap_or_else(|_| panic!("node {who} has refused this, and not said so: {record:?}"));
     }
 }
