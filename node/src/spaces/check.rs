@@ -49,6 +49,21 @@ pub(super) struct Said {
 pub(super) const FORKS_LOOKED_FOR: usize = 64;
 
 impl Page {
+    /// Makes one page of it and the next: what both do to the copy is the same, in one commit. Not where the copy is complete or
+    /// begun anew between them, which is looked at by itself, nor where something is wrong with their places: it is given back.
+    pub(super) fn join(&mut self, next: Self) -> Option<Self> {
+        let (upto, last) = (self.answer.upto, self.changes.last().map_or(self.after, |change| change.n));
+        let first = next.changes.first().map_or(next.answer.upto, |change| change.n);
+        let follows = next.after == upto && last <= upto && upto < first && upto < self.answer.head;
+        if !follows || next.answer.reset {
+            return Some(next);
+        }
+        let reset = self.answer.reset;
+        self.changes.extend(next.changes);
+        self.answer = SpaceChanges { reset, ..next.answer };
+        None
+    }
+
     /// What writers say that they had seen, each with who says so.
     pub(super) fn seen(&self) -> impl Iterator<Item = (Seen, NodeId)> {
         self.changes.iter().filter_map(|change| {

@@ -1,8 +1,8 @@
 //! Keeping a copy up with the broker.
 //!
-//! One page is asked for while the one before is opened and the one before that is judged and committed. What is asked for is
-//! always what follows the last answer, so an answer is acknowledged by the next request, and the broker never sends more than
-//! that.
+//! One page is asked for while the one before is opened and those before that are judged and committed: pages that have come
+//! during a commit are one in the next. What is asked for is always what follows the last answer, so an answer is acknowledged
+//! by the next request, and the broker never sends more than that.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -131,8 +131,14 @@ impl<'a> Follower<'a> {
             Ok(())
         };
         let take = async {
-            while let Some(page) = checked.recv().await {
+            let mut next = None;
+            while let Some(page) = match next.take() {
+                Some(page) => Some(page),
+                None => checked.recv().await,
+            } {
+                let (page, behind) = together(page, &mut checked);
                 self.take(page).await?;
+                next = behind;
                 backoff.reset();
             }
             Ok(())
@@ -300,6 +306,16 @@ impl Telling {
         // Nobody may be listening.
         let _ = space.news.send(Arc::new(self.news));
     }
+}
+
+/// A page, and those that wait behind it, as far as they are one with it. Another that waits is given back.
+fn together(mut page: Page, waiting: &mut mpsc::Receiver<Page>) -> (Page, Option<Page>) {
+    while let Ok(next) = waiting.try_recv() {
+        if let Some(next) = page.join(next) {
+            return (page, Some(next));
+        }
+    }
+    (page, None)
 }
 
 /// What a page says beside its changes.

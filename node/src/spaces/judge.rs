@@ -89,7 +89,7 @@ impl Held {
 pub(super) struct Verdict {
     /// Records and tombstones to store, each in the place of what stands in its slot.
     pub(super) put: Vec<Row>,
-    /// Places to forget.
+    /// Places to forget, also of what is stored by this page.
     pub(super) remove: Vec<u64>,
     /// Records that end at another moment.
     pub(super) touch: Vec<(u64, Timestamp)>,

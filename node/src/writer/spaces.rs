@@ -38,8 +38,9 @@ pub(super) async fn follow(
 ) -> sqlx::Result<()> {
     let Following { progress, put, remove, touch, writers, mark } = following;
     life::note_mark(&mut *db, copy, Some(*mark)).await?;
-    records::remove(&mut *db, progress.row, remove).await?;
     records::put(&mut *db, progress.row, put).await?;
+    // What came and went within the page has also taken the place of something.
+    records::remove(&mut *db, progress.row, remove).await?;
     for (seq, expires) in touch {
         records::touch(&mut *db, progress.row, *seq, *expires).await?;
     }

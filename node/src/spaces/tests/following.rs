@@ -46,6 +46,35 @@ async fn a_copy_catches_up_from_where_it_was_page_by_page() {
 }
 
 #[tokio::test]
+async fn what_comes_and_goes_while_a_commit_is_under_way_is_gone_and_so_is_what_it_replaced() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    node.applied(put("a", "1")).await;
+    let told = async |place| {
+        let mut asked = broker.space().asked.subscribe();
+        timeout(PATIENCE, asked.wait_for(|asked| *asked >= place)).await.expect("it is told").unwrap();
+    };
+    let committing = node.space.committing.lock().await;
+    let (when, value) = (Condition::Any, Bytes::from_static(b"2"));
+    let brief =
+        DraftChange::Put { key: key("a"), own: false, when, ttl: Some(1_000_000), bound: None, value };
+    for change in [put("first", "1"), brief] {
+        let ChangeOutcome::Applied { seq } = node.change(change).await.unwrap() else {
+            panic!("not applied")
+        };
+        told(seq).await;
+    }
+    broker.does(|space| space.pass(2_000_000));
+    let ended = broker.space().last;
+    told(ended).await;
+    drop(committing);
+    node.complete(ended).await;
+    assert_eq!(node.has().await, [pair("first", "1")]);
+    assert!(node.alarms().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_change_whose_answer_was_lost_is_made_once_and_answered_on_the_next_link() {
     let broker = Broker::new();
     let mut node = Node::new().await;

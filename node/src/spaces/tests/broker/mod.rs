@@ -5,7 +5,7 @@ mod decide;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use waxwing_crypto::space::Stands;
 use waxwing_crypto::{ChangeId, KeyId, NodeId, Timestamp};
 use waxwing_protocol::link::{
@@ -38,6 +38,8 @@ pub(super) struct Space {
     pub(super) horizon: u64,
     /// Most changes in one answer.
     pub(super) page: usize,
+    /// Behind what followers have asked for: what was told up to there has come.
+    pub(super) asked: watch::Sender<u64>,
     /// Frames to ignore: their answers are lost.
     pub(super) deaf: usize,
     /// It does not keep to conditions.
@@ -67,6 +69,7 @@ impl Broker {
             made: Vec::new(),
             horizon: 0,
             page: 1_000,
+            asked: watch::Sender::new(0),
             deaf: 0,
             lawless: false,
             clock: clock::now().as_millis(),
@@ -115,7 +118,10 @@ impl Broker {
                 }
                 tokio::select! {
                     frame = frames.recv() => match frame {
-                        Some(ToBroker::SpaceFollow(follow)) => followed = Some(follow),
+                        Some(ToBroker::SpaceFollow(follow)) => {
+                            broker.space().asked.send_modify(|asked| *asked = follow.after.max(*asked));
+                            followed = Some(follow);
+                        }
                         Some(frame) => broker.answer(&answering, node, frame),
                         None => return,
                     },
