@@ -40,10 +40,14 @@ const READERS: u32 = 4;
 /// Pages after which SQLite moves its log into the database file. The default of 1,000 stalls one commit in ten.
 const CHECKPOINT_PAGES: &str = "16000";
 
+/// What the writer keeps of the file in memory at most, in KiB, negative as SQLite has it. The keys of spaces are digests, so a
+/// copy that catches up changes its index everywhere: with the default of 2 MiB it is written out in the middle of commits.
+const CACHE: &str = "-8192";
+
 /// Opens a mesh's database, making or migrating it: the writer's connection, and a pool that only reads.
 pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
     let options = options(path);
-    let mut writer = options.clone().create_if_missing(true).connect().await?;
+    let mut writer = options.clone().create_if_missing(true).pragma("cache_size", CACHE).connect().await?;
     restrict(path)?;
     migrate(&mut writer).await?;
     let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut writer).await?;
