@@ -186,7 +186,7 @@ impl<'a> Follower<'a> {
     async fn held(&self, page: &Page) -> sqlx::Result<Held> {
         let db = &self.link.mesh.db;
         let row = self.progress.row;
-        let needed = Needed::by(page);
+        let needed = Needed::by(page, &self.writers, self.exact, !self.old.is_empty());
         let mut rows = records::in_slots(db, row, &needed.slots).await?;
         rows.extend(records::at(db, row, &needed.seqs).await?);
         for key in &needed.appended {

@@ -370,23 +370,27 @@ pub(super) struct Needed {
 }
 
 impl Needed {
-    /// Those of a page.
-    pub(super) fn by(page: &Page) -> Self {
+    /// Those of a page. `exact` as for [`judge`]. Where a writer goes on, what stands there need not be known, unless his condition
+    /// is looked at, or something may come back: he replaces it, whatever it is. So a copy that catches up reads little.
+    pub(super) fn by(page: &Page, writers: &Writers, exact: bool, any_old: bool) -> Self {
         let mut needed = Self { slots: Vec::new(), seqs: Vec::new(), appended: Vec::new() };
         for change in &page.changes {
             match &change.what {
                 Checked::Record(record, said) => {
-                    let slot = Slot::of(record.stands, record.writer, record.seq);
-                    // At a place that is new nothing stands yet.
-                    if record.stands != Stands::Appended || record.seq <= page.after {
+                    let Some(Said { statement, signer }) = said else { continue };
+                    let goes_on =
+                        writers.get(signer).is_none_or(|reached| statement.counter > reached.counter);
+                    let is_looked_at = exact && statement.when != Condition::Any;
+                    // At a place that is new no appended one stands yet.
+                    let is_new = record.stands == Stands::Appended && record.seq > page.after;
+                    if !is_new && (any_old || record.offered || !goes_on || is_looked_at) {
+                        let slot = Slot::of(record.stands, record.writer, record.seq);
                         needed.slots.push((record.key, slot));
                     }
-                    let if_empty = |said: &Said| {
-                        said.statement.operation == Operation::Append
-                            && said.statement.when == Condition::Absent
-                    };
+                    let if_empty =
+                        statement.operation == Operation::Append && statement.when == Condition::Absent;
                     let again = record.offered && record.stands == Stands::Appended;
-                    if again || said.as_ref().is_some_and(if_empty) {
+                    if again || if_empty {
                         needed.appended.push(record.key);
                     }
                 }
