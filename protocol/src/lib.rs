@@ -3,6 +3,7 @@
 pub mod address;
 pub mod api;
 pub mod broker_url;
+pub mod finding;
 pub mod id;
 pub mod limits;
 pub mod link;

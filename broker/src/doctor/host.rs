@@ -5,7 +5,9 @@ use std::path::Path;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Finding, size};
+use waxwing_protocol::finding::size;
+
+use super::Finding;
 use crate::config::Config;
 use crate::folder::Holder;
 

@@ -9,53 +9,12 @@ mod store;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::Duration;
 
-use serde::Serialize;
+pub use waxwing_protocol::finding::{Finding, Verdict};
 
 use crate::admin::ask;
 use crate::config::Config;
 use crate::folder::{self, Holder};
-
-/// Something that was looked at.
-#[derive(Clone, Debug, Serialize)]
-pub struct Finding {
-    /// What was looked at.
-    pub check: &'static str,
-    /// How it is.
-    pub verdict: Verdict,
-    /// What was seen.
-    pub detail: String,
-    /// The command that mends it, or shows more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
-}
-
-/// How something is.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// As it should be.
-    Ok,
-    /// The broker works, and should be looked after.
-    Warning,
-    /// The broker does not work, or will not for long.
-    Wrong,
-}
-
-impl Finding {
-    fn ok(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Ok, detail: detail.into(), mend: None }
-    }
-
-    fn warning(check: &'static str, detail: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Warning, detail: detail.into(), mend: Some(mend.into()) }
-    }
-
-    fn wrong(check: &'static str, detail: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Wrong, detail: detail.into(), mend: Some(mend.into()) }
-    }
-}
 
 /// Looks at everything. `arguments` are what names this broker on the command line, for the commands that mend.
 pub async fn examine(config: &Config, arguments: &str) -> Vec<Finding> {
@@ -140,24 +99,4 @@ async fn process(data: &Path, arguments: &str) -> (Option<Holder>, Finding) {
         ),
     };
     (Some(running), finding)
-}
-
-/// A span as people say it.
-fn span(span: Duration) -> String {
-    match span.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7_200 => format!("{} min", seconds / 60),
-        seconds @ 7_200..172_800 => format!("{} h", seconds / 3_600),
-        seconds => format!("{} days", seconds / 86_400),
-    }
-}
-
-/// A size as people say it.
-fn size(bytes: u64) -> String {
-    const MIB: u64 = 1024 * 1024;
-    match bytes {
-        0..MIB => format!("{} KiB", bytes.div_ceil(1024)),
-        bytes if bytes < 10 * 1024 * MIB => format!("{} MiB", bytes / MIB),
-        bytes => format!("{} GiB", bytes / (1024 * MIB)),
-    }
 }

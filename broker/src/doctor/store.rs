@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
-use super::{Finding, size, span};
+use waxwing_protocol::finding::{size, span};
+
+use super::Finding;
 use crate::config::Config;
 use crate::error::Error;
 use crate::folder::{Folder, Holder};
