@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use waxwing_crypto::membership::{Rule, TokenError};
 use waxwing_crypto::{Name, Pin};
 
+use crate::hooks::Unfit;
+
 /// A result with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -22,6 +24,16 @@ pub enum Error {
         path: PathBuf,
         /// Which of the two it is.
         is_folder: bool,
+    },
+    /// What would be run after events is not there, or others could change it.
+    #[error("the hook for {kind}, {}: {cause}", .path.display())]
+    Hook {
+        /// Which events.
+        kind: &'static str,
+        /// The executable.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: Unfit,
     },
     /// Another node holds this state folder.
     #[error("a node is already running on {}", .0.display())]
@@ -228,7 +240,7 @@ impl Error {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::Token(TokenError::UnsupportedVersion) => 5,
-            Self::Usage(_) | Self::TooOpen { .. } | Self::Token(_) => 2,
+            Self::Usage(_) | Self::TooOpen { .. } | Self::Hook { .. } | Self::Token(_) => 2,
             Self::NotAuthorised(_) | Self::Revoked(_) | Self::Invite(_) => 3,
             Self::WrongHost { .. } | Self::StaleState(_) | Self::Superseded(_) => 4,
             Self::Incompatible(_)
@@ -248,6 +260,7 @@ impl Error {
         match self {
             Self::Usage(_) => "usage",
             Self::TooOpen { .. } => "too_open",
+            Self::Hook { .. } => "bad_hook",
             Self::NotAuthorised(_) => "not_authorised",
             Self::Revoked(_) => "revoked",
             Self::LastAdmin(_) => "last_admin",
@@ -280,6 +293,7 @@ impl Error {
             Self::TooOpen { path, is_folder } => {
                 Some(format!("chmod {} {}", if *is_folder { "700" } else { "600" }, path.display()))
             }
+            Self::Hook { path, cause, .. } => Some(cause.mend(path)),
             Self::AlreadyRunning(_) => Some("stop it with `waxwing node down`, or use another --state".into()),
             Self::WrongHost { .. } => Some(
                 "if this is the node's own host from now on, say `waxwing node accept-host`; if this folder is a copy, delete \

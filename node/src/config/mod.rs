@@ -2,18 +2,26 @@
 
 mod settings;
 
+use std::collections::BTreeMap;
 use std::env;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use waxwing_protocol::api::EventKind;
 
 pub use self::settings::{SETTINGS, Setting, reference};
 use crate::error::{Error, Result};
 
 /// How long a stopping node waits for what is under way: less than the 10 s in which it promises to be gone.
-pub(crate) const GRACE: std::time::Duration = std::time::Duration::from_secs(8);
+pub(crate) const GRACE: Duration = Duration::from_secs(8);
+
+/// How long a hook may take unless said otherwise.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// And at most: whoever works longer should be started by the hook's own means.
+const SPAN_MAX: Duration = Duration::from_secs(600);
 
 /// Where a node's state is and how it behaves.
 #[derive(Clone, Debug)]
@@ -30,6 +38,10 @@ pub struct Config {
     pub outbox_bytes: u64,
     /// How many days of logs a process in the background keeps.
     pub log_files: usize,
+    /// What is run after an event of a kind, by its absolute path.
+    pub hooks: BTreeMap<EventKind, PathBuf>,
+    /// How long each may take.
+    pub hook_timeout: Duration,
     file: PathBuf,
     socket: PathBuf,
     origins: Vec<Origin>,
@@ -69,6 +81,8 @@ struct FileConfig {
     outbox_messages: Option<u64>,
     outbox_bytes: Option<u64>,
     log_files: Option<usize>,
+    hook_timeout: Option<String>,
+    hooks: BTreeMap<EventKind, PathBuf>,
 }
 
 impl Config {
@@ -100,7 +114,12 @@ impl Config {
         if log_files == 0 {
             return Err(Error::Usage("log_files must be at least 1".into()));
         }
+        let hook_timeout = pick(&settings::HOOK_TIMEOUT, variables, file.hook_timeout, &mut note)?;
+        let hook_timeout = hook_timeout.map_or(Ok(HOOK_TIMEOUT), |text| span("hook_timeout", &text))?;
+        note(if file.hooks.is_empty() { Origin::Default } else { Origin::File });
         Ok(Self {
+            hooks: hooks(file.hooks, &places.file)?,
+            hook_timeout,
             state: places.state,
             socket: places.socket,
             listen,
@@ -144,6 +163,10 @@ impl Config {
             Some(self.outbox_messages.to_string()),
             Some(self.outbox_bytes.to_string()),
             Some(self.log_files.to_string()),
+            Some(humantime::format_duration(self.hook_timeout).to_string()),
+            Some(self.hooks.iter().map(|(kind, path)| format!("{} = {}", kind.as_str(), path.display())))
+                .map(|hooks| hooks.collect::<Vec<_>>().join(", "))
+                .filter(|hooks| !hooks.is_empty()),
         ];
         let all = SETTINGS.into_iter().zip(values).zip(&self.origins);
         all.map(|((setting, value), &origin)| Value { setting, value, origin }).collect()
@@ -214,6 +237,24 @@ fn pick<T: FromStr>(
     }
     note(if in_file.is_some() { Origin::File } else { Origin::Default });
     Ok(in_file)
+}
+
+/// The hooks with their absolute paths: what is relative begins at the file's folder.
+fn hooks(named: BTreeMap<EventKind, PathBuf>, file: &Path) -> Result<BTreeMap<EventKind, PathBuf>> {
+    if named.contains_key(&EventKind::Lagged) {
+        let why = "`lagged` is of one stream, and happens to no hook";
+        return Err(Error::Usage(format!("{}: hooks.lagged: {why}", file.display())));
+    }
+    let folder = file.parent().unwrap_or_else(|| Path::new("/"));
+    Ok(named.into_iter().map(|(kind, path)| (kind, folder.join(path))).collect())
+}
+
+/// A span of time that is worth waiting for.
+fn span(name: &str, text: &str) -> Result<Duration> {
+    let wrong =
+        || Error::Usage(format!("{name} is {text:?}, and is written as `10s`: from 1s to {SPAN_MAX:?}"));
+    let span = humantime::parse_duration(text).map_err(|_| wrong())?;
+    if (Duration::from_secs(1)..=SPAN_MAX).contains(&span) { Ok(span) } else { Err(wrong()) }
 }
 
 fn read(path: &Path) -> Result<FileConfig> {
@@ -291,12 +332,38 @@ mod tests {
     }
 
     #[test]
+    fn a_hook_is_for_a_kind_that_there_is_and_beside_the_file_unless_it_says_where() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |text: &str| {
+            std::fs::write(folder.path().join("config.toml"), text).unwrap();
+            Config::resolve_in(Some(folder.path().to_path_buf()), &|_| None)
+        };
+        let config = with("[hooks]\nmessage = 'hooks/mail'\npeer_join = '/usr/bin/true'").unwrap();
+        assert_eq!(config.hooks[&EventKind::Message], folder.path().join("hooks/mail"));
+        assert_eq!(config.hooks[&EventKind::PeerJoin], Path::new("/usr/bin/true"));
+        assert_eq!(config.hook_timeout, HOOK_TIMEOUT);
+        assert_eq!(with("hook_timeout = '3s'").unwrap().hook_timeout, Duration::from_secs(3));
+        for (wrong, said) in [
+            ("[hooks]\nmesage = '/a'", "mesage"),
+            ("[hooks]\nlagged = '/a'", "lagged"),
+            ("hook_timeout = '0s'", "hook_timeout"),
+            ("hook_timeout = '1h'", "hook_timeout"),
+            ("hook_timeout = 'soon'", "soon"),
+        ] {
+            let error = with(wrong).unwrap_err();
+            assert!(error.exit_code() == 2 && error.to_string().contains(said), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn every_key_of_the_file_is_in_the_table() {
         let folder = tempfile::tempdir().unwrap();
         for setting in SETTINGS {
             let value = match setting.name {
                 "host_id" => "'a'",
                 "listen" => "'127.0.0.1:0'",
+                "hook_timeout" => "'1s'",
+                "hooks" => "{ message = '/a' }",
                 _ => "1",
             };
             std::fs::write(folder.path().join("config.toml"), format!("{} = {value}", setting.name)).unwrap();

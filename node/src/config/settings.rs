@@ -82,9 +82,27 @@ pub(super) const LISTEN: Setting = Setting::of_file(
      `waxwing node token create` makes. Port 0 takes a free one, which `waxwing node status` shows.",
 );
 
+pub(super) const HOOK_TIMEOUT: Setting = Setting::of_file(
+    "hook_timeout",
+    "WAXWING_HOOK_TIMEOUT",
+    "10s",
+    "How long a hook may take, from `1s` to `600s`. Then it and what it has started are killed.",
+);
+pub(super) const HOOKS: Setting = Setting {
+    in_file: true,
+    ..Setting::place(
+        "hooks",
+        "none",
+        "What to run after an event of a kind: `message`, `receipt`, `outbox`, `peer_join`, `peer_leave`, `app_join`, \
+         `app_leave`, `broker_status`, `security` or `system`. The path of an executable, absolute or from the file's \
+         folder; it must belong to this user or root, and nobody else may be able to change it. \
+         [What it is given](operations.md#hooks).",
+    )
+};
+
 /// Every setting.
-pub const SETTINGS: [Setting; 8] =
-    [STATE, FILE, SOCKET, LISTEN, HOST_ID, OUTBOX_MESSAGES, OUTBOX_BYTES, LOG_FILES];
+pub const SETTINGS: [Setting; 10] =
+    [STATE, FILE, SOCKET, LISTEN, HOST_ID, OUTBOX_MESSAGES, OUTBOX_BYTES, LOG_FILES, HOOK_TIMEOUT, HOOKS];
 
 /// The reference, as docs/config.md has it.
 pub fn reference() -> String {
@@ -109,7 +127,10 @@ pub fn reference() -> String {
     for setting in SETTINGS {
         text.push_str(&format!("\n## {}\n\n{}\n", setting.name, wrap(setting.about)));
     }
-    text.push_str("\n## Example\n\n```toml\noutbox_messages = 50000\nlog_files = 14\n```\n");
+    text.push_str(
+        "\n## Example\n\n```toml\noutbox_messages = 50000\nlog_files = 14\n\n[hooks]\nmessage = \"hooks/on-message\"\n\
+         security = \"/usr/local/bin/page-somebody\"\n```\n",
+    );
     text
 }
 

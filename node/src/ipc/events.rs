@@ -133,7 +133,7 @@ struct Open {
 }
 
 /// One stream's way through what happened. A task of its mesh: a client that does not read does not keep the mesh open.
-struct Reader {
+pub(crate) struct Reader {
     mesh: Arc<Mesh>,
     /// None for every mailbox.
     app: Option<String>,
@@ -146,6 +146,14 @@ struct Reader {
 }
 
 impl Reader {
+    /// Everything of these kinds from now on, whatever app it is for.
+    pub(crate) fn from_now(mesh: &Arc<Mesh>, kinds: HashSet<EventKind>) -> Self {
+        let shown = mesh.signals.shown();
+        let after = *shown.borrow();
+        let mesh = Arc::clone(mesh);
+        Self { mesh, app: None, kinds: Some(kinds), shown, after, given: after, ready: VecDeque::new() }
+    }
+
     /// Hands events over until nobody wants more, or the mesh is closed.
     async fn run(self, events: mpsc::Sender<sse::Event>, standing: Option<watch::Receiver<Standing>>) {
         let stop = self.mesh.stop.clone();
@@ -183,7 +191,7 @@ impl Reader {
     }
 
     /// The next event. None when it cannot be read.
-    async fn next(&mut self) -> Option<Event> {
+    pub(crate) async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);

@@ -41,6 +41,7 @@ use crate::mesh::Mesh;
 use crate::meshes::{Meshes, NoMesh};
 use crate::tokens::Tokens;
 
+pub(crate) use events::Reader;
 pub(crate) use listen::{Listeners, bind, bind_tcp, serve, unbind};
 
 /// Event streams at once.

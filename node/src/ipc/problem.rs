@@ -50,7 +50,7 @@ impl From<Error> for Refused {
     /// What a command on the folder would fail with, under the same code where there is one.
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::Usage(_) | Error::TooOpen { .. } => ProblemCode::Usage,
+            Error::Usage(_) | Error::TooOpen { .. } | Error::Hook { .. } => ProblemCode::Usage,
             Error::AlreadyRunning(_) | Error::Conflict(_) => ProblemCode::Conflict,
             Error::NotFound(_) => ProblemCode::NotFound,
             Error::UnknownMesh(_) => ProblemCode::UnknownMesh,

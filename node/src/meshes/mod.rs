@@ -27,6 +27,7 @@ use crate::apps::Apps;
 use crate::config::{Config, GRACE};
 use crate::error::{Error, Result};
 use crate::home::Home;
+use crate::hooks::Hooks;
 use crate::mesh::{Admitted, Mesh};
 use crate::metrics::Metrics;
 use crate::{host, leave};
@@ -47,6 +48,7 @@ struct Inner {
     /// What is waited for at the node's end, changes among it.
     tasks: TaskTracker,
     metrics: Metrics,
+    hooks: Hooks,
     /// Registered apps, by mesh. They outlive what closes a mesh and opens it again.
     apps: Mutex<BTreeMap<Name, Arc<Apps>>>,
     /// Why the process cannot go on.
@@ -91,6 +93,7 @@ impl Meshes {
         // One is enough: the process ends with the first.
         let (failed, why) = mpsc::channel(1);
         let home = Home::new(config.state.clone());
+        let hooks = Hooks::start(&config, &stop, &tasks);
         let inner = Inner {
             config,
             home,
@@ -99,6 +102,7 @@ impl Meshes {
             changing: Arc::default(),
             tasks,
             metrics: Metrics::new(),
+            hooks,
             apps: Mutex::default(),
             failed,
         };
@@ -236,7 +240,10 @@ impl Meshes {
         let counts = self.0.metrics.counts(admitted.name());
         let apps = Arc::clone(self.registries().entry(admitted.name().clone()).or_default());
         let admitted = admitted.with_apps(apps);
-        let mesh = Mesh::open(admitted, &self.0.config, counts, self.0.stop.child_token()).await?;
+        let stop = self.0.stop.child_token();
+        let mesh = Mesh::open(admitted, &self.0.config, Arc::clone(&counts), stop).await?;
+        // Before it runs: its first event is that it has started.
+        self.0.hooks.follow(&mesh, &counts);
         let name = mesh.name.clone();
         let tasks = mesh.tasks.clone();
         self.places_mut().insert(name.clone(), Place::Open { mesh: Arc::clone(&mesh), running: true });

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use waxwing_crypto::Name;
-use waxwing_protocol::api::{EventBody, Health, MessageState};
+use waxwing_protocol::api::{EventBody, EventKind, Health, MessageState};
 
 /// Everything that is counted, by mesh. It outlives what closes a mesh and opens it again.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(crate) struct Tally {
     received: u64,
     delivered: u64,
     security: BTreeMap<String, u64>,
+    hooks: BTreeMap<(EventKind, &'static str), u64>,
 }
 
 impl Metrics {
@@ -70,6 +71,11 @@ impl Counts {
         for (what, times) in &batch.security {
             *all.security.entry(what.clone()).or_default() += times;
         }
+    }
+
+    /// A hook was run after an event of this kind, or was not; and how that went, in a word.
+    pub(crate) fn hook(&self, kind: EventKind, outcome: &'static str) {
+        *lock(&self.0).hooks.entry((kind, outcome)).or_default() += 1;
     }
 
     /// So far.

@@ -32,6 +32,14 @@ struct ByWhat {
     what: String,
 }
 
+/// In which mesh, after which kind of event, and how it went.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByHook {
+    mesh: String,
+    kind: &'static str,
+    outcome: &'static str,
+}
+
 /// Which version.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ByVersion {
@@ -123,6 +131,12 @@ impl Page {
             tally.security.iter().map(|(what, times)| (by_what(mesh, what), *times)).chain(never)
         });
         self.counter("security_events", "Security events that apps were told of", security);
+        let hooks = meshes.iter().flat_map(|(mesh, tally)| {
+            tally.hooks.iter().map(|(&(kind, outcome), &times)| {
+                (ByHook { mesh: mesh.to_string(), kind: kind.as_str(), outcome }, times)
+            })
+        });
+        self.counter("hooks", "Hooks run after events, or not run", hooks);
     }
 
     fn gauge<S: Labels>(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (S, u64)>) {
@@ -154,6 +168,7 @@ trait Labels: EncodeLabelSet + Clone + fmt::Debug + Eq + Hash + Send + Sync + 's
 
 impl Labels for ByMesh {}
 impl Labels for ByWhat {}
+impl Labels for ByHook {}
 impl Labels for ByVersion {}
 
 fn by(mesh: &Name) -> ByMesh {

@@ -205,8 +205,18 @@ pub const SECURITY: [&str; 19] = [
     "space_rollback",
 ];
 
+/// What a hook is given on its standard input: an event, and the mesh in which it happened.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct HookInput {
+    /// The mesh.
+    pub mesh: Name,
+    /// As streams show it.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
 /// The kinds, for filters.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// See [`EventBody::Message`].

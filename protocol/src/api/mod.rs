@@ -49,7 +49,7 @@ mod send;
 mod tokens;
 
 pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery, Scope};
-pub use events::{Event, EventBody, EventKind, EventQuery, LeaveReason, SECURITY};
+pub use events::{Event, EventBody, EventKind, EventQuery, HookInput, LeaveReason, SECURITY};
 pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Stop, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
 pub use members::{
