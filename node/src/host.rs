@@ -61,6 +61,20 @@ pub(crate) fn record(folder: &Path) -> Result<Option<Result<HostRecord, HostReco
 /// Checks that this is the host an identity belongs to. Touches nothing if it is not. The answer is what should be known
 /// about how well it is protected.
 pub(crate) fn check(mesh: &str, folder: &Path, key: &HostKey, evidence: &Evidence) -> Result<Option<String>> {
+    let (warning, updated) = judge(mesh, folder, key, evidence)?;
+    if let Some(updated) = updated {
+        home::write_private(&folder.join(FILE), updated.to_json().as_bytes())?;
+    }
+    Ok(warning)
+}
+
+/// The same, and touches nothing whatever it is: the record as it should be from now on is the second answer.
+pub(crate) fn judge(
+    mesh: &str,
+    folder: &Path,
+    key: &HostKey,
+    evidence: &Evidence,
+) -> Result<(Option<String>, Option<HostRecord>)> {
     let refuse = |cause: String, stored: &[Shown], found: &[Shown]| Error::WrongHost {
         mesh: mesh.to_owned(),
         cause,
@@ -73,12 +87,7 @@ pub(crate) fn check(mesh: &str, folder: &Path, key: &HostKey, evidence: &Evidenc
     };
     match record.judge(evidence, key) {
         Verdict::Refuse { cause, stored, found } => Err(refuse(cause.to_string(), &stored, &found)),
-        Verdict::Run { warning, updated } => {
-            if let Some(updated) = updated {
-                home::write_private(&folder.join(FILE), updated.to_json().as_bytes())?;
-            }
-            Ok(warning.map(|warning| warning.to_string()))
-        }
+        Verdict::Run { warning, updated } => Ok((warning.map(|warning| warning.to_string()), updated)),
     }
 }
 

@@ -27,7 +27,8 @@
 //! | `presence` | who is there, and what he says of himself: made of a space |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
-//! | `ipc`, `apps`, `tokens` | the local API; who has registered with it; who may use it over TCP |
+mod supervision;
+mod tokens;
 //! | `list` | the meshes of a folder that no node is running on |
 //! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
@@ -39,11 +40,13 @@ mod apps;
 mod clock;
 mod config;
 mod content;
+pub mod doctor;
 mod draft;
 pub mod enroll;
 mod epochs;
 mod error;
 mod home;
+mod hooks;
 mod host;
 mod identity;
 mod ids;
@@ -65,7 +68,21 @@ mod signals;
 #[cfg_attr(not(test), expect(dead_code, reason = "presence is built on it"))]
 mod spaces;
 mod store;
-mod tokens;
+    let home = Home::new(config.state.clone());
+    let _lock = home.lock_for_node()?;
+    hooks::check(&config)?;
+    let tokens = Arc::new(Tokens::load(&home)?);
+    let listen = config.listen;
+    let (path, stop, tasks) = (config.socket().to_path_buf(), CancellationToken::new(), TaskTracker::new());
+    let (meshes, mut failed) = Meshes::new(config, stop.clone(), tasks.clone());
+    meshes.open_all().await?;
+    let tcp = ipc::bind_tcp(listen).await?;
+    let is_ours = supervision.socket.is_none();
+    let socket = match supervision.socket {
+        Some(socket) => supervision::adopt(socket, &path)?,
+        None => ipc::bind(&path)?,
+    };
+    tasks.spawn(ipc::serve(ipc::Listeners { socket, tcp }, meshes.clone(), tokens, stop.clone()));
 mod upkeep;
 mod writer;
 
@@ -77,6 +94,8 @@ use tracing::info;
 
 pub use config::{Config, Origin, SETTINGS, Setting, Value, reference};
 pub use error::{Error, Result, Uninvited, Untrusted};
+pub use hooks::Unfit;
+pub use supervision::{Supervision, Watchdog};
 
 use crate::home::Home;
 use crate::meshes::Meshes;
@@ -94,21 +113,30 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// What stopped it; see [`Error::exit_code`].
 pub async fn run(
     config: Config,
+    supervision: Supervision,
     ready: impl FnOnce(),
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let home = Home::new(config.state.clone());
     let _lock = home.lock_for_node()?;
+    hooks::check(&config)?;
     let tokens = Arc::new(Tokens::load(&home)?);
     let listen = config.listen;
     let (path, stop, tasks) = (config.socket().to_path_buf(), CancellationToken::new(), TaskTracker::new());
     let (meshes, mut failed) = Meshes::new(config, stop.clone(), tasks.clone());
     meshes.open_all().await?;
     let tcp = ipc::bind_tcp(listen).await?;
-    let listeners = ipc::Listeners { socket: ipc::bind(&path)?, tcp };
-    tasks.spawn(ipc::serve(listeners, meshes.clone(), tokens, stop.clone()));
+    let is_ours = supervision.socket.is_none();
+    let socket = match supervision.socket {
+        Some(socket) => supervision::adopt(socket, &path)?,
+        None => ipc::bind(&path)?,
+    };
+    tasks.spawn(ipc::serve(ipc::Listeners { socket, tcp }, meshes.clone(), tokens, stop.clone()));
     info!(socket = %path.display(), "ready");
     ready();
+    if let Some(watchdog) = supervision.watchdog {
+        tasks.spawn(watchdog.run(meshes.clone(), stop.clone()));
+    }
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
         Some(error) = failed.recv() => Err(error),
@@ -117,7 +145,9 @@ pub async fn run(
     meshes.say_goodbye().await;
     stop.cancel();
     meshes.end().await;
-    ipc::unbind(&path);
+    if is_ours {
+        ipc::unbind(&path);
+    }
     outcome
 }
 

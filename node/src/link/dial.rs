@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use url::Host;
-use waxwing_crypto::SigningKey;
+use waxwing_crypto::{SigningKey, Timestamp};
 use waxwing_protocol::StoreId;
 use waxwing_protocol::broker_url::{BadBrokerUrl, BrokerUrl};
 use waxwing_protocol::limits;
@@ -146,6 +146,26 @@ impl Wanted {
         let answer = within(limits::UPLOAD_WITHIN, upload).await?;
         welcomed(self.socket, self.store, answer)
     }
+}
+
+/// Connects, reads what time the broker has, and hangs up: nobody has logged in.
+pub(crate) async fn greet(broker: &BrokerUrl) -> Result<Timestamp, DialError> {
+    let greeted = async {
+        let mut socket = connect(broker).await?;
+        let greeting = receive(&mut socket).await?;
+        // It is closed in order if the broker is quick about it; it ends one way or the other.
+        let _ = socket.close(None).await;
+        match greeting {
+            ToNodeLogin::Challenge(challenge) => Ok(challenge.clock),
+            ToNodeLogin::GoAway(goaway) => Err(DialError::GoAway(goaway)),
+            ToNodeLogin::Welcome(_) | ToNodeLogin::LogWanted(_) => {
+                Err(DialError::Incompatible("answered before it was asked".into()))
+            }
+        }
+    };
+    timeout(CONNECT_WITHIN, greeted)
+        .await
+        .map_err(|_| DialError::Unreachable("no answer within 10 s".into()))?
 }
 
 async fn within<T>(time: Duration, step: impl Future<Output = Result<T, DialError>>) -> Result<T, DialError> {

@@ -42,7 +42,9 @@ pub(crate) use backoff::{Backoff, between};
 pub(crate) use calls::{CallError, Calls};
 pub(crate) use connection::ended;
 
-use self::dial::{Answer, Connection, DialError};
+pub(crate) use dial::{DialError, greet};
+
+use self::dial::{Answer, Connection};
 use crate::error::{Error, Result, Uninvited};
 use crate::mesh::Mesh;
 

@@ -20,6 +20,7 @@ pub(crate) mod renewal;
 pub(crate) mod roster;
 pub(crate) mod sessions;
 pub(crate) mod spaces;
+pub(crate) mod whole;
 
 use std::path::Path;
 use std::time::Duration;

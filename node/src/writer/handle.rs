@@ -69,6 +69,7 @@ pub(super) enum Change {
     Followed { following: Box<Following>, answer: Answer<()> },
     ForgetOld { space: SpaceRow, answer: Answer<()> },
     Numbers { space: SpaceRow, count: u64, answer: Answer<u64> },
+    Nothing { answer: Answer<()> },
 }
 
 /// One page of a space, judged.
@@ -305,6 +306,11 @@ impl Writer {
         self.change(|answer| Change::Numbers { space, count, answer }).await
     }
 
+    /// Whether transactions come to an end, be it that the disk is full. One of nothing, which writes nothing.
+    pub(crate) async fn answers(&self) -> bool {
+        matches!(self.change(|answer| Change::Nothing { answer }).await, Ok(()) | Err(WriteError::DiskFull))
+    }
+
     async fn change<T>(&self, change: impl FnOnce(Answer<T>) -> Change) -> Result<T, WriteError> {
         let gone = || WriteError::Failed("the writer has stopped".into());
         let (answer, done) = oneshot::channel();
@@ -341,7 +347,8 @@ impl Change {
             | Self::Space { .. }
             | Self::BeginSpace { .. }
             | Self::ForgetOld { .. }
-            | Self::Numbers { .. } => 0,
+            | Self::Numbers { .. }
+            | Self::Nothing { .. } => 0,
             Self::Followed { following, .. } => following.put.iter().map(|row| row.sealed.len()).sum(),
         }
     }

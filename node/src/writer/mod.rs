@@ -334,6 +334,7 @@ async fn apply(
         Change::Profile { sealed, answer } => {
             effects.answer(answer, meta::set_bytes(db, meta::PROFILE, &sealed).await)
         }
+        Change::Nothing { answer } => effects.answer(answer, Ok(())),
         Change::Refused { why, answer } => {
             effects.answer(answer, meta::set_text(db, meta::REFUSED, &why).await)
         }

@@ -133,3 +133,23 @@ pub(crate) async fn load(db: impl SqliteExecutor<'_>) -> sqlx::Result<Load> {
     .await?;
     Ok(Load { pending: unsigned(pending), unreceipted: unsigned(unreceipted), bytes: unsigned(bytes) })
 }
+
+/// Since when the first of those waits that are neither delivered nor ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Oldest {
+    /// For the broker.
+    pub(crate) pending: Option<Timestamp>,
+    /// At the broker, for its receipt.
+    pub(crate) unreceipted: Option<Timestamp>,
+}
+
+/// Looks for them.
+pub(crate) async fn oldest(db: impl SqliteExecutor<'_>) -> sqlx::Result<Oldest> {
+    let (pending, unreceipted): (Option<i64>, Option<i64>) = sqlx::query_as(
+        "SELECT min(CASE state WHEN 0 THEN queued_at END), min(CASE state WHEN 1 THEN queued_at END) FROM outbox \
+         INDEXED BY outbox_open WHERE delivered_at IS NULL AND ended_at IS NULL",
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(Oldest { pending: pending.map(time), unreceipted: unreceipted.map(time) })
+}

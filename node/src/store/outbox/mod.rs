@@ -12,7 +12,7 @@ use waxwing_protocol::api::Voucher;
 use super::{OutLane, columns, damaged};
 
 pub(crate) use accept::{Known, NewRow, find, insert};
-pub(crate) use life::{Life, Load, Which, content, life, list, load, routing};
+pub(crate) use life::{Life, Load, Which, content, life, list, load, oldest, routing};
 pub(crate) use outcome::{
     Accepted, Affected, Sent, abort, accept, any_expired, by_wire_id, deliver, end_pending, expire, kill,
     mark_read, renumber, reseal, rows, sent_to, take_back,
