@@ -9,8 +9,9 @@ use waxwing_client::{ClientMessageId, Name};
 use waxwing_crypto::membership::Role;
 use waxwing_protocol::Address;
 
-use super::broker::{BrokerAt, BrokerBackup, InstallService, Service};
+use super::broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
 use super::tokens::Token;
+use crate::completion;
 
 #[derive(Args, Debug)]
 pub(crate) struct Up {
@@ -41,13 +42,13 @@ pub(crate) enum Broker {
     /// Look for what is wrong with a broker, running or not; exits with 1 if something is
     #[command(after_help = "Example: waxwing broker doctor --data /var/lib/waxwing-broker")]
     Doctor(BrokerAt),
-    /// Have systemd run a broker from now on
+    /// Have the system run a broker from now on
     #[command(after_help = "Examples: waxwing broker install-service --print
           waxwing broker install-service --system --config /etc/waxwing/broker.toml")]
-    InstallService(InstallService),
+    InstallService(BrokerService),
     /// Stop and remove the service; what the broker has stored stays
     #[command(after_help = "Example: waxwing broker uninstall-service")]
-    UninstallService(Service),
+    UninstallService(ServiceOf),
 }
 
 #[derive(Args, Debug)]
@@ -79,6 +80,9 @@ pub(crate) struct BrokerRun {
     /// Who may found a mesh: `open` (anybody), `closed` (with its token) [default: open for this machine alone]
     #[arg(long, value_name = "WHO")]
     pub(crate) founding: Option<waxwing_broker::Founding>,
+    /// End with 0 when it is refused for good, for supervisors that start everything else again
+    #[arg(long, hide = true)]
+    pub(crate) refused_is_done: bool,
     /// Leave the terminal and log to files: how `waxwing up` runs it
     #[arg(long, hide = true)]
     pub(crate) detached: bool,
@@ -198,6 +202,7 @@ pub(crate) struct InviteNew {
 #[derive(Args, Debug)]
 pub(crate) struct Grant {
     /// Name of the member
+    #[arg(add = completion::nodes())]
     pub(crate) node: Name,
     /// What it may do from now on: member or admin
     pub(crate) role: Role,
@@ -206,6 +211,7 @@ pub(crate) struct Grant {
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
     /// Name of the member
+    #[arg(add = completion::nodes())]
     pub(crate) node: Name,
     /// Why; everybody in the mesh can read it
     #[arg(long, value_name = "TEXT")]
@@ -233,7 +239,7 @@ pub(crate) struct Join {
     #[arg(long, value_name = "TEXT", requires = "to")]
     pub(crate) say: Option<String>,
     /// To whom: `node` or `app@node`
-    #[arg(long, value_name = "ADDRESS", requires = "say", value_parser = address)]
+    #[arg(long, value_name = "ADDRESS", requires = "say", value_parser = address, add = completion::addresses())]
     pub(crate) to: Option<String>,
     /// Let the link go without TLS to another machine, where the broker's URL is ws://
     #[arg(long)]
@@ -261,6 +267,16 @@ pub(crate) enum Node {
     /// Say that this host is the node's own from now on, after it was moved or copied here
     #[command(after_help = "Example: waxwing node accept-host --mesh home")]
     AcceptHost(AcceptHost),
+    /// Look for what is wrong with the node, running or not; exits with 1 if something is
+    #[command(after_help = "Example: waxwing node doctor")]
+    Doctor,
+    /// Have this user's service manager run the node from now on
+    #[command(after_help = "Examples: waxwing node install-service
+          waxwing node install-service --print")]
+    InstallService(NodeService),
+    /// Stop and remove the service; the node's messages and keys stay
+    #[command(after_help = "Example: waxwing node uninstall-service")]
+    UninstallService,
     /// What this node has sent, and what to do about what does not arrive
     #[command(subcommand)]
     Outbox(Outbox),
@@ -274,6 +290,9 @@ pub(crate) struct NodeUp {
     /// Stay in the foreground and log to stderr
     #[arg(long)]
     pub(crate) foreground: bool,
+    /// End with 0 when it is refused for good, for supervisors that start everything else again
+    #[arg(long, hide = true, requires = "foreground")]
+    pub(crate) refused_is_done: bool,
     /// Leave the terminal and log to files: how the background process is run
     #[arg(long, hide = true, requires = "foreground")]
     pub(crate) detached: bool,
@@ -363,24 +382,4 @@ fn message_state(text: &str) -> Result<MessageState, String> {
     let words = || STATES.map(MessageState::as_str).join(", ");
     let state = STATES.into_iter().find(|state| state.as_str() == text);
     state.ok_or_else(|| format!("it is one of {}", words()))
-}
-
-/// What to do about one member.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Peers {
-    /// Show six words: read them to whoever is at the other node, who sees the same
-    #[command(after_help = "Example: waxwing peers verify build-1")]
-    Verify(OnePeer),
-    /// Refuse a member's mail from now on: it ends at its sender as `blocked`
-    #[command(after_help = "Example: waxwing peers block build-1")]
-    Block(OnePeer),
-    /// Take a member's mail again
-    #[command(after_help = "Example: waxwing peers allow build-1")]
-    Allow(OnePeer),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct OnePeer {
-    /// The member's name
-    pub(crate) node: Name,
 }

@@ -25,7 +25,7 @@ pub(crate) struct BrokerBackup {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct Service {
+pub(crate) struct ServiceOf {
     /// For the whole machine, as a user of its own [default for root]
     #[arg(long, conflicts_with = "user")]
     pub(crate) system: bool,
@@ -35,9 +35,16 @@ pub(crate) struct Service {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct InstallService {
+pub(crate) struct NodeService {
+    /// Print the unit and change nothing
+    #[arg(long, visible_alias = "dry-run")]
+    pub(crate) print: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BrokerService {
     #[command(flatten)]
-    pub(crate) service: Service,
+    pub(crate) service: ServiceOf,
     /// File with the broker's settings; the service must be able to read it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -25,7 +25,7 @@ use super::{Context, stop};
 use crate::background::{self, Launch};
 use crate::cli::{BrokerAt, BrokerRun};
 use crate::failure::{Failure, Result};
-use crate::logs;
+use crate::{logs, supervisor};
 use at::At;
 
 /// What its logs are called.
@@ -84,13 +84,14 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
     config.check()?;
     config.check_listen(config.listen)?;
     raise_descriptors();
-    let shutdown = stop::asked()?;
+    let shutdown = supervisor::stopping(stop::asked()?);
     let listener =
         TcpListener::bind(config.listen).await.map_err(|err| cannot_listen(config.listen, &err))?;
     let say_ready = |ready: &waxwing_broker::Ready| {
         if !detached && let Err(error) = Ready::new(ready).show(context, ready) {
             warn!(error = error.message(), "nobody reads that the broker is ready");
         }
+        supervisor::ready();
     };
     let ran = waxwing_broker::run(config, listener, say_ready, shutdown).await;
     ran.map_err(|error| at::named(error, &named))

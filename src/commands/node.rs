@@ -7,7 +7,7 @@ use tracing::warn;
 use waxwing_client::api::{Health, MeshHealth};
 use waxwing_client::{Client, Place};
 use waxwing_crypto::membership::LogHead;
-use waxwing_node::Config;
+use waxwing_node::{Config, Supervision};
 
 use super::{Context, links, stop};
 use crate::background::{self, Launch, Started};
@@ -15,6 +15,7 @@ use crate::cli::NodeUp;
 use crate::failure::{Failure, Result};
 use crate::logs;
 use crate::output::{inline, time};
+use crate::supervisor;
 
 /// What its logs are called.
 const NAME: &str = "node";
@@ -40,16 +41,19 @@ pub(crate) async fn up(context: &Context, arguments: &NodeUp) -> Result<()> {
     if arguments.detached {
         background::detach()?;
         logs::detached(context.verbose, &config.logs(), NAME, config.log_files)?;
-        return Ok(waxwing_node::run(config, || (), stop::asked()?).await?);
+        return Ok(waxwing_node::run(config, Supervision::default(), || (), stop::asked()?).await?);
     }
+    let supervision = supervisor::of_node()?;
     logs::serving(context.verbose);
     let ready = Ready { event: "ready", socket: config.socket().to_path_buf(), pid: None, meshes: None };
     let say_ready = || {
         if context.output.print(&ready, || ready.socket.display().to_string()).is_err() {
             warn!("nobody reads that the node is ready");
         }
+        supervisor::ready();
     };
-    Ok(waxwing_node::run(config, say_ready, stop::asked()?).await?)
+    let stop = supervisor::stopping(stop::asked()?);
+    Ok(waxwing_node::run(config, supervision, say_ready, stop).await?)
 }
 
 /// Starts the node, and waits until every broker has let it in or refused it, or has had time enough.

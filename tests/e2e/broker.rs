@@ -303,7 +303,7 @@ async fn the_unit_is_one_that_systemd_takes_and_printing_it_changes_nothing() {
 }
 
 /// A `systemctl` that writes down what it is told.
-fn systemctl(folder: &Path) {
+pub(crate) fn systemctl(folder: &Path) {
     let script = format!("#!/bin/sh\necho \"$@\" >> {}/told\n", folder.display());
     std::fs::write(folder.join("systemctl"), script).unwrap();
     std::fs::set_permissions(folder.join("systemctl"), std::fs::Permissions::from_mode(0o755)).unwrap();
