@@ -3,9 +3,12 @@
 mod background;
 mod cli;
 mod commands;
+mod completion;
 mod failure;
 mod logs;
 mod output;
+mod service;
+mod supervisor;
 mod view;
 
 use std::process::ExitCode;
@@ -18,17 +21,30 @@ use cli::{Broker, Cli, Command, ConfigCommand, Mesh, Node};
 use commands::Context;
 use failure::Result;
 
+/// Exit codes that are the same at every start.
+const REFUSED: std::ops::RangeInclusive<u8> = 2..=5;
+
+fn main() -> ExitCode {
+    // Before there is a runtime: who answers a shell has one of its own.
+    completion::answer();
+    start()
+}
+
 #[tokio::main]
-async fn main() -> ExitCode {
+async fn start() -> ExitCode {
     // Whatever is made here, a log or a database's side file, is for this user alone from its first moment.
     umask(Mode::RWXG | Mode::RWXO);
     let cli = Cli::parse();
+    let refused_is_done = cli.command.refused_is_done();
     let context = Context::new(cli.global);
     match run(cli.command, &context).await {
         Ok(code) => code,
         Err(failure) => {
             let failure = failure.on_state(context.state());
             context.output.failure(&failure);
+            if refused_is_done && REFUSED.contains(&failure.exit()) {
+                return ExitCode::SUCCESS;
+            }
             ExitCode::from(failure.exit())
         }
     }
@@ -64,6 +80,8 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         // Its exit code is that of what it runs.
         Command::Run(arguments) => return commands::run::run(context, arguments).await,
         Command::Node(command) => node(command, context).await,
+        Command::Completions { shell } => completion::script(context, &shell),
+        Command::Man { to } => commands::man::run(context, to),
         Command::Config(ConfigCommand::Show) => commands::config::show(context),
         Command::Config(ConfigCommand::Path) => commands::config::path(context),
     };
@@ -90,6 +108,9 @@ async fn node(command: Node, context: &Context) -> Result<()> {
         Node::Metrics => commands::node::metrics(context).await,
         Node::Version => commands::node::version(context).await,
         Node::AcceptHost(arguments) => commands::accept_host::run(context, arguments.yes).await,
+        Node::Doctor => commands::doctor::node(context).await,
+        Node::InstallService(arguments) => commands::node_service::install(context, &arguments),
+        Node::UninstallService => commands::node_service::uninstall(context),
         Node::Outbox(command) => commands::outbox::run(context, command).await,
         Node::Token(command) => commands::token::run(context, command).await,
     }

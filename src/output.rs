@@ -4,13 +4,20 @@ use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::time::{Duration, UNIX_EPOCH};
 
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 use waxwing_client::Timestamp;
 
 use crate::failure::{Failure, Result};
 
 /// Version of every document that `--json` prints. Fields are only added under the same number.
 const SCHEMA: u32 = 1;
+
+/// Between two columns.
+const GAP: &str = "  ";
+/// No column is cut to less.
+const NARROWEST: usize = 8;
 
 /// Where and how a command prints.
 #[derive(Clone, Copy, Debug)]
@@ -147,18 +154,56 @@ pub(crate) fn time(at: Timestamp) -> String {
     }
 }
 
-/// Rows in columns, each as wide as its widest cell.
+/// Rows in columns, each as wide as its widest cell. On a terminal that is too narrow for them the widest are cut; what
+/// goes into a file or a program never is.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
+    table_within(rows, columns())
+}
+
+/// How many columns standard output has, if it is a terminal.
+fn columns() -> Option<usize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+fn table_within(rows: &[Vec<String>], most: Option<usize>) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
+    let mut widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    if let Some(most) = most {
+        narrow(&mut widths, most);
+    }
     let line = |row: &Vec<String>| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.join("  ").trim_end().to_owned()
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| fitted(cell, *width)).collect();
+        cells.join(GAP).trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Takes from the widest columns what is too much for a line, as long as something is left of them.
+fn narrow(widths: &mut [usize], most: usize) {
+    let mut over =
+        (widths.iter().sum::<usize>() + GAP.len() * widths.len().saturating_sub(1)).saturating_sub(most);
+    while over > 0
+        && let Some(widest) = widths.iter_mut().max().filter(|widest| **widest > NARROWEST)
+    {
+        *widest -= 1;
+        over -= 1;
+    }
+}
+
+/// A cell of this width: filled up, or cut and marked.
+fn fitted(cell: &str, width: usize) -> String {
+    let mut shown = cell.to_owned();
+    if cell.width() > width {
+        while shown.width() >= width.max(1) {
+            shown.pop();
+        }
+        shown.push('…');
+    }
+    // By columns of the terminal, of which a character may take two or none.
+    let missing = width.saturating_sub(shown.width());
+    shown + &" ".repeat(missing)
 }
 
 #[cfg(test)]
@@ -181,6 +226,29 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["a".into(), "bb".into()], vec!["aaa".into(), "b".into()]];
         assert_eq!(table(&rows), "a    bb\naaa  b");
+    }
+
+    #[test]
+    fn a_character_that_takes_two_columns_is_counted_as_two_and_one_that_takes_none_as_none() {
+        let rows = [vec!["漢字".into(), "x".into()], vec!["e\u{301}a".into(), "x".into()]];
+        assert_eq!(table_within(&rows, None), "漢字  x\ne\u{301}a    x");
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal_and_what_is_cut_is_marked() {
+        let long = "a".repeat(30);
+        let rows = [
+            vec!["name".into(), long.clone(), "end".into()],
+            vec!["漢字漢字漢字".into(), "b".into(), "end".into()],
+        ];
+        assert!(table_within(&rows, None).contains(&long));
+        let narrow = table_within(&rows, Some(31));
+        assert!(narrow.lines().all(|line| line.width() <= 31), "{narrow}");
+        assert_eq!(narrow.matches('…').count(), 1, "{narrow}");
+        assert!(narrow.lines().all(|line| line.ends_with("end")), "{narrow}");
+        // Narrower than anything can be shown in: nothing is cut to nothing.
+        let least = table_within(&rows, Some(3));
+        assert!(least.contains("aaaaaaa…") && least.contains("漢字漢…"), "{least}");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use waxwing_client::Name;
 use waxwing_client::api::Activity;
 use waxwing_protocol::Address;
 
+use crate::completion;
+
 #[derive(Args, Debug)]
 pub(crate) struct Apps {
     /// Those of every member that is online, not of this node alone
@@ -44,7 +46,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "NAME")]
     pub(crate) instance: Option<Name>,
     /// Who is sent a message when it has ended: `node` or `app@node`; may be repeated
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", add = completion::addresses())]
     pub(crate) tell: Vec<Address>,
     /// What service it is: instances of one share it
     #[arg(long)]

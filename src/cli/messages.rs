@@ -7,9 +7,12 @@ use clap::{Args, ValueEnum};
 use waxwing_client::api::{MessageState, ReceiptWanted};
 use waxwing_client::{ClientMessageId, Name, Priority};
 
+use crate::completion;
+
 #[derive(Args, Debug)]
 pub(crate) struct Send {
     /// `node` or `app@node`
+    #[arg(add = completion::addresses())]
     pub(crate) to: String,
     /// The text; read from stdin when absent
     #[arg(conflicts_with = "file")]
@@ -73,7 +76,7 @@ pub(crate) struct Inbox {
     #[arg(long, value_name = "APP", env = "WAXWING_APP", hide_env = true)]
     pub(crate) app: Option<String>,
     /// Only messages from this node
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, add = completion::nodes(), value_name = "NODE")]
     pub(crate) from: Option<Name>,
     /// Only messages of this thread
     #[arg(long, value_name = "THREAD")]

@@ -5,6 +5,7 @@ mod apps;
 mod bench;
 mod broker;
 mod messages;
+mod peers;
 mod tokens;
 
 use std::path::PathBuf;
@@ -14,13 +15,14 @@ use waxwing_client::Name;
 
 pub(crate) use admin::{
     Broker, BrokerRun, ConfigCommand, Grant, Invite, InviteCommand, InviteNew, InviteRevoke, Join, Leave,
-    Members, Mesh, MeshBroker, MeshCreate, MeshRecover, Node, NodeUp, Outbox, OutboxList, Peers, Requeue,
-    Revoke, Up,
+    Members, Mesh, MeshBroker, MeshCreate, MeshRecover, Node, NodeUp, Outbox, OutboxList, Requeue, Revoke,
+    Up,
 };
 pub(crate) use apps::{Apps, Profile, Run};
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
-pub(crate) use broker::{BrokerAt, BrokerBackup, InstallService, Service};
+pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
+pub(crate) use peers::Peers;
 pub(crate) use tokens::{Token, TokenCreate};
 
 /// Sealed, durable messages between machines: a node on each host, and a broker that can read nothing
@@ -34,13 +36,13 @@ pub(crate) struct Cli {
 }
 
 const CODES: &str = "\
-Exit codes:
-  0 done                     3 not authorised or revoked          6 not running or unreachable
-  1 failed                   4 this host refused                  7 not found
-  2 usage or configuration   5 incompatible or compromised peer   8 conflict
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 not authorised or revoked,
+            4 this host refused, 5 incompatible or compromised peer,
+            6 not running or unreachable, 7 not found, 8 conflict
 
 Examples: waxwing demo    two nodes and a broker in a temporary folder
-          waxwing up      a broker, a mesh and this host's node, to stay";
+          waxwing up      a broker, a mesh and this host's node, to stay
+          waxwing completions bash, zsh or fish; waxwing man --to DIR";
 
 /// Heading of the options that every command takes.
 const GLOBAL: &str = "Global options";
@@ -165,6 +167,39 @@ It is not started if it cannot be registered: if no node runs, or its name is ta
     /// Show how everything is set
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Print what a shell reads to complete commands, with the names of peers as they are at that moment
+    #[command(
+        hide = true,
+        after_help = "Examples: source <(waxwing completions bash)
+          waxwing completions zsh > ~/.zfunc/_waxwing
+          waxwing completions fish > ~/.config/fish/completions/waxwing.fish"
+    )]
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: String,
+    },
+    /// Print the manual page, or write those of every command into a folder
+    #[command(
+        hide = true,
+        after_help = "Examples: waxwing man | man -l -
+          waxwing man --to ~/.local/share/man/man1"
+    )]
+    Man {
+        /// The folder
+        #[arg(long, value_name = "DIR")]
+        to: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    /// Whether the exit code of a refusal for good is to be 0.
+    pub(crate) fn refused_is_done(&self) -> bool {
+        matches!(
+            self,
+            Self::Node(Node::Up(NodeUp { refused_is_done: true, .. }))
+                | Self::Broker(Broker::Run(BrokerRun { refused_is_done: true, .. }))
+        )
+    }
 }
 
 #[cfg(test)]

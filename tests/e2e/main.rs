@@ -19,6 +19,7 @@ mod broker; // A broker's operators: status, backup, doctor, stopping, the servi
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.
 mod demo; // `waxwing demo` does what the README says.
+mod doctor; // What is wrong with a node is named, with what mends it; and nothing is changed by looking.
 mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
@@ -26,6 +27,7 @@ mod flapping; // A thousand nodes that come and go: only who goes leaves, and on
 mod floods; // A member that floods a space: refused, and nobody else waits for it.
 mod forks; // Two logs of one mesh, and who tells it from a lie.
 mod goodbyes; // Nodes that go while everything is under way: nothing is said behind a goodbye, and nothing lost.
+mod hooks; // What is run after events: what it is given, and whom it can hurt.
 mod host; // A node runs on its own host and refuses another, touching nothing.
 mod hostile; // A broker and a member that lie: noticed, or harmless.
 mod identity; // One id is one message, however often and by however many it is sent.
@@ -45,6 +47,8 @@ mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
 mod run; // Any program as an app: its signals, its exit code, its end.
+mod services; // A node as a service: what it tells its service manager, what it takes from it, and its unit.
+mod shells; // What shells and manuals are given: completions that know who is there, a page for each command.
 mod sites; // Machines of their own, or this one, each with a state folder and an environment.
 mod spaces; // A broker that lies about a space, and a member that wants what is another's: told, or harmless.
 mod starting; // A start in the background ends with what became of it.
