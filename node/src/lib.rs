@@ -27,8 +27,10 @@
 //! | `presence` | who is there, and what he says of himself: made of a space |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
-mod supervision;
-mod tokens;
+//! | `ipc`, `apps`, `tokens` | the local API; who has registered with it; who may use it over TCP |
+//! | `hooks` | what its owner has run after events |
+//! | `supervision` | the socket that a service manager has bound, and signs of life for it |
+//! | `doctor` | what is wrong with a node, and what mends it |
 //! | `list` | the meshes of a folder that no node is running on |
 //! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
@@ -68,21 +70,8 @@ mod signals;
 #[cfg_attr(not(test), expect(dead_code, reason = "presence is built on it"))]
 mod spaces;
 mod store;
-    let home = Home::new(config.state.clone());
-    let _lock = home.lock_for_node()?;
-    hooks::check(&config)?;
-    let tokens = Arc::new(Tokens::load(&home)?);
-    let listen = config.listen;
-    let (path, stop, tasks) = (config.socket().to_path_buf(), CancellationToken::new(), TaskTracker::new());
-    let (meshes, mut failed) = Meshes::new(config, stop.clone(), tasks.clone());
-    meshes.open_all().await?;
-    let tcp = ipc::bind_tcp(listen).await?;
-    let is_ours = supervision.socket.is_none();
-    let socket = match supervision.socket {
-        Some(socket) => supervision::adopt(socket, &path)?,
-        None => ipc::bind(&path)?,
-    };
-    tasks.spawn(ipc::serve(ipc::Listeners { socket, tcp }, meshes.clone(), tokens, stop.clone()));
+mod supervision;
+mod tokens;
 mod upkeep;
 mod writer;
 

@@ -1,4 +1,4 @@
-//! What docs/security.md names is there: a claim is worth no more than the test beside it.
+//! What docs/security.md and docs/coverage.md name is there: a claim is worth no more than the test beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -19,10 +19,10 @@ fn file(root: &Path, named: &str, before: &Path) -> PathBuf {
     if named.contains('/') { root.join(named) } else { before.with_file_name(named) }
 }
 
-#[test]
-fn every_test_that_the_security_document_names_exists() {
+/// How many tests a document names, each of which is where it says.
+fn named(document: &str) -> usize {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let text = std::fs::read_to_string(root.join(document)).unwrap();
     let (mut current, mut tests) = (PathBuf::new(), 0);
     for span in spans(&text) {
         let (named, test) = match span.split_once(": ") {
@@ -41,5 +41,27 @@ fn every_test_that_the_security_document_names_exists() {
             tests += 1;
         }
     }
+    tests
+}
+
+#[test]
+fn every_test_that_the_security_document_names_exists() {
+    let tests = named("docs/security.md");
     assert!(tests > 80, "{tests} found: the document is not read as it is written");
+}
+
+#[test]
+fn every_promise_of_before_has_a_test_that_exists_or_says_why_it_is_not_kept() {
+    let tests = named("docs/coverage.md");
+    assert!(tests > 100, "{tests} found: the document is not read as it is written");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/coverage.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| item "));
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 3, "{row}");
+        // Without a test there is nothing to show.
+        let left_out = ["not: ", "not ", "not, "].iter().any(|word| cells[1].starts_with(word));
+        assert!(left_out != cells[2].contains(".rs: "), "{row}");
+    }
 }
