@@ -40,6 +40,11 @@ impl Home {
         Self(path)
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Takes the folder for a command that works on it and ends.
     pub(crate) fn lock(&self) -> Result<Lock> {
         let file = self.take()?;

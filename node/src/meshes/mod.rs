@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::hooks::Hooks;
 use crate::mesh::{Admitted, Mesh};
-use crate::metrics::Metrics;
+use crate::metrics::{Disk, Metrics};
 use crate::{host, leave};
 
 /// Every mesh of this node. A handle: clones are the same.
@@ -175,6 +175,12 @@ impl Meshes {
     /// Registered apps, by mesh.
     pub(crate) fn registries(&self) -> MutexGuard<'_, BTreeMap<Name, Arc<Apps>>> {
         self.0.apps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What they take of the disk.
+    pub(crate) fn disk(&self) -> Disk {
+        let names: Vec<Name> = self.places().keys().cloned().collect();
+        Disk::look(&self.0.home, names.into_iter())
     }
 
     /// What is counted in them.

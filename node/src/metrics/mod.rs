@@ -12,17 +12,44 @@ mod page;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{EventBody, EventKind, Health, MessageState};
 
+use crate::home::Home;
+
 /// Everything that is counted, by mesh. It outlives what closes a mesh and opens it again.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     started: SystemTime,
     meshes: Mutex<BTreeMap<Name, Arc<Counts>>>,
+}
+
+/// What is used of the disk, and what is left.
+#[derive(Debug, Default)]
+pub(crate) struct Disk {
+    /// Of each mesh: the size of its database, and of what is not in it yet.
+    stores: Vec<(Name, [u64; 2])>,
+    /// Room on the file system of the state folder, if that can be told.
+    free: Option<u64>,
+}
+
+impl Disk {
+    /// Looks at the databases of a state folder.
+    pub(crate) fn look(home: &Home, meshes: impl Iterator<Item = Name>) -> Self {
+        let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        let sizes = |name: Name| {
+            let folder = home.mesh(&name);
+            (name, ["node.db", "node.db-wal"].map(|file| size(&folder.join(file))))
+        };
+        let disk = rustix::fs::statvfs(home.path());
+        let free = disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)).ok();
+        Self { stores: meshes.map(sizes).collect(), free }
+    }
 }
 
 /// What has happened in one mesh since this process began.
@@ -56,8 +83,8 @@ impl Metrics {
     }
 
     /// Everything, as Prometheus reads it.
-    pub(crate) fn render(&self, health: &Health) -> String {
-        page::render(self, health)
+    pub(crate) fn render(&self, health: &Health, disk: &Disk) -> String {
+        page::render(self, health, disk)
     }
 }
 

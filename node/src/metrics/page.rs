@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{Health, LinkState, MeshHealth, SECURITY};
 
-use super::{Metrics, Tally};
+use super::{Disk, Metrics, Tally};
 use crate::alarms::Wrong;
 
 /// What the names of the node's own metrics begin with.
@@ -38,6 +38,13 @@ struct ByHook {
     mesh: String,
     kind: &'static str,
     outcome: &'static str,
+}
+
+/// In which mesh, and which of its files.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByFile {
+    mesh: String,
+    file: &'static str,
 }
 
 /// Which version.
@@ -75,10 +82,11 @@ const COUNTED: [Counted; 3] = [
     ("messages_received", "Messages stored in the inbox", |tally| tally.received),
 ];
 
-pub(super) fn render(metrics: &Metrics, health: &Health) -> String {
+pub(super) fn render(metrics: &Metrics, health: &Health, disk: &Disk) -> String {
     let mut page = Page(Registry::default());
     page.process(metrics);
     page.looked(health);
+    page.disk(disk);
     let names = health.meshes.iter().map(|mesh| &mesh.mesh);
     let names = names.chain(health.closed.iter().map(|closed| &closed.mesh));
     let counted: Vec<(&Name, Tally)> = names.map(|name| (name, metrics.counts(name).all())).collect();
@@ -119,6 +127,21 @@ impl Page {
         }
         let help = "This node's clock minus the broker's, at the last login";
         self.0.register(format!("{PREFIX}clock_offset_seconds"), help, offsets);
+    }
+
+    fn disk(&mut self, disk: &Disk) {
+        let files = disk.stores.iter().flat_map(|(mesh, sizes)| {
+            ["database", "log"]
+                .into_iter()
+                .zip(*sizes)
+                .map(|(file, size)| (ByFile { mesh: mesh.to_string(), file }, size))
+        });
+        self.gauge("store_bytes", "Size of a mesh's database and its log", files);
+        let free: Gauge = Gauge::default();
+        if let Some(bytes) = disk.free {
+            free.set(bytes.cast_signed());
+            self.0.register(format!("{PREFIX}disk_free_bytes"), "Room left for the state folder", free);
+        }
     }
 
     fn counted(&mut self, meshes: &[(&Name, Tally)]) {
@@ -169,6 +192,7 @@ trait Labels: EncodeLabelSet + Clone + fmt::Debug + Eq + Hash + Send + Sync + 's
 impl Labels for ByMesh {}
 impl Labels for ByWhat {}
 impl Labels for ByHook {}
+impl Labels for ByFile {}
 impl Labels for ByVersion {}
 
 fn by(mesh: &Name) -> ByMesh {

@@ -26,6 +26,11 @@ fn health() -> Health {
     serde_json::from_value(health).unwrap()
 }
 
+/// Of `home` alone: `team` has no folder that could be looked at.
+fn disk() -> Disk {
+    Disk { stores: vec![("home".parse().unwrap(), [8_192, 4_096])], free: Some(1 << 30) }
+}
+
 fn security(what: &str) -> EventBody {
     EventBody::Security { what: what.to_owned(), node: None, detail: "carol".to_owned() }
 }
@@ -54,7 +59,7 @@ fn a_page_shows_what_health_says_and_what_was_counted() {
     let home = "home".parse().unwrap();
     metrics.counts(&home).add(&batch);
     metrics.counts(&home).add(&batch);
-    let shown = samples(&metrics.render(&health()));
+    let shown = samples(&metrics.render(&health(), &disk()));
     for (sample, value) in [
         ("link_up{mesh=\"home\"}", 1.0),
         ("link_up{mesh=\"team\"}", 0.0),
@@ -75,6 +80,9 @@ fn a_page_shows_what_health_says_and_what_was_counted() {
         ("messages_accepted_total{mesh=\"home\"}", 4.0),
         ("messages_received_total{mesh=\"home\"}", 6.0),
         ("messages_delivered_total{mesh=\"home\"}", 2.0),
+        ("store_bytes{mesh=\"home\",file=\"database\"}", 8_192.0),
+        ("store_bytes{mesh=\"home\",file=\"log\"}", 4_096.0),
+        ("disk_free_bytes", 1_073_741_824.0),
         ("security_events_total{mesh=\"home\",what=\"node_duplicated\"}", 2.0),
         ("security_events_total{mesh=\"home\",what=\"bad_seal\"}", 0.0),
         ("security_events_total{mesh=\"team\",what=\"node_duplicated\"}", 0.0),
@@ -82,7 +90,7 @@ fn a_page_shows_what_health_says_and_what_was_counted() {
         assert_eq!(shown.get(sample), Some(&value), "{sample}");
     }
     metrics.forget(&home);
-    let shown = samples(&metrics.render(&health()));
+    let shown = samples(&metrics.render(&health(), &disk()));
     assert_eq!(
         shown["messages_accepted_total{mesh=\"home\"}"], 0.0,
         "of a mesh that was left and joined anew"
@@ -97,7 +105,7 @@ fn labels_are_meshes_and_words_and_nobody_elses_names() {
     let counts = metrics.counts(&"home".parse().unwrap());
     counts.add(&batch);
     counts.hook(EventKind::Message, "dropped");
-    let page = metrics.render(&health());
+    let page = metrics.render(&health(), &disk());
     for line in page.lines().filter(|line| line.contains('{')) {
         let labels = line.split_once('{').unwrap().1.split_once('}').unwrap().0;
         for label in labels.split(',') {
@@ -105,6 +113,7 @@ fn labels_are_meshes_and_words_and_nobody_elses_names() {
             let known = match name {
                 "mesh" => ["\"home\"", "\"team\""].contains(&value),
                 "what" => waxwing_protocol::api::SECURITY.iter().any(|what| value == format!("{what:?}")),
+                "file" => ["\"database\"", "\"log\""].contains(&value),
                 "kind" => value == "\"message\"",
                 "outcome" => value == "\"dropped\"",
                 "version" => value == format!("{:?}", crate::VERSION),
@@ -123,7 +132,7 @@ fn every_metric_is_documented_and_every_documented_one_is_shown() {
     let metrics = Metrics::new();
     // What nobody has configured has no sample, and is not shown.
     metrics.counts(&"home".parse().unwrap()).hook(EventKind::Message, "ok");
-    let page = metrics.render(&health());
+    let page = metrics.render(&health(), &disk());
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let shown: BTreeSet<String> = types
         .map(|(name, kind)| if kind == "counter" { format!("{name}_total") } else { name.to_owned() })
