@@ -7,10 +7,9 @@ use std::time::Duration;
 use clap::CommandFactory as _;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
-use waxwing_client::{Client, Name, api};
-use waxwing_node::Config;
+use waxwing_client::api;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Global};
 use crate::commands::Context;
 use crate::failure::{Failure, Result};
 
@@ -63,12 +62,13 @@ fn matching(current: &OsStr, apps: bool) -> Vec<CompletionCandidate> {
 /// The peers that the running node knows; none if it does not run, or takes its time.
 fn peers() -> Option<Vec<api::Peer>> {
     let words: Vec<OsString> = std::env::args_os().collect();
-    let config = Config::resolve(option(&words, "--state").map(PathBuf::from)).ok()?;
-    let mesh = option(&words, "--mesh").and_then(|mesh| mesh.to_str()?.parse::<Name>().ok());
+    let state = option(&words, "--state").map(PathBuf::from);
+    let mesh = option(&words, "--mesh").and_then(|mesh| mesh.to_str()?.parse().ok());
+    let context = Context::new(Global { state, mesh, json: false, quiet: true, verbose: false });
+    let client = context.client().ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {
-        let client = Client::new(config.socket());
-        let query = api::MeshQuery { mesh };
+        let query = context.mesh_query();
         let asked = client.peers(&query);
         Some(tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?.peers)
     })
