@@ -25,15 +25,16 @@ const LEAVERS: usize = 50;
 const LEASE: Duration = Duration::from_secs(15);
 /// How often each is cut at least before anybody goes.
 const CUTS: usize = 3;
-/// How long a link lasts, and how long its node is away: together less than half a lease.
+/// How long a link lasts at most before its node would be cut, and how long it is away.
 const LASTS: Duration = Duration::from_secs(4);
-const AWAY: Duration = Duration::from_secs(3);
-/// Logins under way at once: a mesh does not come back in one moment either.
-const LOGGING_IN: usize = 64;
+const AWAY: Duration = Duration::from_millis(1_500);
+/// So many are away at once, or arrive: whoever waits for its turn is linked meanwhile, so that a busy machine makes nobody stay
+/// away for longer.
+const TURNS: usize = 150;
 
 /// What all of them share.
 struct Schedule {
-    logins: tokio::sync::Semaphore,
+    turns: tokio::sync::Semaphore,
     cuts: Vec<AtomicUsize>,
     /// Those that leave do so now.
     leave: CancellationToken,
@@ -75,7 +76,7 @@ async fn a_thousand_nodes_that_flap_within_their_lease_join_once_and_only_who_go
     lab.restart("alpha").await.unwrap();
     lab.linked("alpha").await.unwrap();
     let schedule = Arc::new(Schedule {
-        logins: tokio::sync::Semaphore::new(LOGGING_IN),
+        turns: tokio::sync::Semaphore::new(TURNS),
         cuts: (0..CROWD).map(|_| AtomicUsize::new(0)).collect(),
         leave: CancellationToken::new(),
         over: CancellationToken::new(),
@@ -119,9 +120,9 @@ async fn a_thousand_nodes_that_flap_within_their_lease_join_once_and_only_who_go
 /// Comes, and is cut and back again and again. None if it has left in the end.
 async fn flaps(crowd: Arc<Crowd>, n: usize, seed: u64, schedule: Arc<Schedule>) -> Option<Present> {
     let mut seed = seed.wrapping_add(n as u64);
-    let logins = schedule.logins.acquire().await.unwrap();
+    let turn = schedule.turns.acquire().await.unwrap();
     let mut present = crowd.arrive(n).await.unwrap();
-    drop(logins);
+    drop(turn);
     loop {
         let _ = timeout(part(&mut seed, LASTS), present.listens()).await;
         if n < 2 * LEAVERS && schedule.leave.is_cancelled() {
@@ -133,10 +134,13 @@ async fn flaps(crowd: Arc<Crowd>, n: usize, seed: u64, schedule: Arc<Schedule>) 
         if schedule.over.is_cancelled() {
             return Some(present);
         }
+        let _turn = tokio::select! {
+            turn = schedule.turns.acquire() => turn.unwrap(),
+            () = present.listens() => panic!("a link has ended that nobody has cut"),
+        };
         let away = present.cut();
         schedule.cuts[n].fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(part(&mut seed, AWAY)).await;
-        let _logins = schedule.logins.acquire().await.unwrap();
         present = away.back().await.unwrap();
     }
 }
