@@ -105,6 +105,7 @@ fn statement(n: usize, writer: &SigningKey, bytes: usize) -> Result<Statement> {
         version: 1,
         counter: n as u64 + 1,
         log_seq: 3,
+        life: [1; 16],
         of: None,
         seen: None,
         at: Timestamp::from_millis(1_800_000_000_000),

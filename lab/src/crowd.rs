@@ -69,9 +69,10 @@ impl Crowd {
     pub async fn arrive(self: &Arc<Self>, n: usize) -> Result<Present> {
         let member = self.member(n);
         let Member { mesh, head, key, .. } = member;
-        let (space, put) =
-            Writer { mesh: *mesh, keys: &self.mesh.keys, log_seq: head.seq, key }.presence(1, '0')?;
         let mut present = Away { crowd: Arc::clone(self), n }.back().await?;
+        let life = present.link.store;
+        let writer = Writer { mesh: *mesh, keys: &self.mesh.keys, log_seq: head.seq, life, key };
+        let (space, put) = writer.presence(1, '0')?;
         let write = SpaceWrite { req: REQUEST, space, changes: vec![Change::Put(put)] };
         present.link.transmit(&ToBroker::SpaceWrite(write)).await?;
         let outcomes = |frame| {

@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use waxwing_crypto::membership::{LogHead, SignedEntry};
 use waxwing_crypto::{MeshId, NodeId, SigningKey};
+use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{
     Challenge, EnteringHello, Features, Frame, Hello, LogAppend, MemberHello, PATH, Progress, SUBPROTOCOL,
     ToBroker, ToBrokerLogin, ToNode, ToNodeLogin, decode, encode,
@@ -24,6 +25,8 @@ const READ_BUFFER: usize = 4 * 1024;
 /// A link that has logged in.
 #[derive(Debug)]
 pub struct Link {
+    /// The life of the broker's store, as it was told.
+    pub(crate) store: StoreId,
     socket: WebSocketStream<TcpStream>,
 }
 
@@ -70,10 +73,11 @@ impl Link {
         key: &SigningKey,
         hello: impl FnOnce(&Challenge, String) -> Hello,
     ) -> Result<Self> {
-        let mut link = Self { socket: dial(broker).await? };
+        let mut link = Self { store: StoreId::from_bytes([0; 16]), socket: dial(broker).await? };
         let ToNodeLogin::Challenge(challenge) = link.receive().await? else {
             return Err(refused("it does not begin with a challenge"));
         };
+        link.store = challenge.store;
         let signed = hello(&challenge, format!("ws://{broker}")).sign(key);
         let signed = signed.map_err(|err| refused(&err.to_string()))?;
         link.transmit(&ToBrokerLogin::Hello(signed)).await?;

@@ -6,6 +6,7 @@ use rand_core::UnwrapErr;
 use waxwing_crypto::space::{Condition, KeyName, NamingKey, Operation, Space, Stands, Statement};
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::{ChangeId, MeshId, SigningKey, SpaceId};
+use waxwing_protocol::StoreId;
 use waxwing_protocol::link::Put;
 
 use crate::bench::now;
@@ -20,6 +21,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) keys: &'a StateKeys,
     /// The end of the log that the writer knows.
     pub(crate) log_seq: u64,
+    /// The life of the broker's store.
+    pub(crate) life: StoreId,
     /// The writer's key.
     pub(crate) key: &'a SigningKey,
 }
@@ -59,6 +62,7 @@ impl Writer<'_> {
             version: counter,
             counter,
             log_seq: self.log_seq,
+            life: *self.life.as_bytes(),
             of: None,
             seen: None,
             at: now(),

@@ -102,6 +102,9 @@ pub struct Statement {
     pub counter: u64,
     /// The end of the writer's membership log: as of it, the writer is a member with this signing key.
     pub log_seq: u64,
+    /// The life of the broker's store for which it was made, by the id that the writer's node was told: in another, it can
+    /// only have been handed back.
+    pub life: [u8; 16],
     /// The appended record that a tombstone takes away.
     pub of: Option<RecordRef>,
     /// The newest record that the writer's node held.
@@ -159,6 +162,8 @@ struct Encoded {
     ver: u64,
     ctr: u64,
     log: u64,
+    #[serde(with = "serde_bytes")]
+    life: [u8; 16],
     #[serde(default, skip_serializing_if = "Option::is_none")]
     of: Option<RecordRef>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -194,6 +199,7 @@ pub(super) fn encode(place: Place, statement: &Statement) -> Result<Vec<u8>> {
         ver: statement.version,
         ctr: statement.counter,
         log: statement.log_seq,
+        life: statement.life,
         of: statement.of,
         seen: statement.seen,
         at: statement.at,
@@ -219,6 +225,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Place, Statement)> {
         version: encoded.ver,
         counter: encoded.ctr,
         log_seq: encoded.log,
+        life: encoded.life,
         of: encoded.of,
         seen: encoded.seen,
         at: encoded.at,

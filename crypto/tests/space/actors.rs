@@ -87,6 +87,7 @@ impl Scene {
             version: 1,
             counter: 1,
             log_seq: 3,
+            life: [0x11; 16],
             of: None,
             seen: None,
             at: Timestamp::from_millis(1_800_000_000_000),

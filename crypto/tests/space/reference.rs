@@ -197,6 +197,8 @@ struct Inside {
     ver: u64,
     ctr: u64,
     log: u64,
+    #[serde(with = "serde_bytes")]
+    life: Vec<u8>,
     seen: SeenInside,
     at: u64,
     name: String,
@@ -225,6 +227,7 @@ fn check_inside(scene: &Scene, inside: &Inside) {
     assert_eq!((&inside.id[..], &inside.by[..]), (&[0xc1; 16][..], &scene.alpha_id().as_bytes()[..]));
     let numbers = [inside.r#if.seq, inside.ttl, inside.bound, inside.ver, inside.ctr, inside.log, inside.at];
     assert_eq!(numbers, [7 << 20, 60_000, 45_000, 4, 9, 3, 1_800_000_000_000]);
+    assert_eq!(inside.life, [0x11; 16]);
     assert_eq!((inside.seen.seq, &inside.seen.dig[..]), ((7 << 20) + 5, &[0xd9; 16][..]));
     assert_eq!(inside.val, b"hello");
 }

@@ -87,6 +87,7 @@ fn parts_that_do_not_go_together_are_not_believed_whoever_signs_them() {
         ("a name is no line", b"\xa4plan", b"\xa4pla\n"),
         ("a name is not empty", b"\xa4plan", b"\xa0"),
         ("a value is bytes", b"\xc4\x05hello", b"\x05"),
+        ("a life has 16 bytes", b"\xa4life\xc4\x10\x11", b"\xa4life\xc4\x0f"),
         ("a field is not there", b"\xa3log\x03", b"\xa3lug\x03"),
         ("a field stands twice", b"\xa3log\x03", b"\xa3ctr\x01"),
     ] {

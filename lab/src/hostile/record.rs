@@ -33,6 +33,6 @@ impl Member {
 
     fn writer(&self) -> Writer<'_> {
         let (mesh, log_seq) = (self.roster.mesh(), self.roster.head().seq);
-        Writer { mesh, keys: &self.keys, log_seq, key: &self.key }
+        Writer { mesh, keys: &self.keys, log_seq, life: self.link.store, key: &self.key }
     }
 }

@@ -399,6 +399,7 @@ impl<'a> Maker<'a> {
             version: says.version,
             counter: self.space.lane.number(mesh, self.progress.row).await?,
             log_seq: self.log_seq,
+            life: *self.link.store.as_bytes(),
             of: says.of,
             seen: self.seen,
             at: mesh.clock.broker_now(),

@@ -63,6 +63,7 @@ impl Member {
             version: 1,
             counter: self.counter,
             log_seq: self.log_seq,
+            life: [1; 16], // That of the broker's first store.
             of: None,
             seen: None,
             at: clock::now(),
