@@ -9,6 +9,7 @@ use rand_core::UnwrapErr;
 use sqlx::SqliteConnection;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use waxwing_crypto::mark::PassKey;
 use waxwing_crypto::membership::{
     Body, Genesis, InviteSeed, Join, NewInvite, NewMember, RecoverySecret, Role, Roster, SignedEntry,
@@ -179,7 +180,14 @@ pub(crate) struct TestLink {
 impl TestLink {
     pub(crate) fn new(node: NodeKey, login: u64) -> Self {
         let (answers_in, answers) = mpsc::channel(64);
-        Self { peer: Arc::new(Peer::new(node, LoginNumber(login))), answers_in, answers }
+        let peer = Peer::new(node, LoginNumber(login), CancellationToken::new());
+        Self { peer: Arc::new(peer), answers_in, answers }
+    }
+
+    /// One that began in a life of the store.
+    pub(crate) fn in_life(self, life: CancellationToken) -> Self {
+        let peer = Peer::new(self.peer.key, self.peer.login, life);
+        Self { peer: Arc::new(peer), ..self }
     }
 
     pub(crate) fn reply(&self) -> Reply {

@@ -157,9 +157,11 @@ impl<'a> Batch<'a> {
         self.mesh(node.mesh).map_or(Standing::Unknown, |mesh| mesh.standing(&node.node))
     }
 
-    /// Whether this link is its node's newest, and the node still a member. If not, what it asked for is ignored.
+    /// Whether this link is its node's newest, and the node still a member. If not, what it asked for is ignored; so is what
+    /// was asked for in a life of the store that is over: what is written to a space is signed for one.
     pub(super) fn is_current(&mut self, peer: &Peer) -> bool {
-        self.counters(peer.key).login == peer.login && self.standing(peer.key) == Standing::Live
+        let goes_on = self.effects.renewed.is_none() && peer.is_of_this_life();
+        goes_on && self.counters(peer.key).login == peer.login && self.standing(peer.key) == Standing::Live
     }
 
     /// Gives logins, except to copies that are behind what their node has shown.

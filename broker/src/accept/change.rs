@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use waxwing_crypto::membership::{Roster, SignedEntry};
 use waxwing_crypto::state_key::{KeyListHead, ProofPath, ProvenSlot, SealedStateKeys};
 use waxwing_crypto::{Digest, MeshId, NodeId, Priority, SpaceId, Timestamp, VerifyingKey, WireId};
@@ -284,6 +285,8 @@ pub(crate) struct Peer {
     pub(crate) key: NodeKey,
     /// Which login. Changes of a superseded one are ignored.
     pub(crate) login: LoginNumber,
+    /// Cancelled when the life of the store ends in which it logged in.
+    life: CancellationToken,
     behind: Mutex<HashSet<Lane>>,
 }
 
@@ -298,8 +301,13 @@ pub(crate) struct Lane {
 
 impl Peer {
     /// A link that has just logged in.
-    pub(crate) fn new(key: NodeKey, login: LoginNumber) -> Self {
-        Self { key, login, behind: Mutex::default() }
+    pub(crate) fn new(key: NodeKey, login: LoginNumber, life: CancellationToken) -> Self {
+        Self { key, login, life, behind: Mutex::default() }
+    }
+
+    /// Whether the store's life goes on in which it logged in.
+    pub(crate) fn is_of_this_life(&self) -> bool {
+        !self.life.is_cancelled()
     }
 
     /// The lanes of which an item was refused for now. Later items are `behind` until one marked `first`. Only the

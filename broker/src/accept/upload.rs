@@ -28,6 +28,7 @@ pub(super) async fn renew(batch: &mut Batch<'_>, renewals: Vec<Renew>) -> Result
     let store = StoreId::from_bytes(random()?);
     warn!(%store, "the store was set back to an older copy: a new life begins, and every mesh waits for a resume");
     store::meta::renew(batch.db, store, batch.now).await?;
+    batch.spaces.count_anew(store::space::usage(&mut *batch.db).await?);
     for id in batch.state.meshes.ids() {
         if let Some(mesh) = batch.mesh(id) {
             let waiting = mesh.waiting.unwrap_or_default();

@@ -160,7 +160,7 @@ async fn member(hello: &MemberHello, asked: &Asked, state: &Arc<State>) -> Resul
         Standing::Unknown => return Err(unauthenticated("this mesh has no such node")),
     }
     check_support(hello.version, &hello.features, state)?;
-    let (peer, registration) = register(hello, state).await?;
+    let (peer, registration) = register(hello, asked.life.clone(), state).await?;
     let head = roster.head();
     let welcome = Welcome {
         login: Some(peer.login.0),
@@ -194,7 +194,11 @@ fn check_progress(progress: &Progress) -> Result<(), End> {
 }
 
 /// Gets a login number, and makes this the node's link. A copy that is behind gets none, and the members hear of it.
-async fn register(hello: &MemberHello, state: &State) -> Result<(Peer, Registration), End> {
+async fn register(
+    hello: &MemberHello,
+    life: CancellationToken,
+    state: &State,
+) -> Result<(Peer, Registration), End> {
     let key = NodeKey { mesh: hello.mesh, node: hello.node };
     if !state.hub.has_room(key, state.limits.links as usize) {
         return Err(End::told(Reason::Busy, "this broker has as many links as it takes"));
@@ -209,7 +213,7 @@ async fn register(hello: &MemberHello, state: &State) -> Result<(Peer, Registrat
         stale(&progress, &shown)
     })?;
     let registration = state.hub.register(key, login).ok_or_else(replaced)?;
-    Ok((Peer::new(key, login), registration))
+    Ok((Peer::new(key, login, life), registration))
 }
 
 fn guest(hello: &EnteringHello, signed: &Signed, state: &State) -> Result<(Admitted, Welcome), End> {

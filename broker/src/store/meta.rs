@@ -62,7 +62,7 @@ pub(crate) async fn open(db: &mut SqliteConnection, fresh: &Fresh, now: Timestam
     .await?;
     if minted.rows_affected() == 1 {
         super::mesh::wait_all(&mut *tx).await?;
-        super::space::raise(&mut *tx, now).await?;
+        super::space::begin_life(&mut tx, now).await?;
     }
     let meta = sqlx::query("SELECT store, secret, m, began FROM meta").fetch_one(&mut *tx).await?;
     let m = number(&meta, 2)?;
@@ -107,14 +107,14 @@ pub(crate) async fn raise(db: impl SqliteExecutor<'_>, m: u64) -> Result<()> {
     }
 }
 
-/// Begins a new life: another id, every mesh waits, and no place is given that the life before may have given.
+/// Begins a new life: another id, every mesh waits, and spaces are [of the life before](super::space::begin_life).
 pub(crate) async fn renew(db: &mut SqliteConnection, store: StoreId, now: Timestamp) -> Result<()> {
     sqlx::query("UPDATE meta SET store = $1, began = $2")
         .bind(&store.as_bytes()[..])
         .bind(integer(now.as_millis()))
         .execute(&mut *db)
         .await?;
-    super::space::raise(&mut *db, now).await?;
+    super::space::begin_life(&mut *db, now).await?;
     super::mesh::wait_all(db).await
 }
 

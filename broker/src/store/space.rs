@@ -19,8 +19,8 @@ static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO space (mesh, space, last, horizon, records, bytes) VALUES",
-        6,
+        "INSERT INTO space (mesh, space, last, past, horizon, records, bytes) VALUES",
+        7,
         "ON CONFLICT (mesh, space) DO UPDATE SET last = excluded.last, horizon = excluded.horizon,
          records = excluded.records, bytes = excluded.bytes RETURNING mesh, space, id",
     )
@@ -100,6 +100,7 @@ pub(crate) async fn put(
                 .bind(&key.mesh.as_bytes()[..])
                 .bind(&key.space.as_bytes()[..])
                 .bind(integer(space.last))
+                .bind(0_i64) // Of one that is there, it stays.
                 .bind(integer(space.horizon))
                 .bind(integer(space.usage.records))
                 .bind(integer(space.usage.bytes));
@@ -111,9 +112,20 @@ pub(crate) async fn put(
     Ok(ids)
 }
 
-/// Lets every space go on above whatever was before this life of the store.
-pub(crate) async fn raise(db: impl SqliteExecutor<'_>, began: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE space SET last = $1 WHERE last < $1").bind(integer(floor(began))).execute(db).await?;
+/// A new life of the store begins. Every space goes on above whatever was before; what stands in it counts as handed back from
+/// then on; and what was bound to leases is gone, as it is from a store that was lost.
+pub(crate) async fn begin_life(db: &mut SqliteConnection, began: Timestamp) -> Result<()> {
+    sqlx::query(
+        "UPDATE space SET past = last, last = max(last, $1),
+         records = records - (SELECT count(*) FROM record AS r
+                              WHERE r.mesh = space.mesh AND r.space = space.id AND r.bound IS NOT NULL),
+         bytes = bytes - (SELECT coalesce(sum(length(r.sealed)), 0) FROM record AS r
+                          WHERE r.mesh = space.mesh AND r.space = space.id AND r.bound IS NOT NULL)",
+    )
+    .bind(integer(floor(began)))
+    .execute(&mut *db)
+    .await?;
+    sqlx::query("DELETE FROM record WHERE bound IS NOT NULL").execute(db).await?;
     Ok(())
 }
 
@@ -158,9 +170,9 @@ mod tests {
         let all = super::usage(&mut db).await.unwrap();
         assert_eq!(all[&node(1).mesh], Usage { records: 5, bytes: 70 });
 
-        raise(&mut db, Timestamp::from_millis(4_000)).await.unwrap();
+        begin_life(&mut db, Timestamp::from_millis(4_000)).await.unwrap();
         assert_eq!(find(&mut db, &keys).await.unwrap(), found);
-        raise(&mut db, Timestamp::from_millis(6_000)).await.unwrap();
+        begin_life(&mut db, Timestamp::from_millis(6_000)).await.unwrap();
         let raised = find(&mut db, &keys).await.unwrap();
         assert!(raised.values().all(|space| space.last == 6 << 20));
     }

@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use waxwing_crypto::space::Condition;
-use waxwing_protocol::link::{Change, ChangeOutcome, Code, Offered, Put, Stands, What};
+use waxwing_protocol::link::{Change, ChangeOutcome, Changed, Code, Offered, Put, Stands, What};
 
-use crate::harness::space::{after, key, put, seq, words};
+use crate::harness::space::{after, append, delete, key, put, seq, words};
 use crate::harness::{Broker, Keys, Mesh};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -131,4 +131,74 @@ async fn a_store_that_was_lost_long_ago_takes_nothing_back() {
             seq: Some(seq(&a.offer(vec![offer(&alpha, 2, "in time")]).await.unwrap()[0]))
         }
     );
+}
+
+#[tokio::test]
+async fn what_was_written_since_a_loss_stays_and_a_tombstone_that_was_handed_back_is_taken_away_by_name() {
+    let broker = Broker::start().await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let (mut a, mut b) = (mesh.login(&broker, &alpha).await, mesh.login(&broker, &beta).await);
+    let conflict = |seq| [ChangeOutcome::Conflict { seq: Some(seq) }];
+    // Written since: it stays, and also what is left of it.
+    let first = a.put_one(put(1, 1)).await;
+    let named = Offered { when: Condition::Seq(first), ..offer(&alpha, 1, "of before") };
+    assert_eq!(b.offer(vec![named]).await.unwrap(), conflict(first));
+    let deleted = seq(&a.change(Change::Delete(delete(2, 1))).await);
+    assert_eq!(b.offer(vec![offer(&alpha, 1, "of before")]).await.unwrap(), conflict(deleted));
+    a.put_one(Put { ttl: Some(1_000), ..put(3, 2) }).await;
+    broker.clock.advance(Duration::from_secs(2));
+    let outcomes = b.offer(vec![offer(&alpha, 2, "of before")]).await.unwrap();
+    assert!(matches!(outcomes[..], [ChangeOutcome::Conflict { seq: Some(_) }]), "{outcomes:?}");
+    // Handed back: whoever knows better names it.
+    let tombstone = Offered { tombstone: true, ..offer(&alpha, 3, "tombstone") };
+    let buried = seq(&b.offer(vec![tombstone]).await.unwrap()[0]);
+    let newer = offer(&alpha, 3, "newer");
+    assert_eq!(a.offer(vec![newer.clone()]).await.unwrap(), conflict(buried));
+    seq(&a.offer(vec![Offered { when: Condition::Seq(buried), ..newer }]).await.unwrap()[0]);
+    assert_eq!(words(&b.all().await).last().unwrap(), "newer");
+}
+
+#[tokio::test]
+async fn what_a_store_that_was_set_back_still_has_counts_as_handed_back_but_for_what_was_bound() {
+    let broker = Broker::with(|config| config.limits.space_records = 5).await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let mut a = mesh.login(&broker, &alpha).await;
+    let first = a.put_one(put(1, 1)).await;
+    a.put_one(put(2, 2)).await;
+    let gone = seq(&a.change(Change::Delete(delete(3, 2))).await);
+    a.put_one(Put { own: true, bound: Some(0), ..put(4, 3) }).await;
+    let (broker, copy) = broker.copied().await;
+    let mut a = mesh.login(&broker, &alpha).await;
+    a.put_one(put(5, 1)).await;
+    let mark = a.follow(after(0, 0)).await.mark;
+    broker.clock.advance(Duration::from_secs(2));
+    let broker = broker.set_back(&copy).await;
+    assert!(mesh.try_login_showing(&broker, &alpha, Some(mark)).await.is_err());
+    let (mut a, mut b) = (mesh.login(&broker, &alpha).await, mesh.login(&broker, &beta).await);
+    let told = b.all().await;
+    assert_eq!(words(&told), ["sealed 1", "deleted by sealed 3"], "leases are gone with the life before");
+    let offered = |changed: &Changed| match &changed.what {
+        What::Record(record) => record.offered,
+        What::Deleted(deleted) => deleted.offered,
+        What::Ended(_) | What::Touched { .. } => false,
+    };
+    assert!(told.iter().all(offered) && (told[0].n, told[1].n) == (first, gone));
+    // The newer one, and in the place of the tombstone too, by whoever knows.
+    let named = |at, word, seq| Offered { when: Condition::Seq(seq), ..offer(&alpha, at, word) };
+    for outcome in a.offer(vec![named(1, "sealed 5", first), named(2, "more", gone)]).await.unwrap() {
+        seq(&outcome);
+    }
+    // What was bound does not count any more: there is room for two records more, beside the space.
+    let add = |n| Change::Append(append(n, 9));
+    let outcomes = b.write((10..13).map(add).collect()).await;
+    assert_eq!(
+        (outcomes.iter().map(|outcome| matches!(outcome, ChangeOutcome::Full)).collect::<Vec<_>>()),
+        [false, false, true]
+    );
+    assert!(!offered(b.all().await.last().unwrap()), "what is written now was not handed back");
+    let broker = broker.restart().await;
+    let mut b = mesh.login(&broker, &beta).await;
+    let told = b.all().await;
+    assert_eq!(words(&told), ["sealed 5", "more", "sealed 10", "sealed 11"]);
+    assert_eq!(told.iter().map(offered).collect::<Vec<_>>(), [true, true, false, false]);
 }

@@ -136,6 +136,7 @@ CREATE TABLE space (
     mesh    BLOB    NOT NULL,
     space   BLOB    NOT NULL CHECK (length(space) = 32), -- its id, a keyed digest of its name
     last    INTEGER NOT NULL, -- the last place given; never falls, not even across a loss
+    past    INTEGER NOT NULL, -- the last place of the store's lives before: what stands up to there counts as handed back
     horizon INTEGER NOT NULL, -- the newest place of what was forgotten with age: an older copy is reset
     records INTEGER NOT NULL CHECK (records >= 0), -- its rows in record, for the cap
     bytes   INTEGER NOT NULL CHECK (bytes >= 0) -- their sealed bytes, for the cap
@@ -160,7 +161,7 @@ CREATE TABLE record (
     bound   INTEGER CHECK (bound IS NULL OR kind = 0), -- it ends so many milliseconds after its writer's lease
     touched INTEGER, -- the place of the change that renewed it last,
     touched_at INTEGER CHECK ((touched_at IS NULL) = (touched IS NULL)), -- and when that was committed
-    offered INTEGER NOT NULL CHECK (offered IN (0, 1)), -- it was handed back after a loss
+    offered INTEGER NOT NULL CHECK (offered IN (0, 1)), -- it was handed back after a loss; of an end, what has ended was
     sealed  BLOB    NOT NULL -- as it came; nothing for an end
 ) STRICT;
 

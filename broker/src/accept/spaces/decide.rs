@@ -67,7 +67,7 @@ impl Spaces {
             bound,
             ..new_row(by, key, stands, sealed)
         };
-        self.put(row, by.now, Body::Record { offered: false, sealed: sealed.clone() })
+        self.put(row, by.now, Body::Record { sealed: sealed.clone() })
     }
 
     /// Renews the writer's own records. `left` is how many more its frame may name.
@@ -113,11 +113,7 @@ impl Spaces {
             ends: Some(by.now.plus(limits::TOMBSTONES)),
             ..new_row(by, delete.key, before.stands, &delete.sealed)
         };
-        Ok(self.put(
-            row,
-            by.now,
-            Body::Tombstone { of: before.seq, offered: false, sealed: delete.sealed.clone() },
-        ))
+        Ok(self.put(row, by.now, Body::Tombstone { of: before.seq, sealed: delete.sealed.clone() }))
     }
 
     /// Whether the mesh may have one record more, or a larger one in the place of another.
@@ -147,6 +143,7 @@ pub(super) fn new_row(by: &By, key: KeyId, stands: Stands, sealed: &Bytes) -> Ro
         bound: None,
         touched: None,
         bytes: sealed.len() as u64,
+        offered: false,
     }
 }
 

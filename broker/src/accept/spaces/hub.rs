@@ -83,22 +83,22 @@ fn what(new: &NewRow) -> What {
     let NewRow { row, body, .. } = new;
     let (key, writer, stands) = (row.key, row.writer, row.stands);
     match body {
-        Body::Record { offered, sealed } => What::Record(Record {
+        Body::Record { sealed } => What::Record(Record {
             seq: row.seq,
             key,
             writer,
             stands,
             expires: row.ends,
             bound: row.bound,
-            offered: *offered,
+            offered: row.offered,
             sealed: sealed.clone(),
         }),
-        Body::Tombstone { of, offered, sealed } => What::Deleted(Deleted {
+        Body::Tombstone { of, sealed } => What::Deleted(Deleted {
             key,
             writer,
             stood: stands,
             seq: *of,
-            offered: *offered,
+            offered: row.offered,
             sealed: sealed.clone(),
         }),
         Body::End { of, why } => What::Ended(EndedRecord { key, writer, stood: stands, seq: *of, why: *why }),

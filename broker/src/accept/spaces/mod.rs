@@ -195,7 +195,12 @@ impl Spaces {
 
     /// The record in a slot.
     fn standing(&self, slot: &Slot) -> Option<Row> {
-        self.slots.get(slot).and_then(|seq| self.row(slot.space, *seq)).filter(|row| row.is_record)
+        self.last_in(slot).filter(|row| row.is_record)
+    }
+
+    /// The record in a slot, or what is left of it: a tombstone, an end.
+    fn last_in(&self, slot: &Slot) -> Option<Row> {
+        self.slots.get(slot).and_then(|seq| self.row(slot.space, *seq))
     }
 
     /// The first appended record under a key that was looked at.
@@ -314,6 +319,11 @@ impl Spaces {
             add(&mut space.usage);
         }
         add(self.usage.entry(key.mesh).or_default());
+    }
+
+    /// How much each mesh has, as the store says.
+    pub(super) fn count_anew(&mut self, usage: HashMap<MeshId, Usage>) {
+        self.usage.extend(usage);
     }
 
     /// How much a mesh has in its spaces, of which one is known.

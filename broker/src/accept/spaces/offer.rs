@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
+use waxwing_crypto::space::Condition;
 use waxwing_crypto::{ChangeId, Digest, MeshId, NodeId, SpaceId};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{ChangeOutcome, Code, Offered, SpaceOffered, Stands, ToNode};
@@ -16,7 +17,7 @@ use super::{Spaces, Wanted, end, load_rows, slot_of};
 use crate::error::Result;
 use crate::refusal::Refusal;
 use crate::store::change_id::{ChangeKey, Made};
-use crate::store::record::{Body, Row};
+use crate::store::record::{Body, Row, Slot};
 use crate::store::space::SpaceKey;
 use crate::store::{self, NodeKey};
 
@@ -108,30 +109,36 @@ impl Spaces {
             return if made.digest == *digest { Ok(made.seq) } else { Err(ChangeOutcome::IdReused) };
         }
         let slot = slot_of(by.space, offered.key, offered.writer, offered.stands);
-        let before = slot.and_then(|slot| self.standing(&slot));
-        match slot {
-            Some(_) => holds(offered.when, before.as_ref())?,
-            None if offered.tombstone => return Err(ChangeOutcome::BadChange),
-            None => {}
+        if slot.is_none() && offered.tombstone {
+            return Err(ChangeOutcome::BadChange);
         }
+        let before = slot.map(|slot| self.before(&slot, offered.when)).transpose()?.flatten();
         if offered.expires.is_some_and(|expires| expires <= by.now) && !offered.tombstone {
             return Err(ChangeOutcome::Conflict { seq: before.map(|before| before.seq) });
         }
         self.has_room(by, before.as_ref(), offered.sealed.len())?;
         let by = By { writer: offered.writer, ..*by };
-        let row = new_row(&by, offered.key, offered.stands, &offered.sealed);
+        let row = Row { offered: true, ..new_row(&by, offered.key, offered.stands, &offered.sealed) };
         Ok(if offered.tombstone {
             let ends = Some(by.now.plus(limits::TOMBSTONES));
-            let body = Body::Tombstone { of: 0, offered: true, sealed: offered.sealed.clone() };
+            let body = Body::Tombstone { of: 0, sealed: offered.sealed.clone() };
             self.put(Row { is_record: false, ends, ..row }, by.now, body)
         } else {
             let ends = offered.expires.map(|expires| expires.min(by.now.plus(limits::LIFETIME_MAX)));
-            self.put(
-                Row { ends, ..row },
-                by.now,
-                Body::Record { offered: true, sealed: offered.sealed.clone() },
-            )
+            self.put(Row { ends, ..row }, by.now, Body::Record { sealed: offered.sealed.clone() })
         })
+    }
+
+    /// What something that is handed back takes the place of, if it may: nothing that was written in this life of the store,
+    /// also if it was deleted or has ended. A tombstone that was handed back stands there as a record does.
+    fn before(&self, slot: &Slot, when: Condition) -> Result<Option<Row>, ChangeOutcome> {
+        let last = self.last_in(slot);
+        if let Some(Row { seq, .. }) = last.filter(|last| !last.offered) {
+            return Err(ChangeOutcome::Conflict { seq: Some(seq) });
+        }
+        let before = last.filter(|last| last.is_record || last.is_tombstone());
+        holds(when, before.as_ref())?;
+        Ok(before)
     }
 }
 

@@ -14,7 +14,7 @@ macro_rules! rows_where {
     ($tail:literal) => {
         concat!(
             "SELECT r.id, s.mesh, s.space, r.seq, r.kind, r.key, r.writer, r.stands, r.ends, r.bound, r.touched,
-             length(r.sealed) FROM record AS r JOIN space AS s ON s.id = r.space WHERE ",
+             length(r.sealed), r.offered = 1 OR r.seq <= s.past FROM record AS r JOIN space AS s ON s.id = r.space WHERE ",
             $tail
         )
     };

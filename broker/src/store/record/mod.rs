@@ -30,7 +30,7 @@ pub(crate) const APPENDED: usize = 2_048;
 /// What a [`Row`] is read from: `r` is the record, `s` its space.
 const ROW: &str =
     "r.id, s.mesh, s.space, r.seq, r.kind, r.key, r.writer, r.stands, r.ends, r.bound, r.touched,
-                   length(r.sealed)";
+                   length(r.sealed), r.offered = 1 OR r.seq <= s.past";
 
 static IN_SLOTS: LazyLock<RowsSql> = LazyLock::new(|| {
     let tail = ") AS w JOIN space AS s ON s.id = w.column2
@@ -108,9 +108,16 @@ pub(crate) struct Row {
     pub(crate) touched: Option<u64>,
     /// Sealed bytes.
     pub(crate) bytes: u64,
+    /// It was handed back in this life of the store, or has stood since one before; of an end, what has ended was.
+    pub(crate) offered: bool,
 }
 
 impl Row {
+    /// Whether it is a tombstone: an end has no sealed bytes.
+    pub(crate) const fn is_tombstone(&self) -> bool {
+        !self.is_record && self.bytes > 0
+    }
+
     /// The slot it is in, if it is in one.
     pub(crate) const fn slot(&self) -> Option<Slot> {
         let owner = match self.stands {
@@ -125,10 +132,8 @@ impl Row {
 /// What a row holds beside what every row has.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Body {
-    /// A record, and whether it was handed back after a loss.
+    /// A record.
     Record {
-        /// It was.
-        offered: bool,
         /// As it came.
         sealed: Bytes,
     },
@@ -136,8 +141,6 @@ pub(crate) enum Body {
     Tombstone {
         /// The place of what was deleted; 0 if it was handed back after a loss.
         of: u64,
-        /// It was.
-        offered: bool,
         /// As it came.
         sealed: Bytes,
     },
@@ -214,10 +217,10 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(&NewRow, i64)]) -
     for (sql, chunk) in INSERT.exact(rows) {
         let mut query = sqlx::query(sql);
         for (NewRow { row, at, body }, space) in chunk {
-            let (kind, of, why, offered, sealed) = match body {
-                Body::Record { offered, sealed } => (0, None, None, *offered, &sealed[..]),
-                Body::Tombstone { of, offered, sealed } => (1, Some(*of), None, *offered, &sealed[..]),
-                Body::End { of, why } => (2, Some(*of), Some(why_code(*why)), false, &[][..]),
+            let (kind, of, why, sealed) = match body {
+                Body::Record { sealed } => (0, None, None, &sealed[..]),
+                Body::Tombstone { of, sealed } => (1, Some(*of), None, &sealed[..]),
+                Body::End { of, why } => (2, Some(*of), Some(why_code(*why)), &[][..]),
             };
             query = query
                 .bind(&row.space.mesh.as_bytes()[..])
@@ -234,7 +237,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(&NewRow, i64)]) -
                 .bind(row.bound.map(integer))
                 .bind(row.touched.map(integer))
                 .bind(row.touched.map(|_| integer(at.as_millis()))) // One that is new was renewed in the same batch.
-                .bind(offered)
+                .bind(row.offered)
                 .bind(sealed);
         }
         query.execute(&mut *db).await?;
@@ -297,6 +300,7 @@ fn read(row: &SqliteRow) -> Result<Row> {
         bound: optional(row, 9)?,
         touched: optional(row, 10)?,
         bytes: number(row, 11)?,
+        offered: row.try_get(12)?,
     })
 }
 

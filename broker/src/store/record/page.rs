@@ -48,7 +48,7 @@ pub(crate) async fn page_of(
     most: usize,
 ) -> Result<Page> {
     let mut found = sqlx::query(
-        "SELECT 0 AS n, 0 AS part, last, horizon, (SELECT m FROM meta), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+        "SELECT 0 AS n, 0 AS part, last, horizon, (SELECT m FROM meta), past, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
                 NULL
          FROM space WHERE mesh = $1 AND space = $2
          UNION ALL
@@ -65,13 +65,14 @@ pub(crate) async fn page_of(
     .bind(integer(most as u64 + 2)) // The space, and one to see that there is more.
     .fetch(db);
     let mut page = Page { head: 0, horizon: 0, m: 0, upto: 0, changes: Vec::new() };
-    let mut left = limits::FRAME_ENVELOPES;
+    let (mut left, mut past) = (limits::FRAME_ENVELOPES, 0);
     while let Some(row) = found.try_next().await? {
         if number(&row, 1)? == SPACE {
             (page.head, page.horizon, page.m) = (number(&row, 2)?, number(&row, 3)?, number(&row, 4)?);
+            past = number(&row, 5)?;
             continue;
         }
-        let changed = changed(&row)?;
+        let changed = changed(&row, past)?;
         let bytes = sealed_bytes(&changed.what);
         if page.changes.len() == most || bytes > left {
             page.upto = page.changes.last().map_or(after, |last| last.n);
@@ -84,20 +85,22 @@ pub(crate) async fn page_of(
     Ok(page)
 }
 
-fn changed(row: &SqliteRow) -> Result<Changed> {
+fn changed(row: &SqliteRow, past: u64) -> Result<Changed> {
     let (n, at) = (number(row, 0)?, Timestamp::from_millis(number(row, 12)?));
     let what = if number(row, 1)? == TOUCH {
         What::Touched { seq: number(row, 2)?, expires: Timestamp::from_millis(number(row, 3)?) }
     } else {
-        what(row, n)?
+        what(row, n, past)?
     };
     Ok(Changed { n, at, what })
 }
 
-fn what(row: &SqliteRow, n: u64) -> Result<What> {
+/// `past`: the last place of the store's lives before. What stands up to there counts as handed back.
+fn what(row: &SqliteRow, n: u64, past: u64) -> Result<What> {
     let (key, writer) = (KeyId::from_bytes(array(row, 3)?), NodeId::from_bytes(array(row, 4)?));
     let stands = stands(number(row, 5)?)?;
     let sealed = || row.try_get::<Vec<u8>, _>(13).map(Bytes::from);
+    let offered = n <= past || number(row, 10)? == 1;
     match number(row, 2)? {
         0 => Ok(What::Record(Record {
             seq: n,
@@ -106,7 +109,7 @@ fn what(row: &SqliteRow, n: u64) -> Result<What> {
             stands,
             expires: optional(row, 8)?.map(Timestamp::from_millis),
             bound: optional(row, 9)?,
-            offered: number(row, 10)? == 1,
+            offered,
             sealed: sealed()?,
         })),
         1 => Ok(What::Deleted(Deleted {
@@ -114,7 +117,7 @@ fn what(row: &SqliteRow, n: u64) -> Result<What> {
             writer,
             stood: stands,
             seq: number(row, 6)?,
-            offered: number(row, 10)? == 1,
+            offered,
             sealed: sealed()?,
         })),
         2 => Ok(What::Ended(EndedRecord {

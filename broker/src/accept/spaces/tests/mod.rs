@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
 use waxwing_crypto::space::Condition;
 use waxwing_crypto::{ChangeId, KeyId, SpaceId};
+use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{self, ChangeOutcome, Put, SpaceFollow, ToNode, What};
 
 use crate::accept::{Answer, Budget, Bye, Change, EndDue, Login, SpaceWrites, Work, commit};
@@ -214,6 +215,18 @@ async fn a_lease_that_is_renewed_by_a_login_was_never_over() {
     fixture.look_for(89_999).await;
     fixture.advance(1);
     assert_eq!(fixture.end().await, ["Lease 1"]);
+}
+
+#[tokio::test]
+async fn what_was_sent_in_a_life_of_the_store_that_is_over_is_not_done() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let mut link = fixture.link(alpha).await.in_life(fixture.state.life.ended());
+    fixture.commit(vec![link.writes(vec![link::Change::Put(put(1, 1))])]).await;
+    assert_eq!(link.written().len(), 1);
+    fixture.state.life.renew(StoreId::from_bytes([9; 16]), fixture.time());
+    assert!(fixture.commit(vec![link.writes(vec![link::Change::Put(put(2, 2))])]).await.is_none());
+    assert!(link.answers.try_recv().is_err());
 }
 
 #[tokio::test]
