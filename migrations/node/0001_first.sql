@@ -213,6 +213,7 @@ CREATE TABLE space_record (
     at        INTEGER NOT NULL,         -- when it was committed, on the broker's clock
     expires   INTEGER,                  -- when it ends, on the broker's clock
     bound     INTEGER,                  -- it ends so many milliseconds after its writer's lease
+    life      BLOB NOT NULL,            -- the life of the broker's store for which it was written, 16 bytes
     sealed    BLOB NOT NULL
 );
 CREATE UNIQUE INDEX space_record_slot ON space_record (space, old, key, slot);

@@ -6,6 +6,7 @@ use waxwing_crypto::membership::Roster;
 use waxwing_crypto::space::{self, Frame, Opened, Operation, Seen, Stands, Statement, epoch_of, verify_all};
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::{NodeId, Timestamp, VerifyingKey};
+use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{Changed, Deleted, EndedRecord, Record, SpaceChanges, What};
 
 use super::{Link, Space};
@@ -64,13 +65,15 @@ impl Page {
         None
     }
 
-    /// What writers say that they had seen, each with who says so.
-    pub(super) fn seen(&self) -> impl Iterator<Item = (Seen, NodeId)> {
-        self.changes.iter().filter_map(|change| {
+    /// What writers say that they had seen in this life of the store, each with who says so. In another, other records may have
+    /// stood at the same places.
+    pub(super) fn seen(&self, life: StoreId) -> impl Iterator<Item = (Seen, NodeId)> {
+        self.changes.iter().filter_map(move |change| {
             let (Checked::Record(_, Some(said)) | Checked::Deleted(_, Some(said))) = &change.what else {
                 return None;
             };
-            Some((said.statement.seen?, said.statement.writer))
+            let is_of_this = said.statement.life == *life.as_bytes();
+            Some((said.statement.seen.filter(|_| is_of_this)?, said.statement.writer))
         })
     }
 }

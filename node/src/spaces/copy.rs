@@ -6,7 +6,7 @@ use std::sync::Arc;
 use waxwing_crypto::space::{self, Frame, KeyName, Operation, Stands, Statement};
 use waxwing_crypto::state_key::StateKeys;
 
-use super::judge::Old;
+use super::held::Old;
 use super::{Entry, Space};
 use crate::error::{Error, Result};
 use crate::mesh::Mesh;

@@ -15,9 +15,11 @@ use waxwing_protocol::limits;
 use waxwing_protocol::link::{SpaceChanges, SpaceFollow};
 
 use super::check::{self, Page};
-use super::judge::{Held, Needed, Old, Verdict, judge};
+use super::held::{Held, Needed, Old};
+use super::judge::{Verdict, judge};
+use super::offer::Offers;
 use super::suspicion::{self, Suspected, Suspicion};
-use super::{Fact, Freshness, Link, News, Space, copy, offer};
+use super::{Fact, Freshness, Link, News, Space, copy};
 use crate::clock;
 use crate::epochs::Trouble;
 use crate::link::{Backoff, Ended};
@@ -56,9 +58,7 @@ struct Follower<'a> {
     /// Records from before the copy was begun anew, until it is complete.
     old: Arc<Old>,
     /// The store that the old ones are of was lost: what the new one lacks is offered when the copy is complete.
-    offers: bool,
-    /// The place at which everything offered has come back.
-    back: Option<u64>,
+    offers: Offers,
     /// The copy is all that stood at its place.
     exact: bool,
     /// Gone when the link is.
@@ -77,12 +77,12 @@ impl<'a> Follower<'a> {
         };
         let writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
         let old = records::all(&mesh.db, progress.row, true).await.map_err(failed)?;
-        let offers = !old.is_empty();
+        let offers = Offers::new(!old.is_empty());
         let new = records::all(&mesh.db, progress.row, false);
         let new = if old.is_empty() { Vec::new() } else { new.await.map_err(failed)? };
         let old = Arc::new(copy::known(&old, &new));
-        let (back, exact, alive) = (None, false, Arc::default());
-        let mut follower = Self { link, space, progress, writers, old, offers, back, exact, alive };
+        let (exact, alive) = (false, Arc::default());
+        let mut follower = Self { link, space, progress, writers, old, offers, exact, alive };
         if progress.store != Some(link.store) {
             follower.begin_anew(progress.store.is_some()).await?;
         }
@@ -108,7 +108,7 @@ impl<'a> Follower<'a> {
             })
             .await?;
             let old = records::all(&mesh.db, progress.row, true).await.map_err(failed)?;
-            (self.old, self.offers, self.back) = (Arc::new(copy::known(&old, &[])), lost && is_young, None);
+            (self.old, self.offers) = (Arc::new(copy::known(&old, &[])), Offers::new(lost && is_young));
             self.writers = spaces::writers(&mesh.db, progress.row).await.map_err(failed)?;
         }
         self.progress = progress;
@@ -160,7 +160,7 @@ impl<'a> Follower<'a> {
         let answer = Answer::of(&page.answer);
         let held = self.held(&page).await.map_err(failed)?;
         let forks = self.forks(&page).await.map_err(failed)?;
-        let mut verdict = judge(page, held, &self.writers, self.exact);
+        let mut verdict = judge(page, held, &self.writers, self.link.store, self.exact);
         verdict.suspicions.extend(forks);
         self.exact = answer.upto == answer.head || verdict.gapless;
         self.commit(verdict, answer).await
@@ -199,7 +199,8 @@ impl<'a> Follower<'a> {
 
     /// Writers that were shown another record than this node at the same place.
     async fn forks(&self, page: &Page) -> sqlx::Result<Vec<Suspicion>> {
-        let claims: HashMap<u64, _> = page.seen().map(|(seen, by)| (seen.seq, (seen.digest, by))).collect();
+        let claims: HashMap<u64, _> =
+            page.seen(self.link.store).map(|(seen, by)| (seen.seq, (seen.digest, by))).collect();
         if claims.len() > check::FORKS_LOOKED_FOR {
             return Ok(Vec::new()); // A copy that catches up.
         }
@@ -268,16 +269,10 @@ impl<'a> Follower<'a> {
         if self.old.is_empty() {
             return Ok(false);
         }
-        let back = match self.back {
-            Some(back) => back,
-            None if self.offers => offer::run(self.link, self.space, &self.progress).await?,
-            None => 0,
-        };
-        self.back = Some(back);
-        let is_back = self.progress.place >= back;
+        let is_back = self.offers.settle(self.link, self.space, &self.progress).await?;
         if is_back {
             self.link.mesh.writer.forget_old(self.progress.row).await?;
-            (self.old, self.offers, self.back) = (Arc::default(), false, None);
+            (self.old, self.offers) = (Arc::default(), Offers::default());
         }
         Ok(is_back)
     }

@@ -2,87 +2,31 @@
 //!
 //! The broker cannot make records, but it chooses which it shows, when, and in which order. Believed is
 //!
-//! - a record that its writer has signed for this place, with a number above all that were seen of it. One that comes out of its
-//!   writer's order has to be so for a reason: *offered* after a loss (above what was seen when the loss was found), or known: the
-//!   very bytes were held before the copy was begun anew, have not come back yet, and nothing else stands there since;
+//! - a record that its writer has signed for this place and this life of the broker's store, with a number above all that were
+//!   seen of it, or known: the very bytes were held before the copy was begun anew, have not come back yet, and nothing else
+//!   stands there since;
+//! - one that was *offered* after a loss: signed for another life, not bound, with a number above what was seen when the loss was
+//!   found, or known; and where nothing stands that was written in this life, or that has its version;
 //! - a tombstone likewise;
 //! - an end, of a record that has a lifetime or is bound, and whose time has come;
 //! - where no place is missing between what was held in full and a change: its condition must hold.
 //!
 //! Everything else is refused and told. A refused change leaves the copy as it is.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use waxwing_crypto::space::{Condition, Operation, Stands, Statement, digest};
 use waxwing_crypto::{KeyId, NodeId, Timestamp, VerifyingKey};
+use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{Deleted, EndedBy, EndedRecord, Record};
 
 use super::check::{Change, Checked, Page, Said};
 use super::copy;
+use super::held::Held;
 use super::suspicion::{Suspected, Suspicion};
 use super::{Fact, Gone};
 use crate::store::records::{Row, Slot};
 use crate::store::spaces::{Reached, Writers};
-
-/// What is held, as far as a page needs it.
-#[derive(Default)]
-pub(super) struct Held {
-    /// What stands in the slots that the page names, by place.
-    rows: HashMap<u64, Row>,
-    slots: HashMap<(KeyId, Slot), u64>,
-    /// What is appended under the keys for which the page depends on it.
-    appended: HashMap<KeyId, HashSet<u64>>,
-    /// Records from before the copy was begun anew.
-    old: Arc<Old>,
-}
-
-/// Digests of records by writer and number; none of those that have come back.
-pub(super) type Old = HashMap<(NodeId, u64), Option<[u8; 16]>>;
-
-impl Held {
-    pub(super) fn of(rows: Vec<Row>, old: Arc<Old>) -> Self {
-        let mut held = Self { old, ..Self::default() };
-        rows.into_iter().for_each(|row| held.put(row));
-        held
-    }
-
-    fn put(&mut self, row: Row) {
-        let slot = (row.key, row.slot);
-        if let Some(before) = self.slots.insert(slot, row.seq) {
-            self.rows.remove(&before);
-        }
-        if let Slot::Appended(seq) = row.slot {
-            let appended = self.appended.entry(row.key).or_default();
-            if row.tombstone {
-                appended.remove(&seq)
-            } else {
-                appended.insert(seq)
-            };
-        }
-        self.rows.insert(row.seq, row);
-    }
-
-    fn remove(&mut self, seq: u64) {
-        if let Some(row) = self.rows.remove(&seq) {
-            self.slots.remove(&(row.key, row.slot));
-            if let (Slot::Appended(seq), Some(appended)) = (row.slot, self.appended.get_mut(&row.key)) {
-                appended.remove(&seq);
-            }
-        }
-    }
-
-    /// Whether a record of this number is appended under a key.
-    fn is_appended(&self, key: KeyId, writer: NodeId, counter: u64) -> bool {
-        let mut appended = self.appended.get(&key).into_iter().flatten();
-        appended
-            .any(|seq| self.rows.get(seq).is_some_and(|row| (row.writer, row.counter) == (writer, counter)))
-    }
-
-    fn in_slot(&self, key: KeyId, slot: Slot) -> Option<&Row> {
-        self.rows.get(self.slots.get(&(key, slot))?)
-    }
-}
 
 /// What a page does to the copy.
 #[derive(Debug, Default)]
@@ -97,19 +41,20 @@ pub(super) struct Verdict {
     pub(super) writers: Writers,
     pub(super) facts: Vec<Fact>,
     pub(super) suspicions: Vec<Suspicion>,
-    /// Old records that have come back.
+    /// Old records that have come back, or are deleted.
     pub(super) back: HashSet<(NodeId, u64)>,
     /// What was held in full before the page is so after it: no place is missing.
     pub(super) gapless: bool,
 }
 
-/// Judges a page. `exact`: what is held is all that stood at the place that was asked for. It need not be: what was replaced by
-/// something that comes later is not shown.
-pub(super) fn judge(page: Page, held: Held, writers: &Writers, exact: bool) -> Verdict {
+/// Judges a page of a life of the store. `exact`: what is held is all that stood at the place that was asked for. It need not be:
+/// what was replaced by something that comes later is not shown.
+pub(super) fn judge(page: Page, held: Held, writers: &Writers, life: StoreId, exact: bool) -> Verdict {
     let upto = page.answer.upto;
     let mut judge = Judge {
         held,
         writers,
+        life,
         next: page.after + 1,
         gapless: exact && page.after > 0,
         verdict: Verdict::default(),
@@ -137,6 +82,8 @@ const fn writer(what: &Checked) -> Option<NodeId> {
 struct Judge<'a> {
     held: Held,
     writers: &'a Writers,
+    /// The life of the broker's store.
+    life: StoreId,
     /// The place after the last change.
     next: u64,
     /// No place is missing between what was held and this change: what stands there is known exactly.
@@ -149,12 +96,16 @@ impl Judge<'_> {
         let Change { n, at, what } = change;
         match what {
             Checked::Record(record, said) => {
-                let offered = record.offered;
-                unless_outdated(self.record(n, at, record, said.ok_or(Suspected::Forged)?), offered)
+                let (offered, said) = (record.offered, said.ok_or(Suspected::Forged)?);
+                let slot = Slot::of(record.stands, record.writer, record.seq);
+                self.lives(&said.statement, offered, (record.key, slot))?;
+                unless_outdated(self.record(n, at, record, said), offered)
             }
             Checked::Deleted(deleted, said) => {
-                let offered = deleted.offered;
-                unless_outdated(self.deleted(n, at, deleted, said.ok_or(Suspected::Forged)?), offered)
+                let (offered, said) = (deleted.offered, said.ok_or(Suspected::Forged)?);
+                let slot = Slot::of(deleted.stood, deleted.writer, deleted.seq);
+                self.lives(&said.statement, offered, (deleted.key, slot))?;
+                unless_outdated(self.deleted(n, at, deleted, said), offered)
             }
             Checked::Ended(ended) => self.ended(at, ended),
             Checked::Touched { seq, expires } => self.touched(seq, expires),
@@ -175,15 +126,10 @@ impl Judge<'_> {
             return Ok(());
         }
         self.in_order(&statement, signer, (record.key, slot), record.offered, &record.sealed)?;
-        // It is handed back where nothing stands, or something of a lower version, and no appended one twice.
-        let there =
-            self.held.in_slot(record.key, slot).is_some_and(|there| there.version >= statement.version);
-        let is_there = there || self.held.is_appended(record.key, record.writer, statement.counter);
-        if record.offered && is_there {
-            return Err(Suspected::Replay);
-        }
         if !record.offered {
             self.holds(&statement, record.key, slot)?;
+        } else if self.has(&statement, record.key, slot) {
+            return Err(Suspected::Replay);
         }
         self.reach(signer, statement.counter);
         let row =
@@ -209,8 +155,13 @@ impl Judge<'_> {
         self.in_order(&statement, signer, (deleted.key, slot), deleted.offered, &deleted.sealed)?;
         if !deleted.offered {
             self.holds(&statement, deleted.key, slot)?;
+        } else if self.has(&statement, deleted.key, slot) {
+            return Err(Suspected::Replay);
         }
         self.reach(signer, statement.counter);
+        // What was deleted after it had come back does not come back again.
+        let of = statement.of.map(|of| (of.writer, of.counter));
+        self.verdict.back.extend(of.filter(|of| self.held.old.contains_key(of)));
         if let Some(target) = self.held.in_slot(deleted.key, slot).filter(|target| !target.tombstone) {
             self.verdict.facts.push(Fact::Gone { seq: target.seq, why: Gone::Deleted, at });
         }
@@ -252,6 +203,32 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// Whether a change may come in this life of the store: what was written in it cannot be handed back in it, and what was not
+    /// must be, and never in the place of what was. What was bound to a lease of another life is not handed back.
+    fn lives(
+        &self,
+        statement: &Statement,
+        offered: bool,
+        (key, slot): (KeyId, Slot),
+    ) -> Result<(), Suspected> {
+        let is_of_this = |life: StoreId| life == self.life;
+        let may = if is_of_this(StoreId::from_bytes(statement.life)) {
+            !offered
+        } else {
+            let there = self.held.in_slot(key, slot);
+            offered && statement.bound.is_none() && !there.is_some_and(|there| is_of_this(there.life))
+        };
+        if may { Ok(()) } else { Err(Suspected::Replay) }
+    }
+
+    /// Whether what is handed back has its place taken: by its version or a higher one; of an appended one, by itself.
+    fn has(&self, statement: &Statement, key: KeyId, slot: Slot) -> bool {
+        if statement.stands == Stands::Appended {
+            return self.held.is_appended(key, statement.writer, statement.counter);
+        }
+        self.held.in_slot(key, slot).is_some_and(|there| there.version >= statement.version)
+    }
+
     /// Whether this very change is held already. Another of the same number is none that one writer would make; one that a
     /// later of the same writer has taken the place of is an old one.
     fn is_held(
@@ -282,17 +259,15 @@ impl Judge<'_> {
         let reached = self.reached(&signer);
         let passed = if offered { reached.lost } else { reached.counter };
         let number = (statement.writer, statement.counter);
-        let is_back = |back: &HashSet<_>| back.contains(&number);
-        let known = self.held.old.get(&number).is_some_and(|old| *old == Some(digest(sealed)));
-        if known && self.held.in_slot(key, slot).is_none() && !is_back(&self.verdict.back) {
+        let known = self.held.old.get(&number);
+        if known == Some(&None) || self.verdict.back.contains(&number) {
+            return Err(Suspected::Replay);
+        }
+        if known == Some(&Some(digest(sealed))) && self.held.in_slot(key, slot).is_none() {
             self.verdict.back.insert(number);
             return Ok(());
         }
-        if statement.counter > passed && !is_back(&self.verdict.back) {
-            Ok(())
-        } else {
-            Err(Suspected::Replay)
-        }
+        if statement.counter > passed { Ok(()) } else { Err(Suspected::Replay) }
     }
 
     /// Whether what a change rests on stands there, where that is known.
@@ -358,53 +333,7 @@ fn row(
         at,
         expires,
         bound,
+        life: StoreId::from_bytes(statement.life),
         sealed,
-    }
-}
-
-/// The slots, places and keys that must be known to judge a page.
-pub(super) struct Needed {
-    pub(super) slots: Vec<(KeyId, Slot)>,
-    pub(super) seqs: Vec<u64>,
-    pub(super) appended: Vec<KeyId>,
-}
-
-impl Needed {
-    /// Those of a page. `exact` as for [`judge`]. Where a writer goes on, what stands there need not be known, unless his condition
-    /// is looked at, or something may come back: he replaces it, whatever it is. So a copy that catches up reads little.
-    pub(super) fn by(page: &Page, writers: &Writers, exact: bool, any_old: bool) -> Self {
-        let mut needed = Self { slots: Vec::new(), seqs: Vec::new(), appended: Vec::new() };
-        for change in &page.changes {
-            match &change.what {
-                Checked::Record(record, said) => {
-                    let Some(Said { statement, signer }) = said else { continue };
-                    let goes_on =
-                        writers.get(signer).is_none_or(|reached| statement.counter > reached.counter);
-                    let is_looked_at = exact && statement.when != Condition::Any;
-                    // At a place that is new no appended one stands yet.
-                    let is_new = record.stands == Stands::Appended && record.seq > page.after;
-                    if !is_new && (any_old || record.offered || !goes_on || is_looked_at) {
-                        let slot = Slot::of(record.stands, record.writer, record.seq);
-                        needed.slots.push((record.key, slot));
-                    }
-                    let if_empty =
-                        statement.operation == Operation::Append && statement.when == Condition::Absent;
-                    let again = record.offered && record.stands == Stands::Appended;
-                    if again || if_empty {
-                        needed.appended.push(record.key);
-                    }
-                }
-                Checked::Deleted(deleted, _) => {
-                    needed.slots.push((deleted.key, Slot::of(deleted.stood, deleted.writer, deleted.seq)));
-                }
-                Checked::Ended(ended) => {
-                    needed.seqs.push(ended.seq);
-                    needed.slots.push((ended.key, Slot::of(ended.stood, ended.writer, ended.seq)));
-                }
-                Checked::Touched { seq, .. } => needed.seqs.push(*seq),
-            }
-        }
-        needed.seqs.retain(|seq| *seq <= page.after);
-        needed
     }
 }

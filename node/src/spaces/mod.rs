@@ -16,6 +16,7 @@
 mod check;
 mod copy;
 mod follow;
+mod held;
 mod judge;
 mod lane;
 mod offer;

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor, SqlitePool};
 use waxwing_crypto::space::Stands;
 use waxwing_crypto::{KeyId, NodeId, Timestamp};
+use waxwing_protocol::StoreId;
 
 use super::chunks::Chunks;
 use super::columns::{moment, node};
@@ -76,6 +77,8 @@ pub(crate) struct Row {
     pub(crate) at: Timestamp,
     pub(crate) expires: Option<Timestamp>,
     pub(crate) bound: Option<u64>,
+    /// The life of the broker's store for which it was written.
+    pub(crate) life: StoreId,
     pub(crate) sealed: Bytes,
 }
 
@@ -92,15 +95,20 @@ impl FromRow<'_, SqliteRow> for Row {
             at: time(row.try_get("at")?),
             expires: moment(row, "expires")?,
             bound: row.try_get::<Option<i64>, _>("bound")?.map(unsigned),
+            life: life(row.try_get("life")?)?,
             sealed: Bytes::copy_from_slice(row.try_get("sealed")?),
         })
     }
 }
 
+fn life(bytes: &[u8]) -> sqlx::Result<StoreId> {
+    bytes.try_into().map(StoreId::from_bytes).map_err(|_| damaged("store id"))
+}
+
 /// Columns of a [`Row`].
 macro_rules! columns {
     () => {
-        "seq, key, slot, tombstone, writer, version, counter, at, expires, bound, sealed"
+        "seq, key, slot, tombstone, writer, version, counter, at, expires, bound, life, sealed"
     };
 }
 
@@ -108,7 +116,7 @@ macro_rules! columns {
 pub(crate) async fn put(db: &mut SqliteConnection, space: SpaceRow, rows: &[Row]) -> sqlx::Result<()> {
     static PUT: LazyLock<Chunks> = LazyLock::new(|| {
         let head = concat!("INSERT OR REPLACE INTO space_record (space, old, ", columns!(), ") VALUES");
-        Chunks::new(head, 13, "")
+        Chunks::new(head, 14, "")
     });
     for (sql, share) in PUT.of(rows) {
         let query = share.iter().fold(sqlx::query(sql), |query, row| {
@@ -125,6 +133,7 @@ pub(crate) async fn put(db: &mut SqliteConnection, space: SpaceRow, rows: &[Row]
                 .bind(millis(row.at))
                 .bind(row.expires.map(millis))
                 .bind(row.bound.map(number))
+                .bind(&row.life.as_bytes()[..])
                 .bind(&row.sealed[..])
         });
         query.execute(&mut *db).await?;

@@ -4,6 +4,7 @@ mod broker;
 mod following;
 mod histories;
 mod hostile;
+mod losses;
 mod members;
 mod people;
 mod script;

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
+use waxwing_crypto::space::Statement;
 use waxwing_protocol::link::{Changed, EndedBy, EndedRecord, Record, What};
 
 use super::broker::Space as Held;
@@ -196,7 +197,9 @@ async fn happens(Script(steps): Script) {
         let looks = matches!(step, Step::Rest);
         if looks {
             world.goes_on(MOMENT).await; // It may never let them come to rest.
-        } else if !matches!(step, Step::Lose { .. }) {
+        } else if matches!(step, Step::Lose { .. }) {
+            world.loses_all_at_once().await;
+        } else {
             world.happens(step).await;
         }
         for (who, shown) in shown.iter_mut().enumerate() {
@@ -239,9 +242,18 @@ async fn is_told(world: &World, who: usize) {
                 change.n > n && key == record.key
             })
         };
+        // Who was away when the store was lost hands back in good faith what others know to be old.
+        let may_be_outdated = |record: &Record| {
+            let is_of_another = |said: Statement| said.life != *held.store.as_bytes();
+            record.offered && world.try_open(record, false).is_some_and(is_of_another)
+        };
         let mut changes = held.changes.iter();
         changes.find_map(|change| match &change.what {
-            What::Record(record) if is_last(change.n, record) && !is_shown(record) => Some(record.clone()),
+            What::Record(record)
+                if is_last(change.n, record) && !is_shown(record) && !may_be_outdated(record) =>
+            {
+                Some(record.clone())
+            }
             What::Record(_) | What::Deleted(_) | What::Ended(_) | What::Touched { .. } => None,
         })
     };

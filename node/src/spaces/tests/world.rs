@@ -211,6 +211,16 @@ impl World {
         }
     }
 
+    /// Whatever is under way, and wherever copies have come to.
+    pub(super) async fn loses_all_at_once(&mut self) {
+        let linked: Vec<_> = (0..NODES).filter(|who| self.people[*who].is_linked()).collect();
+        for who in &linked {
+            self.cut(*who).await;
+        }
+        self.broker.loses_all();
+        linked.iter().for_each(|who| self.link(*who));
+    }
+
     /// Waits until everybody has handed back what he holds. Who does so much later hands back what others know to be old, and may
     /// take it for new where what took its place has ended since.
     async fn is_restored(&mut self) {
@@ -345,6 +355,10 @@ impl World {
     }
 
     pub(super) fn opened(&self, record: &Record, tombstone: bool) -> Statement {
+        self.try_open(record, tombstone).unwrap()
+    }
+
+    pub(super) fn try_open(&self, record: &Record, tombstone: bool) -> Option<Statement> {
         let Record { key, stands, writer, .. } = *record;
         let operation = match (tombstone, stands) {
             (true, _) => Operation::Delete,
@@ -353,7 +367,8 @@ impl World {
         };
         let Node { mesh, space, .. } = &self.people[0].node;
         let frame = Frame { key, operation, stands, writer };
-        space.sealing.open(&record.sealed, &frame, &mesh.epochs.held()).unwrap().verified_before()
+        let opened = space.sealing.open(&record.sealed, &frame, &mesh.epochs.held()).ok()?;
+        Some(opened.verified_before())
     }
 
     /// What was answered is what was done, once, in each writer's order.

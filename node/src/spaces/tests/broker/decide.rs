@@ -163,11 +163,11 @@ impl Space {
 
     pub(super) fn offer(&mut self, offered: Offered) -> ChangeOutcome {
         let Offered { key, writer, stands, tombstone, when, expires, sealed } = offered;
-        let there = self.there(key, stands, writer);
+        let there = self.last_in(key, stands, writer);
         if let Some(seq) = self.offers.get(&sealed) {
             return ChangeOutcome::Applied { seq: *seq };
         }
-        if stands != Stands::Appended && !holds(when, there) {
+        if stands != Stands::Appended && (self.is_written(key, stands, writer) || !holds(when, there)) {
             return ChangeOutcome::Conflict { seq: there };
         }
         if !tombstone && expires.is_some_and(|expires| expires.as_millis() <= self.clock) {
@@ -182,6 +182,25 @@ impl Space {
         let seq = self.last + 1;
         let record = Record { seq, key, writer, stands, expires, bound: None, offered: true, sealed };
         ChangeOutcome::Applied { seq: self.push(What::Record(record)) }
+    }
+
+    /// The place of the record in a slot, or of what is left of it.
+    fn last_in(&self, key: KeyId, stands: Stands, writer: NodeId) -> Option<u64> {
+        let is = |its, stood, by| its == key && stood == stands && (stands == Stands::Shared || by == writer);
+        let its = |change: &&Changed| match &change.what {
+            What::Record(record) => is(record.key, record.stands, record.writer),
+            What::Deleted(deleted) => is(deleted.key, deleted.stood, deleted.writer),
+            What::Ended(_) | What::Touched { .. } => false,
+        };
+        self.changes.iter().find(its).map(|change| change.n)
+    }
+
+    /// Whether something was written in a slot in this life of the store.
+    fn is_written(&self, key: KeyId, stands: Stands, writer: NodeId) -> bool {
+        self.made.iter().any(|Made { store, record, .. }| {
+            let its_own = stands == Stands::Shared || record.writer == writer;
+            *store == self.store && (record.key, record.stands) == (key, stands) && its_own
+        })
     }
 
     fn record(

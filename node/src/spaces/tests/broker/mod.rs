@@ -101,6 +101,23 @@ impl Broker {
         });
     }
 
+    /// Its store is set back to what it held once.
+    pub(super) fn is_set_back(&self, copy: Vec<Changed>) {
+        self.loses_all();
+        let handed_back = |mut changed: Changed| {
+            match &mut changed.what {
+                What::Record(record) => record.offered = true,
+                What::Deleted(deleted) => deleted.offered = true,
+                What::Ended(_) | What::Touched { .. } => {}
+            }
+            changed
+        };
+        let is_bound =
+            |change: &Changed| matches!(&change.what, What::Record(record) if record.bound.is_some());
+        let copy = copy.into_iter().filter(|change| !is_bound(change));
+        self.does(|space| space.changes = copy.map(handed_back).collect());
+    }
+
     /// A link of a node's: requests go to this broker until the handle is dropped.
     pub(super) fn link(&self, node: NodeId) -> (Calls, StoreId, tokio::task::JoinHandle<()>) {
         let (out, mut frames) = mpsc::channel(16);
