@@ -2,30 +2,26 @@
 //! overtakes another.
 //!
 //! What is under way when a link is lost may have been made or not. It is sent again, the very same bytes, before anything else
-//! on the next link: the broker knows changes by their ids, and answers as it did; unless its store was lost. What has not been
-//! sent by then is not kept: whoever wanted it is told that there is no link.
+//! on the next link: the broker knows changes by their ids, and answers as it did; unless its store was lost: what is signed is
+//! for one life of it, and comes back from those who hold it. What has not been sent by then is not kept: whoever wanted it is
+//! told that there is no link.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand_core::Rng as _;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
-use waxwing_crypto::membership::Roster;
-use waxwing_crypto::space::{Condition, KeyName, Operation, RecordRef, Seen, Stands, Statement, digest};
-use waxwing_crypto::state_key::StateKeys;
-use waxwing_crypto::{ChangeId, KeyId};
-use waxwing_protocol::link::{Append, Change, ChangeOutcome, Delete, Put, Touch};
+use waxwing_protocol::link::{Change, ChangeOutcome};
 use waxwing_protocol::{StoreId, limits};
 
+use super::make::{Maker, Unmade};
 use super::{Draft, DraftChange, Link, Space};
 use crate::epochs::Trouble;
 use crate::link::{CallError, Ended, ended};
 use crate::mesh::Mesh;
-use crate::store::records::{self, Slot};
-use crate::store::spaces::{Progress, SpaceRow};
+use crate::store::spaces::SpaceRow;
 use crate::writer::WriteError;
 
 /// Whoever writes waits no longer than this for an answer.
@@ -144,7 +140,7 @@ impl Lane {
     }
 
     /// The next number of a change, durable before it is given.
-    async fn number(&self, mesh: &Mesh, space: SpaceRow) -> Result<u64, WriteError> {
+    pub(super) async fn number(&self, mesh: &Mesh, space: SpaceRow) -> Result<u64, WriteError> {
         let mut numbers = self.numbers.lock().await;
         if numbers.last == numbers.taken {
             numbers.last = mesh.writer.numbers(space, NUMBERS).await?;
@@ -259,183 +255,6 @@ async fn make(link: Link<'_>, space: &Space, waiting: Vec<Waiting>) -> Result<Op
         }
     }
     Ok(Some(under_way).filter(|under_way| !under_way.changes.is_empty()))
-}
-
-enum Unmade {
-    NotWritten(NotWritten),
-    Ended(Ended),
-}
-
-impl From<WriteError> for Unmade {
-    fn from(error: WriteError) -> Self {
-        match error {
-            WriteError::DiskFull => Self::NotWritten(NotWritten::Refused(error.to_string())),
-            WriteError::Failed(_) => Self::Ended(Ended::Database(error.to_string())),
-        }
-    }
-}
-
-impl From<sqlx::Error> for Unmade {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Ended(Ended::Database(error.to_string()))
-    }
-}
-
-impl From<waxwing_crypto::Error> for Unmade {
-    fn from(error: waxwing_crypto::Error) -> Self {
-        Self::NotWritten(NotWritten::Refused(error.to_string()))
-    }
-}
-
-/// What statements are made of, beside what is wanted.
-struct Maker<'a> {
-    link: Link<'a>,
-    space: &'a Space,
-    progress: Progress,
-    keys: std::sync::Arc<StateKeys>,
-    log_seq: u64,
-    seen: Option<Seen>,
-    /// Versions given to keys by what is made with it.
-    versions: HashMap<(KeyId, bool), u64>,
-}
-
-impl<'a> Maker<'a> {
-    async fn begin(link: Link<'a>, space: &'a Space) -> Result<Self, Trouble> {
-        let mesh = link.mesh;
-        let failed = |error: sqlx::Error| Trouble::Ended(Ended::Database(error.to_string()));
-        let (epoch, log_seq) = mesh.roster(|roster| (Roster::epoch(roster), roster.head().seq));
-        let later = || Trouble::Later(format!("the state key of epoch {epoch} is not here yet"));
-        let keys = mesh.epochs.holding(epoch).await.ok_or_else(later)?;
-        let progress = match space.progress(&mesh.db).await.map_err(failed)? {
-            Some(progress) => progress,
-            None => mesh.writer.space(space.id()).await?,
-        };
-        let newest = records::newest(&mesh.db, progress.row).await.map_err(failed)?;
-        let seen = newest.map(|row| Seen { seq: row.seq, digest: digest(&row.sealed) });
-        Ok(Self { link, space, progress, keys, log_seq, seen, versions: HashMap::new() })
-    }
-
-    async fn all(&mut self, drafts: Vec<Draft>) -> Result<Vec<Change>, Unmade> {
-        let mut changes = Vec::with_capacity(drafts.len());
-        for draft in drafts {
-            changes.push(self.one(draft).await?);
-        }
-        Ok(changes)
-    }
-
-    async fn one(&mut self, draft: Draft) -> Result<Change, Unmade> {
-        let id = draft.id.unwrap_or_else(random_id);
-        match draft.change {
-            DraftChange::Put { key: name, own, when, ttl, bound, value } => {
-                let key = self.space.sealing.key(&name);
-                let version = self.version(key, own).await?;
-                let stands = if own { Stands::Own } else { Stands::Shared };
-                let says = Says { ttl, bound, version, value, ..Says::new(Operation::Put, stands, when) };
-                let sealed = self.seal(id, draft.app, name, says).await?;
-                Ok(Change::Put(Put { id, key, own, when, ttl, bound, sealed }))
-            }
-            DraftChange::Append { key: name, if_empty, ttl, bound, value } => {
-                let key = self.space.sealing.key(&name);
-                let when = if if_empty { Condition::Absent } else { Condition::Any };
-                let says = Says { ttl, bound, value, ..Says::new(Operation::Append, Stands::Appended, when) };
-                let sealed = self.seal(id, draft.app, name, says).await?;
-                Ok(Change::Append(Append { id, key, if_empty, ttl, bound, sealed }))
-            }
-            DraftChange::Touch { seqs, ttl } => Ok(Change::Touch(Touch { seqs, ttl })),
-            DraftChange::Delete { key: name, own, seq, when } => {
-                let key = self.space.sealing.key(&name);
-                let (stands, of, version) = match seq {
-                    Some(seq) => (Stands::Appended, Some(self.appended(key, seq).await?), 1),
-                    None if own => (Stands::Own, None, self.version(key, own).await?),
-                    None => (Stands::Shared, None, self.version(key, own).await?),
-                };
-                let says = Says { of, version, ..Says::new(Operation::Delete, stands, when) };
-                let sealed = self.seal(id, draft.app, name, says).await?;
-                Ok(Change::Delete(Delete { id, key, own, seq, when, sealed }))
-            }
-        }
-    }
-
-    /// One more than that of the record that stands there, as far as this node knows.
-    async fn version(&mut self, key: KeyId, own: bool) -> Result<u64, Unmade> {
-        let db = &self.link.mesh.db;
-        let last = match self.versions.get(&(key, own)) {
-            Some(last) => *last,
-            None => {
-                let slot = if own { Slot::Own(self.link.mesh.identity.node) } else { Slot::Shared };
-                records::version(db, self.progress.row, &key, slot).await?
-            }
-        };
-        self.versions.insert((key, own), last + 1);
-        Ok(last + 1)
-    }
-
-    /// What the writer of an appended record calls it.
-    async fn appended(&self, key: KeyId, seq: u64) -> Result<RecordRef, Unmade> {
-        let rows = records::at(&self.link.mesh.db, self.progress.row, &[seq]).await?;
-        let row = rows.first().filter(|row| row.key == key && row.slot == Slot::Appended(seq));
-        let row = row.ok_or_else(|| {
-            Unmade::NotWritten(NotWritten::Refused(format!("there is no record at place {seq}")))
-        })?;
-        Ok(RecordRef { writer: row.writer, counter: row.counter })
-    }
-
-    async fn seal(
-        &self,
-        id: ChangeId,
-        app: Option<waxwing_crypto::Name>,
-        name: KeyName,
-        says: Says,
-    ) -> Result<bytes::Bytes, Unmade> {
-        let mesh = self.link.mesh;
-        let statement = Statement {
-            operation: says.operation,
-            stands: says.stands,
-            id,
-            writer: mesh.identity.node,
-            when: says.when,
-            ttl: says.ttl,
-            bound: says.bound,
-            version: says.version,
-            counter: self.space.lane.number(mesh, self.progress.row).await?,
-            log_seq: self.log_seq,
-            life: *self.link.store.as_bytes(),
-            of: says.of,
-            seen: self.seen,
-            at: mesh.clock.broker_now(),
-            name,
-            app,
-            value: says.value,
-        };
-        let (epoch, _) = self.keys.newest();
-        let signing = &mesh.identity.signing;
-        Ok(self.space.sealing.seal(&statement, epoch, &self.keys, signing, &mut crate::rng())?)
-    }
-}
-
-/// The parts of a statement that differ between changes.
-struct Says {
-    operation: Operation,
-    stands: Stands,
-    when: Condition,
-    ttl: Option<u64>,
-    bound: Option<u64>,
-    version: u64,
-    of: Option<RecordRef>,
-    value: bytes::Bytes,
-}
-
-impl Says {
-    fn new(operation: Operation, stands: Stands, when: Condition) -> Self {
-        let value = bytes::Bytes::new();
-        Self { operation, stands, when, ttl: None, bound: None, version: 1, of: None, value }
-    }
-}
-
-fn random_id() -> ChangeId {
-    let mut id = [0; ChangeId::SIZE];
-    crate::rng().fill_bytes(&mut id);
-    ChangeId::from_bytes(id)
 }
 
 /// There is no link any more: who waits and has not been sent is told.

@@ -19,6 +19,7 @@ mod follow;
 mod held;
 mod judge;
 mod lane;
+mod make;
 mod offer;
 mod suspicion;
 #[cfg(test)]
