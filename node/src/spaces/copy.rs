@@ -2,9 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use tracing::{debug, error};
 use waxwing_crypto::space::{self, Frame, KeyName, Operation, Stands, Statement};
 use waxwing_crypto::state_key::StateKeys;
+use waxwing_protocol::api::EventBody;
 
 use super::held::Old;
 use super::{Entry, Space};
@@ -32,11 +35,28 @@ pub(super) async fn entries(space: &Space, mesh: &Mesh, key: Option<&KeyName>) -
         let (sealing, keys) = (sealing.clone(), Arc::clone(&keys));
         tokio::task::spawn_blocking(move || open(&sealing, &keys, &rows))
     });
-    let mut entries = Vec::new();
+    let (mut entries, mut damaged) = (Vec::new(), 0);
     for half in halves {
-        entries.extend(half.await.map_err(|_| Error::Damaged("the copy of a space cannot be read".into()))??);
+        let half = half.await.map_err(|_| Error::Damaged("the copy of a space cannot be read".into()))?;
+        entries.extend(half.0);
+        damaged += half.1;
+    }
+    if damaged > 0 {
+        tell_damaged(space, mesh, damaged).await;
     }
     Ok(entries)
+}
+
+/// Apps are told once.
+async fn tell_damaged(space: &Space, mesh: &Mesh, count: usize) {
+    if space.damaged.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    error!(space = %space.id(), count, "records in node.db do not open: they are not shown");
+    let body = EventBody::System { what: "space_damaged".into() };
+    if let Err(error) = mesh.writer.tell_all(body).await {
+        debug!(%error, "apps are not told");
+    }
 }
 
 /// Both copies as one, in the order of places.
@@ -56,18 +76,18 @@ fn merged(old: Vec<Row>, new: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-fn open(sealing: &space::Space, keys: &Arc<StateKeys>, rows: &[Row]) -> Result<Vec<Entry>> {
-    let entries = rows.iter().filter(|row| !row.tombstone).map(|row| entry(sealing, keys, row));
-    entries.filter_map(Result::transpose).collect()
-}
-
-/// A record as readers see it. None if its epoch is none of this mesh any more: an admin has resumed another log.
-fn entry(sealing: &space::Space, keys: &StateKeys, row: &Row) -> Result<Option<Entry>> {
-    match sealing.open(&row.sealed, &frame(row), keys) {
-        Ok(opened) => Ok(Some(shown(row, opened.verified_before()))),
-        Err(waxwing_crypto::Error::NoKey) => Ok(None),
-        Err(error) => Err(Error::Damaged(format!("a record in node.db: {error}"))),
+/// Records as readers see them, and how many do not open: they opened when they came. Not shown either is what is sealed in an
+/// epoch that is none of this mesh any more: an admin has resumed another log.
+fn open(sealing: &space::Space, keys: &Arc<StateKeys>, rows: &[Row]) -> (Vec<Entry>, usize) {
+    let (mut entries, mut damaged) = (Vec::with_capacity(rows.len()), 0);
+    for row in rows.iter().filter(|row| !row.tombstone) {
+        match sealing.open(&row.sealed, &frame(row), keys) {
+            Ok(opened) => entries.push(shown(row, opened.verified_before())),
+            Err(waxwing_crypto::Error::NoKey) => {}
+            Err(_) => damaged += 1,
+        }
     }
+    (entries, damaged)
 }
 
 /// What a record was sealed for.

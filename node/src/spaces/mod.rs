@@ -27,6 +27,7 @@ mod tests;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -94,6 +95,8 @@ pub(crate) struct Space {
     /// Held while a page is committed and told.
     committing: Arc<tokio::sync::Mutex<()>>,
     lane: Lane,
+    /// Apps were told that records on the disk do not open.
+    damaged: AtomicBool,
 }
 
 /// How far a copy can be relied on.
@@ -253,6 +256,7 @@ impl Space {
             news: broadcast::Sender::new(NEWS),
             committing: Arc::default(),
             lane: Lane::default(),
+            damaged: AtomicBool::new(false),
         }
     }
 

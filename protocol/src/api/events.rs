@@ -153,7 +153,8 @@ pub enum EventBody {
     Lagged,
     /// The node itself.
     System {
-        /// What: `started`; `broker_store_lost`: what the broker had is sent again; `superseded`: another has taken the place
+        /// What: `started`; `broker_store_lost`: what the broker had is sent again; `space_damaged`:
+        /// records of a space on this node's disk cannot be read, and are not shown; `superseded`: another has taken the place
         /// of this stream's app, and the stream ends; `unregistered`: somebody has ended its registration, and the stream goes on.
         what: String,
     },

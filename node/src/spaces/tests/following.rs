@@ -1,5 +1,8 @@
 //! The copy and the lane, with an honest broker.
 
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
+
 use super::*;
 
 #[tokio::test]
@@ -148,6 +151,30 @@ async fn a_copy_that_is_too_old_is_begun_anew_and_is_the_same() {
     node.complete(last).await;
     assert_eq!(node.has().await, [pair("b", "1")]);
     assert!(node.alarms().await.is_empty(), "{:?}", node.alarms().await);
+}
+
+#[tokio::test]
+async fn a_record_that_is_damaged_on_the_disk_is_told_once_and_the_others_are_read() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    for name in ["a", "b", "c"] {
+        node.applied(put(name, "1")).await;
+    }
+    node.unlink().await;
+    let damage = "UPDATE space_record SET sealed = (SELECT sealed FROM space_record ORDER BY seq LIMIT 1)
+                  WHERE seq = (SELECT min(seq) + 1 FROM space_record)";
+    let path = Home::new(node.folder.path().to_path_buf()).mesh(&"home".parse().unwrap()).join("node.db");
+    let mut db = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
+    assert_eq!(sqlx::query(damage).execute(&mut db).await.unwrap().rows_affected(), 1);
+    for _ in 0..2 {
+        assert_eq!(node.has().await, [pair("a", "1"), pair("c", "1")]);
+    }
+    let told = events::list(&node.mesh.db, 0, None, 100).await.unwrap();
+    let told = told
+        .iter()
+        .filter(|event| matches!(&event.body, EventBody::System { what } if what == "space_damaged"));
+    assert_eq!(told.count(), 1);
 }
 
 #[tokio::test]
@@ -311,4 +338,21 @@ async fn what_was_replaced_by_something_that_has_ended_is_gone_also_for_who_was_
     let gone = told.facts.iter().filter(|fact| matches!(fact, Fact::Gone { .. })).count();
     assert_eq!(gone, 2, "{told:?}");
     assert!(other.alarms().await.is_empty() && one.alarms().await.is_empty());
+}
+
+#[tokio::test]
+async fn who_lags_behind_the_news_is_told_so_and_goes_on_from_the_copy() {
+    let broker = Broker::new();
+    let mut node = Node::new().await;
+    node.link(&broker);
+    let mut news = node.space.news();
+    for n in 0..=NEWS {
+        node.applied(append("list", &n.to_string())).await;
+    }
+    assert!(matches!(news.recv().await, Err(broadcast::error::RecvError::Lagged(_))));
+    let mut news = node.space.news();
+    assert_eq!(node.has().await.len(), NEWS + 1, "all of it is in the copy");
+    let next = node.applied(put("a", "next")).await;
+    let told = news.recv().await.unwrap();
+    assert!(matches!(&told.facts[..], [Fact::Set(entry)] if entry.seq == next), "{told:?}");
 }

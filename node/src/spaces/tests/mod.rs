@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node with a space that it follows.
 struct Node {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     mesh: Arc<Mesh>,
     space: Arc<Space>,
     link: Option<(tokio::task::JoinHandle<Ended>, Calls)>,
@@ -41,7 +41,7 @@ impl Node {
     async fn new() -> Self {
         let (folder, mesh) = alone().await;
         let space = mesh.space(&"things".parse().unwrap());
-        Self { _folder: folder, mesh, space, link: None }
+        Self { folder, mesh, space, link: None }
     }
 
     /// So many with the same keys, each on a disk of its own.
@@ -63,7 +63,7 @@ impl Node {
                 Mesh::open(admitted, &config(&folder), Arc::default(), CancellationToken::new()).await;
             let mesh = opened.unwrap();
             let space = mesh.space(&"things".parse().unwrap());
-            nodes.push(Self { _folder: folder, mesh, space, link: None });
+            nodes.push(Self { folder, mesh, space, link: None });
         }
         nodes
     }

@@ -38,7 +38,7 @@ impl Node {
         let admitted = Admitted::check(&home, &name, &host::evidence(Some(HOST))).unwrap();
         let mesh = Mesh::open(admitted, &config, Arc::default(), CancellationToken::new()).await.unwrap();
         let space = mesh.space(&"things".parse().unwrap());
-        Self { _folder: folder, mesh, space, link: None }
+        Self { folder, mesh, space, link: None }
     }
 
     /// The same after a restart. Nobody else may hold the mesh.
@@ -46,7 +46,7 @@ impl Node {
         if self.link.is_some() {
             self.unlink().await;
         }
-        let Self { _folder: folder, mesh, space, .. } = self;
+        let Self { folder, mesh, space, .. } = self;
         let tasks = mesh.tasks.clone();
         tasks.close();
         assert_eq!(Arc::strong_count(&mesh), 1, "nobody else holds the mesh");
