@@ -1,6 +1,7 @@
 //! A node's spaces, against a broker in memory.
 
 mod broker;
+mod drafts;
 mod following;
 mod histories;
 mod hostile;

@@ -8,7 +8,7 @@ use waxwing_crypto::space::{Frame, Operation, Statement};
 use waxwing_protocol::link::{EndedBy, Record};
 
 use super::broker::Space as Held;
-use super::script::{NODES, Step, When, Wish};
+use super::script::{NODES, Step, Wish};
 use super::*;
 
 type Answer = Result<Vec<ChangeOutcome>, NotWritten>;
@@ -18,7 +18,7 @@ pub(super) struct World {
     pub(super) broker: Broker,
     pub(super) people: Vec<Person>,
     pub(super) writes: Vec<Write>,
-    drafts: u128,
+    pub(super) drafts: u128,
     /// The store was lost, and somebody may not have handed back what he holds.
     restoring: bool,
     /// Answers were lost: whoever waits for them needs another link.
@@ -240,51 +240,6 @@ impl World {
         let task = tokio::spawn(async move { space.write(&mesh, wanted).await });
         self.writes.push(Write { who, drafts, task: Some(task), answer: None });
         tokio::task::yield_now().await; // It is in the lane.
-    }
-
-    fn draft(&mut self, who: usize, wish: &Wish, entries: &[Entry]) -> Draft {
-        let own_id = self.people[who].node.mesh.identity.node;
-        self.drafts += 1;
-        let value = Bytes::from(format!("{} of {who}", self.drafts));
-        let bound = |bound: bool| bound.then_some(0);
-        let there = |name: &KeyName, own: bool, when: When| {
-            let stands = if own { Stands::Own } else { Stands::Shared };
-            let mut standing = entries.iter().filter(|entry| entry.key == *name && entry.stands == stands);
-            let seq = standing.find(|entry| !own || entry.writer == own_id).map(|entry| entry.seq);
-            match when {
-                When::Any => Condition::Any,
-                When::Absent => Condition::Absent,
-                When::There => seq.map_or(Condition::Absent, Condition::Seq),
-            }
-        };
-        let appended: Vec<_> = entries.iter().filter(|entry| entry.stands == Stands::Appended).collect();
-        let change = match *wish {
-            Wish::Put { key: name, own, when, ttl, bound: bind } => {
-                let key = key(&format!("key-{name}"));
-                let when = there(&key, own, when);
-                DraftChange::Put { key, own, when, ttl, bound: bound(bind), value }
-            }
-            Wish::Append { key: name, if_empty, ttl, bound: bind } => {
-                let key = key(&format!("list-{name}"));
-                DraftChange::Append { key, if_empty, ttl, bound: bound(bind), value }
-            }
-            Wish::Touch { nth, ttl } => {
-                let seqs = vec![entries.get(nth).map_or(5, |entry| entry.seq)];
-                DraftChange::Touch { seqs, ttl }
-            }
-            Wish::Delete { key: name, own, when } => {
-                let key = key(&format!("key-{name}"));
-                let when = there(&key, own, when);
-                DraftChange::Delete { key, own, seq: None, when }
-            }
-            Wish::DeleteAppended { nth } => {
-                let (key, seq) = appended
-                    .get(nth)
-                    .map_or_else(|| (key("list-0"), 5), |entry| (entry.key.clone(), entry.seq));
-                DraftChange::Delete { key, own: false, seq: Some(seq), when: Condition::Any }
-            }
-        };
-        Draft { id: Some(ChangeId::from_bytes(self.drafts.to_be_bytes())), app: None, change }
     }
 
     /// Waits, for a while at most, until those who have a link have come as far as they can.
