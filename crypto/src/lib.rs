@@ -33,6 +33,8 @@ pub mod mark;
 pub mod membership;
 mod peer_words;
 pub mod priority;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod sealing;
 pub mod space;
 pub mod state_key;

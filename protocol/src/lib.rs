@@ -7,6 +7,8 @@ pub mod finding;
 pub mod id;
 pub mod limits;
 pub mod link;
+#[cfg(feature = "schema")]
+mod schema;
 
 pub use address::Address;
 pub use broker_url::BrokerUrl;

@@ -20,6 +20,7 @@ const MAX_SIGNERS: usize = 2;
 
 /// A place in a log: how long it is, and which log it is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LogHead {
     /// Number of the entry; the genesis is 1.
     pub seq: u64,

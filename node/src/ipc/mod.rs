@@ -14,6 +14,7 @@ mod members;
 mod mesh;
 mod meshes;
 mod metrics;
+mod openapi;
 mod outbox;
 mod peers;
 mod problem;
@@ -99,6 +100,7 @@ fn router(api: Api) -> Router {
         .route("/v1/version", get(health::version))
         .route("/v1/health", get(health::health))
         .route("/v1/metrics", get(metrics::metrics))
+        .route("/v1/openapi.json", get(openapi::document))
         .route("/v1/send", post(send::send))
         .route("/v1/send/batch", post(send::batch).layer(DefaultBodyLimit::max(limits::API_BATCH_BODY)))
         .route("/v1/send/{id}", get(send::status))

@@ -331,7 +331,8 @@ const OF_A_MESH: [(&str, &str, &str); 33] = [
 ];
 
 /// Every other route.
-const OF_THE_NODE: [&str; 7] = [
+const OF_THE_NODE: [&str; 8] = [
+    "/v1/openapi.json",
     "/v1/version",
     "/v1/health",
     "/v1/metrics",

@@ -11,6 +11,7 @@ use crate::RegistrationId;
 /// A registration lives as long as its `ttl` or a stream of its app, and a few seconds more for a stream to come back. Its
 /// holder proves himself by its id. What a renewal leaves out stays as it was; an empty text or list takes it away.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     /// How long, as `30s` (1s to 1h). May be left out while a stream holds the registration.
@@ -52,6 +53,7 @@ pub struct Registration {
     pub summary: Option<String>,
     /// Whatever else its peers should know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub meta: Option<Map<String, Value>>,
     /// The mesh; needed when the node is in more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +62,7 @@ pub struct Registration {
 
 /// What somebody is doing, in one word.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Activity {
     /// Waiting for something to do.
@@ -94,6 +97,7 @@ impl std::str::FromStr for Activity {
 
 /// What an app says about itself. In the presence record of its node, and in what others are shown.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AppDetails {
     /// What service it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -121,11 +125,13 @@ pub struct AppDetails {
     pub summary: Option<String>,
     /// Whatever else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub meta: Option<Map<String, Value>>,
 }
 
 /// `GET /v1/apps`: the apps of this node, or of the whole mesh. All that is asked for must hold, each value as it is written.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct AppsQuery {
     /// Whose: `node` (default) or `mesh`.
@@ -159,6 +165,7 @@ pub struct AppsQuery {
 
 /// See [`AppsQuery::scope`].
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Registered with this node.
@@ -170,6 +177,7 @@ pub enum Scope {
 
 /// Parameters of `DELETE /v1/apps/{name}`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct RemoveQuery {
     /// Which of several of the same name.
@@ -185,6 +193,7 @@ pub struct RemoveQuery {
 
 /// The apps found, by node and name.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Apps {
     /// The mesh.
     pub mesh: Name,
@@ -202,6 +211,7 @@ pub struct Apps {
 
 /// One app.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct App {
     /// Its name.
     pub name: Name,
@@ -227,6 +237,7 @@ pub struct App {
 
 /// Answers `PUT /v1/apps/{name}`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Registered {
     /// What the holder proves himself by. Nobody else is told.
     pub registration: RegistrationId,

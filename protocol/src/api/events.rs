@@ -10,6 +10,7 @@ use crate::RegistrationId;
 /// [`Event`] as `data`. The first `id` comes alone and says where the stream begins. A client that reconnects sends the last
 /// `id` as `Last-Event-ID` and misses nothing.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
     /// Begin after this cursor. Default: `Last-Event-ID`, else with what happens from now on.
@@ -43,6 +44,7 @@ pub struct EventQuery {
 
 /// One thing that happened.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Its place in the stream. Messages have the same number as in the inbox.
     pub cursor: u64,
@@ -55,6 +57,7 @@ pub struct Event {
 
 /// What happened.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventBody {
     /// A message is in the inbox.
@@ -162,6 +165,7 @@ pub enum EventBody {
 
 /// Why somebody is not there any more. The broker's word, but for `unregistered`.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// Its node has said so, or is no member any more.
@@ -218,6 +222,7 @@ pub struct HookInput {
 
 /// The kinds, for filters.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// See [`EventBody::Message`].

@@ -8,6 +8,7 @@ use waxwing_crypto::{MeshId, Name, NodeId, Timestamp};
 
 /// `GET /v1/version`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Version {
     /// Version of the node.
     pub version: String,
@@ -17,6 +18,7 @@ pub struct Version {
 
 /// `GET /v1/health`: whether the process lives, whether it can do its work, and how each mesh is.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Health {
     /// The process answers. Always true in an answer.
     pub live: bool,
@@ -24,6 +26,7 @@ pub struct Health {
     pub ready: bool,
     /// Where apps with a token are listened to, beside the socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub listen: Option<SocketAddr>,
     /// Per mesh.
     pub meshes: Vec<MeshHealth>,
@@ -34,6 +37,7 @@ pub struct Health {
 
 /// A mesh that is being worked on, or could not be opened.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ClosedMesh {
     /// The mesh.
     pub mesh: Name,
@@ -43,6 +47,7 @@ pub struct ClosedMesh {
 
 /// One mesh of this node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MeshHealth {
     /// The mesh.
     pub mesh: Name,
@@ -92,6 +97,7 @@ pub struct MeshHealth {
 /// Something that an honest broker and honest peers would not do, for as long as it lasts. Its beginning is a `security`
 /// event of the same name, its end one called `alarm_over`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Alarm {
     /// What: `log_mismatch`: this member's membership log is another one than this node's; `log_withheld`: the broker shows
     /// one of the two only the beginning of it; `log_rollback`: it shows this node another log than before, so that the mesh
@@ -108,6 +114,7 @@ pub struct Alarm {
 
 /// How this node is with the mesh's newest state key: there is one per epoch, and a new epoch after everybody who goes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StateKeyHealth {
     /// Whether it is held.
     pub held: bool,
@@ -118,6 +125,7 @@ pub struct StateKeyHealth {
 
 /// The link to the broker.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Link {
     /// The state.
     pub state: LinkState,
@@ -140,6 +148,7 @@ impl Link {
 
 /// A refusal for good, as a command fails that runs into it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Stop {
     /// A stable word for programs: `stale_state`, `superseded`, `revoked`, `log_rollback` and so on.
     pub code: String,
@@ -152,6 +161,7 @@ pub struct Stop {
 
 /// Whether messages can leave at this moment.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum LinkState {
     /// Logged in.

@@ -5,6 +5,7 @@ use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Timestamp};
 
 /// `GET /v1/inbox`: messages in the order their lanes give them.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct InboxQuery {
     /// Only messages after this one.
@@ -35,6 +36,7 @@ pub struct InboxQuery {
 
 /// One page of the inbox.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InboxPage {
     /// Messages, oldest first.
     pub items: Vec<InboxItem>,
@@ -44,6 +46,7 @@ pub struct InboxPage {
 
 /// A message in the inbox.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InboxItem {
     /// Its place in this inbox: rises with the order shown, and is what an acknowledgement names.
     pub id: u64,
@@ -69,6 +72,7 @@ pub struct InboxItem {
     pub body_base64: Option<String>,
     /// Metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub meta: Option<serde_json::Map<String, serde_json::Value>>,
     /// The message that this one answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +96,7 @@ pub struct InboxItem {
 
 /// `POST /v1/inbox/ack`: marks messages read. One of `ids` and `through`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AckRequest {
     /// These messages.
@@ -110,6 +115,7 @@ pub struct AckRequest {
 
 /// How many messages an acknowledgement marked; those read before are not counted.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AckAnswer {
     /// Newly read.
     pub acknowledged: u64,

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 /// What to list of a mesh's members.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct MembersQuery {
     /// Also those that were revoked, or have left.
@@ -21,6 +22,7 @@ pub struct MembersQuery {
 
 /// `GET /v1/members`: the members of a mesh in the order in which they joined, as its log has them.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Members {
     /// The mesh.
     pub mesh: Name,
@@ -30,6 +32,7 @@ pub struct Members {
 
 /// One member, or former member.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Member {
     /// Its name.
     pub node: Name,
@@ -60,6 +63,7 @@ pub struct Member {
 
 /// `GET /v1/mesh/invites`: the invites of a mesh that let somebody in at this moment, oldest first.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Invites {
     /// The mesh.
     pub mesh: Name,
@@ -69,6 +73,7 @@ pub struct Invites {
 
 /// An invite that lets somebody in.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OpenInvite {
     /// Its public key, in hex: what `waxwing invite revoke` takes, or the beginning of it. No secret.
     pub key: String,
@@ -92,6 +97,7 @@ pub struct OpenInvite {
 
 /// `POST /v1/mesh/invite/revoke`: ends an invite for good. For admins. Those who joined by it stay.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RevokeInviteRequest {
     /// The beginning of its public key in hex, at least 4 digits, or all of it.
@@ -106,6 +112,7 @@ pub struct RevokeInviteRequest {
 
 /// An invite that was revoked.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RevokedInvite {
     /// The mesh.
     pub mesh: Name,
@@ -115,9 +122,11 @@ pub struct RevokedInvite {
 
 /// `POST /v1/mesh/recover`: makes a member an admin by the mesh's recovery words, whoever else is one.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecoverRequest {
     /// The twenty-four words. They are a secret, and wiped after use.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub words: Zeroizing<String>,
     /// The member; by default this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]

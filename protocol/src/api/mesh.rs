@@ -8,6 +8,7 @@ use super::Profile;
 
 /// Names the mesh of a request without other parameters.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct MeshQuery {
     /// The mesh; needed when the node is in more than one.
@@ -17,6 +18,7 @@ pub struct MeshQuery {
 
 /// `GET /v1/peers`: the members of a mesh, by name, and who of them is there.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Peers {
     /// The mesh.
     pub mesh: Name,
@@ -31,6 +33,7 @@ pub struct Peers {
 
 /// One member.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Peer {
     /// Its name.
     pub node: Name,
@@ -67,6 +70,7 @@ pub struct Peer {
 
 /// An app of a member, in short. `GET /v1/apps?scope=mesh` says more.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PeerApp {
     /// Its name.
     pub name: Name,
@@ -80,6 +84,7 @@ pub struct PeerApp {
 
 /// `POST /v1/peers/block`, `POST /v1/peers/allow`, `POST /v1/peers/verify`: about one member.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PeerRequest {
     /// Its name.
@@ -91,6 +96,7 @@ pub struct PeerRequest {
 
 /// Whether a member's mail is refused from now on. Mail refused ends at its sender, with the reason `blocked`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PeerAnswer {
     /// The mesh.
     pub mesh: Name,
@@ -104,6 +110,7 @@ pub struct PeerAnswer {
 
 /// What two people compare to see that their nodes mean each other.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VerifyAnswer {
     /// The mesh.
     pub mesh: Name,
@@ -117,6 +124,7 @@ pub struct VerifyAnswer {
 
 /// `POST /v1/mesh/invite`: lets somebody in.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct InviteRequest {
     /// What the newcomer may do (default `member`).
@@ -138,6 +146,7 @@ pub struct InviteRequest {
 
 /// A new invite.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct InviteAnswer {
     /// What the newcomer passes to `waxwing join`. Whoever holds it can join: it is a secret.
     pub token: String,
@@ -155,6 +164,7 @@ impl std::fmt::Debug for InviteAnswer {
 
 /// `POST /v1/mesh/resume`: after the broker has lost its store, says that the log held by this node is the right one.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ResumeRequest {
     /// The mesh; needed when the node is in more than one.
@@ -164,6 +174,7 @@ pub struct ResumeRequest {
 
 /// A mesh that was resumed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ResumeAnswer {
     /// The mesh.
     pub mesh: Name,
@@ -173,6 +184,7 @@ pub struct ResumeAnswer {
 
 /// `POST /v1/mesh/grant`: gives a member another role. For admins.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GrantRequest {
     /// The member's name.
@@ -187,6 +199,7 @@ pub struct GrantRequest {
 /// `POST /v1/mesh/revoke`: ends a node's membership for good. For admins. Its links end, what waits for it goes back to
 /// its senders, and the invite that it joined by admits nobody any more, nor do those that it made.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RevokeRequest {
     /// The member's name.
@@ -201,6 +214,7 @@ pub struct RevokeRequest {
 
 /// A member whose role or membership was changed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MemberAnswer {
     /// The mesh.
     pub mesh: Name,

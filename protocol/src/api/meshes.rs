@@ -7,6 +7,7 @@ use waxwing_crypto::{Name, NodeId};
 
 /// `POST /v1/mesh/join`: enters a mesh by an invite.
 #[derive(Clone, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// The invite's token. Whoever holds it can join: it is a secret.
@@ -27,6 +28,7 @@ impl fmt::Debug for JoinRequest {
 
 /// A mesh that was joined.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JoinAnswer {
     /// The mesh.
     pub mesh: Name,
@@ -40,6 +42,7 @@ pub struct JoinAnswer {
 
 /// `POST /v1/mesh/create`: founds a mesh with this node as its first admin.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct CreateRequest {
     /// Its name.
@@ -66,6 +69,7 @@ impl fmt::Debug for CreateRequest {
 
 /// A mesh that was founded.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct CreateAnswer {
     /// The mesh.
     pub mesh: Name,
@@ -88,6 +92,7 @@ impl fmt::Debug for CreateAnswer {
 
 /// `POST /v1/mesh/broker`: this node dials the mesh's broker elsewhere from now on.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BrokerRequest {
     /// Where, with its pin if it has one.
@@ -102,6 +107,7 @@ pub struct BrokerRequest {
 
 /// Where a mesh's broker was, and is.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BrokerAnswer {
     /// The mesh.
     pub mesh: Name,
@@ -113,6 +119,7 @@ pub struct BrokerAnswer {
 
 /// `POST /v1/mesh/leave`: ends this node's own membership, and deletes its keys and mail in the mesh.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LeaveRequest {
     /// The mesh; needed when the node is in more than one.
@@ -122,6 +129,7 @@ pub struct LeaveRequest {
 
 /// A mesh that was left.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct LeaveAnswer {
     /// The mesh.
     pub mesh: Name,
@@ -165,6 +173,7 @@ mod tests {
 /// `POST /v1/mesh/rotate-keys`: gives this node new keys for signing and sealing. Whoever has copied the old ones can do
 /// nothing with them from then on. The mesh is closed for a moment.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RotateRequest {
     /// The mesh; needed when the node is in more than one.
@@ -174,6 +183,7 @@ pub struct RotateRequest {
 
 /// A node that has new keys.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RotateAnswer {
     /// The mesh.
     pub mesh: Name,

@@ -5,6 +5,7 @@
 //! | `GET /v1/version` | | [`Version`] |
 //! | `GET /v1/health` | | [`Health`] |
 //! | `GET /v1/metrics` | | OpenMetrics text, as Prometheus reads it |
+//! | `GET /v1/openapi.json` | | this API, described as OpenAPI does |
 //! | `POST /v1/send` | [`SendRequest`] | [`SendAnswer`] |
 //! | `POST /v1/send/batch` | [`BatchRequest`] | [`BatchAnswer`] |
 //! | `GET /v1/send/{id}` | [`StatusQuery`] | [`SendStatus`] |
@@ -41,6 +42,8 @@ mod inbox;
 mod members;
 mod mesh;
 mod meshes;
+#[cfg(feature = "schema")]
+pub mod openapi;
 mod outbox;
 mod problem;
 mod profile;

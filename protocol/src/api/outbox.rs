@@ -8,6 +8,7 @@ use crate::{Address, MessageId};
 
 /// `GET /v1/outbox`: messages of this node, in the order accepted.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct OutboxQuery {
     /// Only messages after this row.
@@ -26,6 +27,7 @@ pub struct OutboxQuery {
 
 /// One page of the outbox.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutboxPage {
     /// Messages, oldest first.
     pub items: Vec<OutboxItem>,
@@ -35,6 +37,7 @@ pub struct OutboxPage {
 
 /// A message in the outbox.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutboxItem {
     /// Its row.
     pub row: u64,
@@ -62,6 +65,7 @@ pub struct OutboxItem {
 
 /// `GET /v1/outbox/{row}`: everything about one message, its content included.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutboxDetail {
     /// Its row.
     pub row: u64,
@@ -86,6 +90,7 @@ pub struct OutboxDetail {
 
 /// `POST /v1/outbox/requeue`: gives a message up and sends it again under another id, as a new message.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RequeueRequest {
     /// The message.
@@ -103,6 +108,7 @@ pub struct RequeueRequest {
 
 /// `POST /v1/outbox/abort`: gives a message up.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AbortRequest {
     /// The message.
@@ -114,6 +120,7 @@ pub struct AbortRequest {
 
 /// What became of a message that was given up.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutboxAnswer {
     /// The message given up.
     pub aborted: ClientMessageId,
@@ -126,6 +133,7 @@ pub struct OutboxAnswer {
 
 /// `GET /v1/send/{id}/broker`: exactly what the broker holds of one's own message.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BrokerView {
     /// What it knows the message by.
     pub wire_id: WireId,

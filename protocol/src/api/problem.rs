@@ -6,6 +6,7 @@ use crate::MessageId;
 
 /// Why a request was not served. `application/problem+json`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Stable and machine-readable.
     pub code: ProblemCode,
@@ -18,6 +19,7 @@ pub struct Problem {
     pub detail: Option<String>,
     /// The step that mends it, where the code alone does not name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub hint: Option<Box<str>>,
     /// With `idempotency_key_reused`: the row's state and whether its content is the same, as
     /// `outbox_dead_fingerprint_match`.

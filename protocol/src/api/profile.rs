@@ -8,6 +8,7 @@ use super::Activity;
 /// `POST /v1/profile`: says this of the node from now on. What is left out stays as it was; an empty text or list takes it
 /// away. It is kept when the node stops.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProfileRequest {
     /// What it is at. At most 1,024 bytes.
@@ -38,6 +39,7 @@ pub struct ProfileRequest {
 
 /// What a node says of itself, as its peers are shown it.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Profile {
     /// What it is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,6 +63,7 @@ pub struct Profile {
 
 /// `GET /v1/profile`, and what a `POST` has made of it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OwnProfile {
     /// The mesh. A node has a profile in each.
     pub mesh: Name,

@@ -45,10 +45,11 @@ impl Route {
 }
 
 /// All of them.
-pub const ROUTES: [Route; 40] = [
+pub const ROUTES: [Route; 41] = [
     Route::read("/v1/version", "Version of the node and of this API").for_one_app(),
     Route::read("/v1/health", "How the node and its meshes are").for_one_app(),
     Route::read("/v1/metrics", "What the node counts, as OpenMetrics text").for_one_app(),
+    Route::read("/v1/openapi.json", "This API, described").for_one_app(),
     Route::send("POST", "/v1/send", "Sends a message").for_one_app(),
     Route::send("POST", "/v1/send/batch", "Sends up to 1,000 messages in one commit").for_one_app(),
     Route::read("/v1/send/{id}", "What became of a message").for_one_app(),

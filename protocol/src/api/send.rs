@@ -8,6 +8,7 @@ use crate::{Address, MessageId};
 
 /// `POST /v1/send`: a message for one mailbox. Repeating a request with the same `client_message_id` is safe.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SendRequest {
     /// `node` or `app@node`.
@@ -35,6 +36,7 @@ pub struct SendRequest {
     pub thread: Option<String>,
     /// Metadata: any JSON object, at most 16 KiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub meta: Option<serde_json::Map<String, serde_json::Value>>,
     /// The sending app. Default: the `Waxwing-App` header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,6 +54,7 @@ pub struct SendRequest {
 
 /// What a sender wants to be told of.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReceiptWanted {
     /// That it is in the recipient node's inbox.
@@ -63,6 +66,7 @@ pub enum ReceiptWanted {
 
 /// What a message is, in the same words everywhere. None is shown before it is true.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum MessageState {
     /// On this node's disk.
@@ -117,6 +121,7 @@ impl MessageState {
 
 /// Whose word a state or reason is.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Voucher {
     /// This node's own knowledge.
@@ -129,6 +134,7 @@ pub enum Voucher {
 
 /// The answer to an accepted send: 202 when it is stored here, 200 when it was already known to be at the broker.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SendAnswer {
     /// The id it is bound to.
     pub client_message_id: ClientMessageId,
@@ -152,6 +158,7 @@ pub struct SendAnswer {
 
 /// `POST /v1/send/batch`: up to 1,000 sends, stored in one commit.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BatchRequest {
     /// The sends, in the order they shall be delivered.
@@ -160,6 +167,7 @@ pub struct BatchRequest {
 
 /// The answer to a batch: one outcome per item, in the same order.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct BatchAnswer {
     /// The outcomes.
     pub items: Vec<BatchOutcome>,
@@ -167,6 +175,7 @@ pub struct BatchAnswer {
 
 /// One item's outcome.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum BatchOutcome {
     /// Stored, now or before.
@@ -177,6 +186,7 @@ pub enum BatchOutcome {
 
 /// `GET /v1/send/{id}`: which mesh, and whether to wait.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::IntoParams))]
 #[serde(deny_unknown_fields)]
 pub struct StatusQuery {
     /// Answer only when the state is another than now, or after this long, as `30s` (at most 60s).
@@ -193,6 +203,7 @@ pub struct StatusQuery {
 
 /// `GET /v1/send/{id}`: one message's life.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SendStatus {
     /// The app's id.
     pub client_message_id: ClientMessageId,
@@ -226,6 +237,7 @@ pub struct SendStatus {
 
 /// One change of a message's state.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Change {
     /// The state reached.
     pub state: MessageState,

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 /// What the holder of a token may do. Each includes those before it.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TokenScope {
     /// Read what there is: inbox, events, peers, health.
@@ -43,6 +44,7 @@ impl FromStr for TokenScope {
 
 /// `POST /v1/tokens`: makes a token.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// What it is called, to end it by.
@@ -56,6 +58,7 @@ pub struct TokenRequest {
 
 /// A token, without what makes it one.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Token {
     /// What it is called.
     pub name: Name,
@@ -70,8 +73,10 @@ pub struct Token {
 
 /// A token that was made.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TokenAnswer {
     /// The token itself. Said once, here: the node keeps only what it hashes to.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub token: Zeroizing<String>,
     /// What it is for.
     #[serde(flatten)]
@@ -86,6 +91,7 @@ impl fmt::Debug for TokenAnswer {
 
 /// `GET /v1/tokens`: those that let somebody in, by name.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Tokens {
     /// They.
     pub tokens: Vec<Token>,
