@@ -4,10 +4,44 @@ use bytes::Bytes;
 use hyper::Method;
 use waxwing_protocol::api;
 
+use crate::call::refused;
 use crate::error::{Error, Result};
-use crate::{Client, ClientMessageId, refused};
+use crate::{Client, ClientMessageId};
 
 impl Client {
+    /// The node's version.
+    ///
+    /// # Errors
+    /// [`crate::Error::Incompatible`] if the node speaks another version of the local API than this client.
+    pub async fn version(&self) -> Result<api::Version> {
+        let version: api::Version = self.get("/v1/version", &()).await?;
+        if version.api == api::API_VERSION {
+            Ok(version)
+        } else {
+            Err(Error::Incompatible(format!(
+                "the node speaks version {} of the local API, this client version {}",
+                version.api,
+                api::API_VERSION
+            )))
+        }
+    }
+
+    /// Whether the node can do its work, and how each mesh is.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn health(&self) -> Result<api::Health> {
+        self.get("/v1/health", &()).await
+    }
+
+    /// This API, described as OpenAPI does.
+    ///
+    /// # Errors
+    /// See [`crate::Error`].
+    pub async fn openapi(&self) -> Result<serde_json::Value> {
+        self.get("/v1/openapi.json", &()).await
+    }
+
     /// What the node counts, and how it and its meshes are, in the text that Prometheus reads.
     ///
     /// # Errors

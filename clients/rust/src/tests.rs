@@ -197,3 +197,13 @@ async fn a_stream_that_is_refused_is_a_problem() {
     let (refused, ()) = tokio::join!(client.events_resuming(&query), node);
     assert_eq!(refused.unwrap_err().problem().unwrap().code, ProblemCode::AppRegistered);
 }
+
+#[test]
+fn there_is_a_method_for_every_route_that_the_node_serves() {
+    let rows = include_str!("lib.rs").lines().filter_map(|line| line.strip_prefix("//! | [`Client::"));
+    let documented: std::collections::BTreeSet<&str> =
+        rows.map(|row| row.split('`').nth_back(1).expect("a route")).collect();
+    let served: Vec<String> =
+        api::ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert_eq!(documented, served.iter().map(String::as_str).collect());
+}

@@ -5,20 +5,48 @@ mod sse;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http_body_util::BodyExt as _;
+use hyper::Method;
 use tokio::time::{Instant, sleep, timeout_at};
 use waxwing_protocol::RegistrationId;
 use waxwing_protocol::api::{Event, EventQuery, ProblemCode};
 
 use self::sse::{Parser, Said};
-use crate::Client;
+use crate::call::{no_answer, refused};
 use crate::connection::Stream;
 use crate::error::{Error, Result};
+use crate::{Client, query};
 
 /// A node sends something every 15 s. One that has been silent for this long is gone.
 const SILENCE: Duration = Duration::from_secs(45);
 /// Pauses between attempts to reach a node that is away: the first, doubling to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+impl Client {
+    /// What happens from now on, or from `query.after` on: one stream, which ends with the node.
+    ///
+    /// # Errors
+    /// [`Error::Problem`] with `app_registered` or `busy`; [`Error::Unreachable`].
+    pub async fn events(&self, query: &EventQuery) -> Result<Events> {
+        let request = self.request(&Method::GET, &query::with_query("/v1/events", query)?, Bytes::new())?;
+        let answered = tokio::time::timeout(self.timeout, self.pool.stream(request)).await;
+        let (status, stream) = answered.unwrap_or_else(|_| Err(no_answer()))?;
+        if status.is_success() {
+            return Ok(Events::new(stream));
+        }
+        let rest = tokio::time::timeout(self.timeout, stream.rest()).await;
+        Err(refused(status, &rest.unwrap_or_else(|_| Err(no_answer()))?))
+    }
+
+    /// The same, going on where it was whenever the node comes back.
+    ///
+    /// # Errors
+    /// As for [`Client::events`]: the node must be there to begin with.
+    pub async fn events_resuming(&self, query: &EventQuery) -> Result<ResumingEvents> {
+        ResumingEvents::open(self.clone(), query.clone()).await
+    }
+}
 
 /// One open stream of events.
 #[derive(Debug)]
