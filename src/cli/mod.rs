@@ -157,8 +157,8 @@ pub(crate) enum Command {
     #[command(after_help = "Examples: waxwing run --name ci --tell desk -- make test
           waxwing run --name reviewer --kind agent --capability rust -- ./agent.sh
 
-The command finds its name in $WAXWING_APP, its node in $WAXWING_STATE and $WAXWING_SOCKET, and gets the
-signals sent to this one. Its exit code is this one's; 128 and the signal's number if a signal ended it.
+The command finds its name in $WAXWING_APP and its node's socket in $WAXWING_SOCKET, as `waxwing` in it does,
+and gets the signals sent to this one. Its exit code is this one's; 128 and the signal's number if a signal ended it.
 It is not started if it cannot be registered: if no node runs, or its name is taken.")]
     Run(Run),
     /// Run this host's node, ask how it is, and mend it

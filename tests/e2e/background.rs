@@ -250,7 +250,7 @@ async fn without_a_state_folder_everything_is_where_the_desktop_has_it() {
     let desk = Desk::new();
     let home = desk.state();
     private_folder(&home);
-    let run = async |arguments: &[&str]| {
+    let ends = async |arguments: &[&str]| {
         let mut command = tokio::process::Command::new(crate::support::PROGRAM);
         command.args(["--json"]).args(arguments).env_clear();
         for (variable, folder) in
@@ -258,13 +258,16 @@ async fn without_a_state_folder_everything_is_where_the_desktop_has_it() {
         {
             command.env(variable, home.join(folder));
         }
-        output(&mut command).await.json().unwrap()
+        output(&mut command).await
     };
+    let run = async |arguments: &[&str]| ends(arguments).await.json().unwrap();
     let up = run(&["up", "--listen", "127.0.0.1:0"]).await;
     assert_eq!(up["node"]["at"], home.join("r/waxwing/node.sock").to_str().unwrap());
     assert!(home.join("s/waxwing/meshes/home").is_dir());
     assert_eq!(run(&["config", "path"]).await["path"], home.join("c/waxwing/config.toml").to_str().unwrap());
     assert_eq!(run(&["node", "status"]).await["ready"], true);
+    let within = ends(&["run", "--name", "ci", "--", crate::support::PROGRAM, "node", "status"]).await;
+    assert_eq!(within.code, Some(0), "a program that it runs finds the node too: {within:?}");
     let down = run(&["down"]).await;
     assert_eq!((&down["node"]["stopped"], &down["broker"]["stopped"]), (&true.into(), &true.into()));
 }

@@ -96,16 +96,18 @@ async fn with_child(context: &Context, arguments: &Run, hold: &Hold) -> Result<(
 }
 
 /// What the command finds its node by, and itself.
-fn environment(context: &Context, arguments: &Run) -> Result<[(&'static str, std::ffi::OsString); 3]> {
+fn environment(context: &Context, arguments: &Run) -> Result<Vec<(&'static str, std::ffi::OsString)>> {
     let config = context.config()?;
     let absolute = |path: &std::path::Path| {
         std::path::absolute(path).map(Into::into).map_err(|error| Failure::failed(error.to_string()))
     };
-    Ok([
-        ("WAXWING_APP", arguments.name.as_str().into()),
-        ("WAXWING_STATE", absolute(&config.state)?),
-        ("WAXWING_SOCKET", absolute(config.socket())?),
-    ])
+    let mut all =
+        vec![("WAXWING_APP", arguments.name.as_str().into()), ("WAXWING_SOCKET", absolute(config.socket())?)];
+    // Whoever names the folder says that everything is in it.
+    if config.is_explicit() {
+        all.push(("WAXWING_STATE", absolute(&config.state)?));
+    }
+    Ok(all)
 }
 
 /// A misspelt address must not turn out when the command has ended.
