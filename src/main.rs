@@ -111,6 +111,7 @@ async fn node(command: Node, context: &Context) -> Result<()> {
         Node::Doctor => commands::doctor::node(context).await,
         Node::InstallService(arguments) => commands::node_service::install(context, &arguments),
         Node::UninstallService => commands::node_service::uninstall(context),
+        Node::Backup { to } => commands::backup::run(context, &to).await,
         Node::Outbox(command) => commands::outbox::run(context, command).await,
         Node::Token(command) => commands::token::run(context, command).await,
     }

@@ -58,7 +58,7 @@ CREATE TABLE outbox (
     renumbered   INTEGER NOT NULL DEFAULT 0, -- 1 if its counter was given under a new signing key, and it may have been
                                              -- delivered under the one before: then this counter never comes
     void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come
-    size         INTEGER NOT NULL,      -- bytes of content, for the cap
+    size         INTEGER NOT NULL,      -- bytes of content, for the cap; 0 once it is wiped
     content      BLOB NOT NULL          -- body, metadata and headers, encrypted under the storage key
 );
 -- What a link drains, lane by lane.
@@ -67,6 +67,12 @@ CREATE INDEX outbox_pending ON outbox (priority, recipient, row) WHERE state = 0
 CREATE INDEX outbox_expiry ON outbox (expires) WHERE state = 0;
 -- What the caps count: everything not yet delivered, dead or aborted.
 CREATE INDEX outbox_open ON outbox (state, size) WHERE delivered_at IS NULL AND ended_at IS NULL;
+-- Content that may be wiped: of what is delivered, and of what has ended otherwise.
+CREATE INDEX outbox_delivered ON outbox (delivered_at) WHERE delivered_at IS NOT NULL AND size > 0;
+CREATE INDEX outbox_ended ON outbox (ended_at) WHERE delivered_at IS NULL AND ended_at IS NOT NULL AND size > 0;
+-- Ids that may be forgotten: those whose counters the recipient has received, or knows that it never will.
+CREATE INDEX outbox_over ON outbox (coalesce(delivered_at, ended_at)) WHERE coalesce(delivered_at, ended_at) IS NOT NULL
+    AND (void_told = 1 OR (delivered_at IS NOT NULL AND renumbered = 0));
 -- Counters a recipient still has to be told it will never see.
 CREATE INDEX outbox_void ON outbox (priority, recipient, counter)
     WHERE (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0;
@@ -105,6 +111,8 @@ CREATE INDEX inbox_app ON inbox (to_app, cursor) WHERE cursor IS NOT NULL;
 CREATE INDEX inbox_held ON inbox (sender, signer, priority, counter) WHERE cursor IS NULL;
 -- What is unread.
 CREATE INDEX inbox_unread ON inbox (cursor) WHERE read_at IS NULL;
+-- What may be deleted.
+CREATE INDEX inbox_read ON inbox (read_at) WHERE read_at IS NOT NULL;
 
 -- What happened beside messages. Shares its numbers with inbox.cursor, so that both make one stream.
 CREATE TABLE event (
@@ -122,6 +130,8 @@ CREATE TABLE dedupe (
     received_at INTEGER NOT NULL,
     PRIMARY KEY (sender, client_id)
 ) WITHOUT ROWID;
+-- What may be forgotten.
+CREATE INDEX dedupe_age ON dedupe (received_at);
 
 -- What has been seen of each incoming lane.
 CREATE TABLE lane_in (

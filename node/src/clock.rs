@@ -27,18 +27,20 @@ struct Measured {
     at: Instant,
     here: Timestamp,
     broker: Timestamp,
+    /// By a login.
+    by_login: bool,
 }
 
 impl Clock {
     /// Assumes no difference until a login says otherwise.
     pub(crate) fn start() -> Self {
         let here = now();
-        Self(Mutex::new(Measured { at: Instant::now(), here, broker: here }))
+        Self(Mutex::new(Measured { at: Instant::now(), here, broker: here, by_login: false }))
     }
 
     /// Notes the broker's time, just received.
     pub(crate) fn login(&self, broker: Timestamp) {
-        *self.lock() = Measured { at: Instant::now(), here: now(), broker };
+        *self.lock() = Measured { at: Instant::now(), here: now(), broker, by_login: true };
     }
 
     /// The broker's time.
@@ -68,6 +70,13 @@ impl Clock {
         now.since(expected).max(expected.since(now)) < STEP
     }
 
+    /// Whether the wall clock is right, by the broker's word at the last login, and has kept step since: only then is what is
+    /// old by it forgotten.
+    pub(crate) fn is_right(&self) -> bool {
+        let agrees = u128::from(self.offset_millis().unsigned_abs()) < STEP.as_millis();
+        self.lock().by_login && agrees && self.is_steady()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Measured> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -88,5 +97,15 @@ mod tests {
         assert!(there.since(here) >= Duration::from_secs(3_599), "the broker's clock is an hour ahead");
         assert!(clock.broker_now().since(ahead) < Duration::from_secs(5));
         assert!(clock.is_steady());
+    }
+
+    #[test]
+    fn a_clock_is_right_once_a_login_has_said_so_and_no_longer_than_it_does() {
+        let clock = Clock::start();
+        assert!(!clock.is_right(), "nobody has said so");
+        clock.login(now());
+        assert!(clock.is_right());
+        clock.login(now().plus(2 * STEP));
+        assert!(!clock.is_right(), "it is behind the broker's");
     }
 }

@@ -337,8 +337,8 @@ impl Error {
             | Self::UnknownMesh(_)
             | Self::Conflict(_)
             | Self::File { .. }
-            | Self::Database(_)
-            | Self::Damaged(_) => None,
+            | Self::Database(_) => None,
+            Self::Damaged(_) => Some("restore a backup (`waxwing node backup` makes them), or join the mesh anew".into()),
         }
     }
 

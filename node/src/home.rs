@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! STATE/
-//!   lock            kernel lock, held for the life of the process; in it the node's process id
+//!   lock            kernel lock, held for the life of the process, as one on the folder itself; in it the node's process id
 //!   logs/           of processes in the background, a file per day
 //!   config.toml     with --state; else in the user's configuration folder
 //!   node.sock       with --state; else in the user's runtime folder
@@ -15,12 +15,14 @@
 //!   leaving/NAME/   of a mesh that this node has left, while it is being deleted
 //! ```
 
+use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::time::interval;
 use tracing::warn;
 use waxwing_crypto::Name;
 
@@ -30,6 +32,8 @@ use crate::error::{Error, Result};
 /// for life.
 const LOOKS: u32 = 5;
 const LOOK: Duration = Duration::from_millis(20);
+/// How often a node looks whether its lock file is still there.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A state folder, not locked.
 #[derive(Clone, Debug)]
@@ -47,20 +51,15 @@ impl Home {
 
     /// Takes the folder for a command that works on it and ends.
     pub(crate) fn lock(&self) -> Result<Lock> {
-        let file = self.take()?;
-        let path = self.lock_path();
-        file.set_len(0).map_err(Error::file("cannot write", &path))?;
-        Ok(Lock(file))
+        let lock = self.take()?;
+        lock.file.set_len(0).map_err(Error::file("cannot write", &lock.path))?;
+        Ok(lock)
     }
 
     /// Takes the folder for a node, which can then be found by its process id.
     pub(crate) fn lock_for_node(&self) -> Result<Lock> {
         let lock = self.lock()?;
-        let path = self.lock_path();
-        // One write of a few bytes: a reader sees all of it or nothing.
-        (&lock.0)
-            .write_all(format!("{}\n", std::process::id()).as_bytes())
-            .map_err(Error::file("cannot write", &path))?;
+        note_process(&lock.file).map_err(Error::file("cannot write", &lock.path))?;
         Ok(lock)
     }
 
@@ -69,7 +68,7 @@ impl Home {
         let path = self.lock_path();
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::File { what: "cannot open", path, source }),
         };
         match file.try_lock_shared() {
@@ -89,16 +88,18 @@ impl Home {
         }
     }
 
-    /// The kernel's lock on the folder, which is made if there is none.
-    fn take(&self) -> Result<File> {
+    /// The kernel's lock on the folder, which is made if there is none: on the folder itself, which keeps others out, and on a
+    /// file in it, where they find who that is. A file can be deleted under a process that holds it; what is in the folder
+    /// would then be another's too.
+    fn take(&self) -> Result<Lock> {
         private_folder(&self.0)?;
         self.make_or_find_private()?;
         let path = self.lock_path();
-        let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
-        let file = file.map_err(Error::file("cannot open", &path))?;
+        let folder = self.take_folder()?;
+        let file = open_lock(&path).map_err(Error::file("cannot open", &path))?;
         for _ in 0..LOOKS {
             match file.try_lock() {
-                Ok(()) => return Ok(file),
+                Ok(()) => return Ok(Lock { file, path, _folder: folder }),
                 // It may only be somebody who looks whether a node is running.
                 Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
                 Err(TryLockError::Error(source)) => {
@@ -107,6 +108,16 @@ impl Home {
             }
         }
         Err(Error::AlreadyRunning(self.0.clone()))
+    }
+
+    /// None where the file system has no locks on folders: then the file's alone is held.
+    fn take_folder(&self) -> Result<Option<File>> {
+        let folder = File::open(&self.0).map_err(Error::file("cannot open", &self.0))?;
+        match folder.try_lock() {
+            Ok(()) => Ok(Some(folder)),
+            Err(TryLockError::WouldBlock) => Err(Error::AlreadyRunning(self.0.clone())),
+            Err(TryLockError::Error(_)) => Ok(None),
+        }
     }
 
     /// A folder that somebody has made for us, with nothing of ours in it yet, is made private. One that others could look
@@ -175,7 +186,7 @@ impl Home {
     pub(crate) fn clean(&self) {
         let leaving = self.leaving();
         if let Err(error) = fs::remove_dir_all(&leaving)
-            && error.kind() != std::io::ErrorKind::NotFound
+            && error.kind() != io::ErrorKind::NotFound
         {
             warn!(folder = %leaving.display(), %error, "the rest of a mesh that this node has left cannot be deleted");
         }
@@ -190,7 +201,7 @@ impl Home {
         let folder = self.0.join("meshes");
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => {
                 return Err(Error::File { what: "cannot read", path: folder, source });
             }
@@ -213,13 +224,62 @@ impl Home {
 
 /// The kernel's lock on a state folder, released when dropped or killed.
 #[derive(Debug)]
-pub(crate) struct Lock(File);
+pub(crate) struct Lock {
+    file: File,
+    path: PathBuf,
+    _folder: Option<File>,
+}
 
 impl Drop for Lock {
     /// Leaves the file as it was. One that was killed leaves its process id in it, which means nothing without the lock.
     fn drop(&mut self) {
-        let _ = self.0.set_len(0);
+        let _ = self.file.set_len(0);
     }
+}
+
+impl Lock {
+    /// Puts a node's lock file back whenever somebody has deleted it, so that the node is found again. Nobody has come in
+    /// meanwhile: the folder itself is locked too.
+    pub(crate) async fn keep(&mut self) -> Infallible {
+        let mut ticks = interval(KEEP_EVERY);
+        loop {
+            ticks.tick().await;
+            if is_at(&self.file, &self.path) {
+                continue;
+            }
+            match self.put_back() {
+                Ok(()) => {
+                    warn!(lock = %self.path.display(), "the lock file was deleted while it was held: it is there again");
+                }
+                Err(error) => {
+                    warn!(lock = %self.path.display(), %error, "the lock file was deleted, and cannot be made again");
+                }
+            }
+        }
+    }
+
+    fn put_back(&mut self) -> io::Result<()> {
+        let file = open_lock(&self.path)?;
+        file.try_lock()?;
+        note_process(&file)?;
+        self.file = file;
+        Ok(())
+    }
+}
+
+/// Whether a file that is open is the one at this path.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |found: io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+    id(file.metadata()) == id(fs::metadata(path))
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+/// Writes this process's id. One write of a few bytes: a reader sees all of it or nothing.
+fn note_process(mut file: &File) -> io::Result<()> {
+    file.write_all(format!("{}\n", std::process::id()).as_bytes())
 }
 
 /// Checks that nobody but its owner can do anything with a file or folder.
@@ -242,7 +302,7 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let temporary = path.with_extension("new");
     let failed = |what| Error::file(what, path);
     if let Err(error) = fs::remove_file(&temporary)
-        && error.kind() != std::io::ErrorKind::NotFound
+        && error.kind() != io::ErrorKind::NotFound
     {
         return Err(failed("cannot replace")(error));
     }
@@ -274,6 +334,19 @@ mod tests {
         assert!(matches!(home.lock(), Err(Error::AlreadyRunning(_))));
         drop(lock);
         home.lock().unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_that_is_deleted_lets_nobody_in_and_is_put_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = Home::new(folder.path().join("state"));
+        let mut node = home.lock_for_node().unwrap();
+        fs::remove_file(home.lock_path()).unwrap();
+        assert!(matches!(home.lock(), Err(Error::AlreadyRunning(_))));
+        assert!(!is_at(&node.file, &node.path));
+        node.put_back().unwrap();
+        assert!(is_at(&node.file, &node.path));
+        assert_eq!(home.running().unwrap(), Some(std::process::id()));
     }
 
     #[test]

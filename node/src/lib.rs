@@ -31,14 +31,17 @@
 //! | `hooks` | what its owner has run after events |
 //! | `supervision` | the socket that a service manager has bound, and signs of life for it |
 //! | `doctor` | what is wrong with a node, and what mends it |
+//! | [`backup`] | a copy of a node for whoever needs it later |
 //! | `list` | the meshes of a folder that no node is running on |
 //! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
+//! | `retention` | what is over is kept for a while, and then goes |
 //! | `upkeep` | what time brings: expiry, overdue messages, prekeys |
 
 pub mod accept_host;
 mod alarms;
 mod append;
 mod apps;
+pub mod backup;
 mod clock;
 mod config;
 mod content;
@@ -64,6 +67,7 @@ mod metrics;
 pub mod move_broker;
 mod outbox;
 mod presence;
+mod retention;
 mod rosters;
 pub mod say;
 mod signals;
@@ -81,7 +85,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-pub use config::{Config, Origin, SETTINGS, Setting, Value, reference};
+pub use config::{Config, Kept, Origin, SETTINGS, Setting, Value, reference};
 pub use error::{Error, Result, Uninvited, Untrusted};
 pub use hooks::Unfit;
 pub use supervision::{Supervision, Watchdog};
@@ -107,7 +111,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let home = Home::new(config.state.clone());
-    let _lock = home.lock_for_node()?;
+    let mut lock = home.lock_for_node()?;
     hooks::check(&config)?;
     let tokens = Arc::new(Tokens::load(&home)?);
     let listen = config.listen;
@@ -120,7 +124,8 @@ pub async fn run(
         Some(socket) => supervision::adopt(socket, &path)?,
         None => ipc::bind(&path)?,
     };
-    tasks.spawn(ipc::serve(ipc::Listeners { socket, tcp }, meshes.clone(), tokens, stop.clone()));
+    let listeners = ipc::Listeners { socket, path: is_ours.then(|| path.clone()), tcp };
+    tasks.spawn(ipc::serve(listeners, meshes.clone(), tokens, stop.clone()));
     info!(socket = %path.display(), "ready");
     ready();
     if let Some(watchdog) = supervision.watchdog {
@@ -129,6 +134,7 @@ pub async fn run(
     let outcome = tokio::select! {
         () = shutdown => Ok(()),
         Some(error) = failed.recv() => Err(error),
+        never = lock.keep() => match never {},
     };
     // While there are links to say it on.
     meshes.say_goodbye().await;

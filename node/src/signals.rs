@@ -28,6 +28,12 @@ pub(crate) struct Signals {
     inflight: Mutex<HashSet<i64>>,
     /// Whether any incoming lane holds messages back.
     gapped: AtomicBool,
+    /// Whether the outbox may be filling up: by an estimate that is never too low.
+    crowded: AtomicBool,
+    /// Whether apps were told last that it is.
+    high: AtomicBool,
+    /// Whether a change has failed for want of room, and none since was written to see whether there is some.
+    disk_full: AtomicBool,
     /// The last place given to a message or event.
     shown: watch::Sender<u64>,
     /// Rises whenever a message of this node may have come to another state.
@@ -109,6 +115,31 @@ impl Signals {
 
     pub(crate) fn set_gapped(&self, gapped: bool) {
         self.gapped.store(gapped, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_crowded(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_high(&self, high: bool) {
+        self.high.store(high, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_high(&self) -> bool {
+        self.high.load(Ordering::Relaxed)
+    }
+
+    /// Says what it was before.
+    pub(crate) fn set_disk_full(&self, full: bool) -> bool {
+        self.disk_full.swap(full, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_gapped(&self) -> bool {

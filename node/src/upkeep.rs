@@ -4,27 +4,35 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 use waxwing_crypto::Timestamp;
 use waxwing_crypto::sealing::Prekey;
 use waxwing_crypto::storage::Place;
+use waxwing_protocol::api::EventBody;
 use waxwing_protocol::limits;
 
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::lane;
 use crate::mesh::Mesh;
+use crate::retention::{self, PruneError};
 use crate::rosters;
 use crate::store::events;
 use crate::store::outbox;
 use crate::store::prekeys::{self, OwnPrekey};
 use crate::store::records;
-use crate::writer::{Forget, WriteError};
+use crate::writer::{Forget, HIGH, WriteError};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(1);
+/// An outbox that apps were told is filling up is not any more below so many percent.
+const LOW: u64 = 70;
+/// How often to count one that is.
+const RECOUNT_HIGH: Duration = Duration::from_secs(5);
 /// How often to look after secrets.
 const SECRETS_EVERY: Duration = Duration::from_secs(60);
+/// How often to look for what has had its time.
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 /// A prekey is replaced after this long.
 const PREKEY_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// A prekey's secret goes when a newer one has been public for this long and the node is caught up.
@@ -53,7 +61,8 @@ fn bear(kept: Result<(), KeepError>) -> Result<()> {
 pub(crate) async fn run(mesh: &Mesh, stop: &CancellationToken) -> Result<()> {
     let mut ticks = interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut secrets_due = Instant::now();
+    let mut room_due = Instant::now();
+    let (mut secrets_due, mut prune_due) = (Instant::now(), Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -67,6 +76,15 @@ pub(crate) async fn run(mesh: &Mesh, stop: &CancellationToken) -> Result<()> {
                 secrets_due = Instant::now() + SECRETS_EVERY;
                 renew_prekey(mesh).await?;
                 forget_secrets(mesh).await?;
+            }
+            if mesh.signals.is_disk_full() {
+                find_room(mesh).await?;
+            }
+            if room_due <= Instant::now() && (mesh.signals.is_crowded() || mesh.signals.is_high()) {
+                room_due = Instant::now() + watch_outbox(mesh).await?;
+            }
+            if prune_due <= Instant::now() && retention::turn(mesh).await? {
+                prune_due = Instant::now() + PRUNE_EVERY;
             }
             Ok(())
         };
@@ -82,6 +100,37 @@ enum KeepError {
     Read(#[from] sqlx::Error),
     #[error(transparent)]
     Crypto(#[from] waxwing_crypto::Error),
+}
+
+impl From<PruneError> for KeepError {
+    fn from(error: PruneError) -> Self {
+        match error {
+            PruneError::Write(error) => error.into(),
+            PruneError::Read(error) => error.into(),
+        }
+    }
+}
+
+/// Sees whether a disk that was full has room again, by writing that down.
+async fn find_room(mesh: &Mesh) -> Result<(), KeepError> {
+    mesh.writer.tell_all(EventBody::System { what: "disk_full".into() }).await?;
+    mesh.signals.set_disk_full(false);
+    info!("the disk has room again");
+    Ok(())
+}
+
+/// Tells apps that the outbox is filling up, once, and once that it is not any more. Says when to look again.
+async fn watch_outbox(mesh: &Mesh) -> Result<Duration, KeepError> {
+    let used = mesh.writer.recount().await?.percent_of(mesh.caps);
+    let was_high = mesh.signals.is_high();
+    let is_high = used >= if was_high { LOW } else { HIGH };
+    if is_high != was_high {
+        warn!(used, "the outbox is {}", if is_high { "filling up" } else { "not filling up any more" });
+        let what = if is_high { "outbox_high" } else { "outbox_low" };
+        mesh.writer.tell_all(EventBody::System { what: what.into() }).await?;
+        mesh.signals.set_high(is_high);
+    }
+    Ok(if is_high { RECOUNT_HIGH } else { EVERY })
 }
 
 /// Ends messages that nobody could deliver in time.

@@ -277,6 +277,12 @@ pub(crate) enum Node {
     /// Stop and remove the service; the node's messages and keys stay
     #[command(after_help = "Example: waxwing node uninstall-service")]
     UninstallService,
+    /// Copy this node, keys and messages, to a folder that can be put in the place of its state; running or not
+    #[command(after_help = "Example: waxwing node backup /backup/node-$(date +%F)")]
+    Backup {
+        /// Folder to make
+        to: PathBuf,
+    },
     /// What this node has sent, and what to do about what does not arrive
     #[command(subcommand)]
     Outbox(Outbox),

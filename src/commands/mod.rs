@@ -4,6 +4,7 @@ pub(crate) mod accept_host;
 pub(crate) mod ack;
 pub(crate) mod apps;
 mod ask;
+pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod broker;
 pub(crate) mod config;

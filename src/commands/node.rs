@@ -143,6 +143,13 @@ fn mesh(mesh: &MeshHealth) -> String {
         let (what, since) = (inline(&alarm.what), time(alarm.since));
         lines.push(format!("  ALARM   {what} since {since}: {}", inline(&alarm.detail)));
     }
+    if mesh.disk_full {
+        lines.push("  warning the disk is full: nothing is stored until there is room".to_owned());
+    }
+    if mesh.outbox_used >= 80 {
+        lines
+            .push(format!("  warning the outbox is {} % full: at 100 % sends are refused", mesh.outbox_used));
+    }
     if mesh.quarantined > 0 {
         lines.push(format!("  warning {} messages could not be opened", mesh.quarantined));
     }

@@ -73,6 +73,10 @@ fn detail(shown: &OutboxDetail) -> String {
     if let Some(reply_to) = &shown.reply_to {
         lines.push(format!("answers {reply_to}"));
     }
+    if shown.wiped {
+        lines.push("its content is no longer kept".to_owned());
+        return lines.join("\n");
+    }
     lines.push(inline(&shown.content_type));
     match (&shown.body, &shown.body_base64) {
         (Some(body), _) => lines.extend(escape(body).lines().map(|line| format!("    {line}"))),

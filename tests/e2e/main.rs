@@ -20,6 +20,7 @@ mod client; // The Rust client: its examples, on real nodes.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.
 mod demo; // `waxwing demo` does what the README says.
+mod disk; // A disk that is full, read-only or damaged; a socket and a lock that are deleted.
 mod doctor; // What is wrong with a node is named, with what mends it; and nothing is changed by looking.
 mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
@@ -47,6 +48,7 @@ mod presence; // Who is online: one join and one leave each, whatever becomes of
 mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
+mod retention; // What is over goes, a repeat stays a repeat, and an outbox that fills up says so.
 mod run; // Any program as an app: its signals, its exit code, its end.
 mod services; // A node as a service: what it tells its service manager, what it takes from it, and its unit.
 mod shells; // What shells and manuals are given: completions that know who is there, a page for each command.

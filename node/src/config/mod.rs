@@ -1,5 +1,6 @@
 //! Configuration: flag over environment over file over default.
 
+mod kept;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use waxwing_protocol::api::EventKind;
 
+pub use self::kept::Kept;
 pub use self::settings::{SETTINGS, Setting, reference};
 use crate::error::{Error, Result};
 
@@ -36,6 +38,8 @@ pub struct Config {
     pub outbox_messages: u64,
     /// Most bytes of them.
     pub outbox_bytes: u64,
+    /// How long what is over is kept.
+    pub kept: Kept,
     /// How many days of logs a process in the background keeps.
     pub log_files: usize,
     /// What is run after an event of a kind, by its absolute path.
@@ -80,6 +84,9 @@ struct FileConfig {
     host_id: Option<String>,
     outbox_messages: Option<u64>,
     outbox_bytes: Option<u64>,
+    inbox_days: Option<u64>,
+    sent_days: Option<u64>,
+    dedupe_days: Option<u64>,
     log_files: Option<usize>,
     hook_timeout: Option<String>,
     hooks: BTreeMap<EventKind, PathBuf>,
@@ -106,10 +113,11 @@ impl Config {
             let why = format!("listen is {other}, and must be a loopback address, as 127.0.0.1:7980");
             return Err(Error::Usage(why));
         }
-        let host_id = pick(&settings::HOST_ID, variables, file.host_id, &mut note)?;
+        let host_id = pick(&settings::HOST_ID, variables, file.host_id.clone(), &mut note)?;
         let outbox_messages = pick(&settings::OUTBOX_MESSAGES, variables, file.outbox_messages, &mut note)?
             .unwrap_or(1_000_000);
         let outbox_bytes = pick(&settings::OUTBOX_BYTES, variables, file.outbox_bytes, &mut note)?;
+        let kept = Kept::resolve(variables, &file, &mut note)?;
         let log_files = pick(&settings::LOG_FILES, variables, file.log_files, &mut note)?.unwrap_or(7);
         if log_files == 0 {
             return Err(Error::Usage("log_files must be at least 1".into()));
@@ -127,6 +135,7 @@ impl Config {
             host_id,
             outbox_messages,
             outbox_bytes: outbox_bytes.unwrap_or(5 * 1024 * 1024 * 1024),
+            kept,
             log_files,
             origins,
         })
@@ -162,6 +171,9 @@ impl Config {
             self.host_id.clone(),
             Some(self.outbox_messages.to_string()),
             Some(self.outbox_bytes.to_string()),
+            Some(self.kept.inbox_days.to_string()),
+            Some(self.kept.sent_days.to_string()),
+            Some(self.kept.dedupe_days.to_string()),
             Some(self.log_files.to_string()),
             Some(humantime::format_duration(self.hook_timeout).to_string()),
             Some(self.hooks.iter().map(|(kind, path)| format!("{} = {}", kind.as_str(), path.display())))
@@ -364,6 +376,7 @@ mod tests {
                 "listen" => "'127.0.0.1:0'",
                 "hook_timeout" => "'1s'",
                 "hooks" => "{ message = '/a' }",
+                "dedupe_days" => "40",
                 _ => "1",
             };
             std::fs::write(folder.path().join("config.toml"), format!("{} = {value}", setting.name)).unwrap();

@@ -67,6 +67,27 @@ pub(super) const OUTBOX_MESSAGES: Setting = Setting::of_file(
 );
 pub(super) const OUTBOX_BYTES: Setting =
     Setting::of_file("outbox_bytes", "WAXWING_OUTBOX_BYTES", "5368709120", "Most bytes of them.");
+pub(super) const INBOX_DAYS: Setting = Setting::of_file(
+    "inbox_days",
+    "WAXWING_INBOX_DAYS",
+    "30",
+    "How many days a received message is kept after it was acknowledged. One that was not is kept until it is.",
+);
+pub(super) const SENT_DAYS: Setting = Setting::of_file(
+    "sent_days",
+    "WAXWING_SENT_DAYS",
+    "30",
+    "How many days the content of a sent message is kept after its delivery; 0 wipes it within a minute. That of one which \
+     ended without being delivered is kept as long as its id, so that it can be sent again.",
+);
+pub(super) const DEDUPE_DAYS: Setting = Setting::of_file(
+    "dedupe_days",
+    "WAXWING_DEDUPE_DAYS",
+    "40",
+    "How many days the id of a message is remembered after it was received, and a day longer after a sent one came to its \
+     end, or than the broker remembers it if that is more: so long the same message is never shown or taken twice, whatever else \
+     was deleted. At least 35: the longest that a message may be under way, and five days.",
+);
 pub(super) const LOG_FILES: Setting = Setting::of_file(
     "log_files",
     "WAXWING_LOG_FILES",
@@ -101,8 +122,21 @@ pub(super) const HOOKS: Setting = Setting {
 };
 
 /// Every setting.
-pub const SETTINGS: [Setting; 10] =
-    [STATE, FILE, SOCKET, LISTEN, HOST_ID, OUTBOX_MESSAGES, OUTBOX_BYTES, LOG_FILES, HOOK_TIMEOUT, HOOKS];
+pub const SETTINGS: [Setting; 13] = [
+    STATE,
+    FILE,
+    SOCKET,
+    LISTEN,
+    HOST_ID,
+    OUTBOX_MESSAGES,
+    OUTBOX_BYTES,
+    INBOX_DAYS,
+    SENT_DAYS,
+    DEDUPE_DAYS,
+    LOG_FILES,
+    HOOK_TIMEOUT,
+    HOOKS,
+];
 
 /// The reference, as docs/config.md has it.
 pub fn reference() -> String {

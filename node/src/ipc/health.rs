@@ -28,7 +28,8 @@ pub(super) async fn look(api: &Api) -> Result<Health, Refused> {
     }
     let closed = api.meshes.closed().into_iter().map(|(mesh, reason)| ClosedMesh { mesh, reason });
     let closed: Vec<_> = closed.collect();
-    let ready = closed.is_empty() && meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped);
+    let ready = closed.is_empty()
+        && meshes.iter().all(|mesh| mesh.link.state != LinkState::Stopped && !mesh.disk_full);
     Ok(Health { live: true, ready, listen: api.listen, meshes, closed })
 }
 
@@ -47,6 +48,9 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         epoch: mesh.roster(Roster::epoch),
         outbox_pending: load.pending,
         outbox_unreceipted: load.unreceipted,
+        outbox_bytes: load.bytes,
+        outbox_used: load.percent_of(mesh.caps),
+        disk_full: mesh.signals.is_disk_full(),
         inbox_unread,
         inbox_held,
         quarantined: meta::count(&mesh.db, "SELECT count(*) FROM quarantine").await?,

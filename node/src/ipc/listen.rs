@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, interval_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service as _;
@@ -33,6 +34,8 @@ const TCP_CONNECTIONS: usize = 256;
 const HEAD: usize = 64 * 1024;
 /// A request's head must be there within this time.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How often to look whether the socket is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// After a failed accept (no descriptors left), wait this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest path of a Unix socket, the system's limit.
@@ -80,6 +83,8 @@ pub(crate) async fn bind_tcp(address: Option<SocketAddr>) -> Result<Option<TcpLi
 #[derive(Debug)]
 pub(crate) struct Listeners {
     pub(crate) socket: UnixListener,
+    /// Where that is found, if it is this process that makes it.
+    pub(crate) path: Option<PathBuf>,
     pub(crate) tcp: Option<TcpListener>,
 }
 
@@ -90,7 +95,7 @@ pub(crate) async fn serve(
     tokens: Arc<Tokens>,
     stop: CancellationToken,
 ) {
-    let Listeners { socket, tcp } = listeners;
+    let Listeners { socket, path, tcp } = listeners;
     let listen = tcp.as_ref().and_then(|tcp| tcp.local_addr().ok());
     let served = Served { router: router(Api::new(meshes, tokens, listen)), stop, tasks: TaskTracker::new() };
     let by_tcp = async {
@@ -98,7 +103,7 @@ pub(crate) async fn serve(
             accept_tcp(tcp, address.port(), &served).await;
         }
     };
-    tokio::join!(accept_socket(socket, &served), by_tcp);
+    tokio::join!(keep_socket(socket, path.as_deref(), &served), by_tcp);
     served.tasks.close();
     served.tasks.wait().await;
 }
@@ -124,10 +129,42 @@ impl Served {
     }
 }
 
-/// Accepts whoever may connect to the socket.
-async fn accept_socket(listener: UnixListener, served: &Served) {
+/// Accepts from the socket, and makes it anew whenever somebody has deleted it, until told to stop.
+async fn keep_socket(mut listener: UnixListener, path: Option<&Path>, served: &Served) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Some((accepted, permit)) = next(|| listener.accept(), &room, &served.stop).await {
+    let Some(path) = path else { return accept_socket(&listener, &room, served).await };
+    loop {
+        tokio::select! {
+            () = accept_socket(&listener, &room, served) => return,
+            () = gone(path) => {}
+        }
+        match bind(path) {
+            Ok(bound) => {
+                warn!(socket = %path.display(), "the socket was deleted: it is there again");
+                listener = bound;
+            }
+            Err(error) => warn!(%error, "the socket was deleted, and cannot be made again"),
+        }
+    }
+}
+
+/// Waits until there is nothing at the path, or something else than there was.
+async fn gone(path: &Path) {
+    let id = || std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    let bound = id();
+    let mut ticks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
+    loop {
+        ticks.tick().await;
+        let found = id();
+        if found.is_none() || found != bound {
+            return;
+        }
+    }
+}
+
+/// Accepts whoever may connect to the socket.
+async fn accept_socket(listener: &UnixListener, room: &Arc<Semaphore>, served: &Served) {
+    while let Some((accepted, permit)) = next(|| listener.accept(), room, &served.stop).await {
         match accepted {
             Ok((stream, _)) => {
                 if let Some(door) = may_connect(&stream) {

@@ -69,11 +69,17 @@ pub(super) async fn detail(
     let row: i64 = row.parse().map_err(|_| unknown())?;
     let life = outbox::life(&mesh.db, Which::Row(row)).await?.ok_or_else(unknown)?;
     let sealed = outbox::content(&mesh.db, row).await?;
-    let content = Content::open_outgoing(&mesh.keys, &life.client_id, &sealed)?;
-    let (body, body_base64) = content.shown_body();
+    let wiped = sealed.is_empty();
+    let content = if wiped {
+        Content::default()
+    } else {
+        Content::open_outgoing(&mesh.keys, &life.client_id, &sealed)?
+    };
+    let (body, body_base64) = if wiped { (None, None) } else { content.shown_body() };
     Ok(Answer(OutboxDetail {
         row: row_number(row),
         status: contract::show(mesh, life),
+        wiped,
         content_type: content.content_type,
         body,
         body_base64,

@@ -132,7 +132,7 @@ async fn greet(context: &Context) -> Ended {
 pub(crate) fn ended(error: CallError) -> Ended {
     match error {
         CallError::Grow(GrowError::Rollback(why)) => Ended::Rollback(why),
-        CallError::Grow(GrowError::Write(error)) => Ended::Database(error.to_string()),
+        CallError::Grow(GrowError::Write(error)) => error.into(),
         CallError::Grow(GrowError::Read(error)) => Ended::Database(error.to_string()),
         CallError::Read(error) => Ended::Database(error.to_string()),
         CallError::Lost

@@ -87,7 +87,7 @@ async fn note_welcome(mesh: &Mesh, connection: &Connection) -> Result<(), Ended>
     let sealed =
         offered.filter(|_| !is_known).map(|pass| mesh.keys.seal(&mut crate::rng(), PASS, pass.reveal()));
     let noted = mesh.writer.welcomed(login, connection.store, sealed).await;
-    let again = noted.map_err(|error| Ended::Database(error.to_string()))?;
+    let again = noted?;
     if known.is_some() && is_new {
         info!(messages = again, "the broker's store is a new one: what was not receipted is sent again");
     }

@@ -47,6 +47,7 @@ pub(crate) use dial::{DialError, greet};
 use self::dial::{Answer, Connection};
 use crate::error::{Error, Result, Uninvited};
 use crate::mesh::Mesh;
+use crate::writer::WriteError;
 
 /// A connection that lasted this long was healthy: the next attempt comes soon.
 const HEALTHY: Duration = Duration::from_secs(60);
@@ -75,6 +76,16 @@ pub(crate) enum Ended {
     /// This node's database failed.
     #[error("{0}")]
     Database(String),
+}
+
+impl From<WriteError> for Ended {
+    /// What does not fit on the disk now may later: a new link is told the same.
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::DiskFull => Self::Lost(error.to_string()),
+            WriteError::Failed(_) => Self::Database(error.to_string()),
+        }
+    }
 }
 
 /// Keeps the link up until told to stop.
@@ -174,6 +185,7 @@ async fn connect_and_run(mesh: &Arc<Mesh>, parted: bool) -> Ended {
         Err(ended) => return ended,
     };
     mesh.clock.login(connection.welcome.clock);
+    mesh.set_broker_dedupe(connection.welcome.limits.dedupe);
     mesh.presence.set_lease(Duration::from_millis(connection.welcome.limits.lease));
     if mesh.clock.offset_millis().unsigned_abs() > limits::CLOCK_SKEW.as_millis() as u64 {
         warn!(offset_ms = mesh.clock.offset_millis(), "this host's clock and the broker's are far apart");

@@ -1,5 +1,8 @@
 //! How a mesh's link is, for whoever asks.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use tokio::sync::watch;
 use tracing::debug;
 use waxwing_protocol::api::{EventBody, Link, LinkState, Stop};
@@ -43,5 +46,16 @@ impl Mesh {
         if changed && let Err(error) = self.writer.tell_all(EventBody::BrokerStatus { state, reason }).await {
             debug!(%error, "apps are not told of the link");
         }
+    }
+
+    /// Notes how long the broker remembers what it has accepted.
+    pub(crate) fn set_broker_dedupe(&self, millis: u64) {
+        self.broker_dedupe.store(millis, Ordering::Relaxed);
+    }
+
+    /// How long the broker remembers what it has accepted, once it has said so.
+    pub(crate) fn broker_dedupe(&self) -> Option<Duration> {
+        let millis = self.broker_dedupe.load(Ordering::Relaxed);
+        (millis > 0).then(|| Duration::from_millis(millis))
     }
 }

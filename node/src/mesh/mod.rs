@@ -6,7 +6,7 @@ mod membership;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ pub(crate) use self::membership::GrowError;
 use crate::alarms::Alarms;
 use crate::apps::Apps;
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::epochs::Epochs;
 use crate::error::{Error, Result};
 use crate::home::Home;
@@ -123,6 +123,12 @@ pub(crate) struct Mesh {
     calls: Mutex<Option<Calls>>,
     /// Since when everything the broker had for this node is settled.
     caught_up: Mutex<Option<Instant>>,
+    /// What the outbox may hold.
+    pub(crate) caps: Caps,
+    /// How long what is over is kept.
+    pub(crate) retained: config::Kept,
+    /// How long the broker remembers what it has accepted, in milliseconds; 0 before it has said so.
+    broker_dedupe: AtomicU64,
     /// The broker has said that this node's membership has ended.
     ended: AtomicBool,
     /// Cancelled when this mesh is to be closed.
@@ -185,6 +191,9 @@ impl Mesh {
             resume_wanted: Mutex::default(),
             calls: Mutex::default(),
             caught_up: Mutex::default(),
+            caps,
+            retained: config.kept,
+            broker_dedupe: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             stop,
             tasks: TaskTracker::new(),

@@ -56,12 +56,15 @@ struct ByVersion {
 /// What is looked up in a mesh that is open: under which name, what it says, and where it is.
 type Looked = (&'static str, &'static str, fn(&MeshHealth) -> u64);
 
-const LOOKED: [Looked; 10] = [
+const LOOKED: [Looked; 13] = [
     ("link_stopped", "1 once the link was refused for good", |mesh| {
         (mesh.link.state == LinkState::Stopped).into()
     }),
     ("outbox_pending", "Messages accepted from apps and not yet at the broker", |mesh| mesh.outbox_pending),
     ("outbox_unreceipted", "Messages at the broker without a receipt yet", |mesh| mesh.outbox_unreceipted),
+    ("outbox_bytes", "Bytes of both", |mesh| mesh.outbox_bytes),
+    ("outbox_used_percent", "How full the outbox is by its caps", |mesh| mesh.outbox_used),
+    ("disk_full", "1 while nothing can be stored", |mesh| mesh.disk_full.into()),
     ("inbox_unread", "Messages shown to apps and not acknowledged", |mesh| mesh.inbox_unread),
     ("inbox_held", "Messages that wait for earlier ones of their lane", |mesh| mesh.inbox_held),
     ("quarantined", "Boxes that did not open", |mesh| mesh.quarantined),

@@ -57,6 +57,10 @@ async fn successor(
     let failed = |error: sqlx::Error| internal(&error);
     let sealed = outbox::content(&mesh.db, life.row).await.map_err(failed)?;
     let (lane, wants_read) = outbox::routing(&mesh.db, life.row).await.map_err(failed)?;
+    if sealed.is_empty() {
+        return Err(Problem::new(ProblemCode::WrongState)
+            .detail("its content is no longer kept: send it as a new message"));
+    }
     let content = Content::open_outgoing(&mesh.keys, &life.client_id, &sealed);
     let mut content =
         content.map_err(|error| Problem::new(ProblemCode::Internal).detail(error.to_string()))?;

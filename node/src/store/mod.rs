@@ -17,6 +17,7 @@ pub(crate) mod presence;
 pub(crate) mod quarantine;
 pub(crate) mod records;
 pub(crate) mod renewal;
+pub(crate) mod retention;
 pub(crate) mod roster;
 pub(crate) mod sessions;
 pub(crate) mod spaces;
@@ -25,6 +26,7 @@ pub(crate) mod whole;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -47,6 +49,30 @@ const CACHE: &str = "-8192";
 
 /// Opens a mesh's database, making or migrating it: the writer's connection, and a pool that only reads.
 pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
+    open_as_it_is(path).await.map_err(|error| {
+        let Error::Database(error) = error else { return error };
+        if is_damage(&error) {
+            return Error::Damaged(format!("{}: {error}", path.display()));
+        }
+        why_not(path).unwrap_or(Error::Database(error))
+    })
+}
+
+/// The system's word for why a database cannot be opened, where that is the reason: SQLite has only its own.
+fn why_not(path: &Path) -> Option<Error> {
+    let opened = std::fs::OpenOptions::new().append(true).open(path);
+    opened.err().map(Error::file("cannot write", path))
+}
+
+/// Whether SQLite has found that a file is no database, or not as it has written it.
+fn is_damage(error: &sqlx::Error) -> bool {
+    /// SQLITE_CORRUPT and SQLITE_NOTADB. What is above the lowest byte says more of it.
+    const DAMAGE: [u32; 2] = [11, 26];
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| DAMAGE.contains(&(code & 0xff)))
+}
+
+async fn open_as_it_is(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
     let options = options(path);
     let mut writer = options.clone().create_if_missing(true).pragma("cache_size", CACHE).connect().await?;
     restrict(path)?;
@@ -72,6 +98,32 @@ fn readers(options: SqliteConnectOptions) -> SqlitePool {
 /// Opens a mesh's database to look something up.
 pub(crate) fn open_to_read(path: &Path) -> SqlitePool {
     PoolOptions::new().max_connections(1).connect_lazy_with(options(path).read_only(true))
+}
+
+/// Copies a database to a file that must not exist: one moment of it, private, and on the disk.
+pub(crate) async fn copy(from: &Path, to: &Path) -> Result<()> {
+    let unnamable = || Error::Usage(format!("{}: its name is not UTF-8", to.display()));
+    let name = to.to_str().ok_or_else(unnamable)?;
+    // Private from its first moment. SQLite fills a file that is empty.
+    crate::home::write_private(to, b"")?;
+    let readers = look(from);
+    let copied = sqlx::query("VACUUM INTO ?").bind(name).execute(&readers).await;
+    readers.close().await;
+    copied?;
+    let copy = readers_of_copy(to);
+    let wrong: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&copy).await?;
+    copy.close().await;
+    if wrong != "ok" {
+        return Err(Error::Damaged(format!("{}: {wrong}", from.display())));
+    }
+    let synced = std::fs::File::open(to).and_then(|file| file.sync_all());
+    synced.map_err(Error::file("cannot sync", to))
+}
+
+/// A copy that nobody else knows of, and that gets nothing beside it.
+fn readers_of_copy(path: &Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new().filename(path).immutable(true).read_only(true);
+    PoolOptions::new().max_connections(1).connect_lazy_with(options.disable_statement_logging())
 }
 
 /// Closes a database so that nothing is left in its log.

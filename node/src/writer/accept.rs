@@ -16,6 +16,9 @@ use crate::store::{OutLane, lanes};
 /// An outbox that seems full is counted anew this often.
 const RECOUNT: Duration = Duration::from_secs(1);
 
+/// Apps are told when so many percent of the outbox are in use.
+pub(crate) const HIGH: u64 = 80;
+
 /// The last counter given in each lane that has been used since the copy was made.
 pub(super) type Counters = HashMap<OutLane, u64>;
 
@@ -53,6 +56,14 @@ pub(super) struct Estimate {
 impl Estimate {
     pub(super) async fn read(db: &mut SqliteConnection) -> sqlx::Result<Self> {
         Ok(Self { load: outbox::load(db).await?, counted: Instant::now() })
+    }
+
+    pub(super) const fn load(&self) -> Load {
+        self.load
+    }
+
+    pub(super) fn is_high(&self, caps: Caps) -> bool {
+        self.load.percent_of(caps) >= HIGH
     }
 
     fn is_full(&self, caps: Caps) -> bool {

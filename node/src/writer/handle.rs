@@ -15,10 +15,11 @@ use super::{Acceptance, Answered, Delivered, GivenUp, Stored};
 use crate::epochs::Sealed;
 use crate::store::events::NewEvent;
 use crate::store::inbox::Acknowledged;
-use crate::store::outbox::NewRow;
+use crate::store::outbox::{Load, NewRow};
 use crate::store::prekeys::OwnPrekey;
 use crate::store::presence;
 use crate::store::records::Row;
+use crate::store::retention::Over;
 use crate::store::spaces::{Progress, Reached, SpaceRow};
 
 /// Changes that may wait for the writer. Whoever has one more waits too.
@@ -62,6 +63,8 @@ pub(super) enum Change {
     Published { id: PrekeyId, answer: Answer<()> },
     PeerPrekey { node: NodeId, signer: VerifyingKey, id: PrekeyId, signed: Signed, answer: Answer<()> },
     Forget { forget: Forget, answer: Answer<()> },
+    Recount { answer: Answer<Load> },
+    Prune { over: Over, answer: Answer<u64> },
     Expire { now: Timestamp, answer: Answer<u64> },
     PassOver { noticed_before: Instant, answer: Answer<()> },
     Space { space: SpaceId, answer: Answer<Progress> },
@@ -265,6 +268,21 @@ impl Writer {
         self.change(|answer| Change::Forget { forget, answer }).await
     }
 
+    /// Counts what is in the outbox.
+    pub(crate) async fn recount(&self) -> Result<Load, WriteError> {
+        self.change(|answer| Change::Recount { answer }).await
+    }
+
+    /// Takes a step in forgetting what is over; says how many rows it was.
+    pub(crate) async fn prune(&self, over: Over) -> Result<u64, WriteError> {
+        self.change(|answer| Change::Prune { over, answer }).await
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.0.capacity() == self.0.max_capacity()
+    }
+
     /// Ends messages whose time has passed; says how many.
     pub(crate) async fn expire(&self, now: Timestamp) -> Result<u64, WriteError> {
         self.change(|answer| Change::Expire { now, answer }).await
@@ -342,6 +360,8 @@ impl Change {
             | Self::Published { .. }
             | Self::PeerPrekey { .. }
             | Self::Forget { .. }
+            | Self::Recount { .. }
+            | Self::Prune { .. }
             | Self::Expire { .. }
             | Self::PassOver { .. }
             | Self::Space { .. }

@@ -8,6 +8,7 @@
 
 mod accept;
 mod answers;
+mod effects;
 mod give_up;
 mod handle;
 mod life;
@@ -20,27 +21,26 @@ mod tests;
 
 use std::sync::Arc;
 
+use sqlx::SqliteConnection;
 use sqlx::error::DatabaseError;
-use sqlx::{Connection as _, SqliteConnection};
 use tracing::{error, warn};
 use waxwing_crypto::ClientMessageId;
-use waxwing_crypto::sealing::{CounterRange, Kind};
+use waxwing_crypto::sealing::CounterRange;
 use waxwing_crypto::storage::StorageKeys;
-use waxwing_protocol::api::{EventBody, MessageState};
 use waxwing_protocol::link::Mark;
 
-pub(crate) use accept::Acceptance;
+pub(crate) use accept::{Acceptance, HIGH};
 pub(crate) use answers::{Answered, News};
 pub(crate) use give_up::GivenUp;
 pub(crate) use handle::{Caps, Changes, Following, Forget, Growth, WriteError, Writer, channel};
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
+use self::effects::Effects;
 use self::handle::{Answer, Change};
-use crate::metrics::{Counts, Tally};
-use crate::signals::{Back, Signals};
-use crate::store::events::{self, NewEvent};
-use crate::store::outbox::{self, Affected, NewRow};
-use crate::store::{OutLane, blocked, inbox, meta, prekeys, presence, records, roster, sessions};
+use crate::metrics::Counts;
+use crate::signals::Signals;
+use crate::store::outbox::{self, NewRow};
+use crate::store::{blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -97,69 +97,6 @@ struct Copy {
     mark: Option<Mark>,
 }
 
-/// What to tell once a transaction has ended: given its outcome.
-type Reply = Box<dyn FnOnce(Result<(), &WriteError>) + Send>;
-
-/// What a transaction will have done once it commits.
-#[derive(Default)]
-struct Effects {
-    replies: Vec<Reply>,
-    /// Lanes with something new to send, from a row on if it is an old one.
-    wake: Vec<(OutLane, Option<Back>)>,
-    /// Rows that the link no longer holds.
-    landed: Vec<i64>,
-    /// What to tell apps, as part of the transaction.
-    events: Vec<NewEvent>,
-    /// What is counted.
-    tally: Tally,
-}
-
-impl Effects {
-    /// Tells everybody.
-    fn tell_all(&mut self, body: EventBody) {
-        self.events.push(NewEvent { app: None, body });
-    }
-
-    /// Tells the app that sent a message what became of it. Read receipts are nobody's business but this node's.
-    fn tell_sender(&mut self, message: Affected, state: MessageState, reason: Option<&str>) {
-        if message.kind == Kind::Message {
-            let (client_message_id, reason) = (message.client_id, reason.map(str::to_owned));
-            let body = if matches!(state, MessageState::Delivered | MessageState::Read) {
-                EventBody::Receipt { client_message_id, state }
-            } else {
-                EventBody::Outbox { client_message_id, state, reason }
-            };
-            self.events.push(NewEvent { app: Some(message.from_app), body });
-        }
-    }
-
-    /// Answers with this once the transaction has committed, or with the reason why it has not.
-    fn answer<T: Send + 'static>(&mut self, answer: Answer<T>, result: sqlx::Result<T>) -> sqlx::Result<()> {
-        // Whoever asked may have gone; what was committed stands.
-        match result {
-            Ok(value) => {
-                self.replies.push(Box::new(move |committed| {
-                    let _ = answer.send(committed.map(|()| value).map_err(Clone::clone));
-                }));
-                Ok(())
-            }
-            Err(error) => {
-                self.fail(answer);
-                Err(error)
-            }
-        }
-    }
-
-    /// Answers with the reason why the transaction has failed.
-    fn fail<T: Send + 'static>(&mut self, answer: Answer<T>) {
-        self.replies.push(Box::new(move |committed| {
-            if let Err(failure) = committed {
-                let _ = answer.send(Err(failure.clone()));
-            }
-        }));
-    }
-}
-
 impl Task {
     /// One transaction. An error is one that the writer cannot go on after.
     async fn commit(&mut self, batch: &mut Vec<Change>) -> Result<(), WriteError> {
@@ -184,7 +121,9 @@ impl Task {
                 }
                 match failure {
                     WriteError::DiskFull => {
-                        warn!("the disk is full: nothing is stored until there is room");
+                        if !self.signals.set_disk_full(true) {
+                            warn!("the disk is full: nothing is stored until there is room");
+                        }
                         Ok(())
                     }
                     WriteError::Failed(_) => {
@@ -197,35 +136,54 @@ impl Task {
     }
 
     async fn transact(&mut self, batch: &mut Vec<Change>, effects: &mut Effects) -> sqlx::Result<()> {
-        let copy = match self.copy.take() {
-            Some(copy) => self.copy.insert(copy),
-            None => self.copy.insert(Copy::read(&mut self.db).await?),
+        let mut copy = match self.copy.take() {
+            Some(copy) => copy,
+            None => Copy::read(&mut self.db).await?,
         };
+        // Not a transaction of sqlx: that counts how deep it is, and what SQLite has rolled back by itself, for want of room,
+        // it could not roll back any more, and would count for good.
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.db).await?;
+        let written = self.write(&mut copy, batch, effects).await;
+        if written.is_err() {
+            let _ = sqlx::query("ROLLBACK").execute(&mut self.db).await;
+        }
+        written?;
+        self.signals.set_gapped(copy.lanes.gapped());
+        self.signals.show(copy.cursor);
+        self.signals.set_crowded(copy.load.is_high(self.caps));
+        self.copy = Some(copy);
+        Ok(())
+    }
+
+    /// What a transaction writes, and its commit.
+    async fn write(
+        &mut self,
+        copy: &mut Copy,
+        batch: &mut Vec<Change>,
+        effects: &mut Effects,
+    ) -> sqlx::Result<()> {
         let before = copy.cursor;
-        let mut tx = self.db.begin_with("BEGIN IMMEDIATE").await?;
+        let db = &mut self.db;
         let mut sends = Sends::default();
         let mut result = Ok(());
         // Every change gets its reply registered, also behind one that fails: all fail alike.
         for change in batch.drain(..) {
-            let applied = apply(&mut tx, copy, &self.keys, change, &mut sends, effects).await;
+            let applied = apply(&mut *db, copy, &self.keys, change, &mut sends, effects).await;
             result = result.and(applied);
         }
         let accepted = match result {
-            Ok(()) => accept::apply(&mut tx, copy, self.caps, &mut sends, effects).await,
+            Ok(()) => accept::apply(&mut *db, copy, self.caps, &mut sends, effects).await,
             Err(error) => Err(error),
         };
         sends.answer(accepted, effects)?;
         let events = std::mem::take(&mut effects.events);
         events.iter().for_each(|event| effects.tally.told(&event.body));
-        events::insert(&mut tx, copy.cursor + 1, &events, crate::clock::now()).await?;
+        events::insert(&mut *db, copy.cursor + 1, &events, crate::clock::now()).await?;
         copy.cursor += events.len() as u64;
         if copy.cursor != before {
-            meta::set_number(&mut *tx, meta::CURSOR, copy.cursor).await?;
+            meta::set_number(&mut *db, meta::CURSOR, copy.cursor).await?;
         }
-        tx.commit().await?;
-        self.signals.set_gapped(copy.lanes.gapped());
-        self.signals.show(copy.cursor);
-        Ok(())
+        sqlx::query("COMMIT").execute(db).await.map(|_| ())
     }
 }
 
@@ -346,6 +304,16 @@ async fn apply(
             effects.answer(answer, prekeys::keep(db, node, &signer, id, &signed).await)
         }
         Change::Forget { forget, answer } => effects.answer(answer, destroy(db, forget).await),
+        Change::Recount { answer } => {
+            let counted = accept::Estimate::read(db).await;
+            let load = counted.map(|counted| {
+                let load = counted.load();
+                copy.load = counted;
+                load
+            });
+            effects.answer(answer, load)
+        }
+        Change::Prune { over, answer } => effects.answer(answer, retention::step(db, &over).await),
         Change::Expire { now, answer } => {
             let expired = outbox::expire(db, now, SWEEP).await;
             let count = expired.map(|expired| answers::note_expired(expired, effects));

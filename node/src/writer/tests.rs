@@ -9,14 +9,17 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use waxwing_crypto::sealing::{CounterRange, Kind, NackReason};
 use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Timestamp, WireId};
-use waxwing_protocol::api::{EventBody, Voucher};
+use waxwing_protocol::api::{EventBody, MessageState, Voucher};
 use waxwing_protocol::{MessageId, RunId, StoreId};
 
 mod counts;
 mod loss;
 mod renewal;
+mod retention;
 
 use super::*;
+use crate::signals::Back;
+use crate::store::OutLane;
 use crate::store::inbox::Acknowledged::{These, Through};
 use crate::store::inbox::{self, Filter, NewItem};
 use crate::store::lanes::InLane;

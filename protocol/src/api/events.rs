@@ -157,7 +157,9 @@ pub enum EventBody {
     /// The node itself.
     System {
         /// What: `started`; `broker_store_lost`: what the broker had is sent again; `space_damaged`:
-        /// records of a space on this node's disk cannot be read, and are not shown; `superseded`: another has taken the place
+        /// records of a space on this node's disk cannot be read, and are not shown; `outbox_high`: four fifths of what the outbox
+        /// may hold are in it, and `outbox_low`: less than seven tenths are again; `disk_full`: the disk was full, so that nothing
+        /// was stored, and has room again; `superseded`: another has taken the place
         /// of this stream's app, and the stream ends; `unregistered`: somebody has ended its registration, and the stream goes on.
         what: String,
     },

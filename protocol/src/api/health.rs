@@ -22,7 +22,7 @@ pub struct Version {
 pub struct Health {
     /// The process answers. Always true in an answer.
     pub live: bool,
-    /// Sends are stored and every mesh may connect. A link that is down for the moment does not change this.
+    /// Sends are stored (no disk is full) and every mesh may connect. A link that is down for the moment does not change this.
     pub ready: bool,
     /// Where apps with a token are listened to, beside the socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +72,15 @@ pub struct MeshHealth {
     pub outbox_pending: u64,
     /// Messages at the broker without a receipt yet.
     pub outbox_unreceipted: u64,
+    /// Bytes of both.
+    #[serde(default)]
+    pub outbox_bytes: u64,
+    /// How full the outbox is by its caps on messages and on bytes, whichever is the more: percent.
+    #[serde(default)]
+    pub outbox_used: u64,
+    /// Nothing can be stored: sends are refused with `disk_full`, and what comes in waits at the broker.
+    #[serde(default)]
+    pub disk_full: bool,
     /// Messages shown to apps and not acknowledged.
     pub inbox_unread: u64,
     /// Messages stored and waiting for earlier ones of their lane.

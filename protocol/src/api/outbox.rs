@@ -59,7 +59,7 @@ pub struct OutboxItem {
     pub queued_at: Timestamp,
     /// When it ends if it is not delivered.
     pub expires_at: Timestamp,
-    /// Bytes stored for it.
+    /// Bytes stored for it; 0 once its content is no longer kept.
     pub size: u64,
 }
 
@@ -72,6 +72,9 @@ pub struct OutboxDetail {
     /// Its life.
     #[serde(flatten)]
     pub status: SendStatus,
+    /// Whether its content is no longer kept: then nothing below is known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wiped: bool,
     /// Media type of the body.
     pub content_type: String,
     /// The body, if it is text (UTF-8).

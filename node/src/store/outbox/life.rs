@@ -9,6 +9,7 @@ use waxwing_protocol::api::Voucher;
 use super::{State, lane, voucher};
 use crate::store::columns::{app, client_id, message_id, moment, priority};
 use crate::store::{OutLane, damaged, number, time, unsigned};
+use crate::writer::Caps;
 
 /// Everything about one message but its content.
 #[derive(Clone, Debug)]
@@ -121,6 +122,16 @@ pub(crate) struct Load {
     pub(crate) pending: u64,
     pub(crate) unreceipted: u64,
     pub(crate) bytes: u64,
+}
+
+impl Load {
+    /// How full an outbox with these caps is, by messages or by bytes, whichever is the more.
+    pub(crate) fn percent_of(&self, caps: Caps) -> u64 {
+        let percent = |part: u64, whole: u64| u128::from(part) * 100 / u128::from(whole.max(1));
+        let most =
+            percent(self.pending + self.unreceipted, caps.messages).max(percent(self.bytes, caps.bytes));
+        u64::try_from(most).unwrap_or(u64::MAX)
+    }
 }
 
 /// Counts what is neither delivered nor ended.

@@ -94,7 +94,7 @@ pub(crate) async fn end_pending(
     reason: &str,
     at: Timestamp,
 ) -> sqlx::Result<Vec<Affected>> {
-    sqlx::query_as(
+    let ended = sqlx::query_as(
         "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ? \
          WHERE recipient = ? AND state = 0 RETURNING client_id, from_app, kind, nacks",
     )
@@ -102,8 +102,17 @@ pub(crate) async fn end_pending(
     .bind(voucher_code(Voucher::Node))
     .bind(millis(at))
     .bind(&recipient.as_bytes()[..])
-    .fetch_all(db)
-    .await
+    .fetch_all(&mut *db)
+    .await?;
+    // Nobody is left to be told which counters never come.
+    sqlx::query(
+        "UPDATE outbox SET void_told = 1 WHERE priority IN (0, 1, 2) AND recipient = ? \
+         AND (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0",
+    )
+    .bind(&recipient.as_bytes()[..])
+    .execute(db)
+    .await?;
+    Ok(ended)
 }
 
 /// Makes a row pending again under a higher seal, unless it is delivered or ended. The broker may still hold the older

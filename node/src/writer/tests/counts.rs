@@ -1,6 +1,7 @@
 //! What is counted: what is on the disk, once.
 
 use super::*;
+use crate::metrics::Tally;
 
 fn security(what: &str) -> EventBody {
     EventBody::Security { what: what.to_owned(), node: None, detail: String::new() }
