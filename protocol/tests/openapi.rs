@@ -1,4 +1,5 @@
 //! The document of the local API is made from the table of routes and the types, and says what they say.
+#![expect(clippy::unwrap_used, reason = "a test's setup may panic")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
