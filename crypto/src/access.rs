@@ -3,7 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE64URL_NOPAD;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
@@ -11,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::id::AccessDigest;
 use crate::mac::{Secret, same};
+use crate::secret_text;
 
 /// What a token begins with.
 const PREFIX: &str = "wwt1_";
@@ -25,9 +25,7 @@ impl AccessToken {
 
     /// A new one.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = Zeroizing::new([0; 32]);
-        rng.fill_bytes(&mut *bytes);
-        Self(bytes)
+        Self(secret_text::generate(rng))
     }
 
     /// Takes exactly these bytes.
@@ -37,10 +35,7 @@ impl AccessToken {
 
     /// Reveals the token as text, to keep it or show it to its node.
     pub fn reveal(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(Self::MAX_TEXT));
-        text.push_str(PREFIX);
-        BASE64URL_NOPAD.encode_append(&*self.0, &mut text);
-        text
+        secret_text::reveal(PREFIX, &self.0)
     }
 
     /// What a node keeps. The token cannot be found from it: it is random, and as long as the digest.
@@ -60,11 +55,7 @@ impl FromStr for AccessToken {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let malformed = Error::Malformed("access token");
-        let encoded = text.trim().strip_prefix(PREFIX).filter(|encoded| encoded.len() <= Self::MAX_TEXT);
-        let bytes = encoded.and_then(|encoded| BASE64URL_NOPAD.decode(encoded.as_bytes()).ok());
-        let bytes = Zeroizing::new(bytes.ok_or(malformed)?);
-        <&[u8; 32]>::try_from(bytes.as_slice()).map(Self::from_bytes).map_err(|_| malformed)
+        secret_text::read(PREFIX, text, "access token").map(Self)
     }
 }
 

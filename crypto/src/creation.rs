@@ -4,13 +4,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::BASE64URL_NOPAD;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::id::{CreationProof, MeshId};
 use crate::mac::{Secret, hmac, same};
+use crate::secret_text;
 
 /// What a token begins with.
 const PREFIX: &str = "wwc1_";
@@ -27,9 +27,7 @@ impl CreationToken {
 
     /// A new one.
     pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        let mut bytes = Zeroizing::new([0; 32]);
-        rng.fill_bytes(&mut *bytes);
-        Self(bytes)
+        Self(secret_text::generate(rng))
     }
 
     /// Takes exactly these bytes.
@@ -39,10 +37,7 @@ impl CreationToken {
 
     /// Reveals the token as text, to keep it or hand it over.
     pub fn reveal(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(String::with_capacity(Self::MAX_TEXT));
-        text.push_str(PREFIX);
-        BASE64URL_NOPAD.encode_append(&*self.0, &mut text);
-        text
+        secret_text::reveal(PREFIX, &self.0)
     }
 
     /// Proves to whoever gave this challenge, and knows the token, that one may found this mesh.
@@ -60,11 +55,7 @@ impl FromStr for CreationToken {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let malformed = Error::Malformed("creation token");
-        let encoded = text.trim().strip_prefix(PREFIX).filter(|encoded| encoded.len() <= Self::MAX_TEXT);
-        let bytes = encoded.and_then(|encoded| BASE64URL_NOPAD.decode(encoded.as_bytes()).ok());
-        let bytes = Zeroizing::new(bytes.ok_or(malformed)?);
-        <&[u8; 32]>::try_from(bytes.as_slice()).map(Self::from_bytes).map_err(|_| malformed)
+        secret_text::read(PREFIX, text, "creation token").map(Self)
     }
 }
 

@@ -36,6 +36,7 @@ pub mod priority;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod sealing;
+mod secret_text;
 pub mod space;
 pub mod state_key;
 pub mod storage;
