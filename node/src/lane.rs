@@ -103,6 +103,11 @@ impl Lane {
         self.missing.iter().find(|missing| !missing.passed).map_or(self.highest + 1, |missing| missing.first)
     }
 
+    /// Since when the first of those is missing that others wait for.
+    pub(crate) fn missing_since(&self) -> Option<Instant> {
+        self.missing.iter().filter(|missing| !missing.passed).map(|missing| missing.noticed).min()
+    }
+
     /// Whether stored messages wait for a place.
     pub(crate) const fn holds(&self) -> bool {
         self.held > 0

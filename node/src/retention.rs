@@ -26,9 +26,8 @@ pub(crate) enum PruneError {
 }
 
 /// Takes what has had its time, step by step: as many as fit into a turn, and only one while others write. Says whether
-/// everything is done for now.
-pub(crate) async fn turn(mesh: &Mesh) -> Result<bool, PruneError> {
-    let Some(broker) = mesh.broker_dedupe() else { return Ok(false) };
+/// everything is done for now. `broker`: how long the broker remembers what it has accepted.
+pub(crate) async fn turn(mesh: &Mesh, broker: Duration) -> Result<bool, PruneError> {
     if !mesh.clock.is_right() {
         return Ok(true);
     }

@@ -1,12 +1,15 @@
-//! What the writer tells the link, in memory only: which lanes have something to send, and which rows the link holds.
+//! What the writer tells the link and the upkeep, in memory only: which lanes have something to send, which rows the link
+//! holds, and that something is due earlier than it was.
 //!
 //! A wake-up carries nothing that matters. What is durable is the table; a link that starts reads it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use waxwing_crypto::Timestamp;
 
 use crate::store::OutLane;
 
@@ -19,15 +22,19 @@ pub(crate) struct Back {
 }
 
 /// Shared by a mesh's writer, link and API.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Signals {
     /// Lanes to look at; with the row to go back to, if an old one is pending again.
     lanes: Mutex<BTreeMap<OutLane, Option<Back>>>,
     wake: Notify,
     /// Rows handed to the broker and not answered.
     inflight: Mutex<HashSet<i64>>,
-    /// Whether any incoming lane holds messages back.
-    gapped: AtomicBool,
+    /// Something may be due earlier than the upkeep thinks.
+    sooner: Notify,
+    /// When the first of the messages that wait to be sent has had its time, in milliseconds; `u64::MAX` if none is known to.
+    first_expiry: AtomicU64,
+    /// Since when incoming lanes that hold messages back miss what they wait for: the earliest.
+    gapped: Mutex<Option<Instant>>,
     /// Whether the outbox may be filling up: by an estimate that is never too low.
     crowded: AtomicBool,
     /// Whether apps were told last that it is.
@@ -40,11 +47,33 @@ pub(crate) struct Signals {
     moved: watch::Sender<u64>,
 }
 
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            lanes: Mutex::default(),
+            wake: Notify::new(),
+            inflight: Mutex::default(),
+            sooner: Notify::new(),
+            first_expiry: AtomicU64::new(u64::MAX),
+            gapped: Mutex::default(),
+            crowded: AtomicBool::new(false),
+            high: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
+            shown: watch::Sender::default(),
+            moved: watch::Sender::default(),
+        }
+    }
+}
+
 impl Signals {
     /// Says that these lanes have something to send.
     pub(crate) fn wake(&self, lanes: Vec<(OutLane, Option<Back>)>) {
         if lanes.is_empty() {
             return;
+        }
+        // An old row has the lifetime that it had.
+        if lanes.iter().any(|(_, back_to)| back_to.is_some()) {
+            self.look();
         }
         let mut waiting = lock(&self.lanes);
         for (lane, back_to) in lanes {
@@ -113,12 +142,47 @@ impl Signals {
         self.moved.subscribe()
     }
 
-    pub(crate) fn set_gapped(&self, gapped: bool) {
-        self.gapped.store(gapped, Ordering::Relaxed);
+    /// Has the upkeep look what is due.
+    pub(crate) fn look(&self) {
+        self.sooner.notify_one();
+    }
+
+    /// Waits until something may be due earlier than it was.
+    pub(crate) async fn sooner(&self) {
+        self.sooner.notified().await;
+    }
+
+    /// Notes that a message which waits to be sent has its time until then.
+    pub(crate) fn expires(&self, at: Timestamp) {
+        let at = at.as_millis();
+        if at < self.first_expiry.fetch_min(at, Ordering::SeqCst) {
+            self.look();
+        }
+    }
+
+    /// Forgets when the first message has had its time, before that is read anew: what is accepted meanwhile is noted again.
+    pub(crate) fn forget_expiries(&self) {
+        self.first_expiry.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// Notes when the first of the messages that were read has had its time. Says which of all known is the first.
+    pub(crate) fn first_expiry(&self, read: Option<Timestamp>) -> Option<Timestamp> {
+        let read = read.map_or(u64::MAX, Timestamp::as_millis);
+        let first = self.first_expiry.fetch_min(read, Ordering::SeqCst).min(read);
+        (first < u64::MAX).then(|| Timestamp::from_millis(first))
+    }
+
+    /// Notes since when incoming lanes miss what they wait for.
+    pub(crate) fn set_gapped(&self, since: Option<Instant>) {
+        if std::mem::replace(&mut *lock(&self.gapped), since) != since {
+            self.look();
+        }
     }
 
     pub(crate) fn set_crowded(&self, crowded: bool) {
-        self.crowded.store(crowded, Ordering::Relaxed);
+        if !self.crowded.swap(crowded, Ordering::Relaxed) && crowded {
+            self.look();
+        }
     }
 
     pub(crate) fn is_crowded(&self) -> bool {
@@ -135,15 +199,20 @@ impl Signals {
 
     /// Says what it was before.
     pub(crate) fn set_disk_full(&self, full: bool) -> bool {
-        self.disk_full.swap(full, Ordering::Relaxed)
+        let was = self.disk_full.swap(full, Ordering::Relaxed);
+        if full && !was {
+            self.look();
+        }
+        was
     }
 
     pub(crate) fn is_disk_full(&self) -> bool {
         self.disk_full.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn is_gapped(&self) -> bool {
-        self.gapped.load(Ordering::Relaxed)
+    /// Since when incoming lanes miss what they wait for, the earliest; none if none holds anything back.
+    pub(crate) fn gapped(&self) -> Option<Instant> {
+        *lock(&self.gapped)
     }
 }
 

@@ -193,6 +193,8 @@ async fn connect_and_run(mesh: &Arc<Mesh>, parted: bool) -> Ended {
     if let Err(ended) = loss::welcomed(mesh, &mut connection, parted).await {
         return ended;
     }
+    // The clock was compared, how long the broker remembers is known, and what it has lost is to be sent again.
+    mesh.signals.look();
     let ended = connection::run(mesh, connection).await;
     info!(%ended, "link down");
     ended

@@ -66,13 +66,21 @@ impl Mesh {
         let gone = self.roster(|before| gone(before, &roster));
         self.no_alarm_for(&gone);
         self.writer.log(Growth { seq: first, entries: new, mark, gone }).await?;
-        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
-        self.epochs.nudge();
+        self.has_grown(roster);
         if resumed {
             self.set_resume_wanted(None).await;
             self.log_is_settled().await?;
         }
         Ok(())
+    }
+
+    fn has_grown(&self, roster: Roster) {
+        let is_due = self.kept.is_due(roster.head().seq);
+        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = roster;
+        self.epochs.nudge();
+        if is_due {
+            self.signals.look();
+        }
     }
 
     /// Takes a log that parts from the one held here in its place: if it holds by itself, and behind the place where they
@@ -101,8 +109,7 @@ impl Mesh {
         let gone = gone(&ours, &theirs);
         epochs::forget(self, &log::after(&self.db, shared).await?).await?;
         self.writer.log(Growth { seq: shared + 1, entries: new, mark: None, gone }).await?;
-        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = theirs;
-        self.epochs.nudge();
+        self.has_grown(theirs);
         self.log_is_settled().await?;
         let what = EventBody::Security { what: "log_resumed".into(), node: None, detail };
         Ok(self.writer.tell_all(what).await?)

@@ -310,7 +310,12 @@ impl Mesh {
     /// Notes whether everything the broker has for this node is settled.
     pub(crate) fn set_caught_up(&self, caught_up: bool) {
         let mut since = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let was = since.is_some();
         *since = if caught_up { Some(since.unwrap_or_else(Instant::now)) } else { None };
+        // Only now does time run for what is overdue.
+        if caught_up && !was && self.signals.gapped().is_some() {
+            self.signals.look();
+        }
     }
 
     /// Since when everything the broker has for this node is settled.

@@ -53,7 +53,7 @@ impl Kept {
     }
 
     /// Whether a log that ends here has grown enough to be kept again.
-    fn is_due(&self, head: u64) -> bool {
+    pub(crate) fn is_due(&self, head: u64) -> bool {
         let (kept, since) = self.get();
         let grown = head.abs_diff(kept);
         grown >= ENTRIES.max(head / PART) || (grown > 0 && since.elapsed() >= AGE)

@@ -116,6 +116,7 @@ pub(super) async fn apply(
         new.push(row);
     }
     outbox::insert(db, &new).await?;
+    effects.expires = new.iter().map(|row| row.expires).min();
     effects.tally.accepted(new.iter().filter(|row| row.kind == Kind::Message).count());
     let given: Vec<(OutLane, u64)> = given.into_iter().collect();
     lanes::give(db, &given).await?;

@@ -1,5 +1,6 @@
 //! What a transaction brings about beside what it writes: told once it is committed, or never.
 
+use waxwing_crypto::Timestamp;
 use waxwing_crypto::sealing::Kind;
 use waxwing_protocol::api::{EventBody, MessageState};
 
@@ -20,6 +21,8 @@ pub(super) struct Effects {
     pub(super) replies: Vec<Reply>,
     /// Lanes with something new to send, from a row on if it is an old one.
     pub(super) wake: Vec<(OutLane, Option<Back>)>,
+    /// When the first of what is new to send has had its time.
+    pub(super) expires: Option<Timestamp>,
     /// Rows that the link no longer holds.
     pub(super) landed: Vec<i64>,
     /// What to tell apps, as part of the transaction.

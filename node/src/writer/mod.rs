@@ -17,7 +17,7 @@ mod reading;
 mod receive;
 mod spaces;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -110,6 +110,9 @@ impl Task {
                 }
                 self.signals.landed(&effects.landed);
                 self.signals.moved();
+                if let Some(at) = effects.expires {
+                    self.signals.expires(at);
+                }
                 self.signals.wake(effects.wake);
                 Ok(())
             }

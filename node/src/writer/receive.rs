@@ -70,9 +70,9 @@ impl Lanes {
         Ok(Self(lanes::seen(db, Instant::now()).await?.into_iter().collect()))
     }
 
-    /// Whether any lane holds messages back.
-    pub(super) fn gapped(&self) -> bool {
-        self.0.values().any(Lane::holds)
+    /// Since when lanes that hold messages back miss what these wait for: the earliest.
+    pub(super) fn gapped(&self) -> Option<Instant> {
+        self.0.values().filter(|lane| lane.holds()).filter_map(Lane::missing_since).min()
     }
 }
 

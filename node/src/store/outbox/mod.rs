@@ -14,7 +14,7 @@ use super::{OutLane, columns, damaged};
 pub(crate) use accept::{Known, NewRow, find, insert};
 pub(crate) use life::{Life, Load, Which, content, life, list, load, oldest, routing};
 pub(crate) use outcome::{
-    Accepted, Affected, Sent, abort, accept, any_expired, by_wire_id, deliver, end_pending, expire, kill,
+    Accepted, Affected, Sent, abort, accept, by_wire_id, deliver, end_pending, expire, first_expiry, kill,
     mark_read, renumber, reseal, rows, sent_to, take_back,
 };
 pub(crate) use send::{Pending, pending, pending_lanes, told, untold};

@@ -13,7 +13,7 @@ use waxwing_protocol::api::Voucher;
 use super::{kind, lane, voucher_code};
 use crate::store::chunks::Chunks;
 use crate::store::columns::{client_id, fingerprint, wire_id};
-use crate::store::{OutLane, millis, number, unsigned};
+use crate::store::{OutLane, millis, number, time, unsigned};
 
 /// The broker has one seal of a row.
 #[derive(Clone, Copy, Debug)]
@@ -259,12 +259,11 @@ pub(crate) async fn expire(
     .await
 }
 
-/// Whether any pending row's time has passed.
-pub(crate) async fn any_expired(db: impl SqliteExecutor<'_>, now: Timestamp) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM outbox WHERE state = 0 AND expires <= ?)")
-        .bind(millis(now))
-        .fetch_one(db)
-        .await
+/// When the first of the pending rows has had its time.
+pub(crate) async fn first_expiry(db: impl SqliteExecutor<'_>) -> sqlx::Result<Option<Timestamp>> {
+    let first: Option<i64> =
+        sqlx::query_scalar("SELECT min(expires) FROM outbox WHERE state = 0").fetch_one(db).await?;
+    Ok(first.map(time))
 }
 
 /// What a receipt or nack is about.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 use waxwing_crypto::Timestamp;
@@ -23,8 +23,10 @@ use crate::store::prekeys::{self, OwnPrekey};
 use crate::store::records;
 use crate::writer::{Forget, HIGH, WriteError};
 
-/// How often to look.
+/// How often to look at most.
 const EVERY: Duration = Duration::from_secs(1);
+/// And at least, whatever is due: the wall clock may be set, and a machine may have slept.
+const LONGEST: Duration = Duration::from_secs(60);
 /// An outbox that apps were told is filling up is not any more below so many percent.
 const LOW: u64 = 70;
 /// How often to count one that is.
@@ -58,37 +60,72 @@ fn bear(kept: Result<(), KeepError>) -> Result<()> {
 }
 
 /// Looks after one mesh until told to stop. Ends early only if its database fails.
+///
+/// It sleeps until the next moment at which something is due, or until somebody makes something due earlier.
 pub(crate) async fn run(mesh: &Mesh, stop: &CancellationToken) -> Result<()> {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut room_due = Instant::now();
-    let (mut secrets_due, mut prune_due) = (Instant::now(), Instant::now());
+    let mut upkeep = Upkeep::new();
     loop {
+        let mut due = Instant::now() + EVERY;
+        bear(upkeep.look(mesh).await.map(|next| due = due.max(next)))?;
+        let again = Instant::now() + EVERY;
+        let woken = async {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                () = mesh.signals.sooner() => {}
+            }
+            // Who comes soon after another waits: one look is enough for many.
+            sleep_until(again).await;
+        };
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = ticks.tick() => {}
+            () = woken => {}
         }
-        let kept = async {
-            expire(mesh).await?;
-            pass_over(mesh).await?;
-            rosters::keep_if_due(mesh).await?;
-            if secrets_due <= Instant::now() {
-                secrets_due = Instant::now() + SECRETS_EVERY;
-                renew_prekey(mesh).await?;
-                forget_secrets(mesh).await?;
+    }
+}
+
+/// When what is not looked at each time is due.
+#[derive(Debug)]
+struct Upkeep {
+    room: Instant,
+    secrets: Instant,
+    prune: Instant,
+}
+
+impl Upkeep {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { room: now, secrets: now, prune: now }
+    }
+
+    /// Does what is due. Says when to look again; that may be at once.
+    async fn look(&mut self, mesh: &Mesh) -> Result<Instant, KeepError> {
+        let mut next = vec![Instant::now() + LONGEST];
+        next.extend(expire(mesh).await?);
+        next.extend(pass_over(mesh).await?);
+        rosters::keep_if_due(mesh).await?;
+        if self.secrets <= Instant::now() {
+            self.secrets = Instant::now() + SECRETS_EVERY;
+            renew_prekey(mesh).await?;
+            forget_secrets(mesh).await?;
+        }
+        next.push(self.secrets);
+        if mesh.signals.is_disk_full() {
+            find_room(mesh).await?;
+        }
+        if mesh.signals.is_crowded() || mesh.signals.is_high() {
+            if self.room <= Instant::now() {
+                self.room = Instant::now() + watch_outbox(mesh).await?;
             }
-            if mesh.signals.is_disk_full() {
-                find_room(mesh).await?;
+            next.push(self.room);
+        }
+        // How long ids are kept follows from what the broker has said, and there is no hurry before it has.
+        if let Some(broker) = mesh.broker_dedupe() {
+            if self.prune <= Instant::now() && retention::turn(mesh, broker).await? {
+                self.prune = Instant::now() + PRUNE_EVERY;
             }
-            if room_due <= Instant::now() && (mesh.signals.is_crowded() || mesh.signals.is_high()) {
-                room_due = Instant::now() + watch_outbox(mesh).await?;
-            }
-            if prune_due <= Instant::now() && retention::turn(mesh).await? {
-                prune_due = Instant::now() + PRUNE_EVERY;
-            }
-            Ok(())
-        };
-        bear(kept.await)?;
+            next.push(self.prune);
+        }
+        Ok(next.into_iter().min().unwrap_or_else(Instant::now))
     }
 }
 
@@ -133,28 +170,37 @@ async fn watch_outbox(mesh: &Mesh) -> Result<Duration, KeepError> {
     Ok(if is_high { RECOUNT_HIGH } else { EVERY })
 }
 
-/// Ends messages that nobody could deliver in time.
-async fn expire(mesh: &Mesh) -> Result<(), KeepError> {
+/// Ends messages that nobody could deliver in time. Says when the next one has had its time.
+async fn expire(mesh: &Mesh) -> Result<Option<Instant>, KeepError> {
+    // A clock that was set may be right again after a login, which has this looked at.
+    if !mesh.clock.is_steady() {
+        return Ok(None);
+    }
+    mesh.signals.forget_expiries();
+    let first = outbox::first_expiry(&mesh.db).await?;
+    let Some(first) = mesh.signals.first_expiry(first) else { return Ok(None) };
     let now = clock::now();
-    if mesh.clock.is_steady() && outbox::any_expired(&mesh.db, now).await? {
+    if first <= now {
         let ended = mesh.writer.expire(now).await?;
         info!(ended, "messages expired before they reached the broker");
     }
-    Ok(())
+    Ok(Some(Instant::now() + first.since(now).min(LONGEST)))
 }
 
-/// Shows what waits for messages that are overdue: absent for a minute during which this node was caught up.
-async fn pass_over(mesh: &Mesh) -> Result<(), KeepError> {
-    if !mesh.signals.is_gapped() {
-        return Ok(());
-    }
-    let long_enough = |since: &Instant| since.elapsed() >= lane::OVERDUE;
-    if mesh.caught_up_since().as_ref().is_some_and(long_enough)
+/// Shows what waits for messages that are overdue: absent for a minute during which this node was caught up. Says when the
+/// next are.
+async fn pass_over(mesh: &Mesh) -> Result<Option<Instant>, KeepError> {
+    // A link that has caught up has this looked at.
+    let (Some(noticed), Some(caught_up)) = (mesh.signals.gapped(), mesh.caught_up_since()) else {
+        return Ok(None);
+    };
+    let overdue = noticed.max(caught_up) + lane::OVERDUE;
+    if overdue <= Instant::now()
         && let Some(noticed_before) = Instant::now().checked_sub(lane::OVERDUE)
     {
         mesh.writer.pass_over(noticed_before).await?;
     }
-    Ok(())
+    Ok(Some(overdue))
 }
 
 /// Makes a new prekey when there is none, or the newest is an hour old, and publishes it.
@@ -206,3 +252,6 @@ async fn forget_secrets(mesh: &Mesh) -> Result<(), KeepError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
