@@ -193,6 +193,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::TokenUnknown
         | ProblemCode::TokenTruncated
         | ProblemCode::TokenDamaged
+        | ProblemCode::AppRequired
         | ProblemCode::UnsupportedMediaType => 2,
         ProblemCode::NotAdmin
         | ProblemCode::NotAuthorised
@@ -209,6 +210,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::TokenRefused
         | ProblemCode::WrongScope
         | ProblemCode::OtherApp
+        | ProblemCode::UnprovenApp
         | ProblemCode::MeshStopped => 3,
         ProblemCode::WrongHost => 4,
         ProblemCode::NoSuchRoute
@@ -260,6 +262,10 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::ResumeWanted => Some("on an admin's host: `waxwing mesh resume`"),
         ProblemCode::AppRegistered | ProblemCode::Superseded | ProblemCode::TooManyApps => {
             Some("`waxwing apps` shows who is registered; --takeover takes a name")
+        }
+        ProblemCode::AppRequired => Some("say which with --app"),
+        ProblemCode::UnprovenApp => {
+            Some("`waxwing apps` shows who is registered; act under another name, or from that app")
         }
         ProblemCode::KeysWanted => Some("`waxwing node status` says why; try again in a while"),
         ProblemCode::NothingToResume => Some("`waxwing node status` shows how the mesh is"),

@@ -35,7 +35,10 @@ impl Client {
     /// [`crate::Error::Problem`] with `app_registered` if somebody else has the name, `superseded` if somebody has taken it,
     /// `too_many_apps`.
     pub async fn register(&self, app: &Name, registration: &api::Registration) -> Result<api::Registered> {
-        self.write(Method::PUT, &format!("/v1/apps/{app}"), registration).await
+        let registered: api::Registered =
+            self.write(Method::PUT, &format!("/v1/apps/{app}"), registration).await?;
+        self.remember(app, Some(&registered.registration));
+        Ok(registered)
     }
 
     /// Ends an app's registration: the one that the query names, or whichever there is.
@@ -43,7 +46,9 @@ impl Client {
     /// # Errors
     /// [`crate::Error::Problem`] with `unknown_app` if there is none, `superseded` if another has taken its place.
     pub async fn unregister(&self, app: &Name, query: &api::RemoveQuery) -> Result<()> {
-        self.remove(&format!("/v1/apps/{app}"), query).await
+        self.remove(&format!("/v1/apps/{app}"), query).await?;
+        self.remember(app, None);
+        Ok(())
     }
 
     /// What the node tells its peers of whoever is at it.

@@ -60,16 +60,26 @@ impl Client {
         if let Some(app) = &self.app {
             request = request.header(api::APP_HEADER, app.as_str());
         }
+        if let Some(instance) = &self.instance {
+            request = request.header(api::INSTANCE_HEADER, instance.as_str());
+        }
+        if let Some(registration) = self.proof() {
+            request = request.header(api::REGISTRATION_HEADER, secret(registration.as_str())?);
+        }
         request.body(body.into()).map_err(|err| Error::Incompatible(err.to_string()))
     }
 }
 
-/// What shows a token. Not printed by whatever prints headers.
+/// What shows a token.
 fn bearer(token: &AccessToken) -> Result<HeaderValue> {
-    let shown = HeaderValue::from_str(&format!("Bearer {}", *token.reveal()));
-    let mut shown = shown.map_err(|err| Error::Incompatible(err.to_string()))?;
-    shown.set_sensitive(true);
-    Ok(shown)
+    secret(&format!("Bearer {}", *token.reveal()))
+}
+
+/// Not printed by whatever prints headers.
+fn secret(text: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).map_err(|err| Error::Incompatible(err.to_string()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The answer, or the problem that came in its place.

@@ -108,9 +108,10 @@ mod place;
 mod query;
 mod tokens;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use waxwing_crypto::{AccessToken, ClientMessageId, Name, NodeId, Priority, Timestamp};
@@ -126,11 +127,16 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How much longer one may take that asks the node to wait: the longest that a node waits.
 const WAITING: Duration = Duration::from_secs(60);
 
-/// A handle on one node. Cheap to clone; clones share connections.
+/// A handle on one node. Cheap to clone; clones share connections, and what they prove to be registered apps by.
 #[derive(Clone, Debug)]
 pub struct Client {
     pool: Arc<Pool>,
     app: Option<Name>,
+    instance: Option<Name>,
+    /// Shown in place of what is remembered.
+    registration: Option<RegistrationId>,
+    /// The last registration of each app that was made by way of this client.
+    registered: Arc<Mutex<HashMap<Name, RegistrationId>>>,
     timeout: Duration,
 }
 
@@ -153,13 +159,35 @@ impl Client {
     }
 
     fn at(place: Place) -> Self {
-        Self { pool: Arc::new(Pool::new(place)), app: None, timeout: TIMEOUT }
+        Self {
+            pool: Arc::new(Pool::new(place)),
+            app: None,
+            instance: None,
+            registration: None,
+            registered: Arc::default(),
+            timeout: TIMEOUT,
+        }
     }
 
     /// The same client speaking for this app: messages are sent from it, and its mailbox is the one read.
     #[must_use]
     pub fn app(mut self, app: Name) -> Self {
         self.app = Some(app);
+        self
+    }
+
+    /// The same client speaking for this one of several apps of its name.
+    #[must_use]
+    pub fn instance(mut self, instance: Name) -> Self {
+        self.instance = Some(instance);
+        self
+    }
+
+    /// The same client proving by this registration to be its app. Not needed for what it has registered itself, unless that
+    /// is several instances of one name, or one in several meshes.
+    #[must_use]
+    pub fn registration(mut self, registration: RegistrationId) -> Self {
+        self.registration = Some(registration);
         self
     }
 
@@ -173,6 +201,24 @@ impl Client {
     /// Where it dials.
     pub fn place(&self) -> &Place {
         self.pool.place()
+    }
+
+    /// Remembers by what this client proves to be an app; none when that has ended.
+    pub(crate) fn remember(&self, app: &Name, registration: Option<&RegistrationId>) {
+        let mut registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+        match registration {
+            Some(registration) => registered.insert(app.clone(), registration.clone()),
+            None => registered.remove(app),
+        };
+    }
+
+    /// What its app is proved by, if it is registered.
+    fn proof(&self) -> Option<RegistrationId> {
+        let remembered = || {
+            let registered = self.registered.lock().unwrap_or_else(PoisonError::into_inner);
+            registered.get(self.app.as_ref()?).cloned()
+        };
+        self.registration.clone().or_else(remembered)
     }
 
     /// The same client, waiting longer for an answer if the node was asked to wait.

@@ -207,3 +207,42 @@ fn there_is_a_method_for_every_route_that_the_node_serves() {
         api::ROUTES.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
     assert_eq!(documented, served.iter().map(String::as_str).collect());
 }
+
+#[tokio::test]
+async fn whoever_has_registered_an_app_proves_to_be_it_until_he_ends_that() {
+    let (_folder, listener, client) = listen();
+    let client = client.app("ci".parse().unwrap());
+    let id = "0123456789abcdef";
+    let node = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let registered = format!(
+            r#"{{"registration":"{id}","name":"ci","node":"alpha","node_id":"{:0>32}","since":0}}"#,
+            1
+        );
+        let profile = r#"{"mesh":"home","node":"alpha","visible":true}"#;
+        let answers = [&registered, profile, "", profile];
+        let mut heads = Vec::new();
+        for body in answers {
+            heads.push(request(&mut stream).await);
+            answer(&mut stream, "200 OK", body).await;
+        }
+        heads
+    };
+    let calls = async {
+        let ttl = Some("1m".to_owned());
+        let app = "ci".parse().unwrap();
+        client.register(&app, &api::Registration { ttl, ..Default::default() }).await.unwrap();
+        let _ = client.clone().instance("two".parse().unwrap()).profile(&MeshQuery::default()).await;
+        client.unregister(&app, &api::RemoveQuery::default()).await.unwrap();
+        let _ = client.profile(&MeshQuery::default()).await;
+    };
+    let (heads, ()) = tokio::join!(node, calls);
+    let shown: Vec<_> =
+        heads.iter().map(|head| head.contains(&format!("waxwing-registration: {id}"))).collect();
+    assert_eq!(shown, [false, true, true, false], "{heads:?}");
+    assert!(heads[1].contains("waxwing-instance: two"), "{}", heads[1]);
+    let other = client.clone().app("deploy".parse().unwrap());
+    assert!(other.proof().is_none(), "it is no proof for another app");
+    let shown = client.registration("fedcba9876543210".parse().unwrap()).proof();
+    assert_eq!(shown.unwrap().as_str(), "fedcba9876543210");
+}

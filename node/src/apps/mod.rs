@@ -10,6 +10,7 @@
 //! In memory: what holds a registration does not outlive the process, and comes back to the next one by itself. Whether a
 //! process of some number runs is never asked.
 
+mod acting;
 mod details;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use waxwing_protocol::{RegistrationId, limits};
 
 use crate::clock;
 
+pub(crate) use self::acting::Holder;
 pub(crate) use self::details::text;
 
 /// A stream that comes back within this time was never away, as far as others see.
@@ -63,6 +65,8 @@ pub(crate) enum Denied {
     TooLarge,
     /// There is no such registration.
     Unknown,
+    /// The name is registered, and whoever acts under it does not prove to be that app.
+    Unproven,
 }
 
 /// How a registration stands, for the stream that holds it.

@@ -162,6 +162,32 @@ async fn there_are_as_many_as_may_be_and_an_end_makes_room() {
     for_a(&apps, &claim("one-more"), 60).unwrap();
 }
 
+/// A name that nobody has registered is anybody's; one that is registered, its holder's alone.
+#[tokio::test(start_paused = true)]
+async fn whoever_acts_under_a_registered_name_shows_its_registration() {
+    let apps = Arc::new(Apps::default());
+    let two = Which { instance: Some("two".parse().unwrap()), ..which("ci") };
+    let stranger = RegistrationId::new([7; 16]);
+    let alone = apps.acting(which("ci"), None).unwrap();
+    assert!(!alone.registered && alone.which == which("ci"));
+    assert_eq!(apps.acting(which("ci"), Some(&stranger)), Err(Denied::Unknown), "it has ended, or never was");
+
+    let (id, _) = for_a(&apps, &claim("ci"), 60).unwrap();
+    let (second, _) = for_a(&apps, &Claim { which: two.clone(), ..claim("ci") }, 60).unwrap();
+    assert_eq!(apps.acting(which("ci"), None), Err(Denied::Unproven));
+    assert_eq!(apps.acting(which("deploy"), Some(&id)), Err(Denied::Unproven), "it is of another app");
+    assert_eq!(apps.acting(two.clone(), Some(&id)), Err(Denied::Unproven), "it is of another instance");
+    assert_eq!(apps.acting(which("ci"), Some(&id)), Ok(Holder { which: which("ci"), registered: true }));
+    let told = Holder { which: two.clone(), registered: true };
+    assert_eq!(apps.acting(which("ci"), Some(&second)), Ok(told), "a registration says which instance");
+
+    for_a(&apps, &takeover("ci"), 60).unwrap();
+    assert_eq!(apps.acting(which("ci"), Some(&id)), Err(Denied::Superseded));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(apps.acting(which("ci"), Some(&second)), Err(Denied::Unknown), "its time is over");
+    assert!(!apps.acting(two, None).unwrap().registered);
+}
+
 /// The same rules in the fewest words, against which random histories are held.
 mod model {
     use proptest::prelude::*;

@@ -7,7 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use waxwing_crypto::{Name, NodeId};
 use waxwing_protocol::api::{
-    App, Apps, AppsQuery, Problem, ProblemCode, Registered, Registration, RemoveQuery, Scope,
+    App, Apps, AppsQuery, Problem, ProblemCode, REGISTRATION_HEADER, Registered, Registration, RemoveQuery,
+    Scope,
 };
 use waxwing_protocol::limits;
 
@@ -125,6 +126,8 @@ pub(super) fn denied(why: Denied) -> Refused {
         Denied::TooLarge => Problem::new(ProblemCode::TooLarge)
             .detail(format!("all that an app says is at most {} bytes", limits::PRESENCE)),
         Denied::Unknown => Problem::new(ProblemCode::UnknownApp),
+        Denied::Unproven => Problem::new(ProblemCode::UnprovenApp)
+            .detail(format!("show its registration's id in the {REGISTRATION_HEADER} header")),
     }
     .into()
 }

@@ -10,11 +10,17 @@ use axum::response::IntoResponse as _;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 use waxwing_crypto::{ClientMessageId, Name};
-use waxwing_protocol::api::{APP_HEADER, AppsQuery, IDEMPOTENCY_HEADER, Problem, ProblemCode};
+use waxwing_protocol::RegistrationId;
+use waxwing_protocol::api::{
+    APP_HEADER, AppsQuery, IDEMPOTENCY_HEADER, INSTANCE_HEADER, Problem, ProblemCode, REGISTRATION_HEADER,
+};
 
 use super::Api;
+use super::apps::denied;
 use super::guard::Who;
 use super::problem::Refused;
+use crate::apps::{Holder, Which};
+use crate::mesh::Mesh;
 use crate::outbox::Caller;
 
 /// A body must be here whole within this time.
@@ -106,6 +112,40 @@ impl FromRequestParts<Api> for From {
     }
 }
 
+/// The app that acts, by the request's headers: it names itself, or is the one that its token is for.
+#[cfg_attr(not(test), expect(dead_code, reason = "the routes of coordination take it"))]
+pub(super) struct Acting {
+    which: Which,
+    /// What it proves to be that app by, if it is registered.
+    registration: Option<RegistrationId>,
+    /// The id that the caller wants bound.
+    pub(super) id: Option<ClientMessageId>,
+}
+
+impl Acting {
+    /// Who this is in a mesh.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the routes of coordination take it"))]
+    pub(super) fn holder(self, mesh: &Mesh) -> Result<Holder, Refused> {
+        mesh.apps.acting(self.which, self.registration.as_ref()).map_err(denied)
+    }
+}
+
+impl FromRequestParts<Api> for Acting {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Refused> {
+        let From(Caller { app, id, .. }) = From::from_request_parts(parts, api).await?;
+        let instance = parse(&parts.headers, INSTANCE_HEADER)?;
+        let registration = parse(&parts.headers, REGISTRATION_HEADER)?;
+        let unnamed = || {
+            let how = format!("name it in the {APP_HEADER} header, as {APP_HEADER}: ci");
+            Problem::new(ProblemCode::AppRequired).detail(how)
+        };
+        let which = Which { name: app.ok_or_else(unnamed)?, instance };
+        Ok(Self { which, registration, id })
+    }
+}
+
 fn parse<T: std::str::FromStr>(headers: &HeaderMap, name: &'static str) -> Result<Option<T>, Refused> {
     let Some(value) = headers.get(name) else {
         return Ok(None);
@@ -113,4 +153,54 @@ fn parse<T: std::str::FromStr>(headers: &HeaderMap, name: &'static str) -> Resul
     let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
     let malformed = || Problem::new(ProblemCode::Malformed).detail(format!("the {name} header is not valid"));
     parsed.map(Some).ok_or_else(|| malformed().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::extract::State;
+    use axum::routing::get;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::apps::Claim;
+    use crate::mesh::tests::alone;
+    use crate::meshes::Meshes;
+
+    async fn who(State(api): State<Api>, acting: Acting) -> Result<String, Refused> {
+        let id = acting.id.clone();
+        let holder = acting.holder(&*api.mesh(None)?)?;
+        Ok(format!("{}/{:?}/{}/{id:?}", holder.which.name, holder.which.instance, holder.registered))
+    }
+
+    /// What becomes of a request with these headers.
+    async fn asked(api: &Api, headers: &[(&str, &str)]) -> String {
+        let router = Router::new().route("/who", get(who)).with_state(api.clone());
+        let request =
+            headers.iter().fold(Request::get("/who"), |request, (name, value)| request.header(*name, *value));
+        let answer = router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        String::from_utf8(to_bytes(answer.into_body(), 10_000).await.unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_app_that_acts_is_named_and_proves_to_be_the_registered_one() {
+        let (_folder, mesh) = alone().await;
+        let api = Api::of(Meshes::holding([&mesh]));
+        let nobody = asked(&api, &[]).await;
+        assert!(nobody.contains("app_required") && nobody.contains("waxwing-app: ci"), "{nobody}");
+        let ci = ("waxwing-app", "ci");
+        assert_eq!(asked(&api, &[ci]).await, "ci/None/false/None");
+        let instance = ("waxwing-instance", "two");
+        let two = asked(&api, &[ci, instance, ("idempotency-key", "k-1")]).await;
+        assert!(two.contains("two") && two.contains("k-1"), "{two}");
+
+        let which = Which { name: "ci".parse().unwrap(), instance: None };
+        let kept = mesh.apps.keep(&Claim { which, registration: None, takeover: false }).unwrap();
+        let unproven = asked(&api, &[ci]).await;
+        assert!(unproven.contains("unproven_app") && unproven.contains("waxwing-registration"), "{unproven}");
+        let shown = ("waxwing-registration", kept.id().as_str());
+        assert_eq!(asked(&api, &[ci, shown]).await, "ci/None/true/None");
+        assert!(asked(&api, &[ci, ("waxwing-registration", "no")]).await.contains("malformed"));
+    }
 }

@@ -146,6 +146,8 @@ codes! {
     Usage = "usage", 400, "this cannot be";
     /// The lifetime is longer than the broker's memory of ids allows.
     TtlTooLong = "ttl_too_long", 400, "the lifetime is too long";
+    /// The request is about what an app holds, and says of no app.
+    AppRequired = "app_required", 400, "say which app you are";
     /// The node is in several meshes and the request names none.
     MeshRequired = "mesh_required", 400, "say which mesh";
     /// A token of the local API in a query, where logs and histories keep it.
@@ -232,6 +234,8 @@ codes! {
     WrongScope = "wrong_scope", 403, "the token does not allow this";
     /// The token is for one app, and this is not about that one alone.
     OtherApp = "other_app", 403, "the token is for another app";
+    /// The app is registered, and the caller has not shown its registration.
+    UnprovenApp = "unproven_app", 403, "the app of this name is registered, and this is not shown to be it";
     /// The request was made for a web page.
     ForeignOrigin = "foreign_origin", 403, "web pages have no business here";
     /// This host is not the one that the mesh's keys belong to.

@@ -29,10 +29,15 @@ impl Client {
     /// # Errors
     /// [`Error::Problem`] with `app_registered` or `busy`; [`Error::Unreachable`].
     pub async fn events(&self, query: &EventQuery) -> Result<Events> {
+        let query = &proven(query)?;
         let request = self.request(&Method::GET, &query::with_query("/v1/events", query)?, Bytes::new())?;
         let answered = tokio::time::timeout(self.timeout, self.pool.stream(request)).await;
         let (status, stream) = answered.unwrap_or_else(|_| Err(no_answer()))?;
         if status.is_success() {
+            let named = query.app.as_deref().and_then(|app| app.parse().ok());
+            if let (Some(id), Some(app)) = (&query.registration, self.app.clone().or(named)) {
+                self.remember(&app, Some(id));
+            }
             return Ok(Events::new(stream));
         }
         let rest = tokio::time::timeout(self.timeout, stream.rest()).await;
@@ -46,6 +51,18 @@ impl Client {
     pub async fn events_resuming(&self, query: &EventQuery) -> Result<ResumingEvents> {
         ResumingEvents::open(self.clone(), query.clone()).await
     }
+}
+
+/// The same with what the app will be proved by, if it is to be registered: held from the first attempt on, so that a stream
+/// that is cut off is not away, nor in its own way.
+fn proven(query: &EventQuery) -> Result<EventQuery> {
+    let mut query = query.clone();
+    if query.register == Some(1) && query.registration.is_none() {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| Error::Incompatible(error.to_string()))?;
+        query.registration = Some(RegistrationId::new(random));
+    }
+    Ok(query)
 }
 
 /// One open stream of events.
@@ -113,13 +130,7 @@ pub struct ResumingEvents {
 
 impl ResumingEvents {
     pub(crate) async fn open(client: Client, query: EventQuery) -> Result<Self> {
-        let mut query = query;
-        if query.register == Some(1) && query.registration.is_none() {
-            // Held from the first attempt on, so that a stream that is cut off is not away, nor in its own way.
-            let mut random = [0; 16];
-            getrandom::fill(&mut random).map_err(|error| Error::Incompatible(error.to_string()))?;
-            query.registration = Some(RegistrationId::new(random));
-        }
+        let mut query = proven(&query)?;
         let events = client.events(&query).await?;
         let cursor = query.after;
         // A name is taken once: whoever takes it back from this stream keeps it.
