@@ -23,7 +23,7 @@ mod make;
 mod offer;
 mod suspicion;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,6 +1,6 @@
-//! A node's spaces, against a broker in memory.
+//! A node's spaces, against a broker in memory. What is made of spaces is tested with the same.
 
-mod broker;
+pub(crate) mod broker;
 mod drafts;
 mod following;
 mod histories;
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use waxwing_protocol::api::EventBody;
 
-use self::broker::Broker;
+pub(crate) use self::broker::Broker;
 use super::*;
 use crate::config::Config;
 use crate::home::{self, Home};
@@ -28,25 +28,34 @@ use crate::mesh::Admitted;
 use crate::mesh::tests::{HOST, alone, folder_of_one};
 use crate::store::events::{self, Event};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node with a space that it follows.
-struct Node {
-    folder: tempfile::TempDir,
-    mesh: Arc<Mesh>,
-    space: Arc<Space>,
+pub(crate) struct Node {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) mesh: Arc<Mesh>,
+    pub(crate) space: Arc<Space>,
     link: Option<(tokio::task::JoinHandle<Ended>, Calls)>,
 }
 
 impl Node {
     async fn new() -> Self {
+        Self::in_space("things").await
+    }
+
+    /// One, alone in its mesh, that uses the space of this name.
+    pub(crate) async fn in_space(name: &str) -> Self {
         let (folder, mesh) = alone().await;
-        let space = mesh.space(&"things".parse().unwrap());
+        let space = mesh.space(&name.parse().unwrap());
         Self { folder, mesh, space, link: None }
     }
 
-    /// So many with the same keys, each on a disk of its own.
     async fn several(count: usize) -> Vec<Self> {
+        Self::several_in_space("things", count).await
+    }
+
+    /// So many with the same keys, each on a disk of its own, and of this space.
+    pub(crate) async fn several_in_space(space: &str, count: usize) -> Vec<Self> {
         let (first, name) = (tempfile::tempdir().unwrap(), "home".parse().unwrap());
         let config = |folder: &tempfile::TempDir| Config::resolve(Some(folder.path().to_path_buf())).unwrap();
         folder_of_one(&config(&first), &name, "ws://127.0.0.1:1").await;
@@ -63,14 +72,14 @@ impl Node {
             let opened =
                 Mesh::open(admitted, &config(&folder), Arc::default(), CancellationToken::new()).await;
             let mesh = opened.unwrap();
-            let space = mesh.space(&"things".parse().unwrap());
+            let space = mesh.space(&space.parse().unwrap());
             nodes.push(Self { folder, mesh, space, link: None });
         }
         nodes
     }
 
     /// Gives it a link.
-    fn link(&mut self, broker: &Broker) {
+    pub(crate) fn link(&mut self, broker: &Broker) {
         let (calls, store, _served) = broker.link(self.mesh.identity.node);
         self.mesh.set_calls(Some(calls.clone()));
         let (mesh, its) = (Arc::clone(&self.mesh), calls.clone());
@@ -78,7 +87,7 @@ impl Node {
     }
 
     /// Takes it away.
-    async fn unlink(&mut self) {
+    pub(crate) async fn unlink(&mut self) {
         let (task, calls) = self.link.take().unwrap();
         self.mesh.set_calls(None);
         calls.close();
@@ -87,20 +96,20 @@ impl Node {
     }
 
     /// Waits until the copy is complete, up to that place at least.
-    async fn complete(&self, place: u64) {
+    pub(crate) async fn complete(&self, place: u64) {
         let mut freshness = self.space.freshness();
         let complete = freshness.wait_for(|freshness| freshness.complete && freshness.place >= place);
         timeout(PATIENCE, complete).await.expect("the copy becomes complete").unwrap();
     }
 
     /// Makes one change.
-    async fn change(&self, change: DraftChange) -> Result<ChangeOutcome, NotWritten> {
+    pub(crate) async fn change(&self, change: DraftChange) -> Result<ChangeOutcome, NotWritten> {
         let outcomes = self.space.write(&self.mesh, vec![Draft { id: None, app: None, change }]).await?;
         Ok(outcomes.into_iter().next().unwrap())
     }
 
     /// Makes one that must be applied, and waits until the copy has it.
-    async fn applied(&self, change: DraftChange) -> u64 {
+    pub(crate) async fn applied(&self, change: DraftChange) -> u64 {
         let ChangeOutcome::Applied { seq } = self.change(change).await.unwrap() else {
             panic!("not applied")
         };
@@ -109,7 +118,7 @@ impl Node {
     }
 
     /// What the copy has: key, value.
-    async fn has(&self) -> Vec<(String, String)> {
+    pub(crate) async fn has(&self) -> Vec<(String, String)> {
         let entries = self.space.entries(&self.mesh).await.unwrap();
         let text =
             |entry: Entry| (entry.key.as_str().to_owned(), String::from_utf8(entry.value.to_vec()).unwrap());
@@ -117,7 +126,7 @@ impl Node {
     }
 
     /// Security events that apps were told of.
-    async fn alarms(&self) -> Vec<String> {
+    pub(crate) async fn alarms(&self) -> Vec<String> {
         let events = events::list(&self.mesh.db, 0, None, 100).await.unwrap();
         let what =
             |event: Event| if let EventBody::Security { what, .. } = event.body { Some(what) } else { None };
@@ -125,7 +134,7 @@ impl Node {
     }
 
     /// Waits until apps were told of such security events.
-    async fn alarmed(&self, such: impl Fn(&[String]) -> bool) {
+    pub(crate) async fn alarmed(&self, such: impl Fn(&[String]) -> bool) {
         let mut shown = self.mesh.signals.shown();
         loop {
             shown.mark_unchanged();

@@ -11,7 +11,12 @@ use crate::store::{self, log, meta};
 impl Node {
     /// So many members.
     pub(super) async fn members(count: usize) -> Vec<Self> {
-        let mut nodes = vec![Self::new().await];
+        Self::members_in_space("things", count).await
+    }
+
+    /// So many that use the space of this name.
+    pub(crate) async fn members_in_space(space: &str, count: usize) -> Vec<Self> {
+        let mut nodes = vec![Self::in_space(space).await];
         let founder = Arc::clone(&nodes[0].mesh);
         let (mut entries, mut identities) = (log::after(&founder.db, 0).await.unwrap(), Vec::new());
         let mut roster = founder.roster(Clone::clone);
@@ -26,23 +31,23 @@ impl Node {
         for identity in identities {
             let folder = tempfile::tempdir().unwrap();
             write_folder(&founder, folder.path(), identity, &entries).await;
-            nodes.push(Self::reopened(folder).await);
+            nodes.push(Self::reopened(folder, space).await);
         }
         nodes
     }
 
     /// A node on a folder that is there.
-    async fn reopened(folder: tempfile::TempDir) -> Self {
+    async fn reopened(folder: tempfile::TempDir, space: &str) -> Self {
         let config = config(folder.path());
         let (home, name) = (Home::new(config.state.clone()), "home".parse().unwrap());
         let admitted = Admitted::check(&home, &name, &host::evidence(Some(HOST))).unwrap();
         let mesh = Mesh::open(admitted, &config, Arc::default(), CancellationToken::new()).await.unwrap();
-        let space = mesh.space(&"things".parse().unwrap());
+        let space = mesh.space(&space.parse().unwrap());
         Self { folder, mesh, space, link: None }
     }
 
     /// The same after a restart. Nobody else may hold the mesh.
-    pub(super) async fn restarted(mut self) -> Self {
+    pub(crate) async fn restarted(mut self) -> Self {
         if self.link.is_some() {
             self.unlink().await;
         }
@@ -50,9 +55,10 @@ impl Node {
         let tasks = mesh.tasks.clone();
         tasks.close();
         assert_eq!(Arc::strong_count(&mesh), 1, "nobody else holds the mesh");
+        let name = space.name().to_string();
         drop((mesh, space));
         timeout(PATIENCE, tasks.wait()).await.expect("its writer ends");
-        Self::reopened(folder).await
+        Self::reopened(folder, &name).await
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Made, Space};
 
 impl Space {
     /// One `space.write`. What stands in it before something that was made already was refused then.
-    pub(super) fn write(&mut self, node: NodeId, changes: Vec<Change>) -> Vec<ChangeOutcome> {
+    pub(crate) fn write(&mut self, node: NodeId, changes: Vec<Change>) -> Vec<ChangeOutcome> {
         let was_made = |change| id(change).is_some_and(|id| self.answers.contains_key(&(node, id)));
         let again = changes.iter().rposition(was_made).map_or(0, |last| last + 1);
         let outcomes = changes.into_iter().enumerate();
@@ -133,7 +133,7 @@ impl Space {
     }
 
     /// Lets time pass.
-    pub(in crate::spaces::tests) fn pass(&mut self, millis: u64) {
+    pub(crate) fn pass(&mut self, millis: u64) {
         self.clock += millis;
         self.lapse();
     }
@@ -147,21 +147,21 @@ impl Space {
     }
 
     /// Ends what is bound to a node's lease.
-    pub(in crate::spaces::tests) fn unbind(&mut self, node: NodeId, why: EndedBy) {
+    pub(crate) fn unbind(&mut self, node: NodeId, why: EndedBy) {
         let its = |record: &&Record| record.writer == node && record.bound.is_some();
         let its: Vec<_> = self.records().filter(its).map(|record| record.seq).collect();
         its.into_iter().for_each(|seq| self.end(seq, why, 0));
     }
 
     /// Forgets tombstones and ends.
-    pub(in crate::spaces::tests) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         let is_record = |change: &Changed| matches!(change.what, What::Record(_));
         let newest = self.changes.iter().rev().find(|change| !is_record(change));
         self.horizon = newest.map_or(self.horizon, |change| change.n);
         self.changes.retain(is_record);
     }
 
-    pub(super) fn offer(&mut self, offered: Offered) -> ChangeOutcome {
+    pub(crate) fn offer(&mut self, offered: Offered) -> ChangeOutcome {
         let Offered { key, writer, stands, tombstone, when, expires, sealed } = offered;
         let there = self.last_in(key, stands, writer);
         if let Some(seq) = self.offers.get(&sealed) {

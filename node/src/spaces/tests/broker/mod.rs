@@ -19,46 +19,46 @@ use crate::link::Calls;
 
 /// The broker. All links share it.
 #[derive(Clone)]
-pub(super) struct Broker(Arc<(Mutex<Space>, Notify)>);
+pub(crate) struct Broker(Arc<(Mutex<Space>, Notify)>);
 
 /// What it holds.
-pub(super) struct Space {
-    pub(super) store: StoreId,
-    pub(super) last: u64,
+pub(crate) struct Space {
+    pub(crate) store: StoreId,
+    pub(crate) last: u64,
     /// By the place of the last change.
-    pub(super) changes: Vec<Changed>,
+    pub(crate) changes: Vec<Changed>,
     /// Renewals: at which place, of which record.
     touches: BTreeMap<u64, u64>,
     answers: HashMap<(NodeId, ChangeId), ChangeOutcome>,
     /// What was handed back, by its bytes.
     offers: HashMap<bytes::Bytes, u64>,
     /// Every record and tombstone that a writer has had made, in all lives of the store.
-    pub(super) made: Vec<Made>,
+    pub(crate) made: Vec<Made>,
     /// Below it, something was forgotten.
-    pub(super) horizon: u64,
+    pub(crate) horizon: u64,
     /// Most changes in one answer.
-    pub(super) page: usize,
+    pub(crate) page: usize,
     /// Behind what followers have asked for: what was told up to there has come.
-    pub(super) asked: watch::Sender<u64>,
+    pub(crate) asked: watch::Sender<u64>,
     /// Frames to ignore: their answers are lost.
-    pub(super) deaf: usize,
+    pub(crate) deaf: usize,
     /// It does not keep to conditions.
-    pub(super) lawless: bool,
+    pub(crate) lawless: bool,
     clock: u64,
 }
 
 /// A change that was made.
 #[derive(Clone, Debug)]
-pub(super) struct Made {
-    pub(super) store: StoreId,
+pub(crate) struct Made {
+    pub(crate) store: StoreId,
     /// The record, or one of the tombstone's bytes.
-    pub(super) record: Record,
-    pub(super) tombstone: bool,
-    pub(super) ended: bool,
+    pub(crate) record: Record,
+    pub(crate) tombstone: bool,
+    pub(crate) ended: bool,
 }
 
 impl Broker {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let space = Space {
             store: StoreId::from_bytes([1; 16]),
             last: 1_000,
@@ -77,19 +77,19 @@ impl Broker {
         Self(Arc::new((Mutex::new(space), Notify::new())))
     }
 
-    pub(super) fn space(&self) -> MutexGuard<'_, Space> {
+    pub(crate) fn space(&self) -> MutexGuard<'_, Space> {
         self.0.0.lock().unwrap()
     }
 
     /// Changes what it holds, and lets followers know.
-    pub(super) fn does<T>(&self, change: impl FnOnce(&mut Space) -> T) -> T {
+    pub(crate) fn does<T>(&self, change: impl FnOnce(&mut Space) -> T) -> T {
         let done = change(&mut self.space());
         self.0.1.notify_waiters();
         done
     }
 
     /// Loses its store.
-    pub(super) fn loses_all(&self) {
+    pub(crate) fn loses_all(&self) {
         self.does(|space| {
             let last = space.last + 1_000_000;
             let store = StoreId::from_bytes([space.store.as_bytes()[0] + 1; 16]);
@@ -102,7 +102,7 @@ impl Broker {
     }
 
     /// Its store is set back to what it held once.
-    pub(super) fn is_set_back(&self, copy: Vec<Changed>) {
+    pub(crate) fn is_set_back(&self, copy: Vec<Changed>) {
         self.loses_all();
         let handed_back = |mut changed: Changed| {
             match &mut changed.what {
@@ -119,7 +119,7 @@ impl Broker {
     }
 
     /// A link of a node's: requests go to this broker until the handle is dropped.
-    pub(super) fn link(&self, node: NodeId) -> (Calls, StoreId, tokio::task::JoinHandle<()>) {
+    pub(crate) fn link(&self, node: NodeId) -> (Calls, StoreId, tokio::task::JoinHandle<()>) {
         let (out, mut frames) = mpsc::channel(16);
         let (calls, broker) = (Calls::new(out), self.clone());
         let answering = calls.clone();
@@ -225,7 +225,7 @@ impl Space {
     }
 
     /// The live record in a slot.
-    pub(super) fn there(&self, key: KeyId, stands: Stands, writer: NodeId) -> Option<u64> {
+    pub(crate) fn there(&self, key: KeyId, stands: Stands, writer: NodeId) -> Option<u64> {
         self.records()
             .find(|record| {
                 record.key == key
@@ -235,7 +235,7 @@ impl Space {
             .map(|record| record.seq)
     }
 
-    pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = &Record> {
         self.changes.iter().filter_map(|change| match &change.what {
             What::Record(record) => Some(record),
             What::Deleted(_) | What::Ended(_) | What::Touched { .. } => None,
@@ -243,7 +243,7 @@ impl Space {
     }
 
     /// Adds a change at the end, whatever it is.
-    pub(super) fn push(&mut self, what: What) -> u64 {
+    pub(crate) fn push(&mut self, what: What) -> u64 {
         self.last += 1;
         self.clock += 1;
         self.changes.push(Changed { n: self.last, at: Timestamp::from_millis(self.clock), what });
@@ -263,12 +263,12 @@ impl Space {
         });
     }
 
-    pub(super) fn forget_record(&mut self, seq: u64) {
+    pub(crate) fn forget_record(&mut self, seq: u64) {
         self.changes.retain(|change| !matches!(&change.what, What::Record(record) if record.seq == seq));
     }
 
     /// Ends a record.
-    pub(super) fn end(&mut self, seq: u64, why: EndedBy, wait: u64) {
+    pub(crate) fn end(&mut self, seq: u64, why: EndedBy, wait: u64) {
         let Some(record) = self.records().find(|record| record.seq == seq).cloned() else { return };
         self.forget_record(seq);
         self.clock += wait;
