@@ -193,6 +193,7 @@ fn other_cases() -> Vec<Case> {
     ]
 }
 
+/// S-15.
 #[tokio::test]
 async fn bad_requests_get_typed_answers_and_nothing_is_stored() {
     let (lab, socket) = start().await;
@@ -210,6 +211,7 @@ async fn bad_requests_get_typed_answers_and_nothing_is_stored() {
     assert!(inbox.items.is_empty());
 }
 
+/// MB-39.
 #[tokio::test]
 async fn an_unknown_recipient_is_answered_with_names_like_it() {
     let (_lab, socket) = start().await;

@@ -71,6 +71,7 @@ async fn what_an_app_says_and_its_name_are_on_no_brokers_disk_nor_log_nor_wire_a
     assert!(scan.found.is_empty() && scan.files > 6 && scan.bytes > 10_000, "{scan:?}");
 }
 
+/// M-04, S-08, S-09.
 #[tokio::test]
 async fn apps_are_found_from_another_node_by_what_they_say() {
     let lab = mesh(&["alpha", "beta"]).await;
@@ -126,6 +127,7 @@ async fn apps_are_found_from_another_node_by_what_they_say() {
     assert_eq!(found(&client, any).await, ["author@alpha"], "what a blocked peer says is not listened to");
 }
 
+/// M-01, M-02, M-62.
 #[tokio::test]
 async fn apps_come_and_go_by_stream_and_time_and_others_are_told_once() {
     let mut lab = mesh(&["alpha", "beta"]).await;
@@ -159,6 +161,7 @@ async fn apps_come_and_go_by_stream_and_time_and_others_are_told_once() {
     assert_eq!(told().await, "-last@beta goodbye");
 }
 
+/// MB-13.
 #[tokio::test]
 async fn whoever_loses_his_name_is_told_and_does_not_come_back() {
     let lab = mesh(&["beta"]).await;
@@ -184,6 +187,7 @@ async fn whoever_loses_his_name_is_told_and_does_not_come_back() {
     client.register(&name("deploy"), &renewal).await.unwrap();
 }
 
+/// MB-02, MB-03, SB-19.
 #[tokio::test]
 async fn mail_for_an_app_that_is_not_there_waits_for_it() {
     let lab = mesh(&["alpha", "beta"]).await;

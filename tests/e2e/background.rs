@@ -36,6 +36,7 @@ async fn kill(pid: &Value) {
     eventually(WITHIN, "the process is gone", gone).await.unwrap();
 }
 
+/// M-65.
 #[tokio::test]
 async fn up_and_down_are_idempotent_and_everything_is_found_again() {
     let desk = Desk::new();
@@ -137,6 +138,7 @@ async fn a_node_that_cannot_start_says_why_with_its_own_exit_code() {
     std::fs::remove_file(&config).unwrap();
 }
 
+/// SB-16.
 #[tokio::test]
 async fn a_node_that_was_killed_leaves_nothing_in_the_way() {
     let desk = Desk::new();

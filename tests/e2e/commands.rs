@@ -32,6 +32,7 @@ pub(crate) async fn fails(lab: &Lab, node: &str, arguments: &[&str], exit: i32) 
     document["error"]["code"].as_str().unwrap().to_owned()
 }
 
+/// M-09.
 #[tokio::test]
 async fn a_day_at_the_command_line() {
     let lab = mesh(&["alpha", "beta"]).await;
@@ -97,6 +98,7 @@ async fn received(lab: &Lab, count: usize) {
     waxwing_lab::eventually(crate::support::WITHIN, "the messages are there", all).await.unwrap();
 }
 
+/// M-45.
 #[tokio::test]
 async fn the_node_says_how_it_is() {
     let lab = mesh(&["alpha"]).await;

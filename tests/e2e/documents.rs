@@ -65,3 +65,45 @@ fn every_promise_of_before_has_a_test_that_exists_or_says_why_it_is_not_kept() {
         assert!(left_out != cells[2].contains(".rs: "), "{row}");
     }
 }
+
+/// What a row is about, by the ids of before: `MB-08`, `CT-19`.
+fn ids(cell: &str) -> impl Iterator<Item = &str> {
+    const KINDS: [&str; 9] = ["M", "MB", "MT", "C", "CB", "CT", "S", "SB", "ST"];
+    let words = cell.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    words.filter(|word| {
+        word.split_once('-').is_some_and(|(kind, number)| {
+            KINDS.contains(&kind) && number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit())
+        })
+    })
+}
+
+/// The source of a test, with its attributes and what is said above it.
+fn source(text: &str, test: &str) -> String {
+    let at = text.find(&format!("fn {test}(")).unwrap();
+    let begin = text[..at].rfind("\n\n").unwrap_or(0);
+    let end = text[at..].find("\n}\n").map_or(text.len(), |end| at + end);
+    text[begin..end].to_ascii_lowercase().replace('_', "-")
+}
+
+#[test]
+fn a_test_that_shows_what_became_of_something_carries_its_id() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("docs/coverage.md")).unwrap();
+    let (_, coordination) = text.split_once("## Coordination").unwrap();
+    let mut carried = 0;
+    for row in coordination.lines().filter(|line| line.contains(".rs: ")) {
+        let about = row.split(" | ").next().unwrap();
+        let tests: String = spans(row)
+            .filter_map(|span| {
+                let (file, test) = span.split_once(".rs: ")?;
+                let text = std::fs::read_to_string(root.join(format!("{file}.rs"))).unwrap();
+                Some(source(&text, test))
+            })
+            .collect();
+        for id in ids(about) {
+            assert!(tests.contains(&id.to_ascii_lowercase()), "{id} is in none of its tests: {row}");
+            carried += 1;
+        }
+    }
+    assert!(carried > 30, "{carried} found: the document is not read as it is written");
+}

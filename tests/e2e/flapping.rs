@@ -65,6 +65,7 @@ impl Told {
     }
 }
 
+/// M-46.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_nodes_that_flap_within_their_lease_join_once_and_only_who_goes_leaves_once() {
     raise_descriptors();

@@ -12,6 +12,7 @@ use crate::support::{Pair, WITHIN, mesh};
 /// Apps that send at the same moment.
 const APPS: usize = 50;
 
+/// MB-38.
 #[tokio::test]
 async fn the_same_id_sent_fifty_times_at_once_is_one_message() {
     let mut pair = Pair::start().await;

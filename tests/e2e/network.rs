@@ -80,6 +80,7 @@ fn believes_another(mesh: &MeshHealth) -> bool {
         && mesh.link.reason.as_ref().is_some_and(|reason| reason.contains("has the pin"))
 }
 
+/// S-18.
 #[tokio::test]
 async fn a_second_machine_joins_with_nothing_but_the_token_and_mail_goes_both_ways() {
     let Some(pair) = Pair::start(&[]).await else { return };

@@ -151,6 +151,7 @@ async fn a_node_that_is_frozen_for_longer_than_its_lease_leaves_once_and_joins_o
     assert_eq!(kinds(2).await, ["app_leave", "peer_leave"], "and nothing else was told");
 }
 
+/// M-47.
 #[tokio::test]
 async fn a_goodbye_is_seen_at_once_however_long_a_lease_is() {
     let mut lab = mesh(&["alpha", "beta"]).await;
@@ -163,6 +164,7 @@ async fn a_goodbye_is_seen_at_once_however_long_a_lease_is() {
     assert!(begun.elapsed() < Duration::from_secs(30), "the lease is 90 s: {:?}", begun.elapsed());
 }
 
+/// MB-10.
 #[tokio::test]
 async fn cut_links_a_broker_that_restarts_and_ones_own_restart_are_not_seen() {
     let mut lab = mesh(&["alpha", "beta", "gamma"]).await;
@@ -244,6 +246,7 @@ async fn who_is_thrown_out_has_left() {
     assert!(next(&mut events).await.starts_with("-beta"));
 }
 
+/// M-03.
 #[tokio::test]
 async fn a_profile_is_seen_by_others_outlives_a_restart_and_can_be_hidden() {
     let mut lab = online(&["alpha", "beta"]).await;

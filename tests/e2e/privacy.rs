@@ -94,6 +94,7 @@ async fn nobody_else_on_the_machine_can_read_a_state_folder() {
     }
 }
 
+/// S-13, S-14.
 #[tokio::test]
 async fn nothing_is_readable_by_others_for_a_moment_even_where_that_is_the_custom() {
     use std::os::unix::fs::PermissionsExt as _;

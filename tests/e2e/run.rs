@@ -28,6 +28,7 @@ async fn told(lab: &Lab, after: u64) -> (u64, serde_json::Value) {
     (item.id, serde_json::json!({ "text": item.body, "meta": item.meta }))
 }
 
+/// M-05, SB-13.
 #[tokio::test]
 async fn a_program_is_an_app_while_it_runs_and_its_end_is_told() {
     let lab = mesh(&["alpha", "beta"]).await;
@@ -110,6 +111,7 @@ async fn nothing_is_started_that_cannot_be_registered_or_told_of() {
     assert!(!mark.exists(), "it was run all the same");
 }
 
+/// S-17.
 #[tokio::test]
 async fn a_program_goes_on_when_its_node_does_not_and_is_an_app_again_when_it_is_back() {
     let mut lab = mesh(&["alpha", "beta"]).await;

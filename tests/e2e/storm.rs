@@ -16,6 +16,7 @@ const FAULTS: usize = 12;
 /// Enough for every fault to cost a whole reconnect delay.
 const WITHIN: Duration = Duration::from_secs(120);
 
+/// MB-40.
 #[tokio::test]
 async fn nothing_is_lost_repeated_or_reordered_in_a_storm_of_faults() {
     let seed = seed();

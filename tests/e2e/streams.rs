@@ -24,6 +24,7 @@ const UNDER_WAY: usize = 100;
 const STREAMED: &str = "streamed";
 const POLLED: &str = "polled";
 
+/// MB-01, MB-41.
 #[tokio::test]
 async fn a_hundred_kills_lose_repeat_and_reorder_nothing_on_any_stream() {
     let mut lab = mesh(&["alpha", "beta"]).await;

@@ -35,6 +35,7 @@ async fn a_box_changed_in_its_middle_never_reaches_an_app() {
     flipped(|envelope| envelope.env.len() / 2).await;
 }
 
+/// M-64.
 #[tokio::test]
 async fn what_the_broker_says_of_a_box_cannot_be_changed() {
     let mut pair = Pair::start().await;

@@ -79,6 +79,7 @@ fn has_body(route: &Route) -> bool {
     matches!(route.method, "POST" | "PUT")
 }
 
+/// MB-07, SB-17.
 #[tokio::test]
 async fn whatever_is_wrong_with_a_request_is_refused_on_every_route_and_nothing_comes_of_it() {
     let (lab, listen) = listening(&["alpha"]).await;

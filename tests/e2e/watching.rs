@@ -19,6 +19,7 @@ async fn comes_to(lab: &Lab, node: &str, id: &str, state: MessageState) {
     eventually(WITHIN, &format!("{id} is {}", state.as_str()), is).await.unwrap();
 }
 
+/// M-06, M-07, S-12.
 #[tokio::test]
 async fn a_send_waits_for_each_state() {
     let mut lab = mesh(&["alpha", "beta"]).await;
@@ -153,6 +154,7 @@ async fn what_peers_write_is_escaped_wherever_it_is_shown() {
     events.stop().await;
 }
 
+/// M-10.
 #[tokio::test]
 async fn a_trace_tells_a_messages_life_and_what_the_broker_has_of_it() {
     let mut lab = mesh(&["alpha", "beta"]).await;

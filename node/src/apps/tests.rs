@@ -59,6 +59,7 @@ async fn a_name_whose_stream_is_gone_is_free_at_once_and_was_not_away() {
     assert_eq!(names(&apps), ["ci"]);
 }
 
+/// MB-08, MB-09, MB-11, SB-03.
 #[tokio::test(start_paused = true)]
 async fn a_time_is_renewed_by_its_holder_alone_and_ends() {
     let apps = Apps::default();
@@ -75,6 +76,7 @@ async fn a_time_is_renewed_by_its_holder_alone_and_ends() {
     assert_eq!(again, id, "a holder that comes late has its name if nobody else has");
 }
 
+/// MB-12.
 #[tokio::test]
 async fn whoever_is_superseded_is_told_and_refused_until_he_takes_over_himself() {
     let apps = Arc::new(Apps::default());
@@ -96,6 +98,7 @@ async fn whoever_is_superseded_is_told_and_refused_until_he_takes_over_himself()
     assert!(for_a(&apps, &by("ci", &id), 9).is_ok());
 }
 
+/// SB-12.
 #[tokio::test]
 async fn instances_of_a_name_stand_side_by_side_and_one_that_goes_leaves_the_others() {
     let apps = Arc::new(Apps::default());

@@ -424,6 +424,7 @@ fn the_table_has_every_route() {
     }
 }
 
+/// MB-42.
 #[test]
 fn the_node_serves_exactly_the_routes_of_the_protocol() {
     let lines = include_str!("mod.rs").lines().filter_map(|line| line.trim().strip_prefix(".route(\""));

@@ -203,6 +203,7 @@ pub(crate) mod tests {
         (folder, writer, readers)
     }
 
+    /// MB-27.
     #[tokio::test]
     async fn a_database_of_a_newer_version_is_refused() {
         let (folder, mut writer, readers) = database().await;
