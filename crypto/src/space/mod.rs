@@ -23,7 +23,7 @@ pub use condition::Condition;
 pub use name::{KeyName, SpaceName};
 pub use naming::NamingKey;
 pub use opened::{Opened, verify_all};
-pub use sealed::{Frame, SEALED_MAX, Space, digest, epoch_of};
+pub use sealed::{Frame, Opener, SEALED_MAX, Space, digest, epoch_of};
 pub use statement::{Operation, RecordRef, Seen, Stands, Statement, VALUE_MAX};
 
 /// Version of everything in this module.

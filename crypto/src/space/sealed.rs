@@ -116,20 +116,47 @@ impl Space {
         Ok([&epoch.to_be_bytes()[..], &nonce, &text].concat().into())
     }
 
+    /// Opens a record that a broker says is one of this space: see [`Opener::open`], which costs less for several.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open(&self, sealed: &[u8], frame: &Frame, keys: &StateKeys) -> Result<Opened> {
+        self.opener(keys).open(sealed, frame)
+    }
+
+    /// Opens records with these state keys.
+    pub const fn opener<'a>(&'a self, keys: &'a StateKeys) -> Opener<'a> {
+        Opener { space: self, keys, last: None }
+    }
+}
+
+/// Opens records of one space, one after the other: what a state key makes is made once for those of one epoch.
+pub struct Opener<'a> {
+    space: &'a Space,
+    keys: &'a StateKeys,
+    last: Option<(u64, RecordKeys)>,
+}
+
+impl Opener<'_> {
     /// Opens a record that a broker says is one of this space. It says who wrote what, and nobody has checked that yet: see
-    /// [`Opened`]. About 5 µs.
+    /// [`Opened`]. About 4 µs.
     ///
     /// # Errors
     /// `NoKey` if the epoch's key is not held: it may come. `DoesNotOpen` if a member sealed it for something else than
     /// `frame`, or a byte was changed. `Elsewhere` if it opens and what is signed inside is for something else: its maker has
     /// taken another's words. `Malformed` and `TooLarge` for what no member of this version seals.
-    pub fn open(&self, sealed: &[u8], frame: &Frame, keys: &StateKeys) -> Result<Opened> {
+    pub fn open(&mut self, sealed: &[u8], frame: &Frame) -> Result<Opened> {
         if sealed.len() > SEALED_MAX {
             return Err(Error::TooLarge("record"));
         }
         let epoch = epoch_of(sealed)?;
-        let keys = RecordKeys::of(self.mesh, self.id, keys.get(epoch).ok_or(Error::NoKey)?);
-        let place = Place { mesh: self.mesh, space: self.id, key: frame.key, epoch };
+        let Space { mesh, id, .. } = *self.space;
+        let keys = match self.last.take() {
+            Some((last, keys)) if last == epoch => keys,
+            _ => RecordKeys::of(mesh, id, self.keys.get(epoch).ok_or(Error::NoKey)?),
+        };
+        let (_, keys) = self.last.insert((epoch, keys));
+        let place = Place { mesh, space: id, key: frame.key, epoch };
         let (nonce, text) = sealed[EPOCH..].split_at(NONCE);
         let nonce = XNonce::try_from(nonce).map_err(|_| Error::DoesNotOpen)?;
         let mut text = Zeroizing::new(text.to_vec());
@@ -142,8 +169,14 @@ impl Space {
             && statement.operation == frame.operation
             && statement.stands == frame.stands
             && statement.writer == frame.writer
-            && self.key(&statement.name) == frame.key;
+            && self.space.key(&statement.name) == frame.key;
         if meant { Ok(Opened::new(epoch, signed, statement)) } else { Err(Error::Elsewhere("record")) }
+    }
+}
+
+impl fmt::Debug for Opener<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opener({})", self.space.id)
     }
 }
 

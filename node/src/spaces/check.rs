@@ -65,6 +65,11 @@ impl Page {
         None
     }
 
+    /// Whether more follows that the broker has already.
+    pub(super) const fn has_more(&self) -> bool {
+        self.answer.upto < self.answer.head
+    }
+
     /// What writers say that they had seen in this life of the store, each with who says so. In another, other records may have
     /// stood at the same places.
     pub(super) fn seen(&self, life: StoreId) -> impl Iterator<Item = (Seen, NodeId)> {
@@ -131,9 +136,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 fn open(sealing: &space::Space, keys: &StateKeys, changes: Vec<Changed>) -> Vec<(Changed, Option<Opened>)> {
+    let mut opener = sealing.opener(keys);
     let open = |change: Changed| {
         let frame = frame(&change.what);
-        let opened = frame.and_then(|(frame, sealed)| sealing.open(sealed, &frame, keys).ok());
+        let opened = frame.and_then(|(frame, sealed)| opener.open(sealed, &frame).ok());
         (change, opened)
     };
     changes.into_iter().map(open).collect()

@@ -80,8 +80,9 @@ fn merged(old: Vec<Row>, new: Vec<Row>) -> Vec<Row> {
 /// epoch that is none of this mesh any more: an admin has resumed another log.
 fn open(sealing: &space::Space, keys: &Arc<StateKeys>, rows: &[Row]) -> (Vec<Entry>, usize) {
     let (mut entries, mut damaged) = (Vec::with_capacity(rows.len()), 0);
+    let mut opener = sealing.opener(keys);
     for row in rows.iter().filter(|row| !row.tombstone) {
-        match sealing.open(&row.sealed, &frame(row), keys) {
+        match opener.open(&row.sealed, &frame(row)) {
             Ok(opened) => entries.push(shown(row, opened.verified_before())),
             Err(waxwing_crypto::Error::NoKey) => {}
             Err(_) => damaged += 1,

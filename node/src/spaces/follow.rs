@@ -1,15 +1,18 @@
 //! Keeping a copy up with the broker.
 //!
-//! One page is asked for while the one before is opened and those before that are judged and committed: pages that have come
-//! during a commit are one in the next. What is asked for is always what follows the last answer, so an answer is acknowledged
+//! One page is asked for while the one before is opened and those before that are judged and committed: a copy that catches up
+//! takes several in one commit. What is asked for is always what follows the last answer, so an answer is acknowledged
 //! by the next request, and the broker never sends more than that.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{SpaceChanges, SpaceFollow};
@@ -29,6 +32,13 @@ use crate::writer::{Following, WriteError};
 
 /// Pages that wait to be judged.
 const AHEAD: usize = 3;
+/// Pages that are opened at once, each on a thread.
+const CHECKED: usize = 2;
+/// Pages that a copy which catches up has in one commit: keys are random, so each commit writes much of their index anew,
+/// however little it adds to it. A page is 1,024 changes or 1 MiB at most.
+const IN_ONE_COMMIT: usize = 5;
+/// What has come is not held back for longer, for more to come: on a slow link each page is worth its commit.
+const NEXT_WITHIN: Duration = Duration::from_millis(250);
 
 /// Follows until the link ends.
 pub(super) async fn run(link: Link<'_>, space: &Arc<Space>) -> Ended {
@@ -122,10 +132,16 @@ impl<'a> Follower<'a> {
         let (answers, mut answered) = mpsc::channel(AHEAD);
         let (pages, mut checked) = mpsc::channel::<Page>(AHEAD);
         let check = async move {
-            while let Some((answer, after)) = answered.recv().await {
-                let page = check::check(link, space, answer, after).await?;
-                if pages.send(page).await.is_err() {
-                    break;
+            let mut checks = FuturesOrdered::new();
+            loop {
+                tokio::select! {
+                    Some((answer, after)) = answered.recv(), if checks.len() < CHECKED => {
+                        checks.push_back(check::check(link, space, answer, after));
+                    }
+                    Some(page) = checks.next() => if pages.send(page?).await.is_err() {
+                        break;
+                    },
+                    else => break,
                 }
             }
             Ok(())
@@ -136,7 +152,7 @@ impl<'a> Follower<'a> {
                 Some(page) => Some(page),
                 None => checked.recv().await,
             } {
-                let (page, behind) = together(page, &mut checked);
+                let (page, behind) = together(page, &mut checked).await;
                 self.take(page).await?;
                 next = behind;
                 backoff.reset();
@@ -303,9 +319,13 @@ impl Telling {
     }
 }
 
-/// A page, and those that wait behind it, as far as they are one with it. Another that waits is given back.
-fn together(mut page: Page, waiting: &mut mpsc::Receiver<Page>) -> (Page, Option<Page>) {
-    while let Ok(next) = waiting.try_recv() {
+/// A page, and those behind it, as far as they are one with it. Another that is not is given back.
+async fn together(mut page: Page, behind: &mut mpsc::Receiver<Page>) -> (Page, Option<Page>) {
+    for _ in 1..IN_ONE_COMMIT {
+        if !page.has_more() {
+            break;
+        }
+        let Ok(Some(next)) = timeout(NEXT_WITHIN, behind.recv()).await else { break };
         if let Some(next) = page.join(next) {
             return (page, Some(next));
         }

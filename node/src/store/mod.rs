@@ -139,6 +139,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
         .pragma("fullfsync", "on")
+        // What a statement over many rows would undo if it failed is kept in memory, not written to a file.
+        .pragma("temp_store", "memory")
         .busy_timeout(Duration::from_secs(10))
         .statement_cache_capacity(256)
         .disable_statement_logging()

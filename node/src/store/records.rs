@@ -214,17 +214,19 @@ pub(crate) async fn all(db: impl SqliteExecutor<'_>, space: SpaceRow, old: bool)
     sqlx::query_as(sql).bind(space.0).bind(old).fetch_all(db).await
 }
 
-// The plus keeps SQLite from reading all of a space for the sake of the order.
+// Keys are looked for by their first half, as the index has them. The plus keeps SQLite from reading all of a space for the sake of the order.
 const UNDER: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM space_record WHERE space = ? AND old = ? AND key = ? ORDER BY +seq"
+    " FROM space_record WHERE space = ?1 AND old = ?2 AND substr(key, 1, 16) = substr(?3, 1, 16) AND key = ?3 \
+     ORDER BY +seq"
 );
 
 const APPENDED: &str = concat!(
     "SELECT ",
     columns!(),
-    " FROM space_record WHERE space = ? AND old = 0 AND key = ? AND length(slot) = 8 AND tombstone = 0"
+    " FROM space_record WHERE space = ?1 AND old = 0 AND substr(key, 1, 16) = substr(?2, 1, 16) AND key = ?2 \
+     AND length(slot) = 8 AND tombstone = 0"
 );
 
 const NEWEST: &str = concat!(
@@ -234,7 +236,8 @@ const NEWEST: &str = concat!(
 );
 
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM space_record \
-                       WHERE space = ? AND old IN (0, 1) AND key = ? AND slot = ?";
+                       WHERE space = ?1 AND old IN (0, 1) \
+                       AND substr(key, 1, 16) = substr(?2, 1, 16) AND key = ?2 AND slot = ?3";
 
 /// What stands under one key, with the tombstones, in the order of places.
 pub(crate) async fn under(
@@ -251,7 +254,8 @@ static IN_SLOTS: LazyLock<Chunks> = LazyLock::new(|| {
     let tail = concat!(
         ") SELECT ",
         columns!(),
-        " FROM wanted CROSS JOIN space_record ON key = wanted_key AND slot = wanted_slot WHERE space = ? AND old = 0"
+        " FROM wanted CROSS JOIN space_record ON substr(key, 1, 16) = substr(wanted_key, 1, 16) AND key = wanted_key \
+         AND slot = wanted_slot WHERE space = ? AND old = 0"
     );
     Chunks::new("WITH wanted (wanted_key, wanted_slot) AS (VALUES", 2, tail)
 });
@@ -331,10 +335,10 @@ mod tests {
         let (at, _) = AT.of(&[0; 256]).next().unwrap();
         let (removed, _) = REMOVE.of(&[0; 256]).next().unwrap();
         for (sql, index) in [
-            (slots, "space_record_slot (space=? AND old=? AND key=? AND slot=?)"),
-            (VERSION, "space_record_slot (space=? AND old=? AND key=? AND slot=?)"),
-            (UNDER, "space_record_slot (space=? AND old=? AND key=?)"),
-            (APPENDED, "space_record_slot (space=? AND old=? AND key=?)"),
+            (slots, "space_record_slot (space=? AND old=? AND <expr>=? AND slot=?)"),
+            (VERSION, "space_record_slot (space=? AND old=? AND <expr>=? AND slot=?)"),
+            (UNDER, "space_record_slot (space=? AND old=? AND <expr>=?)"),
+            (APPENDED, "space_record_slot (space=? AND old=? AND <expr>=?)"),
             (at, "space_record_seq (space=? AND old=? AND seq=?)"),
             (removed, "space_record_seq (space=? AND old=? AND seq=?)"),
             (NEWEST, "space_record_seq (space=? AND old=?)"),
