@@ -91,6 +91,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .pragma("fullfsync", "1")
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
+        // What a statement over many rows would undo if it failed is kept in memory, not written to a file.
+        .pragma("temp_store", "MEMORY")
         .disable_statement_logging()
 }
 
