@@ -23,11 +23,23 @@ const AT_ONCE: usize = 1_000;
 pub(super) async fn entries(space: &Space, mesh: &Mesh, key: Option<&KeyName>) -> Result<Vec<Entry>> {
     let Some(progress) = space.progress(&mesh.db).await? else { return Ok(Vec::new()) };
     let read = async |old| match key {
-        Some(key) => records::under(&mesh.db, progress.row, old, &space.sealing.key(key)).await,
+        Some(key) => records::under(&mesh.db, progress.row, old, &space.key(key)).await,
         None => records::all(&mesh.db, progress.row, old).await,
     };
     let new = read(false).await?;
-    let mut rows = merged(read(true).await?, new);
+    opened(space, mesh, merged(read(true).await?, new)).await
+}
+
+/// The live shared records under these keys.
+pub(super) async fn shared(space: &Space, mesh: &Mesh, keys: &[KeyName]) -> Result<Vec<Entry>> {
+    let Some(progress) = space.progress(&mesh.db).await? else { return Ok(Vec::new()) };
+    let slots: Vec<_> = keys.iter().map(|key| (space.key(key), Slot::Shared)).collect();
+    let read = async |old| records::in_slots(&mesh.db, progress.row, old, &slots).await;
+    let new = read(false).await?;
+    opened(space, mesh, merged(read(true).await?, new)).await
+}
+
+async fn opened(space: &Space, mesh: &Mesh, mut rows: Vec<Row>) -> Result<Vec<Entry>> {
     let (sealing, keys) = (space.sealing.clone(), mesh.epochs.held());
     // Some microseconds each: where there are many, on two threads.
     let rest = if rows.len() > AT_ONCE { rows.split_off(rows.len() / 2) } else { Vec::new() };

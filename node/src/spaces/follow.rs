@@ -203,7 +203,7 @@ impl<'a> Follower<'a> {
         let db = &self.link.mesh.db;
         let row = self.progress.row;
         let needed = Needed::by(page, &self.writers, self.exact, !self.old.is_empty());
-        let mut rows = records::in_slots(db, row, &needed.slots).await?;
+        let mut rows = records::in_slots(db, row, false, &needed.slots).await?;
         rows.extend(records::at(db, row, &needed.seqs).await?);
         for key in &needed.appended {
             rows.extend(records::appended(db, row, key).await?);

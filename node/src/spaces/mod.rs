@@ -36,7 +36,7 @@ use futures_util::stream::FuturesUnordered;
 use sqlx::SqlitePool;
 use tokio::sync::{broadcast, watch};
 use waxwing_crypto::space::{self, Condition, KeyName, NamingKey, SpaceName, Stands};
-use waxwing_crypto::{ChangeId, Name, NodeId, SpaceId, Timestamp};
+use waxwing_crypto::{ChangeId, KeyId, Name, NodeId, SpaceId, Timestamp};
 use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{ChangeOutcome, EndedBy};
 
@@ -83,6 +83,14 @@ impl Mesh {
         open.insert(name.clone(), Arc::clone(&space));
         self.spaces.count.send_replace(open.len());
         space
+    }
+}
+
+impl Mesh {
+    /// Whether a copy of a space is on the disk: it was followed once.
+    pub(crate) async fn has_copy(&self, name: &SpaceName) -> Result<bool> {
+        let naming = NamingKey::of(self.identity.mesh, &self.epochs.held());
+        Ok(spaces::find(&self.db, &naming.space(name)).await?.is_some())
     }
 }
 
@@ -275,6 +283,21 @@ impl Space {
         self.freshness.subscribe()
     }
 
+    /// A key of it, as the broker knows that.
+    pub(crate) fn key(&self, name: &KeyName) -> KeyId {
+        self.sealing.key(name)
+    }
+
+    /// The same, also of a copy that is on the disk and has had no link since this node was started.
+    pub(crate) async fn known(&self, mesh: &Mesh) -> Result<Freshness> {
+        let now = *self.freshness.borrow();
+        if now.as_of.is_some() {
+            return Ok(now);
+        }
+        let as_of = self.progress(&mesh.db).await?.and_then(|progress| progress.as_of);
+        Ok(Freshness { as_of, ..now })
+    }
+
     /// What changes from now on. Who lags reads the copy anew.
     pub(crate) fn news(&self) -> broadcast::Receiver<Arc<News>> {
         self.news.subscribe()
@@ -294,6 +317,11 @@ impl Space {
     /// Those under one key.
     pub(crate) async fn under(&self, mesh: &Mesh, key: &KeyName) -> Result<Vec<Entry>> {
         copy::entries(self, mesh, Some(key)).await
+    }
+
+    /// The shared ones under some keys.
+    pub(crate) async fn shared(&self, mesh: &Mesh, keys: &[KeyName]) -> Result<Vec<Entry>> {
+        copy::shared(self, mesh, keys).await
     }
 
     /// Makes changes, one after the other. Answered after the broker's commit, one outcome per change.

@@ -255,7 +255,7 @@ static IN_SLOTS: LazyLock<Chunks> = LazyLock::new(|| {
         ") SELECT ",
         columns!(),
         " FROM wanted CROSS JOIN space_record ON substr(key, 1, 16) = substr(wanted_key, 1, 16) AND key = wanted_key \
-         AND slot = wanted_slot WHERE space = ? AND old = 0"
+         AND slot = wanted_slot WHERE space = ? AND old = ?"
     );
     Chunks::new("WITH wanted (wanted_key, wanted_slot) AS (VALUES", 2, tail)
 });
@@ -264,6 +264,7 @@ static IN_SLOTS: LazyLock<Chunks> = LazyLock::new(|| {
 pub(crate) async fn in_slots(
     db: &SqlitePool,
     space: SpaceRow,
+    old: bool,
     slots: &[(KeyId, Slot)],
 ) -> sqlx::Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -271,7 +272,7 @@ pub(crate) async fn in_slots(
         let query = share.iter().fold(sqlx::query_as(sql), |query, (key, slot)| {
             query.bind(&key.as_bytes()[..]).bind(slot.bytes())
         });
-        rows.extend(query.bind(space.0).fetch_all(db).await?);
+        rows.extend(query.bind(space.0).bind(old).fetch_all(db).await?);
     }
     Ok(rows)
 }
