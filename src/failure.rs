@@ -226,7 +226,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::NoAuthorities
         | ProblemCode::BadCertificate
         | ProblemCode::Misdirected => 5,
-        ProblemCode::Offline | ProblemCode::Unreachable | ProblemCode::TooSlow => 6,
+        ProblemCode::Offline | ProblemCode::Unreachable | ProblemCode::TooSlow | ProblemCode::Unanswered => 6,
         ProblemCode::NotFound
         | ProblemCode::NoMesh
         | ProblemCode::UnknownMesh
@@ -241,12 +241,17 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::NotNow
         | ProblemCode::MeshClosed
         | ProblemCode::Conflict
+        | ProblemCode::VersionConflict
         | ProblemCode::LastAdmin
         | ProblemCode::NameTaken
         | ProblemCode::ResumeWanted
         | ProblemCode::KeysWanted
         | ProblemCode::NothingToResume => 8,
-        ProblemCode::Busy | ProblemCode::Internal | ProblemCode::OutboxFull | ProblemCode::DiskFull => 1,
+        ProblemCode::Busy
+        | ProblemCode::Internal
+        | ProblemCode::SpaceFull
+        | ProblemCode::OutboxFull
+        | ProblemCode::DiskFull => 1,
     }
 }
 
@@ -258,7 +263,8 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::UnknownMesh
         | ProblemCode::MeshStopped
         | ProblemCode::MeshClosed
-        | ProblemCode::Offline => Some("`waxwing node status` shows how the node is"),
+        | ProblemCode::Offline
+        | ProblemCode::Unanswered => Some("`waxwing node status` shows how the node is"),
         ProblemCode::ResumeWanted => Some("on an admin's host: `waxwing mesh resume`"),
         ProblemCode::AppRegistered | ProblemCode::Superseded | ProblemCode::TooManyApps => {
             Some("`waxwing apps` shows who is registered; --takeover takes a name")
@@ -321,6 +327,8 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::Unreachable
         | ProblemCode::NotFound
         | ProblemCode::Conflict
+        | ProblemCode::VersionConflict
+        | ProblemCode::SpaceFull
         | ProblemCode::Busy
         | ProblemCode::Internal
         | ProblemCode::OutboxFull

@@ -130,6 +130,17 @@ pub const TITLE: usize = 128;
 /// Longest text about a node, in bytes.
 pub const BIO: usize = 4_096;
 
+/// Longest key of shared state, in bytes.
+pub const STATE_KEY: usize = 256;
+/// Largest value of shared state, in bytes: with who has put it there it is a record's value.
+pub const STATE_VALUE: usize = VALUE - 4 * 1024;
+/// Versions of a key that are kept: the newest, and those before it.
+pub const STATE_VERSIONS: usize = 16;
+/// Most keys of shared state in one answer.
+pub const STATE_PAGE: usize = 1_000;
+/// Most bytes of values in one answer; the page ends early rather than exceed it.
+pub const STATE_PAGE_BYTES: usize = 16 * 1024 * 1024;
+
 const fn days(n: u64) -> Duration {
     Duration::from_secs(n * 24 * 60 * 60)
 }

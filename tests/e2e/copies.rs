@@ -66,6 +66,7 @@ async fn alarms_before(lab: &Lab, node: &str, message: &str) -> Vec<String> {
             | EventBody::PeerLeave { .. }
             | EventBody::AppJoin { .. }
             | EventBody::AppLeave { .. }
+            | EventBody::State { .. }
             | EventBody::BrokerStatus { .. }
             | EventBody::Outbox { .. }
             | EventBody::Lagged

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
 
-use super::{InboxItem, LinkState, MessageState};
+use super::{Author, Category, InboxItem, KvChange, LinkState, MessageState};
 use crate::RegistrationId;
 
 /// `GET /v1/events`: server-sent events (`text/event-stream`). Each has the cursor as `id`, its kind as `event`, and an
@@ -115,6 +115,25 @@ pub enum EventBody {
         /// Why, as with a node.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<LeaveReason>,
+    },
+    /// A key of shared state has changed. Of several changes that come together, the last is told. Told only at nodes where an
+    /// app has used state.
+    State {
+        /// What was done.
+        change: KvChange,
+        /// Where the key is valid: `mesh`.
+        scope: String,
+        /// The key.
+        key: String,
+        /// Of what was set: what it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        category: Option<Category>,
+        /// Of what was set: the version.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+        /// Of what was set: who has done it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Author>,
     },
     /// The link to the broker came up, went down, or was stopped for good.
     BrokerStatus {
@@ -239,6 +258,8 @@ pub enum EventKind {
     AppJoin,
     /// See [`EventBody::AppLeave`].
     AppLeave,
+    /// See [`EventBody::State`].
+    State,
     /// See [`EventBody::BrokerStatus`].
     BrokerStatus,
     /// See [`EventBody::Outbox`].
@@ -253,13 +274,14 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Message,
         Self::Receipt,
         Self::PeerJoin,
         Self::PeerLeave,
         Self::AppJoin,
         Self::AppLeave,
+        Self::State,
         Self::BrokerStatus,
         Self::Outbox,
         Self::Security,
@@ -276,6 +298,7 @@ impl EventKind {
             Self::PeerLeave => "peer_leave",
             Self::AppJoin => "app_join",
             Self::AppLeave => "app_leave",
+            Self::State => "state",
             Self::BrokerStatus => "broker_status",
             Self::Outbox => "outbox",
             Self::Security => "security",
@@ -295,6 +318,7 @@ impl EventBody {
             Self::PeerLeave { .. } => EventKind::PeerLeave,
             Self::AppJoin { .. } => EventKind::AppJoin,
             Self::AppLeave { .. } => EventKind::AppLeave,
+            Self::State { .. } => EventKind::State,
             Self::BrokerStatus { .. } => EventKind::BrokerStatus,
             Self::Outbox { .. } => EventKind::Outbox,
             Self::Security { .. } => EventKind::Security,

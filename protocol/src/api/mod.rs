@@ -19,6 +19,11 @@
 //! | `DELETE /v1/apps/{name}` | [`RemoveQuery`] | |
 //! | `GET /v1/profile` | [`MeshQuery`] | [`OwnProfile`] |
 //! | `POST /v1/profile` | [`ProfileRequest`] | [`OwnProfile`] |
+//! | `GET /v1/kv/{scope}` | [`KvQuery`] | [`KvPage`] |
+//! | `GET /v1/kv/{scope}/{key}` | [`MeshQuery`] | [`KvAnswer`] |
+//! | `PUT /v1/kv/{scope}/{key}` | [`KvPut`] | [`KvPutAnswer`] |
+//! | `DELETE /v1/kv/{scope}/{key}` | [`MeshQuery`] | |
+//! | `GET /v1/kv/{scope}/{key}/history` | [`MeshQuery`] | [`KvHistory`] |
 //! | `GET /v1/outbox` | [`OutboxQuery`] | [`OutboxPage`] |
 //! | `GET /v1/outbox/{row}` | [`MeshQuery`] | [`OutboxDetail`] |
 //! | `POST /v1/outbox/requeue` | [`RequeueRequest`] | [`OutboxAnswer`] |
@@ -49,6 +54,7 @@ mod problem;
 mod profile;
 mod routes;
 mod send;
+mod state;
 mod tokens;
 
 pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery, Scope};
@@ -75,6 +81,10 @@ pub use routes::{ROUTES, Route};
 pub use send::{
     BatchAnswer, BatchOutcome, BatchRequest, Change, MessageState, ReceiptWanted, SendAnswer, SendRequest,
     SendStatus, StatusQuery, Voucher,
+};
+pub use state::{
+    Author, Category, KvAnswer, KvChange, KvEntry, KvHistory, KvKey, KvPage, KvPut, KvPutAnswer, KvQuery,
+    KvState,
 };
 pub use tokens::{Token, TokenAnswer, TokenRequest, TokenScope, Tokens};
 

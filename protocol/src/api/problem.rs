@@ -22,7 +22,7 @@ pub struct Problem {
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub hint: Option<Box<str>>,
     /// With `idempotency_key_reused`: the row's state and whether its content is the same, as
-    /// `outbox_dead_fingerprint_match`.
+    /// `outbox_dead_fingerprint_match`. With `version_conflict`: the etag of what stands there, if anything does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conflict: Option<String>,
     /// With `idempotency_key_reused`: the first 16 hex digits of the node's fingerprint of what is stored.
@@ -192,6 +192,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 409, "this message id is taken";
     /// What the request would make exists already, or somebody else is at it.
     Conflict = "conflict", 409, "this cannot be done as things are";
+    /// What the request rests on does not stand there.
+    VersionConflict = "version_conflict", 412, "another version stands there";
     /// The request is larger than allowed.
     TooLarge = "too_large", 413, "the request is too large";
     /// A write without `Content-Type: application/json`.
@@ -272,6 +274,10 @@ codes! {
     MeshStopped = "mesh_stopped", 503, "this mesh is stopped";
     /// The mesh is being worked on, or could not be opened.
     MeshClosed = "mesh_closed", 503, "this mesh is closed at the moment";
+    /// The broker has not answered: what was asked of it may have been done, or still be.
+    Unanswered = "unanswered", 504, "the broker has not answered";
+    /// The mesh has as much in its spaces as the broker keeps for it.
+    SpaceFull = "space_full", 507, "the broker keeps no more for this mesh";
     /// The outbox is at its cap.
     OutboxFull = "outbox_full", 507, "the outbox is full";
     /// The disk is full.

@@ -45,7 +45,7 @@ impl Route {
 }
 
 /// All of them.
-pub const ROUTES: [Route; 41] = [
+pub const ROUTES: [Route; 46] = [
     Route::read("/v1/version", "Version of the node and of this API").for_one_app(),
     Route::read("/v1/health", "How the node and its meshes are").for_one_app(),
     Route::read("/v1/metrics", "What the node counts, as OpenMetrics text").for_one_app(),
@@ -64,6 +64,13 @@ pub const ROUTES: [Route; 41] = [
     Route::send("DELETE", "/v1/apps/{name}", "Ends an app's registration").for_one_app(),
     Route::read("/v1/profile", "What peers see of this node").for_one_app(),
     Route::send("POST", "/v1/profile", "Says what peers see of this node"),
+    Route::read("/v1/kv/{scope}", "Keys of shared state, with their values").for_one_app(),
+    Route::read("/v1/kv/{scope}/{key}", "What stands under a key of shared state").for_one_app(),
+    Route::send("PUT", "/v1/kv/{scope}/{key}", "Says what stands under a key of shared state").for_one_app(),
+    Route::send("DELETE", "/v1/kv/{scope}/{key}", "Deletes a key of shared state, and its history")
+        .for_one_app(),
+    Route::read("/v1/kv/{scope}/{key}/history", "The last 16 versions of a key of shared state")
+        .for_one_app(),
     Route::read("/v1/outbox", "Messages of this node, in the order accepted"),
     Route::read("/v1/outbox/{row}", "One message of the outbox, its content included"),
     Route::admin("POST", "/v1/outbox/requeue", "Gives a message up and sends it again as a new one"),

@@ -191,6 +191,7 @@ impl Run {
                 | EventBody::PeerLeave { .. }
                 | EventBody::AppJoin { .. }
                 | EventBody::AppLeave { .. }
+                | EventBody::State { .. }
                 | EventBody::Lagged
                 | EventBody::System { .. } => {}
             }
