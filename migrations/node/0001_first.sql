@@ -8,7 +8,8 @@ CREATE TABLE meta (
                                  -- the broker's), mark (the newest it gave), pass (the mesh's there, encrypted),
                                  -- login (number of the last), through (its last delivery settled), signer (the key
                                  -- that counters and progress belong to), refused (why the broker has refused for good),
-                                 -- profile (encrypted), presence_store (life of the broker's that `presence` follows from)
+                                 -- profile (encrypted), presence_store (life of the broker's that `presence` follows from),
+                                 -- state_told (1 once there is anything in `state_told`, or was)
     value BLOB NOT NULL          -- text, bytes, or a number in 8 bytes, big endian
 ) WITHOUT ROWID;
 
@@ -194,6 +195,12 @@ CREATE TABLE presence (
     online   INTEGER NOT NULL,          -- 1 if it is there; of an app that is not, nothing is kept
     at       INTEGER NOT NULL,          -- since when that is so, on the broker's clock
     PRIMARY KEY (node, app, instance)
+) WITHOUT ROWID;
+
+-- Keys of shared state as apps were told of them, with the events that told it.
+CREATE TABLE state_told (
+    key  BLOB PRIMARY KEY,              -- as the broker knows it, 32 bytes
+    told BLOB NOT NULL                  -- its name, and which version of it; encrypted
 ) WITHOUT ROWID;
 
 -- Spaces that are followed, and how far the copy of each has come.

@@ -25,6 +25,7 @@
 //! | `alarms` | what an honest broker and honest peers would not do, while it lasts |
 //! | `spaces` | copies of spaces, kept up and written to |
 //! | `presence` | who is there, and what he says of himself: made of a space |
+//! | `state` | what a mesh shares under keys: made of a space |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
 //! | `ipc`, `apps`, `tokens` | the local API; who has registered with it; who may use it over TCP |
@@ -73,6 +74,7 @@ pub mod say;
 mod signals;
 #[cfg_attr(not(test), expect(dead_code, reason = "presence is built on it"))]
 mod spaces;
+mod state;
 mod store;
 mod supervision;
 mod tokens;

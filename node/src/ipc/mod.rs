@@ -21,6 +21,7 @@ mod problem;
 mod profile;
 mod request;
 mod send;
+mod state;
 #[cfg(test)]
 mod tests;
 mod texts;
@@ -109,6 +110,9 @@ fn router(api: Api) -> Router {
         .route("/v1/apps", get(apps::list))
         .route("/v1/apps/{name}", put(apps::register).delete(apps::remove))
         .route("/v1/profile", get(profile::get).post(profile::set))
+        .route("/v1/kv/{scope}", get(state::list))
+        .route("/v1/kv/{scope}/{key}", get(state::get).put(state::put).delete(state::delete))
+        .route("/v1/kv/{scope}/{key}/history", get(state::history))
         .route("/v1/outbox", get(outbox::list))
         .route("/v1/outbox/{row}", get(outbox::detail))
         .route("/v1/outbox/requeue", post(outbox::requeue))

@@ -7,6 +7,7 @@ use waxwing_crypto::membership::TokenError;
 use waxwing_protocol::api::{Problem, ProblemCode};
 
 use crate::error::{Error, Uninvited, Untrusted};
+use crate::spaces::NotWritten;
 use crate::writer::WriteError;
 
 /// A problem on its way out.
@@ -43,6 +44,19 @@ impl From<waxwing_crypto::Error> for Refused {
     fn from(cause: waxwing_crypto::Error) -> Self {
         error!(%cause, "what is stored does not open");
         Problem::new(ProblemCode::Internal).into()
+    }
+}
+
+impl From<NotWritten> for Refused {
+    fn from(why: NotWritten) -> Self {
+        let detail = why.to_string();
+        let code = match why {
+            NotWritten::Offline => ProblemCode::Offline,
+            NotWritten::Unanswered => ProblemCode::Unanswered,
+            NotWritten::TooLarge | NotWritten::TooMany => ProblemCode::TooLarge,
+            NotWritten::Refused(_) => ProblemCode::Conflict,
+        };
+        Problem::new(code).detail(detail).into()
     }
 }
 

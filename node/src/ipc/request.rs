@@ -113,7 +113,6 @@ impl FromRequestParts<Api> for From {
 }
 
 /// The app that acts, by the request's headers: it names itself, or is the one that its token is for.
-#[cfg_attr(not(test), expect(dead_code, reason = "the routes of coordination take it"))]
 pub(super) struct Acting {
     which: Which,
     /// What it proves to be that app by, if it is registered.
@@ -124,7 +123,6 @@ pub(super) struct Acting {
 
 impl Acting {
     /// Who this is in a mesh.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the routes of coordination take it"))]
     pub(super) fn holder(self, mesh: &Mesh) -> Result<Holder, Refused> {
         mesh.apps.acting(self.which, self.registration.as_ref()).map_err(denied)
     }

@@ -294,7 +294,7 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 33] = [
+const OF_A_MESH: [(&str, &str, &str); 38] = [
     ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
     ("POST", "/v1/send/batch", r#""items":[{"to":"alpha","body":"x"MESH}]"#),
     ("GET", "/v1/send/m-1", ""),
@@ -305,6 +305,11 @@ const OF_A_MESH: [(&str, &str, &str); 33] = [
     ("DELETE", "/v1/apps/ci", ""),
     ("GET", "/v1/profile", ""),
     ("POST", "/v1/profile", ""),
+    ("GET", "/v1/kv/mesh", ""),
+    ("GET", "/v1/kv/mesh/k", ""),
+    ("PUT", "/v1/kv/mesh/k", r#""value":"v""#),
+    ("DELETE", "/v1/kv/mesh/k", ""),
+    ("GET", "/v1/kv/mesh/k/history", ""),
     ("GET", "/v1/outbox", ""),
     ("GET", "/v1/outbox/1", ""),
     ("POST", "/v1/outbox/requeue", r#""id":"m-1""#),
@@ -344,7 +349,7 @@ const OF_THE_NODE: [&str; 8] = [
 
 /// The same request with a mesh named, or none.
 fn naming(method: &str, path: &str, rest: &str, mesh: Option<&str>) -> Request<Body> {
-    let request = Request::builder().method(method);
+    let request = Request::builder().method(method).header("waxwing-app", "ci");
     if matches!(method, "GET" | "DELETE") {
         let mark = if path.contains('?') { '&' } else { '?' };
         let query = mesh.map(|mesh| format!("{mark}mesh={mesh}")).unwrap_or_default();
@@ -414,6 +419,8 @@ fn the_table_has_every_route() {
             .replace("/outbox/1", "/outbox/{row}")
             .replace("/inbox/1", "/inbox/{id}")
             .replace("/apps/ci", "/apps/{name}")
+            .replace("/kv/mesh/k", "/kv/{scope}/{key}")
+            .replace("/kv/mesh", "/kv/{scope}")
     };
     let known: Vec<String> = OF_A_MESH.iter().map(|(_, path, _)| pattern(path)).collect();
     for Route { path, .. } in ROUTES {

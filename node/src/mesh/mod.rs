@@ -38,6 +38,7 @@ use crate::presence::{self, Presence};
 use crate::rosters::{self, Kept, Opened};
 use crate::signals::Signals;
 use crate::spaces::Spaces;
+use crate::state::{self, State};
 use crate::store::{blocked, meta};
 use crate::writer::{self, Caps, WriteError, Writer};
 use crate::{home, host, store, upkeep};
@@ -112,6 +113,8 @@ pub(crate) struct Mesh {
     pub(crate) presence: Presence,
     /// The spaces that are followed.
     pub(crate) spaces: Spaces,
+    /// What the mesh shares.
+    pub(crate) state: State,
     /// What is wrong with other nodes' logs, or the broker's.
     pub(crate) alarms: Alarms,
     /// One change of the roster at a time.
@@ -185,6 +188,7 @@ impl Mesh {
             apps: admitted.apps,
             presence,
             spaces: Spaces::default(),
+            state: State::default(),
             alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link::down(clock::now())),
@@ -224,6 +228,7 @@ impl Mesh {
                 ended = link::run(self, &self.stop) => ended,
                 ended = upkeep::run(self, &self.stop) => ended,
                 ended = presence::run(self) => ended,
+                ended = state::run(self) => ended,
             };
             rosters::keep_at_end(self).await;
             if let Err(refused) = &ended {

@@ -135,6 +135,7 @@ impl Tally {
             | EventBody::PeerLeave { .. }
             | EventBody::AppJoin { .. }
             | EventBody::AppLeave { .. }
+            | EventBody::State { .. }
             | EventBody::Lagged
             | EventBody::System { .. } => {}
         }

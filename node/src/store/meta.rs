@@ -29,6 +29,8 @@ pub(crate) const REFUSED: &str = "refused";
 pub(crate) const PROFILE: &str = "profile";
 /// The life of the broker's store that what apps were told of their peers follows from: 16 bytes.
 pub(crate) const PRESENCE_STORE: &str = "presence_store";
+/// 1 once apps were told of shared state.
+pub(crate) const STATE_TOLD: &str = "state_told";
 /// The last event that is no longer kept.
 pub(crate) const FORGOTTEN: &str = "forgotten";
 /// The last place given to a message or event.

@@ -21,6 +21,7 @@ pub(crate) mod retention;
 pub(crate) mod roster;
 pub(crate) mod sessions;
 pub(crate) mod spaces;
+pub(crate) mod state;
 pub(crate) mod whole;
 
 use std::path::Path;

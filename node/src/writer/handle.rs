@@ -21,6 +21,7 @@ use crate::store::presence;
 use crate::store::records::Row;
 use crate::store::retention::Over;
 use crate::store::spaces::{Progress, Reached, SpaceRow};
+use crate::store::state;
 
 /// Changes that may wait for the writer. Whoever has one more waits too.
 const WAITING: usize = 1_024;
@@ -56,6 +57,7 @@ pub(super) enum Change {
     Refused { why: String, answer: Answer<()> },
     Block { node: NodeId, blocked: bool, answer: Answer<bool> },
     Presence { rows: Vec<presence::Row>, events: Vec<NewEvent>, store: Option<StoreId>, answer: Answer<()> },
+    State { rows: Vec<state::Row>, events: Vec<NewEvent>, answer: Answer<()> },
     Profile { sealed: Vec<u8>, answer: Answer<()> },
     StateKeys { sealed: Sealed, answer: Answer<()> },
     Roster { seq: u64, kept: Vec<u8>, answer: Answer<()> },
@@ -232,6 +234,11 @@ impl Writer {
         self.change(|answer| Change::Presence { rows, events, store, answer }).await
     }
 
+    /// Tells apps of keys of shared state, and keeps that they were told.
+    pub(crate) async fn state(&self, rows: Vec<state::Row>, events: Vec<NewEvent>) -> Result<(), WriteError> {
+        self.change(|answer| Change::State { rows, events, answer }).await
+    }
+
     /// Keeps what this node says of whoever is at it.
     pub(crate) async fn profile(&self, sealed: Vec<u8>) -> Result<(), WriteError> {
         self.change(|answer| Change::Profile { sealed, answer }).await
@@ -353,6 +360,7 @@ impl Change {
             | Self::Refused { .. }
             | Self::Block { .. }
             | Self::Presence { .. }
+            | Self::State { .. }
             | Self::Profile { .. }
             | Self::StateKeys { .. }
             | Self::Roster { .. }

@@ -40,7 +40,9 @@ use self::handle::{Answer, Change};
 use crate::metrics::Counts;
 use crate::signals::Signals;
 use crate::store::outbox::{self, NewRow};
-use crate::store::{blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions};
+use crate::store::{
+    blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions, state,
+};
 
 /// Most changes in one transaction.
 const BATCH: usize = 1_024;
@@ -291,6 +293,10 @@ async fn apply(
                 Err(error) => Err(error),
             };
             effects.answer(answer, kept)
+        }
+        Change::State { rows, events, answer } => {
+            effects.events.extend(events);
+            effects.answer(answer, state::put(db, &rows).await)
         }
         Change::Profile { sealed, answer } => {
             effects.answer(answer, meta::set_bytes(db, meta::PROFILE, &sealed).await)

@@ -1,0 +1,55 @@
+//! Keys of shared state, as apps were told of them: written with the events that tell it.
+
+use std::sync::LazyLock;
+
+use sqlx::{SqliteConnection, SqliteExecutor};
+use waxwing_crypto::KeyId;
+
+use super::chunks::Chunks;
+use super::{damaged, meta};
+
+/// A key as the broker knows it, and what was told of it, encrypted; nothing if it is not there any more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) key: KeyId,
+    pub(crate) told: Option<Vec<u8>>,
+}
+
+/// Every key that apps were told of and that was there; none if they never were told of any.
+pub(crate) async fn all(db: &sqlx::SqlitePool) -> sqlx::Result<Option<Vec<(KeyId, Vec<u8>)>>> {
+    if !is_begun(db).await? {
+        return Ok(None);
+    }
+    let rows: Vec<(Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT key, told FROM state_told").fetch_all(db).await?;
+    let row = |(key, told): (Vec<u8>, Vec<u8>)| {
+        Ok((KeyId::try_from(key.as_slice()).map_err(|_| damaged("state_told"))?, told))
+    };
+    rows.into_iter().map(row).collect::<sqlx::Result<_>>().map(Some)
+}
+
+async fn is_begun(db: impl SqliteExecutor<'_>) -> sqlx::Result<bool> {
+    meta::number(db, meta::STATE_TOLD).await.map(|begun| begun > 0)
+}
+
+/// Takes in what has been told.
+pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result<()> {
+    static PUT: LazyLock<Chunks> = LazyLock::new(|| {
+        let tail = "ON CONFLICT (key) DO UPDATE SET told = excluded.told";
+        Chunks::new("INSERT INTO state_told (key, told) VALUES", 2, tail)
+    });
+    static REMOVE: LazyLock<Chunks> =
+        LazyLock::new(|| Chunks::new("DELETE FROM state_told WHERE key IN (VALUES", 1, ")"));
+    let (kept, gone): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.told.is_some());
+    for (sql, share) in REMOVE.of(&gone) {
+        let query = share.iter().fold(sqlx::query(sql), |query, row| query.bind(&row.key.as_bytes()[..]));
+        query.execute(&mut *db).await?;
+    }
+    for (sql, share) in PUT.of(&kept) {
+        let query = share.iter().fold(sqlx::query(sql), |query, row| {
+            query.bind(&row.key.as_bytes()[..]).bind(row.told.as_deref())
+        });
+        query.execute(&mut *db).await?;
+    }
+    if is_begun(&mut *db).await? { Ok(()) } else { meta::set_number(db, meta::STATE_TOLD, 1).await }
+}
