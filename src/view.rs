@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use waxwing_client::Name;
-use waxwing_client::api::{Event, EventBody, InboxItem, LeaveReason, MessageState, SendStatus, Voucher};
+use waxwing_client::api::{
+    Author, Category, Event, EventBody, InboxItem, KvChange, LeaveReason, MessageState, SendStatus, Voucher,
+};
 
 use crate::output::{escape, inline, time};
 
@@ -72,6 +74,9 @@ pub(crate) fn event(event: &Event) -> String {
         EventBody::AppLeave { app, instance, node, reason, .. } => {
             let gone = at(app, instance.as_ref(), node);
             format!("{gone} is not registered any more{}", why(reason.map(LeaveReason::as_str)))
+        }
+        EventBody::State { change, key, category, version, by, .. } => {
+            kv_change(*change, key, *category, *version, by.as_ref())
         }
         EventBody::Lagged => "older events are no longer kept; messages are in the inbox".to_owned(),
         EventBody::System { what } => format!("the node: {}", inline(what)),
@@ -150,6 +155,30 @@ fn first_line(text: &str) -> String {
 pub(crate) fn at(app: &Name, instance: Option<&Name>, node: &Name) -> String {
     let instance = instance.map(|instance| format!("/{instance}")).unwrap_or_default();
     format!("{app}{instance}@{node}")
+}
+
+/// What has become of a key of shared state.
+pub(crate) fn kv_change(
+    change: KvChange,
+    key: &str,
+    category: Option<Category>,
+    version: Option<u64>,
+    by: Option<&Author>,
+) -> String {
+    let category = category.map(|category| format!(" {}", category.as_str())).unwrap_or_default();
+    let version = version.map(|version| format!(" version {version}")).unwrap_or_default();
+    let by = by.map(|by| format!(" by {}", author(by))).unwrap_or_default();
+    format!("{}{category} is {}{version}{by}", inline(key), change.as_str())
+}
+
+/// Who has said something.
+pub(crate) fn author(author: &Author) -> String {
+    let node = author.node.as_ref().map_or_else(|| author.node_id.to_string(), ToString::to_string);
+    match (&author.app, &author.instance) {
+        (Some(app), Some(instance)) => format!("{app}/{instance}@{node}"),
+        (Some(app), None) => format!("{app}@{node}"),
+        (None, _) => node,
+    }
 }
 
 /// A reason, if there is one.

@@ -4,6 +4,7 @@ mod admin;
 mod apps;
 mod bench;
 mod broker;
+mod kv;
 mod messages;
 mod peers;
 mod tokens;
@@ -21,6 +22,7 @@ pub(crate) use admin::{
 pub(crate) use apps::{Apps, Profile, Run};
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
+pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 pub(crate) use peers::Peers;
 pub(crate) use tokens::{Token, TokenCreate};
@@ -161,6 +163,9 @@ The command finds its name in $WAXWING_APP and its node's socket in $WAXWING_SOC
 and gets the signals sent to this one. Its exit code is this one's; 128 and the signal's number if a signal ended it.
 It is not started if it cannot be registered: if no node runs, or its name is taken.")]
     Run(Run),
+    /// Share values under keys with the whole mesh: put, get, list, delete, watch
+    #[command(subcommand)]
+    Kv(Kv),
     /// Run this host's node, ask how it is, and mend it
     #[command(subcommand)]
     Node(Node),

@@ -16,6 +16,7 @@ pub(crate) mod events;
 pub(crate) mod inbox;
 pub(crate) mod invite;
 pub(crate) mod join;
+pub(crate) mod kv;
 pub(crate) mod leave;
 mod links;
 pub(crate) mod list;

@@ -41,7 +41,10 @@ impl Client {
     }
 
     pub(crate) async fn call(&self, method: &Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes)> {
-        let request = self.request(method, path, body)?;
+        self.exchange(self.request(method, path, body)?).await
+    }
+
+    pub(crate) async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes)> {
         let answered = tokio::time::timeout(self.timeout, self.pool.request(request)).await;
         answered.unwrap_or_else(|_| Err(no_answer()))
     }
@@ -83,7 +86,7 @@ fn secret(text: &str) -> Result<HeaderValue> {
 }
 
 /// The answer, or the problem that came in its place.
-fn read<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A> {
+pub(crate) fn read<A: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<A> {
     if status.is_success() {
         serde_json::from_slice(body).map_err(|err| strange(status, &err))
     } else {

@@ -22,6 +22,11 @@
 //! | [`Client::unregister`] | `DELETE /v1/apps/{name}` |
 //! | [`Client::profile`] | `GET /v1/profile` |
 //! | [`Client::set_profile`] | `POST /v1/profile` |
+//! | [`Client::kv_list`] | `GET /v1/kv/{scope}` |
+//! | [`Client::kv_get`] | `GET /v1/kv/{scope}/{key}` |
+//! | [`Client::kv_put`] | `PUT /v1/kv/{scope}/{key}` |
+//! | [`Client::kv_delete`] | `DELETE /v1/kv/{scope}/{key}` |
+//! | [`Client::kv_history`] | `GET /v1/kv/{scope}/{key}/history` |
 //! | [`Client::outbox`] | `GET /v1/outbox` |
 //! | [`Client::outbox_row`] | `GET /v1/outbox/{row}` |
 //! | [`Client::requeue`] | `POST /v1/outbox/requeue` |
@@ -106,6 +111,7 @@ mod operator;
 mod peers;
 mod place;
 mod query;
+mod state;
 mod tokens;
 
 use std::collections::HashMap;
@@ -121,6 +127,7 @@ use connection::Pool;
 pub use error::{Error, NotLocal, Result};
 pub use events::{Events, ResumingEvents};
 pub use place::Place;
+pub use state::KvTerms;
 
 /// A request that takes longer has failed: the node answers from its own disk.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -26,6 +26,13 @@ pub(crate) fn with_query(path: &str, query: &impl Serialize) -> Result<String> {
     Ok(target)
 }
 
+/// A text as one part of a path.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut target = String::new();
+    escape(&mut target, text);
+    target
+}
+
 /// Percent-encodes everything that RFC 3986 does not call unreserved.
 fn escape(target: &mut String, text: &str) {
     for byte in text.bytes() {
