@@ -68,6 +68,7 @@ async fn answered(listen: SocketAddr, method: &str, path: &str, said: &Said<'_>)
 /// A path that a route answers, of a mesh that there is not: nothing is found, and nothing waits.
 fn filled(route: &Route) -> String {
     let path = route.path.replace("{id}", "7").replace("{row}", "7").replace("{name}", "nobody");
+    let path = path.replace("{scope}", "mesh").replace("{key}", "k");
     let of_a_mesh =
         !["/v1/version", "/v1/health", "/v1/metrics", "/v1/openapi.json", "/v1/tokens", "/v1/tokens/{name}"]
             .contains(&route.path);
@@ -87,6 +88,7 @@ async fn whatever_is_wrong_with_a_request_is_refused_on_every_route_and_nothing_
         (token(&lab, TokenScope::Admin, None).await, token(&lab, TokenScope::Read, None).await);
     let own = listen.to_string();
     let plain = Said { host: &own, token: Some(&admin), more: "", body: b"" };
+    let of_an_app = Said { more: "waxwing-app: ci\r\n", ..plain };
     let before = lab.client("alpha").health().await.unwrap().meshes;
     let unmade = format!("wwt1_{}", "A".repeat(43));
     let large = vec![b'x'; 8 * 1024 * 1024 + 1];
@@ -123,9 +125,9 @@ async fn whatever_is_wrong_with_a_request_is_refused_on_every_route_and_nothing_
         assert_eq!(wrong, 405, "PATCH {path}");
         if has_body(route) {
             let most = if route.path == "/v1/send/batch" { 8 * 1024 * 1024 } else { 512 * 1024 };
-            let over = answered(listen, method, &path, &Said { body: &large[..most + 1], ..plain }).await;
+            let over = answered(listen, method, &path, &Said { body: &large[..most + 1], ..of_an_app }).await;
             assert_eq!(over, (413, "too_large".to_owned()), "{method} {path}");
-            let no_text = answered(listen, method, &path, &Said { body: b"{\"\xff\":1}", ..plain }).await;
+            let no_text = answered(listen, method, &path, &Said { body: b"{\"\xff\":1}", ..of_an_app }).await;
             assert_eq!(no_text, (400, "malformed".to_owned()), "{method} {path}");
         }
         if route.scope > TokenScope::Read {
