@@ -18,12 +18,14 @@ pub(crate) mod padding;
 mod plaintext;
 mod prekey;
 mod receipt;
+mod refusal;
 mod session;
 
 pub use envelope::{Envelope, Header};
 pub use plaintext::{CounterRange, Kind, MAX_VOID_RANGES, Plaintext};
 pub use prekey::{Prekey, PrekeyId, PrekeySecret};
 pub use receipt::{Nack, NackReason, ReceiptSecret};
+pub use refusal::{Refusal, Why};
 pub use session::{Opening, Parties, ReceivingSession, SESSION_LIFETIME, SESSION_MESSAGES, SendingSession};
 
 /// Version of everything in this module.

@@ -67,15 +67,40 @@ pub enum Kind {
     Message,
     /// Says that the message it answers has been read. From a node, for a node: shown to nobody.
     Read,
+    /// From an app that waits, for whoever serves an app. Its expiry is the deadline.
+    Request,
+    /// On the way to the answer of the request that it names.
+    Progress,
+    /// Answers the request that it names.
+    Reply,
+    /// Says that there will be no answer to the request that it names, as a [`Refusal`](super::Refusal).
+    Refusal,
+    /// Nobody waits any more for an answer to the request that it names.
+    Cancel,
 }
 
 impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 7] =
+        [Self::Message, Self::Read, Self::Request, Self::Progress, Self::Reply, Self::Refusal, Self::Cancel];
+
     /// The word in fingerprints.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Message => "message",
             Self::Read => "read",
+            Self::Request => "request",
+            Self::Progress => "progress",
+            Self::Reply => "reply",
+            Self::Refusal => "refusal",
+            Self::Cancel => "cancel",
         }
+    }
+
+    /// Whether it is for somebody who waits at this moment: it has no place in its lane, waits for no other mail and keeps none
+    /// waiting, and is never in an inbox.
+    pub const fn is_live(self) -> bool {
+        !matches!(self, Self::Message | Self::Read)
     }
 }
 
@@ -84,7 +109,7 @@ impl Kind {
 pub struct Plaintext {
     /// The sending app's id for it.
     pub id: ClientMessageId,
-    /// Position in its lane, from 1. Kept across re-seals.
+    /// Position in its lane, from 1; 0 of what is live, and has none. Kept across re-seals.
     pub counter: u64,
     /// Counters of this lane that will never come, at most [`MAX_VOID_RANGES`], nearest below `counter`.
     pub void: Vec<CounterRange>,
@@ -106,7 +131,7 @@ pub struct Plaintext {
     pub reply_to: Option<ClientMessageId>,
     /// Thread.
     pub thread: Option<String>,
-    /// The sender asks to be told when it is read.
+    /// The sender asks to be told when it is read; of a request: of progress.
     pub wants_read: bool,
     /// When the sender's node accepted it, on its clock.
     pub sent_at: Timestamp,
@@ -173,7 +198,7 @@ impl Plaintext {
         let mut reader = rmp_serde::Deserializer::from_read_ref(content);
         reader.set_max_depth(codec::MAX_DEPTH);
         let encoded = Encoded::deserialize(&mut reader).map_err(|_| Error::Malformed("plaintext"))?;
-        let counters = encoded.ctr >= 1
+        let counters = (encoded.ctr == 0) == encoded.kind.is_live()
             && encoded.void.len() <= MAX_VOID_RANGES
             && encoded.void.iter().all(|range| range.last < encoded.ctr);
         if !counters {
