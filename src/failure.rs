@@ -226,13 +226,20 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::NoAuthorities
         | ProblemCode::BadCertificate
         | ProblemCode::Misdirected => 5,
-        ProblemCode::Offline | ProblemCode::Unreachable | ProblemCode::TooSlow | ProblemCode::Unanswered => 6,
+        ProblemCode::Offline
+        | ProblemCode::Unreachable
+        | ProblemCode::TooSlow
+        | ProblemCode::Unanswered
+        | ProblemCode::PeerOffline
+        | ProblemCode::PeerGone => 6,
         ProblemCode::NotFound
         | ProblemCode::NoMesh
         | ProblemCode::UnknownMesh
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
-        | ProblemCode::UnknownApp => 7,
+        | ProblemCode::UnknownApp
+        | ProblemCode::NoResponder
+        | ProblemCode::UnknownRequest => 7,
         ProblemCode::IdempotencyKeyReused
         | ProblemCode::AppRegistered
         | ProblemCode::Superseded
@@ -251,7 +258,12 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::Internal
         | ProblemCode::SpaceFull
         | ProblemCode::OutboxFull
-        | ProblemCode::DiskFull => 1,
+        | ProblemCode::DiskFull
+        | ProblemCode::Refused
+        | ProblemCode::Cancelled
+        | ProblemCode::Undeliverable
+        | ProblemCode::ResponderBusy
+        | ProblemCode::Timeout => 1,
     }
 }
 
@@ -281,7 +293,18 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         ProblemCode::NoSuchRoute | ProblemCode::MethodNotAllowed => {
             Some("use the `waxwing` that started the node")
         }
+        ProblemCode::PeerOffline => Some("`waxwing peers` shows who is; `waxwing send` waits for it"),
+        ProblemCode::NoResponder => {
+            Some("`waxwing apps --mesh-wide` shows who is registered; `waxwing serve` answers requests")
+        }
+        ProblemCode::Timeout => Some("--timeout lets it wait longer, up to 10m"),
         ProblemCode::Malformed
+        | ProblemCode::UnknownRequest
+        | ProblemCode::Refused
+        | ProblemCode::Cancelled
+        | ProblemCode::Undeliverable
+        | ProblemCode::ResponderBusy
+        | ProblemCode::PeerGone
         | ProblemCode::Usage
         | ProblemCode::TtlTooLong
         | ProblemCode::NotNow

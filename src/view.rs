@@ -64,6 +64,12 @@ pub(crate) fn event(event: &Event) -> String {
             let node = node.map(|node| format!(" by {node}")).unwrap_or_default();
             format!("{}{node}: {}", inline(what), inline(detail))
         }
+        EventBody::Request { request } => {
+            let from = request.from_app.as_ref().map_or_else(String::new, |app| format!("{app}@"));
+            let body = request.body.as_deref().unwrap_or("(not text)");
+            format!("{} from {from}{}: {}", request.id, request.from, inline(body))
+        }
+        EventBody::Cancel { request, reason } => format!("{request}: {}", reason.as_str()),
         EventBody::PeerJoin { node, .. } => format!("{node} is online"),
         EventBody::PeerLeave { node, reason, .. } => {
             format!("{node} is offline{}", why(reason.map(LeaveReason::as_str)))

@@ -111,6 +111,17 @@ pub const INBOX_PAGE: usize = 1_000;
 /// Most body bytes in one answer of the inbox; the page ends early rather than exceed it.
 pub const INBOX_PAGE_BYTES: usize = 16 * 1024 * 1024;
 
+/// How long a request waits for its answer.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Shortest and longest that a request may wait.
+pub const ANSWER_MIN: Duration = Duration::from_millis(100);
+/// See [`ANSWER_MIN`].
+pub const ANSWER_MAX: Duration = Duration::from_secs(10 * 60);
+/// Most requests of one mesh that wait at a node, and most that its apps have been given and not answered.
+pub const REQUESTS: usize = 1_024;
+/// Most notes on the way to one answer.
+pub const PROGRESS: u64 = 1_000;
+
 /// Most apps registered with one node in one mesh.
 pub const APPS: usize = 256;
 /// Most apps in one answer.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
 
-use super::{Author, Category, InboxItem, KvChange, LinkState, MessageState};
+use super::{
+    Author, CancelReason, Category, InboxItem, KvChange, LinkState, MessageState, RequestItem,
+};
 use crate::RegistrationId;
 
 /// `GET /v1/events`: server-sent events (`text/event-stream`). Each has the cursor as `id`, its kind as `event`, and an
@@ -20,7 +22,8 @@ pub struct EventQuery {
     /// What concerns the whole node is for every app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
-    /// Only these kinds, separated by commas.
+    /// Only these kinds, separated by commas. Requests and their cancels are given only to a stream that asks for `request`, and
+    /// registers its app: each to one of them, in turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// `1`: the app is registered for as long as the stream is open, and a few seconds longer, for it to come back. What more
@@ -71,6 +74,19 @@ pub enum EventBody {
         client_message_id: ClientMessageId,
         /// `delivered` or `read`.
         state: MessageState,
+    },
+    /// An app elsewhere, or of this node, waits for an answer from this stream's app: see `POST /v1/reply`. Given live to this stream
+    /// alone, and not again: it takes no place of its own among events.
+    Request {
+        /// What it asks.
+        request: Box<RequestItem>,
+    },
+    /// Nobody waits any more for the answer to a request that this stream was given.
+    Cancel {
+        /// Which.
+        request: ClientMessageId,
+        /// Why.
+        reason: CancelReason,
     },
     /// A node is online.
     PeerJoin {
@@ -250,6 +266,10 @@ pub enum EventKind {
     Message,
     /// See [`EventBody::Receipt`].
     Receipt,
+    /// See [`EventBody::Request`].
+    Request,
+    /// See [`EventBody::Cancel`].
+    Cancel,
     /// See [`EventBody::PeerJoin`].
     PeerJoin,
     /// See [`EventBody::PeerLeave`].
@@ -274,9 +294,11 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Message,
         Self::Receipt,
+        Self::Request,
+        Self::Cancel,
         Self::PeerJoin,
         Self::PeerLeave,
         Self::AppJoin,
@@ -294,6 +316,8 @@ impl EventKind {
         match self {
             Self::Message => "message",
             Self::Receipt => "receipt",
+            Self::Request => "request",
+            Self::Cancel => "cancel",
             Self::PeerJoin => "peer_join",
             Self::PeerLeave => "peer_leave",
             Self::AppJoin => "app_join",
@@ -314,6 +338,8 @@ impl EventBody {
         match self {
             Self::Message { .. } => EventKind::Message,
             Self::Receipt { .. } => EventKind::Receipt,
+            Self::Request { .. } => EventKind::Request,
+            Self::Cancel { .. } => EventKind::Cancel,
             Self::PeerJoin { .. } => EventKind::PeerJoin,
             Self::PeerLeave { .. } => EventKind::PeerLeave,
             Self::AppJoin { .. } => EventKind::AppJoin,

@@ -14,6 +14,9 @@
 //! | `POST /v1/inbox/ack` | [`AckRequest`] | [`AckAnswer`] |
 //! | `DELETE /v1/inbox/{id}` | [`MeshQuery`] | |
 //! | `GET /v1/events` | [`EventQuery`] | a stream of [`Event`] |
+//! | `POST /v1/request` | [`CallRequest`] | [`CallAnswer`], or a stream that ends with it |
+//! | `POST /v1/request/cancel` | [`CancelRequest`] | |
+//! | `POST /v1/reply` | [`ReplyRequest`] | |
 //! | `GET /v1/apps` | [`AppsQuery`] | [`Apps`] |
 //! | `PUT /v1/apps/{name}` | [`Registration`] | [`Registered`] |
 //! | `DELETE /v1/apps/{name}` | [`RemoveQuery`] | |
@@ -52,6 +55,7 @@ pub mod openapi;
 mod outbox;
 mod problem;
 mod profile;
+mod requests;
 mod routes;
 mod send;
 mod state;
@@ -77,6 +81,9 @@ pub use outbox::{
 };
 pub use problem::{Problem, ProblemCode};
 pub use profile::{OwnProfile, Profile, ProfileRequest};
+pub use requests::{
+    CallAnswer, CallProgress, CallRequest, CancelReason, CancelRequest, ReplyError, ReplyRequest, RequestItem,
+};
 pub use routes::{ROUTES, Route};
 pub use send::{
     BatchAnswer, BatchOutcome, BatchRequest, Change, MessageState, ReceiptWanted, SendAnswer, SendRequest,
@@ -93,6 +100,8 @@ pub const APP_HEADER: &str = "waxwing-app";
 /// Header in which an app says which of several of its name it is.
 pub const INSTANCE_HEADER: &str = "waxwing-instance";
 /// Header in which a stream is told its app's registration, and by which a registered app proves to be it.
+/// Media type of a stream of events.
+pub const EVENT_STREAM: &str = "text/event-stream";
 pub const REGISTRATION_HEADER: &str = "waxwing-registration";
 /// Header that may carry the client message id.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";

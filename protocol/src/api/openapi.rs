@@ -135,6 +135,18 @@ impl Shape<'_> {
         self
     }
 
+    /// As one thing, or as a stream of another.
+    fn answers_either<T: ToSchema, U: ToSchema>(mut self, media: [&str; 2]) -> Self {
+        let contents =
+            [self.schemas.of::<T>(), self.schemas.of::<U>()].map(|schema| Content::new(Some(schema)));
+        let mut response = ResponseBuilder::new().description("Done");
+        for (media, content) in media.into_iter().zip(contents) {
+            response = response.content(media, content);
+        }
+        self.operation = self.operation.response("200", response);
+        self
+    }
+
     /// With something that has no name in the document.
     fn answers_plain<T: PartialSchema>(mut self, media: &str) -> Self {
         let content = Content::new(Some(T::schema()));
@@ -167,7 +179,12 @@ const SHAPES: [(&str, &str, Describe); ROUTES.len()] = [
     ("GET", "/v1/inbox", |s| s.asks::<InboxQuery>().answers::<InboxPage>()),
     ("POST", "/v1/inbox/ack", |s| s.takes::<AckRequest>().answers::<AckAnswer>()),
     ("DELETE", "/v1/inbox/{id}", |s| s.asks::<MeshQuery>().answers_nothing()),
-    ("GET", "/v1/events", |s| s.asks::<EventQuery>().answers_as::<Event>("200", "text/event-stream")),
+    ("GET", "/v1/events", |s| s.asks::<EventQuery>().answers_as::<Event>("200", EVENT_STREAM)),
+    ("POST", "/v1/request", |s| {
+        s.takes::<CallRequest>().answers_either::<CallAnswer, CallProgress>([JSON, EVENT_STREAM])
+    }),
+    ("POST", "/v1/request/cancel", |s| s.takes::<CancelRequest>().answers_nothing()),
+    ("POST", "/v1/reply", |s| s.takes::<ReplyRequest>().answers_nothing()),
     ("GET", "/v1/apps", |s| s.asks::<AppsQuery>().answers::<Apps>()),
     ("PUT", "/v1/apps/{name}", |s| s.takes::<Registration>().answers::<Registered>()),
     ("DELETE", "/v1/apps/{name}", |s| s.asks::<RemoveQuery>().answers_nothing()),

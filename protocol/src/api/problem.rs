@@ -166,6 +166,10 @@ codes! {
     UnknownApp = "unknown_app", 404, "no app is registered under this name";
     /// No member of this name.
     UnknownRecipient = "unknown_recipient", 404, "no member has this name";
+    /// Nobody serves the app asked.
+    NoResponder = "no_responder", 404, "nobody answers for this app";
+    /// The request is over, or was never given to this app.
+    UnknownRequest = "unknown_request", 404, "no such request is under way";
     /// The route exists, the method does not.
     MethodNotAllowed = "method_not_allowed", 405, "the method is not allowed here";
     /// The request did not arrive in time.
@@ -192,6 +196,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", 409, "this message id is taken";
     /// What the request would make exists already, or somebody else is at it.
     Conflict = "conflict", 409, "this cannot be done as things are";
+    /// Whoever asked does not wait any more.
+    Cancelled = "cancelled", 409, "the request was cancelled";
     /// What the request rests on does not stand there.
     VersionConflict = "version_conflict", 412, "another version stands there";
     /// The request is larger than allowed.
@@ -202,6 +208,8 @@ codes! {
     Misdirected = "misdirected", 421, "this node does not go by that name";
     /// The recipient is no longer a member.
     RevokedRecipient = "revoked_recipient", 422, "the recipient is no longer a member";
+    /// The app asked has said that it does not answer, and why.
+    Refused = "refused", 422, "the app has refused the request";
     /// The broker, or the mesh, does not let this node in.
     NotAuthorised = "not_authorised", 403, "not let in";
     /// The broker says that this node's membership has ended.
@@ -266,6 +274,16 @@ codes! {
     NoAuthorities = "no_authorities", 502, "not the broker meant";
     /// The broker's certificate cannot be used.
     BadCertificate = "bad_certificate", 502, "not the broker meant";
+    /// Whoever was given the request has gone, or his node has.
+    PeerGone = "peer_gone", 502, "whoever was to answer has gone";
+    /// The other node has refused the request, or it cannot be sent to it.
+    Undeliverable = "undeliverable", 502, "the request was not delivered";
+    /// The node of the app asked is not online.
+    PeerOffline = "peer_offline", 503, "the node is not online";
+    /// All who serve the app have as many requests as they may.
+    ResponderBusy = "responder_busy", 503, "whoever answers for this app has enough to do";
+    /// No answer has come in time.
+    Timeout = "timeout", 504, "no answer in time";
     /// The broker of a mesh to be joined or founded does not answer.
     Unreachable = "unreachable", 503, "the broker cannot be reached";
     /// This needs the broker, and the link is down.

@@ -45,7 +45,7 @@ impl Route {
 }
 
 /// All of them.
-pub const ROUTES: [Route; 46] = [
+pub const ROUTES: [Route; 49] = [
     Route::read("/v1/version", "Version of the node and of this API").for_one_app(),
     Route::read("/v1/health", "How the node and its meshes are").for_one_app(),
     Route::read("/v1/metrics", "What the node counts, as OpenMetrics text").for_one_app(),
@@ -58,6 +58,9 @@ pub const ROUTES: [Route; 46] = [
     Route::send("POST", "/v1/inbox/ack", "Marks messages read").for_one_app(),
     Route::send("DELETE", "/v1/inbox/{id}", "Deletes a message from the inbox").for_one_app(),
     Route::read("/v1/events", "What happens, as a stream that can be resumed").for_one_app(),
+    Route::send("POST", "/v1/request", "Asks whoever serves an app, and waits for the answer").for_one_app(),
+    Route::send("POST", "/v1/request/cancel", "Waits for an answer no more").for_one_app(),
+    Route::send("POST", "/v1/reply", "Answers a request, refuses it, or tells how it goes").for_one_app(),
     Route::read("/v1/apps", "Apps by what they say about themselves").for_one_app(),
     Route::send("PUT", "/v1/apps/{name}", "Registers an app, renews that, or says more about it")
         .for_one_app(),

@@ -185,6 +185,8 @@ impl Run {
                 EventBody::Receipt { .. }
                 | EventBody::Outbox { .. }
                 | EventBody::Message { .. }
+                | EventBody::Request { .. }
+                | EventBody::Cancel { .. }
                 | EventBody::BrokerStatus { .. }
                 | EventBody::Security { .. }
                 | EventBody::PeerJoin { .. }
