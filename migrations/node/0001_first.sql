@@ -31,7 +31,8 @@ CREATE TABLE roster (
 CREATE TABLE outbox (
     row          INTEGER PRIMARY KEY AUTOINCREMENT, -- rises, never given twice; the order of a lane
     client_id    TEXT NOT NULL UNIQUE,  -- the app's idempotency key
-    kind         INTEGER NOT NULL,      -- 0 a message of an app, 1 a read receipt of this node
+    kind         INTEGER NOT NULL,      -- 0 a message of an app, 1 a read receipt of this node; what is live: 2 a request,
+                                        -- 3 progress, 4 a reply, 5 a refusal, 6 a cancel
     wants_read   INTEGER NOT NULL,      -- 1 if the app asked to be told when it is read
     reply_to     TEXT,                  -- the message that this one answers
     wire_id      BLOB NOT NULL UNIQUE,  -- what the broker sees of it, 16 bytes
@@ -41,7 +42,7 @@ CREATE TABLE outbox (
     to_app       TEXT NOT NULL,         -- empty for the default mailbox
     from_app     TEXT NOT NULL,         -- empty if the app did not name itself
     priority     INTEGER NOT NULL,      -- 0 now, 1 next, 2 low
-    counter      INTEGER NOT NULL,      -- place in its lane (recipient, priority), from 1
+    counter      INTEGER NOT NULL,      -- place in its lane (recipient, priority), from 1; 0 of what is live, and has none
     seal         INTEGER NOT NULL DEFAULT 0, -- how often it was sealed anew
     state        INTEGER NOT NULL DEFAULT 0, -- 0 pending, 1 done (at the broker), 2 dead, 3 aborted
     expires      INTEGER NOT NULL,      -- end of its lifetime
@@ -58,7 +59,7 @@ CREATE TABLE outbox (
     doubtful     INTEGER NOT NULL DEFAULT 0, -- 1 if a broker that had it has lost its store: it may have been delivered
     renumbered   INTEGER NOT NULL DEFAULT 0, -- 1 if its counter was given under a new signing key, and it may have been
                                              -- delivered under the one before: then this counter never comes
-    void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come
+    void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come, or if there is none
     size         INTEGER NOT NULL,      -- bytes of content, for the cap; 0 once it is wiped
     content      BLOB NOT NULL          -- body, metadata and headers, encrypted under the storage key
 );

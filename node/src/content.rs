@@ -34,6 +34,11 @@ impl Content {
         }
     }
 
+    /// The metadata as apps see it.
+    pub(crate) fn shown_meta(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        if self.meta.is_empty() { None } else { serde_json::from_slice(&self.meta).ok() }
+    }
+
     /// Encrypts for an outbox row.
     pub(crate) fn seal_outgoing(&self, keys: &StorageKeys, id: &ClientMessageId) -> Vec<u8> {
         self.seal(keys, outgoing(id))

@@ -26,6 +26,7 @@
 //! | `spaces` | copies of spaces, kept up and written to |
 //! | `presence` | who is there, and what he says of himself: made of a space |
 //! | `state` | what a mesh shares under keys: made of a space |
+//! | `requests` | an app asks another and waits: mail that is live |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
 //! | `ipc`, `apps`, `tokens` | the local API; who has registered with it; who may use it over TCP |
@@ -68,6 +69,7 @@ mod metrics;
 pub mod move_broker;
 mod outbox;
 mod presence;
+mod requests;
 mod retention;
 mod rosters;
 pub mod say;

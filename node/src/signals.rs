@@ -9,8 +9,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use waxwing_crypto::Timestamp;
+use waxwing_crypto::{ClientMessageId, Timestamp};
 
+use crate::requests::Live;
 use crate::store::OutLane;
 
 /// An old row that is pending again.
@@ -19,6 +20,15 @@ pub(crate) struct Back {
     pub(crate) row: i64,
     /// How often its recipient has refused it.
     pub(crate) nacks: u32,
+}
+
+/// Something that is live has come, or has not come to its recipient.
+#[derive(Debug)]
+pub(crate) enum Happened {
+    /// It was opened, and not seen before.
+    Arrived(Box<Live>),
+    /// A request of this node has ended on the way.
+    Undeliverable { request: ClientMessageId, reason: String },
 }
 
 /// Shared by a mesh's writer, link and API.
@@ -45,6 +55,9 @@ pub(crate) struct Signals {
     shown: watch::Sender<u64>,
     /// Rises whenever a message of this node may have come to another state.
     moved: watch::Sender<u64>,
+    /// What is live and nobody has looked at yet: at most what a link's window holds.
+    live: Mutex<Vec<Happened>>,
+    live_wake: Notify,
 }
 
 impl Default for Signals {
@@ -61,6 +74,8 @@ impl Default for Signals {
             disk_full: AtomicBool::new(false),
             shown: watch::Sender::default(),
             moved: watch::Sender::default(),
+            live: Mutex::default(),
+            live_wake: Notify::new(),
         }
     }
 }
@@ -176,6 +191,25 @@ impl Signals {
     pub(crate) fn set_gapped(&self, since: Option<Instant>) {
         if std::mem::replace(&mut *lock(&self.gapped), since) != since {
             self.look();
+        }
+    }
+
+    /// Notes what has happened to live mail, once that is on disk.
+    pub(crate) fn happened(&self, what: Vec<Happened>) {
+        if !what.is_empty() {
+            lock(&self.live).extend(what);
+            self.live_wake.notify_one();
+        }
+    }
+
+    /// Waits until something has happened to live mail, and takes it.
+    pub(crate) async fn live(&self) -> Vec<Happened> {
+        loop {
+            let happened = std::mem::take(&mut *lock(&self.live));
+            if !happened.is_empty() {
+                return happened;
+            }
+            self.live_wake.notified().await;
         }
     }
 

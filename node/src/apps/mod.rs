@@ -131,6 +131,11 @@ impl Kept {
         &self.id
     }
 
+    /// Which app it is.
+    pub(crate) const fn which(&self) -> &Which {
+        &self.which
+    }
+
     /// What becomes of it.
     pub(crate) fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
@@ -225,6 +230,13 @@ impl Apps {
         let mut registry = self.lock();
         registry.forget_ended();
         registry.apps.iter().map(|(which, app)| app.show(which)).collect()
+    }
+
+    /// Whether an app of this name is registered, whichever instance.
+    pub(crate) fn is_there(&self, name: &Name) -> bool {
+        let mut registry = self.lock();
+        registry.forget_ended();
+        registry.apps.keys().any(|which| which.name == *name)
     }
 
     /// Told of every change but those that time brings.

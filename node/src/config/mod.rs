@@ -253,9 +253,11 @@ fn pick<T: FromStr>(
 
 /// The hooks with their absolute paths: what is relative begins at the file's folder.
 fn hooks(named: BTreeMap<EventKind, PathBuf>, file: &Path) -> Result<BTreeMap<EventKind, PathBuf>> {
-    if named.contains_key(&EventKind::Lagged) {
-        let why = "`lagged` is of one stream, and happens to no hook";
-        return Err(Error::Usage(format!("{}: hooks.lagged: {why}", file.display())));
+    let of_a_stream = [EventKind::Lagged, EventKind::Request, EventKind::Cancel];
+    if let Some(kind) = of_a_stream.iter().find(|kind| named.contains_key(kind)) {
+        let kind = kind.as_str();
+        let why = format!("`{kind}` is of one stream, and happens to no hook");
+        return Err(Error::Usage(format!("{}: hooks.{kind}: {why}", file.display())));
     }
     let folder = file.parent().unwrap_or_else(|| Path::new("/"));
     Ok(named.into_iter().map(|(kind, path)| (kind, folder.join(path))).collect())

@@ -29,11 +29,12 @@ use super::request::{From, Query};
 use crate::apps::{Claim, Kept, Standing, Which};
 use crate::clock;
 use crate::mesh::Mesh;
+use crate::requests::{self, Listener};
 use crate::store::inbox::Filter;
 use crate::store::{self, meta};
 
 /// A comment goes out when nothing else has for this long, so that both ends notice a dead connection.
-const KEEPALIVE: Duration = Duration::from_secs(15);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Messages, and events, read at once.
 const PAGE: usize = 100;
 /// Events made ready for a client before it reads them.
@@ -56,23 +57,19 @@ pub(super) async fn stream(
         must_reach(&who, TokenScope::Send)?;
     }
     let app = mailbox(query.app.as_deref(), &caller)?;
+    let kinds = kinds(query.kind.as_deref())?;
+    let takes = takes_requests(kinds.as_ref(), &query)?;
     let kept = register(&mesh, &query, caller.app.as_ref())?;
+    let listener = kept.as_ref().filter(|_| takes).map(|kept| requests::listen(&mesh, kept.which().clone()));
     let shown = mesh.signals.shown();
     let after = match query.after.or(last_event_id(&headers)?) {
         Some(after) => after,
         None => *shown.borrow(),
     };
-    let reader = Reader {
-        app,
-        kinds: kinds(query.kind.as_deref())?,
-        mesh: Arc::clone(&mesh),
-        shown,
-        after,
-        given: after,
-        ready: VecDeque::new(),
-    };
+    let reader =
+        Reader { app, kinds, mesh: Arc::clone(&mesh), shown, after, given: after, ready: VecDeque::new() };
     let (events, read) = mpsc::channel(READ_AHEAD);
-    mesh.tasks.spawn(reader.run(events, kept.as_ref().map(Kept::standing)));
+    mesh.tasks.spawn(reader.run(events, kept.as_ref().map(Kept::standing), listener));
     let registration = kept.as_ref().map(|kept| (REGISTRATION_HEADER, kept.id().as_str().to_owned()));
     let open = Open { events: read, _room: room, _kept: kept };
     // Where it begins: a client that is cut off before the first event resumes from here too.
@@ -125,6 +122,19 @@ fn kinds(text: Option<&str>) -> Result<Option<HashSet<EventKind>>, Refused> {
     kinds.map(Some).ok_or_else(|| malformed().into())
 }
 
+/// Whether the stream is to be given requests: if it asks for them by name, so that whoever does not know of them gets none.
+fn takes_requests(kinds: Option<&HashSet<EventKind>>, query: &EventQuery) -> Result<bool, Refused> {
+    let asks = |kind| kinds.is_some_and(|kinds| kinds.contains(&kind));
+    let malformed = |detail| Refused::from(Problem::new(ProblemCode::Malformed).detail(detail));
+    match (asks(EventKind::Request), asks(EventKind::Cancel)) {
+        (true, _) if query.register != Some(1) => Err(malformed(
+            "requests are given to a stream that registers its app: kind=request goes with register=1",
+        )),
+        (false, true) => Err(malformed("kind=cancel goes with kind=request")),
+        (takes, _) => Ok(takes),
+    }
+}
+
 /// What lasts as long as the client's connection.
 struct Open {
     events: mpsc::Receiver<sse::Event>,
@@ -155,10 +165,15 @@ impl Reader {
     }
 
     /// Hands events over until nobody wants more, or the mesh is closed.
-    async fn run(self, events: mpsc::Sender<sse::Event>, standing: Option<watch::Receiver<Standing>>) {
+    async fn run(
+        self,
+        events: mpsc::Sender<sse::Event>,
+        standing: Option<watch::Receiver<Standing>>,
+        listener: Option<Listener>,
+    ) {
         let stop = self.mesh.stop.clone();
         tokio::select! {
-            () = self.hand_over(&events, standing) => {}
+            () = self.hand_over(&events, standing, listener) => {}
             () = events.closed() => {}
             () = stop.cancelled() => {}
         }
@@ -169,11 +184,17 @@ impl Reader {
         mut self,
         events: &mpsc::Sender<sse::Event>,
         mut standing: Option<watch::Receiver<Standing>>,
+        mut listener: Option<Listener>,
     ) {
         loop {
             let (event, last) = tokio::select! {
                 biased;
-                () = changed(&mut standing) => (Some(self.told(&standing)), is_superseded(&standing)),
+                () = changed(&mut standing) => {
+                    // Whoever is not registered any more serves nobody.
+                    listener = None;
+                    (Some(self.told(&standing)), is_superseded(&standing))
+                }
+                Some(body) = asked(&mut listener) => (Some(self.live(body)), false),
                 event = self.next() => (event, false),
             };
             let Some(event) = event else { return };
@@ -184,10 +205,15 @@ impl Reader {
         }
     }
 
-    /// What has become of the registration. No place in the stream is taken by it: it is for this reader alone.
+    /// What has become of the registration.
     fn told(&self, standing: &Option<watch::Receiver<Standing>>) -> Event {
         let what = if is_superseded(standing) { "superseded" } else { "unregistered" };
-        Event { cursor: self.given, at: clock::now(), body: EventBody::System { what: what.to_owned() } }
+        self.live(EventBody::System { what: what.to_owned() })
+    }
+
+    /// What is for this reader alone takes no place in the stream.
+    fn live(&self, body: EventBody) -> Event {
+        Event { cursor: self.given, at: clock::now(), body }
     }
 
     /// The next event. None when it cannot be read.
@@ -269,6 +295,14 @@ async fn changed(standing: &mut Option<watch::Receiver<Standing>>) {
     };
     if ended {
         std::future::pending::<()>().await;
+    }
+}
+
+/// The next request for this stream's app, or cancel: never, if it takes none.
+async fn asked(listener: &mut Option<Listener>) -> Option<EventBody> {
+    match listener {
+        Some(listener) => listener.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -139,7 +139,7 @@ pub(super) fn show(mesh: &Mesh, item: Item) -> Result<InboxItem, Refused> {
     let from = mesh.roster(|roster| roster.former(&item.sender).map(|member| member.name.clone()));
     let from = from.ok_or_else(|| Problem::new(ProblemCode::Internal).detail("a sender is in no log"))?;
     let (body, body_base64) = content.shown_body();
-    let meta = if content.meta.is_empty() { None } else { serde_json::from_slice(&content.meta).ok() };
+    let meta = content.shown_meta();
     Ok(InboxItem {
         id: item.cursor,
         from,

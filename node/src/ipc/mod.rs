@@ -20,6 +20,7 @@ mod peers;
 mod problem;
 mod profile;
 mod request;
+mod requests;
 mod send;
 mod state;
 #[cfg(test)]
@@ -107,6 +108,9 @@ fn router(api: Api) -> Router {
         .route("/v1/send/{id}", get(send::status))
         .route("/v1/send/{id}/broker", get(outbox::broker_view))
         .route("/v1/events", get(events::stream))
+        .route("/v1/request", post(requests::request))
+        .route("/v1/request/cancel", post(requests::cancel))
+        .route("/v1/reply", post(requests::reply))
         .route("/v1/apps", get(apps::list))
         .route("/v1/apps/{name}", put(apps::register).delete(apps::remove))
         .route("/v1/profile", get(profile::get).post(profile::set))

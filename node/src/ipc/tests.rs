@@ -143,6 +143,7 @@ fn message(mesh: &Mesh, counter: u64) -> ReceivedItem {
         void: Vec::new(),
         unwelcome: None,
         reads: None,
+        live: None,
     }
 }
 

@@ -35,6 +35,7 @@ use crate::identity::Identity;
 use crate::link::{self, Calls};
 use crate::metrics::Counts;
 use crate::presence::{self, Presence};
+use crate::requests::{self, Requests};
 use crate::rosters::{self, Kept, Opened};
 use crate::signals::Signals;
 use crate::spaces::Spaces;
@@ -111,6 +112,8 @@ pub(crate) struct Mesh {
     pub(crate) apps: Arc<Apps>,
     /// Who is there.
     pub(crate) presence: Presence,
+    /// Who waits for answers, and who gives them.
+    pub(crate) requests: Requests,
     /// The spaces that are followed.
     pub(crate) spaces: Spaces,
     /// What the mesh shares.
@@ -154,6 +157,7 @@ impl Mesh {
     ) -> Result<Arc<Self>> {
         let (mut connection, db) = store::open(&admitted.folder.join("node.db")).await?;
         store::renewal::begin_under(&mut connection, &admitted.identity.signing.public()).await?;
+        store::outbox::end_asked(&mut connection, clock::now()).await?;
         let Opened { roster, kept, replayed } =
             rosters::open(&db, &admitted.keys, admitted.identity.mesh).await?;
         debug!(mesh = %admitted.name, kept, replayed, "the log is read");
@@ -187,6 +191,7 @@ impl Mesh {
             epochs,
             apps: admitted.apps,
             presence,
+            requests: Requests::new(Arc::clone(&counts)),
             spaces: Spaces::default(),
             state: State::default(),
             alarms: Alarms::default(),
@@ -229,6 +234,7 @@ impl Mesh {
                 ended = upkeep::run(self, &self.stop) => ended,
                 ended = presence::run(self) => ended,
                 ended = state::run(self) => ended,
+                ended = requests::run(self) => ended,
             };
             rosters::keep_at_end(self).await;
             if let Err(refused) = &ended {

@@ -64,6 +64,8 @@ pub(crate) struct Tally {
     delivered: u64,
     security: BTreeMap<String, u64>,
     hooks: BTreeMap<(EventKind, &'static str), u64>,
+    requests: BTreeMap<&'static str, u64>,
+    late_replies: u64,
 }
 
 impl Metrics {
@@ -105,6 +107,16 @@ impl Counts {
         *lock(&self.0).hooks.entry((kind, outcome)).or_default() += 1;
     }
 
+    /// A request of an app here has ended, and this is how: `answered`, or the code of the problem.
+    pub(crate) fn request(&self, outcome: &'static str) {
+        *lock(&self.0).requests.entry(outcome).or_default() += 1;
+    }
+
+    /// Something came for a request that nobody waits for any more.
+    pub(crate) fn late_reply(&self) {
+        lock(&self.0).late_replies += 1;
+    }
+
     /// So far.
     pub(crate) fn all(&self) -> Tally {
         lock(&self.0).clone()
@@ -112,6 +124,12 @@ impl Counts {
 }
 
 impl Tally {
+    /// How requests have ended, and how many answers came too late.
+    #[cfg(test)]
+    pub(crate) fn requests(self) -> (BTreeMap<&'static str, u64>, u64) {
+        (self.requests, self.late_replies)
+    }
+
     /// Messages are in the outbox.
     pub(crate) const fn accepted(&mut self, messages: usize) {
         self.accepted += messages as u64;
@@ -128,6 +146,8 @@ impl Tally {
             EventBody::Receipt { state: MessageState::Delivered, .. } => self.delivered += 1,
             EventBody::Security { what, .. } => *self.security.entry(what.clone()).or_default() += 1,
             EventBody::Message { .. }
+            | EventBody::Request { .. }
+            | EventBody::Cancel { .. }
             | EventBody::Receipt { .. }
             | EventBody::BrokerStatus { .. }
             | EventBody::Outbox { .. }

@@ -40,6 +40,13 @@ struct ByHook {
     outcome: &'static str,
 }
 
+/// In which mesh, and how it ended.
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ByOutcome {
+    mesh: String,
+    outcome: &'static str,
+}
+
 /// In which mesh, and which of its files.
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct ByFile {
@@ -79,10 +86,11 @@ const LOOKED: [Looked; 13] = [
 /// What is counted: under which name, what it says, and where it is.
 type Counted = (&'static str, &'static str, fn(&Tally) -> u64);
 
-const COUNTED: [Counted; 3] = [
+const COUNTED: [Counted; 4] = [
     ("messages_accepted", "Messages stored in the outbox", |tally| tally.accepted),
     ("messages_delivered", "Messages whose receipt has come", |tally| tally.delivered),
     ("messages_received", "Messages stored in the inbox", |tally| tally.received),
+    ("late_replies", "Answers to requests that nobody waited for any more", |tally| tally.late_replies),
 ];
 
 pub(super) fn render(metrics: &Metrics, health: &Health, disk: &Disk) -> String {
@@ -162,6 +170,11 @@ impl Page {
                 (ByHook { mesh: mesh.to_string(), kind: kind.as_str(), outcome }, times)
             })
         });
+        let requests = meshes.iter().flat_map(|(mesh, tally)| {
+            let outcome = |(&outcome, &times)| (ByOutcome { mesh: mesh.to_string(), outcome }, times);
+            tally.requests.iter().map(outcome)
+        });
+        self.counter("requests", "Requests of apps here that have ended", requests);
         self.counter("hooks", "Hooks run after events, or not run", hooks);
     }
 
@@ -195,6 +208,7 @@ trait Labels: EncodeLabelSet + Clone + fmt::Debug + Eq + Hash + Send + Sync + 's
 impl Labels for ByMesh {}
 impl Labels for ByWhat {}
 impl Labels for ByHook {}
+impl Labels for ByOutcome {}
 impl Labels for ByFile {}
 impl Labels for ByVersion {}
 

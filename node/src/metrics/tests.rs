@@ -105,6 +105,7 @@ fn labels_are_meshes_and_words_and_nobody_elses_names() {
     let counts = metrics.counts(&"home".parse().unwrap());
     counts.add(&batch);
     counts.hook(EventKind::Message, "dropped");
+    counts.request("dropped");
     let page = metrics.render(&health(), &disk());
     for line in page.lines().filter(|line| line.contains('{')) {
         let labels = line.split_once('{').unwrap().1.split_once('}').unwrap().0;
@@ -132,6 +133,7 @@ fn every_metric_is_documented_and_every_documented_one_is_shown() {
     let metrics = Metrics::new();
     // What nobody has configured has no sample, and is not shown.
     metrics.counts(&"home".parse().unwrap()).hook(EventKind::Message, "ok");
+    metrics.counts(&"home".parse().unwrap()).request("answered");
     let page = metrics.render(&health(), &disk());
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let shown: BTreeSet<String> = types

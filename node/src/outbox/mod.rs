@@ -4,19 +4,19 @@
 
 mod give_up;
 mod status;
+mod written;
 
 use std::time::Duration;
 
-use data_encoding::BASE64;
 use waxwing_crypto::membership::Standing;
 use waxwing_crypto::sealing::Kind;
-use waxwing_crypto::storage::canonical_json;
 use waxwing_crypto::{ClientMessageId, Fingerprint, Name, NodeId};
 use waxwing_protocol::api::{MessageState, Problem, ProblemCode, ReceiptWanted, SendAnswer, SendRequest};
 use waxwing_protocol::{Address, limits};
 
 pub(crate) use self::give_up::{abort, requeue};
 pub(crate) use self::status::{show, state, status};
+pub(crate) use self::written::{Written, written};
 use crate::content::Content;
 use crate::draft::Draft;
 use crate::mesh::Mesh;
@@ -94,25 +94,12 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     })?;
     let recipient = resolve(mesh, &address.node)?;
     let ttl = ttl(request.ttl.as_deref())?;
-    let meta = meta(&request)?;
-    let (body, default_type) = body(&request)?;
-    let content_type = request.content_type.unwrap_or_else(|| default_type.to_owned());
-    if content_type.is_empty()
-        || content_type.len() > limits::CONTENT_TYPE
-        || content_type.contains(char::is_control)
-    {
-        return Err(malformed("content_type must be 1 to 255 bytes of text"));
-    }
     if request.thread.as_ref().is_some_and(|thread| thread.is_empty() || thread.len() > limits::THREAD) {
         return Err(malformed("thread must be 1 to 128 bytes"));
     }
-    let content = Content {
-        content_type,
-        body: body.into(),
-        meta: meta.into(),
-        reply_to: request.reply_to,
-        thread: request.thread,
-    };
+    let SendRequest { body, body_base64, content_type, meta, .. } = request;
+    let content = written(Written { body, body_base64, content_type, meta })?;
+    let content = Content { reply_to: request.reply_to, thread: request.thread, ..content };
     let draft = Draft {
         kind: Kind::Message,
         lane: OutLane { priority: request.priority.unwrap_or_default(), recipient },
@@ -187,36 +174,6 @@ fn ttl(text: Option<&str>) -> Result<Duration, Box<Problem>> {
         return Err(Box::new(Problem::new(ProblemCode::TtlTooLong).detail("at most 30 days")));
     }
     Ok(ttl)
-}
-
-fn meta(request: &SendRequest) -> Result<Vec<u8>, Box<Problem>> {
-    let Some(meta) = &request.meta else {
-        return Ok(Vec::new());
-    };
-    let meta = canonical_json(&serde_json::Value::Object(meta.clone()))
-        .map_err(|_| malformed("meta cannot be kept"))?;
-    if meta.len() > limits::META {
-        return Err(Box::new(Problem::new(ProblemCode::TooLarge).detail("meta may have 16 KiB")));
-    }
-    Ok(meta)
-}
-
-/// The body, and its content type if none is given.
-fn body(request: &SendRequest) -> Result<(Vec<u8>, &'static str), Box<Problem>> {
-    let (body, content_type) = match (&request.body, &request.body_base64) {
-        (Some(_), Some(_)) => return Err(malformed("give body or body_base64, not both")),
-        (Some(text), None) => (text.as_bytes().to_vec(), "text/plain"),
-        (None, Some(base64)) => {
-            let body =
-                BASE64.decode(base64.as_bytes()).map_err(|_| malformed("body_base64 is not base64"))?;
-            (body, "application/octet-stream")
-        }
-        (None, None) => (Vec::new(), "text/plain"),
-    };
-    if body.len() > limits::BODY {
-        return Err(Box::new(Problem::new(ProblemCode::TooLarge).detail("a body may have 256 KiB")));
-    }
-    Ok((body, content_type))
 }
 
 fn malformed(detail: impl Into<String>) -> Box<Problem> {

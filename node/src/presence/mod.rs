@@ -154,6 +154,11 @@ impl Presence {
         })
     }
 
+    /// Told whenever somebody may have come or gone.
+    pub(crate) fn moves(&self) -> watch::Receiver<()> {
+        self.moved.subscribe()
+    }
+
     /// Whether this node says goodbye, or has said it.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
@@ -180,6 +185,17 @@ pub(crate) async fn run(mesh: &Mesh) -> Result<()> {
 /// How far what is known can be relied on.
 pub(crate) fn freshness(mesh: &Mesh) -> Freshness {
     space(mesh).map(|space| *space.freshness().borrow()).unwrap_or_default()
+}
+
+/// Whether another node is online. None if that is not known at this moment.
+pub(crate) fn is_online(mesh: &Mesh, node: NodeId) -> Option<bool> {
+    let complete = freshness(mesh).complete;
+    let who = Who::node(node);
+    mesh.presence.with(|state| {
+        // Whoever is held after a loss of the store counts as there.
+        let there = state.view.get(&who).is_some() || state.tracker.there().contains_key(&who);
+        (complete && state.complete).then_some(there)
+    })
 }
 
 fn space(mesh: &Mesh) -> Option<Arc<Space>> {

@@ -1,7 +1,7 @@
 //! The accept table: what becomes of a send whose id is free, or taken.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
@@ -95,14 +95,18 @@ pub(super) async fn apply(
     let mut known = outbox::find(db, &ids).await?;
     let mut new = Vec::with_capacity(ids.len());
     let mut given: HashMap<OutLane, u64> = HashMap::new();
+    let mut woken = HashSet::new();
     let mut answers = Vec::with_capacity(requests.len());
     for rows in requests {
         let mut decided = Vec::with_capacity(rows.len());
         for mut row in rows {
             let acceptance = decide(&mut known, &row, copy.load.is_full(caps));
             if matches!(acceptance, Acceptance::New) {
-                row.counter = next_counter(db, copy, row.lane).await?;
-                given.insert(row.lane, row.counter);
+                if !row.kind.is_live() {
+                    row.counter = next_counter(db, copy, row.lane).await?;
+                    given.insert(row.lane, row.counter);
+                }
+                woken.insert(row.lane);
                 copy.load.add(&row);
                 new.push(row);
             }
@@ -113,6 +117,7 @@ pub(super) async fn apply(
     for mut row in own {
         row.counter = next_counter(db, copy, row.lane).await?;
         given.insert(row.lane, row.counter);
+        woken.insert(row.lane);
         new.push(row);
     }
     outbox::insert(db, &new).await?;
@@ -120,7 +125,7 @@ pub(super) async fn apply(
     effects.tally.accepted(new.iter().filter(|row| row.kind == Kind::Message).count());
     let given: Vec<(OutLane, u64)> = given.into_iter().collect();
     lanes::give(db, &given).await?;
-    effects.wake.extend(given.into_iter().map(|(lane, _)| (lane, None)));
+    effects.wake.extend(woken.into_iter().map(|lane| (lane, None)));
     Ok(answers)
 }
 

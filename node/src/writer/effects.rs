@@ -7,7 +7,7 @@ use waxwing_protocol::api::{EventBody, MessageState};
 use super::WriteError;
 use super::handle::Answer;
 use crate::metrics::Tally;
-use crate::signals::Back;
+use crate::signals::{Back, Happened};
 use crate::store::OutLane;
 use crate::store::events::NewEvent;
 use crate::store::outbox::Affected;
@@ -27,6 +27,8 @@ pub(super) struct Effects {
     pub(super) landed: Vec<i64>,
     /// What to tell apps, as part of the transaction.
     pub(super) events: Vec<NewEvent>,
+    /// What is live, and has come or will not come to its end.
+    pub(super) live: Vec<Happened>,
     /// What is counted.
     pub(super) tally: Tally,
 }
@@ -37,7 +39,8 @@ impl Effects {
         self.events.push(NewEvent { app: None, body });
     }
 
-    /// Tells the app that sent a message what became of it. Read receipts are nobody's business but this node's.
+    /// Tells the app that sent a message what became of it; whoever waits for an answer only that there will be none. Read
+    /// receipts are nobody's business but this node's.
     pub(super) fn tell_sender(&mut self, message: Affected, state: MessageState, reason: Option<&str>) {
         if message.kind == Kind::Message {
             let (client_message_id, reason) = (message.client_id, reason.map(str::to_owned));
@@ -47,6 +50,9 @@ impl Effects {
                 EventBody::Outbox { client_message_id, state, reason }
             };
             self.events.push(NewEvent { app: Some(message.from_app), body });
+        } else if message.kind == Kind::Request && state == MessageState::Dead {
+            let reason = reason.unwrap_or_default().to_owned();
+            self.live.push(Happened::Undeliverable { request: message.client_id, reason });
         }
     }
 

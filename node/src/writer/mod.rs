@@ -116,6 +116,7 @@ impl Task {
                     self.signals.expires(at);
                 }
                 self.signals.wake(effects.wake);
+                self.signals.happened(effects.live);
                 Ok(())
             }
             Err(failure) => {

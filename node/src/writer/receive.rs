@@ -12,6 +12,8 @@ use waxwing_protocol::api::EventBody;
 use super::answers::{self, News};
 use super::{Copy, Effects};
 use crate::lane::{Arrival, Lane};
+use crate::requests::Live;
+use crate::signals::Happened;
 use crate::store::inbox::{self, NewItem};
 use crate::store::lanes::{self, InLane};
 use crate::store::meta;
@@ -50,12 +52,14 @@ pub(crate) struct ReceivedItem {
     pub(crate) unwelcome: Option<NackReason>,
     /// Of a read receipt: the message that was read.
     pub(crate) reads: Option<ClientMessageId>,
+    /// What is for somebody who waits: it is remembered, and nothing of it is stored.
+    pub(crate) live: Option<Box<Live>>,
 }
 
 /// What to answer the sender.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Stored {
-    /// It is in the inbox, now or since before.
+    /// It is in the inbox, now or since before; or it was live.
     Received(Receipt),
     /// It was not wanted.
     Refused(NackReason),
@@ -73,6 +77,12 @@ impl Lanes {
     /// Since when lanes that hold messages back miss what these wait for: the earliest.
     pub(super) fn gapped(&self) -> Option<Instant> {
         self.0.values().filter(|lane| lane.holds()).filter_map(Lane::missing_since).min()
+    }
+}
+
+impl Copy {
+    fn lane(&mut self, lane: InLane) -> &mut Lane {
+        self.lanes.0.entry(lane).or_default()
     }
 }
 
@@ -115,14 +125,13 @@ async fn store(
         items.iter().map(|item| (item.new.lane.sender, item.new.client_id.clone())).collect();
     let mut receipts = inbox::receipts(db, &ids).await?;
     let mut touched = HashSet::new();
-    let (mut messages, mut reads) = (Vec::with_capacity(items.len()), Vec::new());
+    let (mut messages, mut reads, mut live) = (Vec::with_capacity(items.len()), Vec::new(), Vec::new());
     let mut stored = Vec::with_capacity(items.len());
     for (mut item, id) in items.into_iter().zip(ids) {
         stored.push(match receipts.get(&id) {
             Some(receipt) => {
-                let lane = copy.lanes.0.entry(item.new.lane).or_default();
                 // Sent again under a new signing key, it has a counter that brings nothing else.
-                if lane.skip(item.new.counter, Instant::now()) {
+                if item.live.is_none() && copy.lane(item.new.lane).skip(item.new.counter, Instant::now()) {
                     touched.insert(item.new.lane);
                 }
                 Stored::Received(*receipt)
@@ -130,20 +139,26 @@ async fn store(
             None => match item.unwelcome {
                 Some(reason) => Stored::Refused(reason),
                 None => {
-                    admit(copy, &mut item, effects);
-                    touched.insert(item.new.lane);
                     receipts.insert(id, item.new.receipt);
                     let receipt = item.new.receipt;
-                    match item.reads {
-                        None => messages.push(item.new),
-                        Some(read) => reads.push((read, item.new)),
+                    if let Some(arrived) = item.live.take() {
+                        effects.live.push(Happened::Arrived(arrived));
+                        live.push(item.new);
+                    } else {
+                        admit(copy, &mut item, effects);
+                        touched.insert(item.new.lane);
+                        match item.reads {
+                            None => messages.push(item.new),
+                            Some(read) => reads.push((read, item.new)),
+                        }
                     }
                     Stored::Received(receipt)
                 }
             },
         });
     }
-    let new: Vec<&NewItem> = messages.iter().chain(reads.iter().map(|(_, item)| item)).collect();
+    let new = messages.iter().chain(reads.iter().map(|(_, item)| item)).chain(&live);
+    let new: Vec<&NewItem> = new.collect();
     inbox::remember(db, &new).await?;
     inbox::insert(db, &messages).await?;
     effects.tally.received(messages.len());
@@ -156,7 +171,7 @@ async fn store(
 
 /// Gives a message its place, if it may have one now. A read receipt has its place in the lane, and none in the inbox.
 fn admit(copy: &mut Copy, item: &mut ReceivedItem, effects: &mut Effects) {
-    let lane = copy.lanes.0.entry(item.new.lane).or_default();
+    let lane = copy.lane(item.new.lane);
     let arrival = lane.arrive(item.new.counter, &item.void, Instant::now());
     if arrival == Arrival::Repeated {
         let (sender, counter) = (item.new.lane.sender, item.new.counter);

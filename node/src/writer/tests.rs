@@ -170,6 +170,7 @@ pub(crate) fn item(id: &str, counter: u64) -> ReceivedItem {
         void: Vec::new(),
         unwelcome: None,
         reads: None,
+        live: None,
     }
 }
 

@@ -99,9 +99,9 @@ pub use tokens::{Token, TokenAnswer, TokenRequest, TokenScope, Tokens};
 pub const APP_HEADER: &str = "waxwing-app";
 /// Header in which an app says which of several of its name it is.
 pub const INSTANCE_HEADER: &str = "waxwing-instance";
-/// Header in which a stream is told its app's registration, and by which a registered app proves to be it.
 /// Media type of a stream of events.
 pub const EVENT_STREAM: &str = "text/event-stream";
+/// Header in which a stream is told its app's registration, and by which a registered app proves to be it.
 pub const REGISTRATION_HEADER: &str = "waxwing-registration";
 /// Header that may carry the client message id.
 pub const IDEMPOTENCY_HEADER: &str = "idempotency-key";

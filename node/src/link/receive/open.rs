@@ -1,6 +1,8 @@
 //! Opening one envelope: find or open its session, believe the sender, decrypt. Authentic first; whether it is a
 //! duplicate is the writer's question.
 
+use std::time::Duration;
+
 use tracing::debug;
 use waxwing_crypto::sealing::{
     self, Header, Kind, NackReason, Opening, Parties, Plaintext, PrekeySecret, ReceivingSession,
@@ -13,6 +15,7 @@ use waxwing_protocol::link::Envelope;
 use super::{Ended, Receiver, Work};
 use crate::clock;
 use crate::content::Content;
+use crate::requests::Live;
 use crate::store::inbox::NewItem;
 use crate::store::lanes::InLane;
 use crate::store::prekeys;
@@ -60,19 +63,31 @@ impl Receiver<'_> {
         if plaintext.body.len() > limits::BODY || plaintext.meta.len() > limits::META {
             return Err(Refusal::Nack(NackReason::TooLarge));
         }
-        if plaintext.kind == Kind::Read && plaintext.reply_to.is_none() {
+        if plaintext.kind != Kind::Message && plaintext.kind != Kind::Request && plaintext.reply_to.is_none()
+        {
             return Err(Refusal::Nack(NackReason::UnsupportedVersion));
         }
+        let live = if plaintext.kind.is_live() {
+            let live = Live::read(delivered.from, delivered.exp, &plaintext);
+            Some(Box::new(live.ok_or(Refusal::Nack(NackReason::UnsupportedVersion))?))
+        } else {
+            None
+        };
         let signer = *session.signer().as_bytes();
-        Ok(self.item(delivered, signer, plaintext))
+        Ok(self.item(delivered, signer, plaintext, live))
     }
 
-    fn item(&self, delivered: &Envelope, signer: [u8; 32], plaintext: Plaintext) -> ReceivedItem {
+    fn item(
+        &self,
+        delivered: &Envelope,
+        signer: [u8; 32],
+        plaintext: Plaintext,
+        live: Option<Box<Live>>,
+    ) -> ReceivedItem {
         let mesh = &self.context.mesh;
-        let reads = match plaintext.kind {
-            Kind::Message => None,
-            Kind::Read => plaintext.reply_to.clone(),
-        };
+        let reads = plaintext.reply_to.clone().filter(|_| plaintext.kind == Kind::Read);
+        // What nobody waits for any more is not begun. All that follows a request finds out by itself.
+        let grace = if plaintext.kind == Kind::Request { Duration::ZERO } else { limits::EXPIRY_GRACE };
         let content = Content {
             content_type: plaintext.content_type,
             body: plaintext.body,
@@ -80,14 +95,17 @@ impl Receiver<'_> {
             reply_to: plaintext.reply_to,
             thread: None,
         };
-        let expired = mesh.clock.broker_now().since(delivered.exp) > limits::EXPIRY_GRACE;
+        let expired = mesh.clock.broker_now().since(delivered.exp) > grace;
         let blocked = mesh.blocks(&delivered.from).then_some(NackReason::Blocked);
         ReceivedItem {
             new: NewItem {
                 cursor: None,
                 lane: InLane { sender: delivered.from, signer, priority: delivered.pri },
                 counter: plaintext.counter,
-                content: content.seal_incoming(&mesh.keys, &delivered.from, &plaintext.id),
+                content: match &live {
+                    Some(_) => Vec::new(),
+                    None => content.seal_incoming(&mesh.keys, &delivered.from, &plaintext.id),
+                },
                 client_id: plaintext.id,
                 from_app: plaintext.from_app,
                 to_app: plaintext.to_app,
@@ -101,6 +119,7 @@ impl Receiver<'_> {
             void: plaintext.void,
             unwelcome: blocked.or(expired.then_some(NackReason::ExpiredHere)),
             reads,
+            live,
         }
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct NewRow {
     pub(crate) wire_id: WireId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) lane: OutLane,
-    /// None for a read receipt.
+    /// None for what nobody has addressed: read receipts, what goes back to whoever has asked.
     pub(crate) to_node: Option<Name>,
     pub(crate) to_app: Option<Name>,
     pub(crate) from_app: Option<Name>,
@@ -40,8 +40,8 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::
     static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO outbox (client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
-             counter, expires, queued_at, size, content, kind, wants_read, reply_to) VALUES",
-            16,
+             counter, expires, queued_at, size, content, kind, wants_read, reply_to, void_told) VALUES",
+            17,
             "",
         )
     });
@@ -64,7 +64,9 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::
                 .bind(&row.content[..])
                 .bind(kind_code(row.kind))
                 .bind(row.wants_read)
-                .bind(row.reply_to.as_ref().map(ClientMessageId::as_str));
+                .bind(row.reply_to.as_ref().map(ClientMessageId::as_str))
+                // Without a counter there is none to tell of.
+                .bind(row.kind.is_live());
         }
         query.execute(&mut *db).await?;
     }

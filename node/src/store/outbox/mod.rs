@@ -14,8 +14,8 @@ use super::{OutLane, columns, damaged};
 pub(crate) use accept::{Known, NewRow, find, insert};
 pub(crate) use life::{Life, Load, Which, content, life, list, load, oldest, routing};
 pub(crate) use outcome::{
-    Accepted, Affected, Sent, abort, accept, by_wire_id, deliver, end_pending, expire, first_expiry, kill,
-    mark_read, renumber, reseal, rows, sent_to, take_back,
+    Accepted, Affected, Sent, abort, accept, by_wire_id, deliver, end_asked, end_pending, expire,
+    first_expiry, kill, mark_read, renumber, reseal, rows, sent_to, take_back,
 };
 pub(crate) use send::{Pending, pending, pending_lanes, told, untold};
 
@@ -54,14 +54,16 @@ const fn kind_code(kind: Kind) -> i64 {
     match kind {
         Kind::Message => 0,
         Kind::Read => 1,
+        Kind::Request => 2,
+        Kind::Progress => 3,
+        Kind::Reply => 4,
+        Kind::Refusal => 5,
+        Kind::Cancel => 6,
     }
 }
 
 fn kind(code: i64) -> sqlx::Result<Kind> {
-    [Kind::Message, Kind::Read]
-        .into_iter()
-        .find(|kind| kind_code(*kind) == code)
-        .ok_or_else(|| damaged("kind"))
+    Kind::ALL.into_iter().find(|kind| kind_code(*kind) == code).ok_or_else(|| damaged("kind"))
 }
 
 const fn voucher_code(by: Voucher) -> i64 {

@@ -74,7 +74,8 @@ pub(crate) async fn kill(
     at: Timestamp,
 ) -> sqlx::Result<Option<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ? \
+        "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ?, \
+         size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal) \
          RETURNING client_id, from_app, kind, nacks",
     )
@@ -85,6 +86,18 @@ pub(crate) async fn kill(
     .bind(seal)
     .fetch_optional(db)
     .await
+}
+
+/// Ends what was asked in another life of this process: whoever waited for it is gone. Answers go on their way.
+pub(crate) async fn end_asked(db: &mut SqliteConnection, at: Timestamp) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE outbox SET state = 2, reason = 'cancelled', ended_by = 0, ended_at = ?, size = 0, content = x'' \
+         WHERE state = 0 AND kind IN (2, 3, 6)",
+    )
+    .bind(millis(at))
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Ends every pending row for a node that is no member any more. This node knows it by the log.
@@ -148,14 +161,14 @@ pub(crate) async fn renumber(db: &mut SqliteConnection) -> sqlx::Result<()> {
         "UPDATE outbox SET counter = n.counter, renumbered = 1, void_told = 0, seal = seal + 1, doubtful = max(doubtful, \
          state = 1), state = 0, accepted_at = NULL FROM (SELECT row, \
          row_number() OVER (PARTITION BY recipient, priority ORDER BY counter) AS counter FROM outbox \
-         WHERE delivered_at IS NULL AND ended_at IS NULL) AS n WHERE outbox.row = n.row",
+         WHERE delivered_at IS NULL AND ended_at IS NULL AND counter > 0) AS n WHERE outbox.row = n.row",
     )
     .execute(&mut *db)
     .await?;
     sqlx::query("DELETE FROM lane_out").execute(&mut *db).await?;
     sqlx::query(
         "INSERT INTO lane_out (recipient, priority, counter) SELECT recipient, priority, max(counter) FROM outbox \
-         WHERE delivered_at IS NULL AND ended_at IS NULL GROUP BY recipient, priority",
+         WHERE delivered_at IS NULL AND ended_at IS NULL AND counter > 0 GROUP BY recipient, priority",
     )
     .execute(db)
     .await?;
@@ -180,8 +193,8 @@ pub(crate) async fn deliver(
         Chunks::new(
             "UPDATE outbox SET delivered_at = v.column2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
              accepted_at = coalesce(accepted_at, v.column2), reason = CASE state WHEN 3 THEN reason END, \
-             ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END \
-             FROM (VALUES",
+             ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END, \
+             size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) FROM (VALUES",
             2,
             ") AS v WHERE outbox.row = v.column1 AND outbox.delivered_at IS NULL \
              RETURNING client_id, from_app, kind, nacks",
@@ -249,7 +262,8 @@ pub(crate) async fn expire(
     limit: usize,
 ) -> sqlx::Result<Vec<Affected>> {
     sqlx::query_as(
-        "UPDATE outbox SET state = 2, reason = iif(doubtful, 'expired, delivery unknown', 'expired'), ended_by = 0, ended_at = ?1 WHERE row IN \
+        "UPDATE outbox SET state = 2, reason = iif(doubtful, 'expired, delivery unknown', 'expired'), ended_by = 0, ended_at = ?1, \
+         size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) WHERE row IN \
          (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2) \
          RETURNING client_id, from_app, kind, nacks",
     )
