@@ -34,6 +34,13 @@ impl Client {
         read(status, &body)
     }
 
+    /// A write that is answered with nothing.
+    pub(crate) async fn tell(&self, method: Method, path: &str, body: &impl Serialize) -> Result<()> {
+        let body = serde_json::to_vec(body).map_err(|err| Error::Incompatible(err.to_string()))?;
+        let (status, body) = self.call(&method, path, body.into()).await?;
+        if status.is_success() { Ok(()) } else { Err(refused(status, &body)) }
+    }
+
     pub(crate) async fn remove(&self, path: &str, query: &impl Serialize) -> Result<()> {
         let path = query::with_query(path, query)?;
         let (status, body) = self.call(&Method::DELETE, &path, Bytes::new()).await?;

@@ -17,6 +17,9 @@
 //! | [`Client::ack`] | `POST /v1/inbox/ack` |
 //! | [`Client::delete`] | `DELETE /v1/inbox/{id}` |
 //! | [`Client::events`], [`Client::events_resuming`] | `GET /v1/events` |
+//! | [`Client::ask`], [`Client::ask_closely`] | `POST /v1/request` |
+//! | [`Client::cancel`] | `POST /v1/request/cancel` |
+//! | [`Client::reply`]; [`Client::serve`] takes requests and answers them | `POST /v1/reply` |
 //! | [`Client::apps`] | `GET /v1/apps` |
 //! | [`Client::register`] | `PUT /v1/apps/{name}` |
 //! | [`Client::unregister`] | `DELETE /v1/apps/{name}` |
@@ -112,6 +115,7 @@ mod peers;
 mod place;
 mod query;
 mod state;
+mod requests;
 mod tokens;
 
 use std::collections::HashMap;
@@ -128,6 +132,7 @@ pub use error::{Error, NotLocal, Result};
 pub use events::{Events, ResumingEvents};
 pub use place::Place;
 pub use state::KvTerms;
+pub use requests::{Asked, Asks, Reply, Requests, Step};
 
 /// A request that takes longer has failed: the node answers from its own disk.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use waxwing_protocol::RegistrationId;
 use waxwing_protocol::api::{Event, EventQuery, ProblemCode};
 
+pub(crate) use self::sse::{Lines, Text};
 use self::sse::{Parser, Said};
 use crate::call::{no_answer, refused};
 use crate::connection::Stream;

@@ -1,4 +1,4 @@
-//! Server-sent events, as far as a node sends them: lines in, events and cursors out.
+//! Server-sent events, as far as a node sends them: lines in, blocks out; of `GET /v1/events`, events and cursors.
 
 use waxwing_protocol::api::{Event, EventKind};
 
@@ -9,20 +9,26 @@ const LINE_MAX: usize = 8 * 1024 * 1024;
 
 /// A stream's text on its way to events.
 #[derive(Debug, Default)]
-pub(super) struct Parser {
+pub(super) struct Parser(Lines);
+
+/// A stream's text on its way to blocks.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
     /// Bytes that have come and are not read yet.
     buffer: Vec<u8>,
     /// How much of them was searched for the end of a line.
     searched: usize,
-    block: Block,
+    block: Text,
 }
 
 /// The lines up to an empty one.
 #[derive(Debug, Default)]
-struct Block {
+pub(crate) struct Text {
     id: Option<u64>,
-    kind: String,
-    data: String,
+    /// What it is.
+    pub(crate) kind: String,
+    /// What it says; empty of what only keeps the connection alive, or is a cursor.
+    pub(crate) data: String,
 }
 
 /// What a block says.
@@ -37,6 +43,23 @@ pub(super) enum Said {
 impl Parser {
     /// Takes what has come.
     pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.push(bytes)
+    }
+
+    /// The next thing said, if it has come whole.
+    pub(super) fn next(&mut self) -> Result<Option<Said>> {
+        while let Some(block) = self.0.next()? {
+            if let Some(said) = block.said()? {
+                return Ok(Some(said));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Lines {
+    /// Takes what has come.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() > LINE_MAX && !self.buffer.contains(&b'\n') {
             return Err(Error::Incompatible("a line of the event stream has no end".to_owned()));
@@ -44,16 +67,13 @@ impl Parser {
         Ok(())
     }
 
-    /// The next thing said, if it has come whole.
-    pub(super) fn next(&mut self) -> Result<Option<Said>> {
+    /// The next block, if it has come whole.
+    pub(crate) fn next(&mut self) -> Result<Option<Text>> {
         while let Some(line) = self.line()? {
             if line.is_empty() {
-                if let Some(said) = std::mem::take(&mut self.block).end()? {
-                    return Ok(Some(said));
-                }
-            } else {
-                self.block.line(&line);
+                return Ok(Some(std::mem::take(&mut self.block)));
             }
+            self.block.line(&line);
         }
         Ok(None)
     }
@@ -71,7 +91,7 @@ impl Parser {
     }
 }
 
-impl Block {
+impl Text {
     fn line(&mut self, line: &str) {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -84,7 +104,7 @@ impl Block {
         }
     }
 
-    fn end(self) -> Result<Option<Said>> {
+    fn said(self) -> Result<Option<Said>> {
         // A later version's kind is passed over, not an error: its cursor still counts.
         let known = EventKind::ALL.iter().any(|kind| kind.as_str() == self.kind);
         if self.data.is_empty() || !known {
