@@ -49,6 +49,7 @@ mod presence; // Who is online: one join and one leave each, whatever becomes of
 mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
+mod requests; // Requests: answered once or not at all, and why not is said; and what stays on one host.
 mod retention; // What is over goes, a repeat stays a repeat, and an outbox that fills up says so.
 mod run; // Any program as an app: its signals, its exit code, its end.
 mod services; // A node as a service: what it tells its service manager, what it takes from it, and its unit.

@@ -1,0 +1,455 @@
+//! Requests: asked across machines and on one, answered once or not at all, and why not is said.
+
+use std::time::{Duration, Instant};
+
+use waxwing_client::api::{
+    BatchRequest, CallAnswer, CallRequest, EventQuery, InboxQuery, MeshQuery, PeerRequest, ProblemCode,
+    ReplyError, ReplyRequest, RequestItem, SendRequest,
+};
+use waxwing_client::{Asks, Client, Error, Name, Reply, Requests, Step};
+use waxwing_lab::{Lab, Scan, When, eventually};
+
+use crate::support::{PROGRAM, WITHIN, mesh};
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// Serves an app of a node, as a stream.
+async fn serve(lab: &Lab, node: &str, app: &str, instance: Option<&str>) -> (Client, Requests) {
+    let client = lab.client(node).app(name(app));
+    let query = EventQuery { instance: instance.map(name), ..EventQuery::default() };
+    let requests = client.serve(&query).await.unwrap();
+    (client, requests)
+}
+
+fn call(to: &str, body: &str) -> CallRequest {
+    let timeout = Some("60s".to_owned());
+    CallRequest { to: to.to_owned(), body: Some(body.to_owned()), timeout, ..CallRequest::default() }
+}
+
+async fn given(requests: &mut Requests) -> RequestItem {
+    match tokio::time::timeout(WITHIN, requests.next()).await.expect("a request").unwrap() {
+        Asks::Request(request) => *request,
+        Asks::Cancel(id) => panic!("{id} is cancelled"),
+    }
+}
+
+fn answer(request: &RequestItem, body: &str) -> ReplyRequest {
+    ReplyRequest { body: Some(body.to_owned()), ..ReplyRequest::to(request.id.clone()) }
+}
+
+/// Why there is no answer.
+fn code(refused: Result<CallAnswer, Error>) -> ProblemCode {
+    match refused {
+        Err(Error::Problem(problem)) => problem.code,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until alpha knows that beta is there.
+async fn alpha_sees_beta(lab: &Lab) {
+    let sees = async || {
+        let peers = lab.client("alpha").peers(&MeshQuery::default()).await.ok()?.peers;
+        peers.iter().any(|peer| peer.node == name("beta") && peer.online).then_some(())
+    };
+    eventually(WITHIN, "alpha sees beta", sees).await.unwrap();
+}
+
+/// A mesh of two that see each other.
+async fn pair() -> Lab {
+    let lab = mesh(&["alpha", "beta"]).await;
+    alpha_sees_beta(&lab).await;
+    lab
+}
+
+async fn late_replies(client: &Client) -> f64 {
+    let page = client.metrics().await.unwrap();
+    let line = page.lines().find(|line| line.starts_with("waxwing_node_late_replies_total{")).unwrap();
+    line.rsplit_once(' ').unwrap().1.parse().unwrap()
+}
+
+#[tokio::test]
+async fn s_10_s_11_st_19_an_app_elsewhere_is_asked_and_its_answer_or_its_refusal_comes_back() {
+    let lab = pair().await;
+    let (beta, mut requests) = serve(&lab, "beta", "reviewer", None).await;
+    let answering = async {
+        let request = given(&mut requests).await;
+        assert_eq!((&request.from, &request.from_app), (&name("alpha"), &Some(name("author"))));
+        assert_eq!(request.body.as_deref(), Some("have a look"));
+        assert_eq!(request.meta.as_ref().unwrap()["pr"], 4711);
+        let meta = request.meta.clone();
+        beta.reply(&ReplyRequest { meta, ..answer(&request, "looks good") }).await.unwrap();
+        let request = given(&mut requests).await;
+        let error = ReplyError { code: Some("not_found".into()), message: Some("no such revision".into()) };
+        beta.reply(&ReplyRequest { error: Some(error), ..ReplyRequest::to(request.id) }).await.unwrap();
+    };
+    let asking = async {
+        let author = lab.client("alpha").app(name("author"));
+        let meta = serde_json::json!({ "pr": 4711 }).as_object().cloned();
+        let asked = CallRequest { meta, ..call("reviewer@beta", "have a look") };
+        let answer = author.ask(&asked).await.unwrap();
+        assert_eq!((answer.body.as_deref(), &answer.meta), (Some("looks good"), &asked.meta));
+        assert_eq!((answer.from, answer.app), (name("beta"), name("reviewer")));
+        match author.ask(&call("reviewer@beta", "and this")).await {
+            Err(Error::Problem(problem)) => {
+                assert_eq!(problem.code, ProblemCode::Refused);
+                assert_eq!(problem.reason.as_deref(), Some("not_found"));
+                assert_eq!(problem.detail.as_deref(), Some("no such revision"));
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    tokio::join!(answering, asking);
+    for (node, kept) in [("alpha", "outbox"), ("beta", "inbox")] {
+        let client = lab.client(node);
+        let rows = match kept {
+            "outbox" => client.outbox(&Default::default()).await.unwrap().items.len(),
+            _ => client
+                .inbox(&InboxQuery { app: Some("*".into()), ..Default::default() })
+                .await
+                .unwrap()
+                .items
+                .len(),
+        };
+        assert_eq!(rows, 0, "{node} shows requests among its mail");
+    }
+}
+
+#[tokio::test]
+async fn s_21_sb_15_st_20_without_an_answer_a_request_ends_with_its_deadline_and_a_late_one_is_counted() {
+    let lab = pair().await;
+    let (beta, mut requests) = serve(&lab, "beta", "reviewer", None).await;
+    let asked = CallRequest { timeout: Some("400ms".into()), ..call("reviewer@beta", "slow") };
+    let alpha = lab.client("alpha");
+    let (ended, request) = tokio::join!(alpha.ask(&asked), given(&mut requests));
+    assert_eq!(code(ended), ProblemCode::Timeout);
+    match tokio::time::timeout(WITHIN, requests.next()).await.unwrap().unwrap() {
+        Asks::Cancel(id) => assert_eq!(id, request.id, "its node knows the deadline by itself"),
+        Asks::Request(request) => panic!("{request:?}"),
+    }
+    let late = beta.reply(&answer(&request, "late")).await.unwrap_err();
+    assert_eq!(late.problem().unwrap().code, ProblemCode::UnknownRequest);
+    assert_eq!((late_replies(&beta).await, late_replies(&alpha).await), (1.0, 0.0));
+}
+
+#[tokio::test]
+async fn sb_14_st_21_fifty_requests_at_once_each_get_their_own_answer() {
+    let lab = pair().await;
+    let (_, requests) = serve(&lab, "beta", "echo", None).await;
+    let serving = tokio::spawn(requests.answer_all(50, |request| async move {
+        Ok(Reply::from(format!("answer to {}", request.body.unwrap_or_default())))
+    }));
+    let (alpha, began) = (lab.client("alpha"), Instant::now());
+    let asking = (0..50).map(|n| {
+        let alpha = alpha.clone();
+        tokio::spawn(async move { alpha.ask(&call("echo@beta", &n.to_string())).await.unwrap().body })
+    });
+    for (n, answer) in asking.collect::<Vec<_>>().into_iter().enumerate() {
+        assert_eq!(answer.await.unwrap(), Some(format!("answer to {n}")));
+    }
+    println!("fifty requests at once across two nodes took {:?}", began.elapsed());
+    let mut took: Vec<u64> = Vec::new();
+    for _ in 0..20 {
+        took.push(alpha.ask(&call("echo@beta", "x")).await.unwrap().took_ms);
+    }
+    took.sort_unstable();
+    println!("one by one: median {} ms, longest {} ms", took[10], took[19]);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn st_22_the_largest_request_and_answer_arrive_whole_and_larger_ones_are_too_large() {
+    let lab = pair().await;
+    let (_, requests) = serve(&lab, "beta", "echo", None).await;
+    let serving = tokio::spawn(
+        requests.answer_all(1, |request| async move { Ok(Reply { body: request.body, ..Reply::default() }) }),
+    );
+    let largest = "x".repeat(waxwing_protocol::limits::BODY);
+    let answer = lab.client("alpha").ask(&call("echo@beta", &largest)).await.unwrap();
+    assert_eq!(answer.body.unwrap(), largest);
+    for to in ["echo@beta", "echo@alpha"] {
+        let refused = lab.client("alpha").ask(&call(to, &format!("{largest}x"))).await;
+        assert_eq!(code(refused), ProblemCode::TooLarge);
+    }
+    let huge = lab.client("alpha").ask(&call("echo@beta", &"x".repeat(1024 * 1024))).await;
+    assert_eq!(code(huge), ProblemCode::TooLarge);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn st_23_nobody_who_could_answer_is_said_at_once() {
+    let mut lab = pair().await;
+    let alpha = lab.client("alpha");
+    // Registered, but takes no requests.
+    let watching = EventQuery { register: Some(1), app: Some("watcher".into()), ..EventQuery::default() };
+    let _watcher = lab.client("beta").events(&watching).await.unwrap();
+    let longest = |to: &str| CallRequest { timeout: Some("10m".into()), ..call(to, "anybody?") };
+    for (to, expected) in [
+        ("nobody@beta", ProblemCode::NoResponder),
+        ("watcher@beta", ProblemCode::NoResponder),
+        ("nobody@alpha", ProblemCode::NoResponder),
+        ("reviewer@gamma", ProblemCode::UnknownRecipient),
+    ] {
+        let began = Instant::now();
+        assert_eq!(code(alpha.ask(&longest(to)).await), expected, "{to}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{to}");
+    }
+    lab.stop("beta").await.unwrap();
+    let offline = async || {
+        let gone = code(alpha.ask(&longest("reviewer@beta")).await);
+        // Until its goodbye has come, it may have been asked.
+        assert!([ProblemCode::PeerOffline, ProblemCode::PeerGone].contains(&gone), "{gone:?}");
+        (gone == ProblemCode::PeerOffline).then_some(())
+    };
+    eventually(WITHIN, "beta is offline", offline).await.unwrap();
+}
+
+#[tokio::test]
+async fn sb_21_st_24_a_responder_that_ends_or_whose_node_goes_is_peer_gone_not_a_timeout() {
+    let mut lab = Lab::mesh_by(PROGRAM, "[limits]\nlease_seconds = 3\n", &["alpha", "beta"]).await.unwrap();
+    alpha_sees_beta(&lab).await;
+    let (_, mut requests) = serve(&lab, "beta", "reviewer", None).await;
+    let alpha = lab.client("alpha");
+    let longest = CallRequest { timeout: Some("10m".into()), ..call("reviewer@beta", "x") };
+    let (ended, ()) = tokio::join!(alpha.ask(&longest), async {
+        given(&mut requests).await;
+        drop(requests);
+    });
+    assert_eq!(code(ended), ProblemCode::PeerGone);
+    let (_, mut requests) = serve(&lab, "beta", "reviewer", None).await;
+    let asking = tokio::spawn({
+        let (alpha, longest) = (alpha.clone(), longest.clone());
+        async move { alpha.ask(&longest).await }
+    });
+    given(&mut requests).await;
+    lab.kill("beta").await.unwrap();
+    // Nothing is heard of it for a lease.
+    let gone = tokio::time::timeout(WITHIN, asking).await.unwrap().unwrap();
+    assert_eq!(code(gone), ProblemCode::PeerGone);
+}
+
+#[tokio::test]
+async fn st_26_what_is_no_request_is_refused_before_anybody_is_asked() {
+    let lab = pair().await;
+    let (beta, mut requests) = serve(&lab, "beta", "reviewer", None).await;
+    let alpha = lab.client("alpha");
+    let to = |to: &str| call(to, "x");
+    let timeout = |text: &str| CallRequest { timeout: Some(text.to_owned()), ..to("reviewer@beta") };
+    let both = CallRequest { body_base64: Some("eA==".into()), ..to("reviewer@beta") };
+    let text = CallRequest { body: None, body_base64: Some("?".into()), ..to("reviewer@beta") };
+    let huge = "9".repeat(400);
+    let mut bad =
+        vec![both, text, to("beta"), to(""), to("@beta"), to("a@b@c"), to("reviewer@"), to("R@beta")];
+    bad.extend(["0s", "-1s", "1.5", "", "99ms", "601s", "1y", "x", huge.as_str()].map(timeout));
+    bad.push(CallRequest { content_type: Some("a\nb".into()), ..to("reviewer@beta") });
+    for request in bad {
+        let refused = alpha.ask(&request).await;
+        assert_eq!(code(refused), ProblemCode::Malformed, "{request:?}");
+    }
+    let unknown = beta.reply(&ReplyRequest::to("no-such".parse().unwrap())).await.unwrap_err();
+    assert_eq!(unknown.problem().unwrap().code, ProblemCode::UnknownRequest);
+    for kind in ["request", "cancel", "message,request"] {
+        let unregistered = EventQuery { kind: Some(kind.into()), ..EventQuery::default() };
+        let refused = beta.events(&unregistered).await.unwrap_err();
+        assert_eq!(refused.problem().unwrap().code, ProblemCode::Malformed, "{kind}");
+    }
+    let ((), answered) = tokio::join!(
+        async {
+            let request = given(&mut requests).await;
+            assert_eq!(request.body.as_deref(), Some("a good one"), "none of the others came here");
+            beta.reply(&answer(&request, "yes")).await.unwrap();
+        },
+        alpha.ask(&call("reviewer@beta", "a good one"))
+    );
+    assert_eq!(answered.unwrap().body.as_deref(), Some("yes"));
+}
+
+#[tokio::test]
+async fn two_apps_of_one_node_need_no_link_and_nothing_of_it_leaves_the_host() {
+    let mut lab = pair().await;
+    lab.kill(Lab::BROKER).await.unwrap();
+    let (_, requests) = serve(&lab, "alpha", "clock", None).await;
+    let serving = tokio::spawn(requests.answer_all(1, |_| async { Ok(Reply::from("noon")) }));
+    let alpha = lab.client("alpha");
+    let down = async || {
+        let asked = code(alpha.ask(&call("clock@beta", "?")).await);
+        (asked == ProblemCode::Offline).then_some(())
+    };
+    eventually(WITHIN, "alpha has no link", down).await.unwrap();
+    let before = lab.proxy().captured().len();
+    for _ in 0..10 {
+        let answer = alpha.ask(&call("clock@alpha", "what time is it?")).await.unwrap();
+        assert_eq!(answer.body.as_deref(), Some("noon"));
+    }
+    serving.abort();
+    assert_eq!(lab.proxy().captured().len(), before, "a frame left the node");
+    let metrics = alpha.metrics().await.unwrap();
+    let accepted = metrics.lines().find(|line| line.contains("requests_total") && line.contains("answered"));
+    assert!(accepted.is_some_and(|line| line.ends_with(" 10")), "{metrics}");
+}
+
+#[tokio::test]
+async fn instances_on_another_node_are_asked_in_turn() {
+    let lab = pair().await;
+    let mut serving = Vec::new();
+    for instance in ["one", "two", "three"] {
+        let (_, requests) = serve(&lab, "beta", "worker", Some(instance)).await;
+        serving.push(tokio::spawn(requests.answer_all(1, move |_| async move { Ok(Reply::from(instance)) })));
+    }
+    let alpha = lab.client("alpha");
+    let mut answers = Vec::new();
+    for _ in 0..6 {
+        answers.push(alpha.ask(&call("worker@beta", "who?")).await.unwrap().body.unwrap());
+    }
+    // By name, from the first that was there.
+    assert_eq!(answers, ["one", "three", "two", "one", "three", "two"]);
+    serving.into_iter().for_each(|task| task.abort());
+}
+
+#[tokio::test]
+async fn progress_is_told_on_the_way_and_whoever_goes_cancels() {
+    let lab = pair().await;
+    let (beta, mut requests) = serve(&lab, "beta", "builder", None).await;
+    let alpha = lab.client("alpha");
+    let mut asked = alpha.ask_closely(&call("builder@beta", "build")).await.unwrap();
+    let request = given(&mut requests).await;
+    assert!(request.progress);
+    for n in 1..=3 {
+        beta.reply(&ReplyRequest { progress: true, ..answer(&request, &format!("step {n}")) }).await.unwrap();
+    }
+    beta.reply(&answer(&request, "built")).await.unwrap();
+    for n in 1..=3 {
+        let Step::Progress(note) = asked.next().await.unwrap() else { panic!("step {n}") };
+        assert_eq!((note.number, note.body), (n, Some(format!("step {n}"))));
+    }
+    let Step::Answer(answer) = asked.next().await.unwrap() else { panic!("no answer") };
+    assert_eq!(answer.body.as_deref(), Some("built"));
+    // Dropped connections, of either form.
+    let asked = alpha.ask_closely(&call("builder@beta", "gone")).await.unwrap();
+    let first = given(&mut requests).await;
+    drop(asked);
+    let second = {
+        let patience = call("builder@beta", "gone too");
+        let asking = alpha.ask(&patience);
+        tokio::pin!(asking);
+        tokio::select! {
+            answered = &mut asking => panic!("{answered:?}"),
+            asks = async {
+                match requests.next().await.unwrap() {
+                    Asks::Cancel(id) => {
+                        assert_eq!(id, first.id);
+                        given(&mut requests).await
+                    }
+                    Asks::Request(request) => *request,
+                }
+            } => asks,
+        }
+    };
+    let cancelled = async {
+        loop {
+            if let Asks::Cancel(id) = requests.next().await.unwrap()
+                && id == second.id
+            {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(WITHIN, cancelled).await.expect("the second is cancelled as well");
+}
+
+#[tokio::test]
+async fn a_request_that_comes_again_is_not_given_again() {
+    let lab = pair().await;
+    let (beta, mut requests) = serve(&lab, "beta", "counter", None).await;
+    // What beta says of having it is lost with the link: the broker delivers it again.
+    let cut = lab.proxy().cut_at(When::settlement(lab.id("beta")));
+    let alpha = lab.client("alpha");
+    let once = call("counter@beta", "once");
+    let ((), answered) = tokio::join!(
+        async {
+            let request = given(&mut requests).await;
+            cut.happened().await.unwrap();
+            lab.linked("beta").await.unwrap();
+            beta.reply(&answer(&request, "1")).await.unwrap();
+        },
+        alpha.ask(&once)
+    );
+    assert_eq!(answered.unwrap().body.as_deref(), Some("1"));
+    let ((), answered) = tokio::join!(
+        async {
+            let request = given(&mut requests).await;
+            assert_eq!(request.body.as_deref(), Some("twice"), "the first was given once");
+            beta.reply(&answer(&request, "2")).await.unwrap();
+        },
+        alpha.ask(&call("counter@beta", "twice"))
+    );
+    assert_eq!(answered.unwrap().body.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn mail_that_waits_does_not_delay_a_request() {
+    const MAIL: usize = 5_000;
+    let lab = pair().await;
+    let (_, requests) = serve(&lab, "beta", "clock", None).await;
+    let serving = tokio::spawn(requests.answer_all(1, |_| async { Ok(Reply::from("noon")) }));
+    let alpha = lab.client("alpha");
+    assert_eq!(alpha.ask(&call("clock@beta", "?")).await.unwrap().body.as_deref(), Some("noon"));
+    let mail = SendRequest { to: "beta".into(), body: Some("x".repeat(2_000)), ..SendRequest::default() };
+    for _ in 0..MAIL / 1_000 {
+        let batch = BatchRequest { items: vec![mail.clone(); 1_000] };
+        alpha.send_batch(&batch).await.unwrap();
+    }
+    let answer = alpha.ask(&call("clock@beta", "?")).await.unwrap();
+    let waiting = alpha.health().await.unwrap().meshes[0].outbox_pending;
+    assert_eq!(answer.body.as_deref(), Some("noon"));
+    println!("{} ms with {waiting} messages still to be sent", answer.took_ms);
+    assert!(waiting > 0, "all of the mail went before");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_node_that_refuses_all_mail_of_another_refuses_its_requests() {
+    let lab = pair().await;
+    let (_, _requests) = serve(&lab, "beta", "reviewer", None).await;
+    let blocked = PeerRequest { node: name("alpha"), mesh: None };
+    lab.client("beta").block_peer(&blocked).await.unwrap();
+    match lab.client("alpha").ask(&call("reviewer@beta", "x")).await {
+        Err(Error::Problem(problem)) => {
+            assert_eq!(
+                (problem.code, problem.reason.as_deref()),
+                (ProblemCode::Undeliverable, Some("blocked"))
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Words that are in nothing but a request and its answer.
+const SAYS: [&str; 5] =
+    ["tapir-service", "okapi-asks", "a question of zebus", "an answer of gnus", "quagga/meta"];
+
+#[tokio::test]
+async fn what_is_asked_and_answered_is_on_no_brokers_disk_log_or_wire_and_on_no_disk_of_the_nodes() {
+    let mut lab = pair().await;
+    let (beta, mut requests) = serve(&lab, "beta", SAYS[0], None).await;
+    let asker = lab.client("alpha").app(name(SAYS[1]));
+    let meta = serde_json::json!({ "content": SAYS[4] }).as_object().cloned();
+    let asked = CallRequest { meta, ..call("tapir-service@beta", SAYS[2]) };
+    let (answered, ()) = tokio::join!(asker.ask(&asked), async {
+        let request = given(&mut requests).await;
+        beta.reply(&answer(&request, SAYS[3])).await.unwrap();
+    });
+    assert_eq!(answered.unwrap().body.as_deref(), Some(SAYS[3]));
+    let mut scan = Scan::default();
+    scan.path(&lab.state(Lab::BROKER), &SAYS).unwrap();
+    scan.path(lab.process(Lab::BROKER).log_path(), &SAYS).unwrap();
+    for frame in lab.proxy().captured() {
+        scan.content("the wire".as_ref(), &frame.bytes, &SAYS);
+    }
+    for node in ["alpha", "beta"] {
+        scan.path(&lab.state(node), &SAYS[2..]).unwrap();
+        scan.path(lab.process(node).log_path(), &SAYS[2..]).unwrap();
+    }
+    assert!(scan.found.is_empty() && scan.files > 6 && scan.bytes > 10_000, "{scan:?}");
+}
