@@ -122,8 +122,8 @@ pub(crate) struct Events {
     /// What is for this app, or `*` for everything [default: the node's default mailbox]
     #[arg(long, value_name = "APP")]
     pub(crate) app: Option<String>,
-    /// Only these: message, receipt, peer_join, peer_leave, app_join, app_leave, state, broker_status, outbox,
-    /// security, lagged, system
+    /// Only these: message, receipt, request and cancel (with --register), peer_join, peer_leave, app_join, app_leave,
+    /// state, broker_status, outbox, security, lagged, system
     #[arg(long, value_name = "KIND,...", value_delimiter = ',')]
     pub(crate) kind: Vec<String>,
     /// Register the app with the node for as long as this runs
@@ -143,7 +143,7 @@ pub(crate) struct Trace {
     pub(crate) as_broker: bool,
 }
 
-fn key_value(text: &str) -> Result<(String, String), String> {
+pub(super) fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it is written KEY=VALUE".to_owned()),

@@ -7,6 +7,7 @@ mod broker;
 mod kv;
 mod messages;
 mod peers;
+mod requests;
 mod tokens;
 
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, Serv
 pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 pub(crate) use peers::Peers;
+pub(crate) use requests::{Reply, Request, Serve};
 pub(crate) use tokens::{Token, TokenCreate};
 
 /// Sealed, durable messages between machines: a node on each host, and a broker that can read nothing
@@ -121,6 +123,25 @@ pub(crate) enum Command {
     #[command(after_help = "Examples: waxwing events --app deploy --register
           waxwing events --after 17 --kind message,receipt --json")]
     Events(Events),
+    /// Ask an app of a node, and wait for its answer
+    #[command(after_help = "Examples: waxwing request reviewer@lab 'have a look at #4711'
+          waxwing request builder@lab --file plan.json --progress --timeout 10m
+
+It is asked once, and never again: without an answer it may have been done. What is refused at once is not.")]
+    Request(Request),
+    /// Answer a request, refuse it, or tell how it goes
+    #[command(after_help = "Examples: waxwing events --app reviewer --register --kind request --json
+          waxwing reply 01M7ZQ7VW2CZ0BN6GQ5D1Y8R5T 'looks good'
+          waxwing reply $WAXWING_REQUEST --progress 'half of it'
+          waxwing reply $WAXWING_REQUEST --error 'no such revision' --code not_found")]
+    Reply(Reply),
+    /// Answer the requests of an app by running a command for each
+    #[command(after_help = "Example: waxwing serve --name wordcount -- wc -w
+
+The command has what is asked on its standard input, and its standard output is the answer. With another exit code than 0 the
+request is refused, as `exit_3`, with the end of its standard error. It finds who asks in $WAXWING_FROM, the request in
+$WAXWING_REQUEST, and is killed when nobody waits any more.")]
+    Serve(Serve),
     /// Show one message's life: each state, when, and who says so
     #[command(after_help = "Example: waxwing trace commit-4711 --as-broker")]
     Trace(Trace),

@@ -62,6 +62,8 @@ async fn alarms_before(lab: &Lab, node: &str, message: &str) -> Vec<String> {
             }
             EventBody::Message { .. }
             | EventBody::Receipt { .. }
+            | EventBody::Request { .. }
+            | EventBody::Cancel { .. }
             | EventBody::PeerJoin { .. }
             | EventBody::PeerLeave { .. }
             | EventBody::AppJoin { .. }

@@ -1,7 +1,9 @@
 //! Requests: asked across machines and on one, answered once or not at all, and why not is said.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::time::Instant;
 use waxwing_client::api::{
     BatchRequest, CallAnswer, CallRequest, EventQuery, InboxQuery, MeshQuery, PeerRequest, ProblemCode,
     ReplyError, ReplyRequest, RequestItem, SendRequest,
@@ -9,7 +11,9 @@ use waxwing_client::api::{
 use waxwing_client::{Asks, Client, Error, Name, Reply, Requests, Step};
 use waxwing_lab::{Lab, Scan, When, eventually};
 
+use crate::commands::{fails, json, run};
 use crate::support::{PROGRAM, WITHIN, mesh};
+use crate::terminal::Running;
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -254,13 +258,14 @@ async fn st_26_what_is_no_request_is_refused_before_anybody_is_asked() {
         let refused = beta.events(&unregistered).await.unwrap_err();
         assert_eq!(refused.problem().unwrap().code, ProblemCode::Malformed, "{kind}");
     }
+    let good = call("reviewer@beta", "a good one");
     let ((), answered) = tokio::join!(
         async {
             let request = given(&mut requests).await;
             assert_eq!(request.body.as_deref(), Some("a good one"), "none of the others came here");
             beta.reply(&answer(&request, "yes")).await.unwrap();
         },
-        alpha.ask(&call("reviewer@beta", "a good one"))
+        alpha.ask(&good)
     );
     assert_eq!(answered.unwrap().body.as_deref(), Some("yes"));
 }
@@ -376,13 +381,14 @@ async fn a_request_that_comes_again_is_not_given_again() {
         alpha.ask(&once)
     );
     assert_eq!(answered.unwrap().body.as_deref(), Some("1"));
+    let twice = call("counter@beta", "twice");
     let ((), answered) = tokio::join!(
         async {
             let request = given(&mut requests).await;
             assert_eq!(request.body.as_deref(), Some("twice"), "the first was given once");
             beta.reply(&answer(&request, "2")).await.unwrap();
         },
-        alpha.ask(&call("counter@beta", "twice"))
+        alpha.ask(&twice)
     );
     assert_eq!(answered.unwrap().body.as_deref(), Some("2"));
 }
@@ -452,4 +458,58 @@ async fn what_is_asked_and_answered_is_on_no_brokers_disk_log_or_wire_and_on_no_
         scan.path(lab.process(node).log_path(), &SAYS[2..]).unwrap();
     }
     assert!(scan.found.is_empty() && scan.files > 6 && scan.bytes > 10_000, "{scan:?}");
+}
+
+#[tokio::test]
+async fn a_service_is_called_across_machines_from_the_command_line() {
+    let lab = pair().await;
+    let state = lab.state("beta");
+    let script = "echo \"$WAXWING_APP for $WAXWING_FROM\"; wc -w";
+    let served = Running::start(&state, &["serve", "--name", "words", "--", "sh", "-c", script]);
+    let alpha = lab.client("alpha");
+    let there = async || alpha.ask(&call("words@beta", "")).await.ok();
+    eventually(WITHIN, "beta serves", there).await.unwrap();
+    let asked = run(&lab, "alpha", &["request", "words@beta", "three words here", "--app", "author"]).await;
+    assert_eq!((asked.code, asked.stdout.trim()), (Some(0), "words for author@alpha\n3"), "{asked:?}");
+    let document = json(&lab, "alpha", &["request", "words@beta", "two words"]).await;
+    assert_eq!((&document["from"], &document["app"]), (&"beta".into(), &"words".into()), "{document}");
+    let piped = lab.run("alpha", &["request", "words@beta"], b"from a pipe\n").await.unwrap();
+    assert!(piped.stdout.trim().ends_with('3'), "{piped:?}");
+    assert_eq!(fails(&lab, "alpha", &["request", "nobody@beta", "x"], 7).await, "no_responder");
+    assert_eq!(fails(&lab, "alpha", &["request", "beta", "x"], 2).await, "malformed");
+    assert_eq!(fails(&lab, "alpha", &["reply", "no-such", "x"], 7).await, "unknown_request");
+    kill_process(Pid::from_raw(served.id().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    assert_eq!(served.end().await.code, Some(0));
+    assert_eq!(fails(&lab, "alpha", &["request", "words@beta", "x"], 7).await, "no_responder");
+}
+
+#[tokio::test]
+async fn a_command_that_fails_refuses_and_one_that_nobody_waits_for_is_killed_with_all_it_has_started() {
+    let lab = pair().await;
+    let state = lab.state("beta");
+    let script = "read -r what; case $what in fail) echo why >&2; exit 3;; \
+        told) \"$WAXWING\" reply \"$WAXWING_REQUEST\" --progress half; echo done;; \
+        *) sleep 600 & echo $! > \"$WAXWING_STATE/pid\"; wait;; esac";
+    std::fs::write(state.join("serve.sh"), script.replace("$WAXWING\"", &format!("{PROGRAM}\""))).unwrap();
+    let path = state.join("serve.sh");
+    let _served = Running::start(&state, &["serve", "--name", "job", "--", "sh", path.to_str().unwrap()]);
+    let alpha = lab.client("alpha");
+    let refused = async || match alpha.ask(&call("job@beta", "fail\n")).await {
+        Err(Error::Problem(problem)) if problem.code == ProblemCode::Refused => Some(problem),
+        _ => None,
+    };
+    let refused = eventually(WITHIN, "beta serves", refused).await.unwrap();
+    assert_eq!((refused.reason.as_deref(), refused.detail.as_deref()), (Some("exit_3"), Some("why")));
+    let told = run(&lab, "alpha", &["request", "job@beta", "told\n", "--progress"]).await;
+    assert_eq!((told.stdout.trim(), told.stderr.trim()), ("done", "half"), "{told:?}");
+    let waiting = Running::start(&lab.state("alpha"), &["request", "job@beta", "wait\n", "--timeout", "10m"]);
+    let pid = state.join("pid");
+    let started = async || std::fs::read_to_string(&pid).ok().filter(|pid| pid.ends_with('\n'));
+    let pid = eventually(WITHIN, "the command runs", started).await.unwrap();
+    let proc = std::path::PathBuf::from(format!("/proc/{}", pid.trim()));
+    assert!(proc.exists());
+    // Whoever asked is killed: his node notices, and tells the other.
+    drop(waiting);
+    let gone = async || (!proc.exists()).then_some(());
+    eventually(WITHIN, "what the command has started is killed", gone).await.unwrap();
 }

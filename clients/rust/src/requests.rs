@@ -62,7 +62,7 @@ impl Client {
     fn waiting_for(&self, request: &api::CallRequest) -> Self {
         let asked = request.timeout.as_deref().map(humantime::parse_duration);
         // What the node would refuse is not waited for.
-        let timeout = asked.map_or(limits::ANSWER_WITHIN, |asked| asked.unwrap_or_default());
+        let timeout = asked.map_or(limits::ANSWER_WITHIN, std::result::Result::unwrap_or_default);
         self.clone().timeout(self.timeout.max(timeout.min(limits::ANSWER_MAX) + BEYOND))
     }
 }

@@ -222,3 +222,37 @@ impl Plaintext {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a later version may send: everything that a message has, and a kind of its own.
+    #[derive(Serialize)]
+    struct Later {
+        id: &'static str,
+        ctr: u64,
+        #[serde(with = "serde_bytes")]
+        sec: [u8; ReceiptSecret::SIZE],
+        kind: &'static str,
+        ct: &'static str,
+        #[serde(with = "serde_bytes")]
+        body: [u8; 1],
+        #[serde(with = "serde_bytes")]
+        meta: [u8; 0],
+        at: u64,
+    }
+
+    #[test]
+    fn sb_17_a_kind_of_mail_that_a_node_does_not_know_is_no_message_of_its_version() {
+        let of = |ctr, kind| {
+            let later = Later { id: "m-1", ctr, sec: [7; 16], kind, ct: "", body: [1], meta: [], at: 1 };
+            Plaintext::decode(&padding::pad(&rmp_serde::to_vec_named(&later).unwrap()))
+        };
+        assert_eq!(of(1, "message").map(|text| text.kind), Ok(Kind::Message));
+        assert_eq!(of(0, "request").map(|text| text.kind), Ok(Kind::Request));
+        for counter in [0, 1] {
+            assert_eq!(of(counter, "of_later"), Err(Error::Malformed("plaintext")));
+        }
+    }
+}

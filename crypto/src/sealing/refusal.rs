@@ -60,3 +60,42 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        data_encoding::HEXLOWER.encode(bytes)
+    }
+
+    #[test]
+    fn a_refusal_is_as_it_is_documented_and_reads_what_it_writes() {
+        let code = Some("not_found".to_owned());
+        let refusal = Refusal { why: Why::Refused, code, detail: Some("no such revision".to_owned()) };
+        let bytes = refusal.encode().unwrap();
+        assert_eq!(Refusal::decode(&bytes), Ok(refusal));
+        let plain = Refusal { why: Why::NoResponder, code: None, detail: None }.encode().unwrap();
+        let docs = include_str!("../../../docs/protocol.md");
+        let blocks: String = docs.split_whitespace().collect();
+        for bytes in [bytes, plain] {
+            assert!(blocks.contains(&hex(&bytes)), "{} is not documented", hex(&bytes));
+        }
+    }
+
+    #[test]
+    fn what_no_node_sends_is_no_refusal() {
+        let of = |code: usize, detail: usize| Refusal {
+            why: Why::Refused,
+            code: Some("x".repeat(code)),
+            detail: Some("x".repeat(detail)),
+        };
+        assert!(Refusal::decode(&of(Refusal::CODE, Refusal::DETAIL).encode().unwrap()).is_ok());
+        for refusal in [of(Refusal::CODE + 1, 0), of(0, Refusal::DETAIL + 1)] {
+            assert_eq!(Refusal::decode(&refusal.encode().unwrap()), Err(Error::Malformed("refusal")));
+        }
+        for bad in [&b""[..], b"\x80", b"\x81\xa3why\xa5other", b"\x81\xa3why\xa4busy\xc0"] {
+            assert_eq!(Refusal::decode(bad), Err(Error::Malformed("refusal")), "{bad:x?}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! What stands in a message: counters, void ranges, and nothing that a node of this version would not have sent.
 
 use waxwing_crypto::Error;
-use waxwing_crypto::sealing::{CounterRange, MAX_VOID_RANGES, Plaintext};
+use waxwing_crypto::sealing::{CounterRange, Kind, MAX_VOID_RANGES, Plaintext};
 
 use super::actors::{NOW, Pair, plaintext};
 use super::support::Seeded;
@@ -28,6 +28,22 @@ fn counters_start_at_1_and_do_not_overflow() {
         assert_eq!(travelled(&text), Ok(text.clone()));
     }
     assert_eq!(travelled(&Plaintext { counter: 0, ..plaintext(b"x") }), REFUSED);
+}
+
+#[test]
+fn what_is_live_has_no_counter_and_everything_else_has_one() {
+    for kind in Kind::ALL {
+        let with = |counter, void: &[CounterRange]| {
+            travelled(&Plaintext { kind, counter, void: void.to_vec(), ..plaintext(b"x") })
+        };
+        assert_eq!(with(0, &[]).is_ok(), kind.is_live(), "{kind:?}");
+        assert_eq!(with(1, &[]).is_ok(), !kind.is_live(), "{kind:?}");
+        assert_eq!(with(0, &[range(1, 1)]), REFUSED, "{kind:?}");
+    }
+    let live = Kind::ALL.map(|kind| (kind.as_str(), kind.is_live()));
+    let expected = [("message", false), ("read", false), ("request", true), ("progress", true)];
+    assert_eq!(live[..4], expected);
+    assert_eq!(live[4..], [("reply", true), ("refusal", true), ("cancel", true)]);
 }
 
 #[test]

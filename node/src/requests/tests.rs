@@ -90,17 +90,15 @@ impl Alone {
 
 /// What a stream is given next.
 async fn given(listener: &mut Listener) -> RequestItem {
-    match timeout(WITHIN, listener.next()).await.unwrap().unwrap() {
-        EventBody::Request { request } => *request,
-        other => panic!("{other:?}"),
-    }
+    let event = timeout(WITHIN, listener.next()).await.unwrap().unwrap();
+    let EventBody::Request { request } = event else { panic!("{event:?}") };
+    *request
 }
 
 async fn told(listener: &mut Listener) -> (ClientMessageId, CancelReason) {
-    match timeout(WITHIN, listener.next()).await.unwrap().unwrap() {
-        EventBody::Cancel { request, reason } => (request, reason),
-        other => panic!("{other:?}"),
-    }
+    let event = timeout(WITHIN, listener.next()).await.unwrap().unwrap();
+    let EventBody::Cancel { request, reason } = event else { panic!("{event:?}") };
+    (request, reason)
 }
 
 /// The text of the answer, or what came in its place.
@@ -181,7 +179,7 @@ async fn what_an_app_refuses_with_is_what_its_caller_gets() {
 }
 
 #[tokio::test]
-async fn a_token_for_one_app_answers_for_no_other() {
+async fn sb_17_a_token_for_one_app_answers_for_no_other() {
     let node = Alone::new().await;
     let mut reviewer = node.serve("reviewer", None);
     let mut call = node.ask("reviewer", "x").await.unwrap();
@@ -229,7 +227,7 @@ async fn instances_are_served_in_turn_and_one_that_does_not_read_is_passed_over(
 }
 
 #[tokio::test]
-async fn a_stream_that_ends_before_it_has_answered_is_peer_gone_at_once() {
+async fn sb_21_a_stream_that_ends_before_it_has_answered_is_peer_gone_at_once() {
     let node = Alone::new().await;
     let mut reviewer = node.serve("reviewer", Some("a"));
     let other = node.serve("reviewer", Some("b"));

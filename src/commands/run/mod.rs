@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use waxwing_client::api::{Registration, SendRequest};
-use waxwing_client::{Client, ClientMessageId, Error};
+use waxwing_client::{Client, ClientMessageId, Error, Name};
 use waxwing_protocol::Address;
 
 use self::child::{Child, Ended};
@@ -85,7 +85,7 @@ pub(crate) async fn run(context: &Context, arguments: Run) -> Result<ExitCode> {
 /// Runs the command while its registration is held.
 async fn with_child(context: &Context, arguments: &Run, hold: &Hold) -> Result<(Ended, Duration)> {
     let started = Instant::now();
-    let mut child = Child::start(&arguments.command, &environment(context, arguments)?)?;
+    let mut child = Child::start(&arguments.command, &environment(context, &arguments.name)?)?;
     // For people who look at the list. That the process lives is known by this command alone.
     hold.say(Registration { pid: child.id(), ..Registration::default() }).await;
     let ended = tokio::select! {
@@ -96,13 +96,12 @@ async fn with_child(context: &Context, arguments: &Run, hold: &Hold) -> Result<(
 }
 
 /// What the command finds its node by, and itself.
-fn environment(context: &Context, arguments: &Run) -> Result<Vec<(&'static str, std::ffi::OsString)>> {
+pub(super) fn environment(context: &Context, name: &Name) -> Result<Vec<(&'static str, std::ffi::OsString)>> {
     let config = context.config()?;
     let absolute = |path: &std::path::Path| {
         std::path::absolute(path).map(Into::into).map_err(|error| Failure::failed(error.to_string()))
     };
-    let mut all =
-        vec![("WAXWING_APP", arguments.name.as_str().into()), ("WAXWING_SOCKET", absolute(config.socket())?)];
+    let mut all = vec![("WAXWING_APP", name.as_str().into()), ("WAXWING_SOCKET", absolute(config.socket())?)];
     // Whoever names the folder says that everything is in it.
     if config.is_explicit() {
         all.push(("WAXWING_STATE", absolute(&config.state)?));

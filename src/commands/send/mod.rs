@@ -87,7 +87,6 @@ fn note_link(context: &Context, link: LinkState) {
     }
 }
 
-/// The body as text, or as base64 if it is none.
 /// What was given as text, in a file, or on stdin: as text if it can be, or as base64.
 pub(super) fn body(text: Option<String>, file: Option<&Path>) -> Result<(Option<String>, Option<String>)> {
     let bytes = match (text, file) {
