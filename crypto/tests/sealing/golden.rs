@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 use waxwing_crypto::membership::LogHead;
-use waxwing_crypto::sealing::{Envelope, Nack, NackReason, Prekey, PrekeySecret};
+use waxwing_crypto::sealing::{Envelope, Kind, Nack, NackReason, Plaintext, Prekey, PrekeySecret};
 use waxwing_crypto::storage::{Place, Request, StorageKey, canonical_json};
 use waxwing_crypto::{
     ClientMessageId, Digest, Fingerprint, Name, Priority, Receipt, SealingKey, Signature, Signed,
@@ -24,6 +24,12 @@ fn read(vector: &Value) -> Signed {
     Signed { bytes: bytes(&vector["bytes"]).into(), signature }
 }
 
+/// One of each kind for somebody who waits.
+fn live() -> impl Iterator<Item = Plaintext> {
+    let live = Kind::ALL.into_iter().filter(|kind| kind.is_live());
+    live.map(|kind| Plaintext { kind, counter: 0, void: Vec::new(), ..full() })
+}
+
 #[test]
 fn a_conversation_is_as_it_was() {
     let pair = Pair::new();
@@ -33,6 +39,12 @@ fn a_conversation_is_as_it_was() {
     let header = pair.header(6);
     let first = session.seal(&mut Seeded::new(5), &header, &full(), NOW, true).unwrap();
     let later = session.seal(&mut Seeded::new(6), &header, &full(), NOW, false).unwrap();
+    let live: Vec<_> = live()
+        .map(|text| {
+            let sealed = session.seal(&mut Seeded::new(7), &header, &text, NOW, false).unwrap();
+            json!({ "kind": text.kind.as_str(), "envelope": hex(&sealed.encode().unwrap()) })
+        })
+        .collect();
     let receipt = full().receipt_secret.receipt(&header.id);
     let vector = json!({
         "mesh": pair.parties.mesh,
@@ -46,6 +58,7 @@ fn a_conversation_is_as_it_was() {
         "header": { "id": header.id, "priority": header.priority, "expires": header.expires },
         "first_envelope": hex(&first.encode().unwrap()),
         "later_envelope": hex(&later.encode().unwrap()),
+        "live": live,
         "receipt_secret": hex(&[0x5e; 16]),
         "receipt": receipt,
     });
@@ -69,6 +82,11 @@ fn check_conversation(pair: &Pair, kept: &Value) {
     for name in ["first_envelope", "later_envelope"] {
         let envelope = Envelope::decode(&bytes(&kept[name])).unwrap();
         assert_eq!(session.open(&pair.header(6), &envelope), Ok(full()), "{name}");
+    }
+    for (kept, text) in kept["live"].as_array().unwrap().iter().zip(live()) {
+        let envelope = Envelope::decode(&bytes(&kept["envelope"])).unwrap();
+        assert_eq!(kept["kind"], text.kind.as_str());
+        assert_eq!(session.open(&pair.header(6), &envelope), Ok(text));
     }
     let receipt: Receipt = kept["receipt"].as_str().unwrap().parse().unwrap();
     assert!(full().receipt_secret.verify(&pair.header(6).id, &receipt));

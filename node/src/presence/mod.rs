@@ -313,6 +313,7 @@ async fn tell(mesh: &Mesh, space: &Space, lease: Duration) -> Result<bool> {
             state.last_seen.insert(who.node, at(who));
         }
     });
+    presence.moved.send_replace(());
     Ok(true)
 }
 
