@@ -114,8 +114,8 @@ mod operator;
 mod peers;
 mod place;
 mod query;
-mod state;
 mod requests;
+mod state;
 mod tokens;
 
 use std::collections::HashMap;
@@ -131,8 +131,8 @@ use connection::Pool;
 pub use error::{Error, NotLocal, Result};
 pub use events::{Events, ResumingEvents};
 pub use place::Place;
-pub use state::KvTerms;
 pub use requests::{Asked, Asks, Reply, Requests, Step};
+pub use state::KvTerms;
 
 /// A request that takes longer has failed: the node answers from its own disk.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
 
-use super::{
-    Author, CancelReason, Category, InboxItem, KvChange, LinkState, MessageState, RequestItem,
-};
+use super::{Author, CancelReason, Category, InboxItem, KvChange, LinkState, MessageState, RequestItem};
 use crate::RegistrationId;
 
 /// `GET /v1/events`: server-sent events (`text/event-stream`). Each has the cursor as `id`, its kind as `event`, and an
