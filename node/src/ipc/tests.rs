@@ -295,7 +295,10 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 38] = [
+const OF_A_MESH: [(&str, &str, &str); 41] = [
+    ("POST", "/v1/request", r#""to":"ci@alpha""#),
+    ("POST", "/v1/request/cancel", r#""request":"r-1""#),
+    ("POST", "/v1/reply", r#""request":"r-1""#),
     ("POST", "/v1/send", r#""to":"alpha","body":"x""#),
     ("POST", "/v1/send/batch", r#""items":[{"to":"alpha","body":"x"MESH}]"#),
     ("GET", "/v1/send/m-1", ""),
