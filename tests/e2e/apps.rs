@@ -161,7 +161,7 @@ async fn apps_come_and_go_by_stream_and_time_and_others_are_told_once() {
     assert_eq!(told().await, "-last@beta goodbye");
 }
 
-/// MB-13.
+/// MB-13, S-23.
 #[tokio::test]
 async fn whoever_loses_his_name_is_told_and_does_not_come_back() {
     let lab = mesh(&["beta"]).await;
