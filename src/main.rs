@@ -116,6 +116,7 @@ async fn node(command: Node, context: &Context) -> Result<()> {
         Node::InstallService(arguments) => commands::node_service::install(context, &arguments),
         Node::UninstallService => commands::node_service::uninstall(context),
         Node::Backup { to } => commands::backup::run(context, &to).await,
+        Node::Repair => commands::repair::run(context).await,
         Node::Outbox(command) => commands::outbox::run(context, command).await,
         Node::Token(command) => commands::token::run(context, command).await,
     }

@@ -45,6 +45,7 @@ pub struct Lab {
     founder: Option<String>,
     recovery_words: String,
     hosts: BTreeMap<String, Host>,
+    environments: BTreeMap<String, Vec<OsString>>,
 }
 
 /// What a command did.
@@ -90,6 +91,7 @@ impl Lab {
             founder: None,
             recovery_words: String::new(),
             hosts: BTreeMap::new(),
+            environments: BTreeMap::new(),
         })
     }
 
@@ -153,10 +155,25 @@ impl Lab {
             Some(host) => drop(self.hosts.insert(node.to_owned(), host)),
             None => drop(self.hosts.remove(node)),
         }
-        if let Some(process) =
-            self.processes.get(node).map(|_| self.words(node, &["node", "up", "--foreground", "--json"]))
-        {
-            self.process(node).set_command(process);
+        self.reset_command(node);
+    }
+
+    /// Gives a node's processes these variables beside those of this process: to be said while it is stopped.
+    pub fn set_environment(&mut self, node: &str, variables: &[(&str, &Path)]) {
+        let assign = |(name, value): &(&str, &Path)| {
+            let mut word = OsString::from(name);
+            word.push("=");
+            word.push(value);
+            word
+        };
+        self.environments.insert(node.to_owned(), variables.iter().map(assign).collect());
+        self.reset_command(node);
+    }
+
+    fn reset_command(&mut self, node: &str) {
+        if self.processes.contains_key(node) {
+            let words = self.words(node, &NODE_UP);
+            self.process(node).set_command(words);
         }
     }
 
@@ -396,6 +413,9 @@ impl Lab {
         let mut words: Vec<OsString> =
             vec![self.program.clone().into(), "--state".into(), self.state(node).into()];
         words.extend(arguments.iter().map(OsString::from));
+        if let Some(variables) = self.environments.get(node) {
+            words.splice(0..0, std::iter::once(OsString::from("env")).chain(variables.iter().cloned()));
+        }
         match self.hosts.get(node) {
             Some(host) => host.wrap(words),
             None => words,

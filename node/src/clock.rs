@@ -1,15 +1,15 @@
 //! Time: this host's clock, and how far the broker's is from it.
 //!
-//! Between logins the broker's time runs on the monotonic clock, so that somebody who sets the wall clock does not
-//! expire mail.
+//! Somebody may set the wall clock. Lifetimes of messages go by one that nobody sets, which is what the wall's would be if it
+//! had been left alone since the mesh was opened. It goes on while the machine sleeps.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::Instant;
+use rustix::time::{ClockId, clock_gettime};
 use waxwing_crypto::Timestamp;
 
-/// A wall clock that has moved by this much against the monotonic one is not trusted to end messages.
+/// A wall clock that is off by this much is not trusted to say what is old.
 const STEP: Duration = Duration::from_secs(5 * 60);
 
 /// This host's clock.
@@ -18,67 +18,78 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What was measured at the last login, or at the start.
-#[derive(Debug)]
-pub(crate) struct Clock(Mutex<Measured>);
+/// Time since the machine was started, also that in which it slept.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const RUNNING: ClockId = ClockId::Boottime;
+/// Time since the machine was started.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const RUNNING: ClockId = ClockId::Monotonic;
 
-#[derive(Clone, Copy, Debug)]
+fn running() -> Duration {
+    let time = clock_gettime(RUNNING);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// This host's time as if nobody had set its clock since the start, and the broker's.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    began: Duration,
+    start: Timestamp,
+    measured: Mutex<Measured>,
+}
+
+/// What the last login has told, at first nothing.
+#[derive(Clone, Copy, Debug, Default)]
 struct Measured {
-    at: Instant,
-    here: Timestamp,
-    broker: Timestamp,
-    /// By a login.
+    /// That time minus the broker's, in milliseconds.
+    ahead: i64,
     by_login: bool,
+}
+
+fn signed(time: Timestamp) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
 impl Clock {
     /// Assumes no difference until a login says otherwise.
     pub(crate) fn start() -> Self {
-        let here = now();
-        Self(Mutex::new(Measured { at: Instant::now(), here, broker: here, by_login: false }))
+        Self { began: running(), start: now(), measured: Mutex::default() }
+    }
+
+    /// What this host's clock would say, had nobody set it.
+    pub(crate) fn steady(&self) -> Timestamp {
+        self.start.plus(running().saturating_sub(self.began))
     }
 
     /// Notes the broker's time, just received.
     pub(crate) fn login(&self, broker: Timestamp) {
-        *self.lock() = Measured { at: Instant::now(), here: now(), broker, by_login: true };
+        let ahead = signed(self.steady()).saturating_sub(signed(broker));
+        *self.lock() = Measured { ahead, by_login: true };
     }
 
     /// The broker's time.
     pub(crate) fn broker_now(&self) -> Timestamp {
-        let measured = *self.lock();
-        measured.broker.plus(measured.at.elapsed())
+        self.to_broker(self.steady())
     }
 
-    /// A moment of this host's clock, on the broker's.
+    /// A moment of the time that nobody sets, on the broker's clock.
     pub(crate) fn to_broker(&self, here: Timestamp) -> Timestamp {
-        let millis = i64::try_from(here.as_millis()).unwrap_or(i64::MAX).saturating_sub(self.offset_millis());
+        let millis = signed(here).saturating_sub(self.lock().ahead);
         Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
     }
 
-    /// This host's clock minus the broker's, in milliseconds.
+    /// This host's clock as it is now, minus the broker's, in milliseconds.
     pub(crate) fn offset_millis(&self) -> i64 {
-        let measured = *self.lock();
-        let signed = |t: Timestamp| i64::try_from(t.as_millis()).unwrap_or(i64::MAX);
-        signed(measured.here).saturating_sub(signed(measured.broker))
+        signed(now()).saturating_sub(signed(self.broker_now()))
     }
 
-    /// Whether the wall clock has kept step with the monotonic one since the last login: only then do messages expire.
-    pub(crate) fn is_steady(&self) -> bool {
-        let measured = *self.lock();
-        let expected = measured.here.plus(measured.at.elapsed());
-        let now = now();
-        now.since(expected).max(expected.since(now)) < STEP
-    }
-
-    /// Whether the wall clock is right, by the broker's word at the last login, and has kept step since: only then is what is
-    /// old by it forgotten.
+    /// Whether this host's clock is right, by the broker's word at the last login: only then is what is old by it forgotten.
     pub(crate) fn is_right(&self) -> bool {
-        let agrees = u128::from(self.offset_millis().unsigned_abs()) < STEP.as_millis();
-        self.lock().by_login && agrees && self.is_steady()
+        self.lock().by_login && u128::from(self.offset_millis().unsigned_abs()) < STEP.as_millis()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Measured> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Measured> {
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,11 +103,10 @@ mod tests {
         let ahead = now().plus(Duration::from_secs(3_600));
         clock.login(ahead);
         assert!((-3_600_100..=-3_599_900).contains(&clock.offset_millis()));
-        let here = now();
+        let here = clock.steady();
         let there = clock.to_broker(here);
         assert!(there.since(here) >= Duration::from_secs(3_599), "the broker's clock is an hour ahead");
         assert!(clock.broker_now().since(ahead) < Duration::from_secs(5));
-        assert!(clock.is_steady());
     }
 
     #[test]

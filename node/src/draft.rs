@@ -26,7 +26,7 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    /// The row under this id, its place in the lane not decided.
+    /// The row under this id, its place in the lane not decided. `now`: by the clock that lifetimes go by.
     pub(crate) fn into_row(self, keys: &StorageKeys, client_id: ClientMessageId, now: Timestamp) -> NewRow {
         let content = &self.content;
         let fingerprint = keys.fingerprint(&Request {

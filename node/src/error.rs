@@ -127,6 +127,9 @@ pub enum Error {
     /// The database failed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// The disk did not take what was to be stored, or did not say that it has. What it was is not acknowledged.
+    #[error("{0}; nothing of what was to be stored then is acknowledged")]
+    NotStored(String),
     /// Keys, entries or sealed data on this disk are damaged.
     #[error("the state on this disk is damaged: {0}")]
     Damaged(String),
@@ -251,7 +254,7 @@ impl Error {
             Self::Unreachable { .. } | Self::Offline(_) => 6,
             Self::NotFound(_) | Self::UnknownMesh(_) => 7,
             Self::AlreadyRunning(_) | Self::Conflict(_) | Self::LastAdmin(_) | Self::NameTaken(_) => 8,
-            Self::File { .. } | Self::Database(_) | Self::Damaged(_) => 1,
+            Self::File { .. } | Self::Database(_) | Self::NotStored(_) | Self::Damaged(_) => 1,
         }
     }
 
@@ -282,7 +285,7 @@ impl Error {
             Self::AlreadyRunning(_) => "already_running",
             Self::Conflict(_) => "conflict",
             Self::File { .. } => "file",
-            Self::Database(_) => "database",
+            Self::Database(_) | Self::NotStored(_) => "database",
             Self::Damaged(_) => "damaged",
         }
     }
@@ -338,8 +341,27 @@ impl Error {
             | Self::Conflict(_)
             | Self::File { .. }
             | Self::Database(_) => None,
-            Self::Damaged(_) => Some("restore a backup (`waxwing node backup` makes them), or join the mesh anew".into()),
+            Self::NotStored(_) => {
+                Some("see to the disk; `waxwing node up` then goes on from what is on it".into())
+            }
+            Self::Damaged(_) => Some(
+                "`waxwing node repair` saves what can be read of a database; or restore a backup (`waxwing node backup` makes them), or \
+                 join the mesh anew"
+                    .into(),
+            ),
         }
+    }
+
+    /// Whether it is about what one mesh has on the disk, and says nothing of other meshes.
+    pub(crate) const fn is_of_one_mesh(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged(_)
+                | Self::Database(_)
+                | Self::NotStored(_)
+                | Self::File { .. }
+                | Self::Incompatible(_)
+        )
     }
 
     pub(crate) fn file(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {

@@ -34,6 +34,7 @@
 //! | `supervision` | the socket that a service manager has bound, and signs of life for it |
 //! | `doctor` | what is wrong with a node, and what mends it |
 //! | [`backup`] | a copy of a node for whoever needs it later |
+//! | [`repair`] | what can be read of a damaged database, made a database again |
 //! | `list` | the meshes of a folder that no node is running on |
 //! | `enroll`, `leave`, `accept_host`, `move_broker` | founding, joining and leaving a mesh; saying that a host is the right one, and where a broker is |
 //! | `retention` | what is over is kept for a while, and then goes |
@@ -69,6 +70,7 @@ mod metrics;
 pub mod move_broker;
 mod outbox;
 mod presence;
+pub mod repair;
 mod requests;
 mod retention;
 mod rosters;

@@ -283,6 +283,9 @@ pub(crate) enum Node {
         /// Folder to make
         to: PathBuf,
     },
+    /// Make a damaged database anew from what can be read of it, while no node runs; the damaged one is kept
+    #[command(after_help = "Example: waxwing node repair --mesh home")]
+    Repair,
     /// What this node has sent, and what to do about what does not arrive
     #[command(subcommand)]
     Outbox(Outbox),

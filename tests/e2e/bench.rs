@@ -1,9 +1,15 @@
 //! `waxwing bench` measures what it says, on real processes, and leaves nothing behind.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::process::Command;
+use tokio::time::Instant;
+use waxwing_client::api::{AbortRequest, EventBody, EventQuery};
+use waxwing_lab::Lab;
+use waxwing_lab::apps::request;
 
-use crate::support::PROGRAM;
+use crate::support::{PROGRAM, mesh};
 
 /// Runs it in a temporary folder of its own. Returns its document.
 async fn bench(arguments: &[&str]) -> Value {
@@ -60,4 +66,64 @@ async fn a_full_and_an_empty_broker_carry_the_same_in_turns() {
         assert!(rounds.len() == 2 && rounds.iter().all(|rate| number(rate) > 0.0), "{report:#}");
     }
     assert!(number(&report["ratio"]) > 0.0 && report["store_bytes"].as_u64().unwrap() > 3_000 * 1_400);
+}
+
+/// The median and the 90th percentile, in milliseconds.
+fn spread(mut times: Vec<Duration>) -> String {
+    times.sort();
+    let at = |percent: usize| times[times.len() * percent / 100].as_secs_f64() * 1_000.0;
+    format!("{:.2} ms at the median, {:.2} at the 90th percentile, of {}", at(50), at(90), times.len())
+}
+
+#[tokio::test]
+#[ignore = "measures; docs/performance.md says how to run it"]
+async fn how_soon_an_event_is_with_its_app_and_how_long_a_start_and_a_send_take() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    let send = async |lab: &Lab, id: &str| {
+        let begun = Instant::now();
+        let sent = lab.run("alpha", &["send", "beta", "hello", "--id", id], b"").await.unwrap();
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+        begun.elapsed()
+    };
+    let mut sends = Vec::new();
+    for n in 0..60 {
+        sends.push(send(&lab, &format!("s-{n}")).await);
+    }
+    println!("a send as a process: {}", spread(sends));
+    let mut starts = Vec::new();
+    for _ in 0..15 {
+        lab.stop("alpha").await.unwrap();
+        let begun = Instant::now();
+        lab.restart("alpha").await.unwrap();
+        starts.push(begun.elapsed());
+    }
+    println!("a start, until it is ready: {}", spread(starts));
+
+    // What gives up a message is answered once that is committed, and so is the event that tells it.
+    lab.kill(Lab::BROKER).await.unwrap();
+    let client = lab.client("alpha");
+    let query = EventQuery { app: Some("*".into()), kind: Some("outbox".into()), ..EventQuery::default() };
+    let mut events = client.events(&query).await.unwrap();
+    let mut seen = Vec::new();
+    for n in 0..200 {
+        let id = format!("e-{n}");
+        client.send(&request("beta", &id).unwrap()).await.unwrap();
+        let given_up = AbortRequest { id: id.clone(), mesh: None };
+        let answered = async {
+            client.abort(&given_up).await.unwrap();
+            Instant::now()
+        };
+        let told = async {
+            loop {
+                if let EventBody::Outbox { client_message_id, .. } = events.next().await.unwrap().body
+                    && client_message_id.as_str() == id
+                {
+                    return Instant::now();
+                }
+            }
+        };
+        let (answered, told) = tokio::join!(answered, told);
+        seen.push(told.saturating_duration_since(answered));
+    }
+    println!("an event at its app, after the answer to what brought it about: {}", spread(seen));
 }

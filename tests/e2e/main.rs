@@ -19,12 +19,14 @@ mod broker; // A broker's operators: status, backup, doctor, stopping, the servi
 mod client; // The Rust client: its examples, on real nodes.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.
+mod damage; // A database that a disk has damaged: refused by name, one mesh alone, and made anew of what can be read.
 mod demo; // `waxwing demo` does what the README says.
 mod disk; // A disk that is full, read-only or damaged; a socket and a lock that are deleted.
 mod doctor; // What is wrong with a node is named, with what mends it; and nothing is changed by looking.
 mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
+mod faults; // Syncs that fail, a clock that is set, a process that sleeps for long: nothing is lost, and nothing ends for it.
 mod flapping; // A thousand nodes that come and go: only who goes leaves, and once.
 mod floods; // A member that floods a space: refused, and nobody else waits for it.
 mod forks; // Two logs of one mesh, and who tells it from a lie.

@@ -24,7 +24,7 @@ const SUMMARY: &str = "moves the lighthouse by night";
 const LONG: Duration = Duration::from_secs(12);
 
 /// A broker's, with such a lease.
-fn settings(lease: Duration) -> String {
+pub(crate) fn settings(lease: Duration) -> String {
     format!("[limits]\nlease_seconds = {}\n", lease.as_secs())
 }
 

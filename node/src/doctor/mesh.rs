@@ -119,8 +119,9 @@ async fn database(
 
 fn damaged(name: &Name, what: &str, folder: &Path, command: Command<'_>) -> Finding {
     let mend = format!(
-        "{}; then put {} back from a backup, whole, and say `{}`",
+        "{}; then `{}` saves what can be read; or put {} back from a backup, whole, and say `{}`",
         command("node down"),
+        command("node repair"),
         folder.display(),
         command("node accept-host")
     );

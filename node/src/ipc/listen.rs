@@ -30,8 +30,8 @@ use crate::tokens::Tokens;
 const CONNECTIONS: usize = 1_024;
 /// The same over TCP, where anybody on this machine can take one.
 const TCP_CONNECTIONS: usize = 256;
-/// Largest head of a request, in bytes.
-const HEAD: usize = 64 * 1024;
+/// What is read of a request at a time, in bytes. Its head has to fit; the guard takes no head of that size.
+const BUFFER: usize = 64 * 1024;
 /// A request's head must be there within this time.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How often to look whether the socket is still there.
@@ -242,7 +242,7 @@ async fn connection(
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
-        .max_buf_size(HEAD)
+        .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended: Result<(), hyper::Error> = tokio::select! {

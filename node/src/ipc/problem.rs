@@ -99,7 +99,9 @@ impl From<Error> for Refused {
                 Untrusted::Unusable(_) => ProblemCode::BadCertificate,
             },
             Error::Unreachable { .. } => ProblemCode::Unreachable,
-            Error::File { .. } | Error::Database(_) | Error::Damaged(_) => ProblemCode::Internal,
+            Error::File { .. } | Error::Database(_) | Error::NotStored(_) | Error::Damaged(_) => {
+                ProblemCode::Internal
+            }
         };
         if code == ProblemCode::Internal {
             error!(%error, "a request failed");

@@ -131,7 +131,7 @@ fn after(ended: Ended, backoff: &mut Backoff) -> Result<Duration> {
         Ended::Rollback(why) => Err(Error::LogRollback(why)),
         Ended::Refused(error) => Err(error),
         Ended::Unsupported(_) => Err(Error::Incompatible(ended.to_string())),
-        Ended::Database(why) => Err(Error::Database(sqlx::Error::Protocol(why))),
+        Ended::Database(why) => Err(Error::NotStored(why)),
         Ended::GoAway(goaway) => match goaway.again {
             Some((first, last)) if first <= last => {
                 // Nor may it keep this node away for as long as it likes: that is what `never` is for, and is seen.

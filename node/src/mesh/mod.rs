@@ -42,6 +42,7 @@ use crate::rosters::{self, Kept, Opened};
 use crate::signals::Signals;
 use crate::spaces::Spaces;
 use crate::state::{self, State};
+use crate::store::whole::Check;
 use crate::store::{blocked, meta};
 use crate::writer::{self, Caps, WriteError, Writer};
 use crate::{home, host, store, upkeep};
@@ -139,6 +140,10 @@ pub(crate) struct Mesh {
     broker_dedupe: AtomicU64,
     /// The broker has said that this node's membership has ended.
     ended: AtomicBool,
+    /// Why the writer has ended by itself.
+    failed: watch::Receiver<Option<WriteError>>,
+    /// A look at every page that goes on.
+    check: Mutex<Option<Check>>,
     /// Cancelled when this mesh is to be closed.
     pub(crate) stop: CancellationToken,
     /// What must have ended when it is closed: its writer, its link, its streams. The writer ends when nobody holds the mesh.
@@ -146,7 +151,7 @@ pub(crate) struct Mesh {
 }
 
 fn write_error(error: &WriteError) -> Error {
-    Error::Database(sqlx::Error::Protocol(error.to_string()))
+    Error::NotStored(error.to_string())
 }
 
 impl Mesh {
@@ -157,7 +162,12 @@ impl Mesh {
         counts: Arc<Counts>,
         stop: CancellationToken,
     ) -> Result<Arc<Self>> {
-        let (mut connection, db) = store::open(&admitted.folder.join("node.db")).await?;
+        let tasks = TaskTracker::new();
+        let file = admitted.folder.join("node.db");
+        let was_closed = store::was_closed(&file);
+        let (mut connection, db) = store::open(&file).await?;
+        let check =
+            if was_closed { None } else { Check::begin(file, &mut connection, &stop, &tasks).await? };
         store::renewal::begin_under(&mut connection, &admitted.identity.signing.public()).await?;
         store::outbox::end_asked(&mut connection, clock::now()).await?;
         let Opened { roster, kept, replayed } =
@@ -173,6 +183,7 @@ impl Mesh {
         signals.show(meta::number(&db, meta::CURSOR).await?);
         let caps = Caps { messages: config.outbox_messages, bytes: config.outbox_bytes };
         let (handle, changes) = writer::channel();
+        let (fail, failed) = watch::channel(None);
         let (pool, shared) = (db.clone(), Arc::clone(&signals));
         let keys = Arc::new(admitted.keys);
         let mesh = Arc::new(Self {
@@ -206,8 +217,10 @@ impl Mesh {
             retained: config.kept,
             broker_dedupe: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            failed,
+            check: Mutex::new(check),
             stop,
-            tasks: TaskTracker::new(),
+            tasks,
         });
         mesh.tasks.spawn(async move {
             match writer::run(connection, changes, keys, caps, shared, counts).await {
@@ -216,7 +229,10 @@ impl Mesh {
                         warn!(%error, "the database did not close cleanly");
                     }
                 }
-                Err(error) => error!(%error, "the writer stopped"),
+                Err(error) => {
+                    error!(%error, "the writer stopped");
+                    fail.send_replace(Some(error));
+                }
             }
         });
         Ok(mesh)
@@ -237,6 +253,8 @@ impl Mesh {
                 ended = presence::run(self) => ended,
                 ended = state::run(self) => ended,
                 ended = requests::run(self) => ended,
+                failed = self.failed() => failed,
+                damaged = self.damaged() => damaged,
             };
             rosters::keep_at_end(self).await;
             if let Err(refused) = &ended {
@@ -249,6 +267,26 @@ impl Mesh {
         }
         .instrument(span)
         .await
+    }
+
+    /// Waits until the writer ends by itself: nobody need have something to write to notice it.
+    async fn failed(&self) -> Result<()> {
+        let mut failed = self.failed.clone();
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => Err(Error::NotStored(why.to_string())),
+            // It ends because the mesh does.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until a look at every page has found damage.
+    async fn damaged(&self) -> Result<()> {
+        let check = self.check.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match check {
+            Some(check) => check.damage().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Keeps a refusal that a person has to decide on, for whoever asks which meshes those are.

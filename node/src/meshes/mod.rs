@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::{error, warn};
 use waxwing_crypto::Name;
 
 pub(crate) use self::changing::Changing;
@@ -121,22 +121,48 @@ impl Meshes {
         meshes
     }
 
-    /// Opens every mesh of the state folder: none, if this is not the host of all of them.
+    /// Opens every mesh of the state folder: none, if this is not the host of all of them. One whose state is damaged stays
+    /// closed, and the others go on.
+    ///
+    /// # Errors
+    /// What is wrong with the first, if none can be opened.
     pub(crate) async fn open_all(&self) -> Result<()> {
         let evidence = host::evidence(self.0.config.host_id.as_deref());
         let names = self.0.home.meshes()?;
-        let admitted = names.iter().map(|name| Admitted::check(&self.0.home, name, &evidence));
-        let admitted = admitted.collect::<Result<Vec<_>>>()?;
+        let mut admitted = Vec::with_capacity(names.len());
+        for name in &names {
+            match Admitted::check(&self.0.home, name, &evidence) {
+                Err(error) if !error.is_of_one_mesh() => return Err(error),
+                checked => admitted.push(checked),
+            }
+        }
         self.0.home.clean();
         // All are there before the first runs: one that is refused at once must not be taken for the last.
-        for admitted in &admitted {
+        for name in &names {
             let opening = Place::Closed { why: "it is being opened".into(), passing: true, ending: None };
-            self.places_mut().insert(admitted.name().clone(), opening);
+            self.places_mut().insert(name.clone(), opening);
         }
-        for admitted in admitted {
-            self.start(admitted).await?;
+        let mut unfit = None;
+        for (name, admitted) in names.iter().zip(admitted) {
+            let opened = match admitted {
+                Ok(admitted) => self.start(admitted).await,
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(()) => {}
+                Err(error) if error.is_of_one_mesh() => {
+                    error!(mesh = %name, %error, "this mesh is not opened");
+                    let closed = Place::Closed { why: error.to_string(), passing: false, ending: None };
+                    self.places_mut().insert(name.clone(), closed);
+                    unfit.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        match unfit {
+            Some(error) if self.open().is_empty() => Err(error),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The mesh of this name, or the only one.
@@ -288,7 +314,7 @@ impl Meshes {
             };
             places.values().any(goes_on)
         };
-        if !goes_on || matches!(error, Error::Database(_)) {
+        if !goes_on || matches!(error, Error::Database(_) | Error::NotStored(_)) {
             // Full: another has ended the process already.
             let _ = self.0.failed.try_send(error);
         }

@@ -136,7 +136,7 @@ impl Page {
         for mesh in open() {
             offsets.get_or_create(&by(&mesh.mesh)).set(mesh.clock_offset_ms as f64 / 1_000.0);
         }
-        let help = "This node's clock minus the broker's, at the last login";
+        let help = "This node's clock minus the broker's, known from the last login";
         self.0.register(format!("{PREFIX}clock_offset_seconds"), help, offsets);
     }
 

@@ -8,10 +8,10 @@ use waxwing_protocol::limits;
 use super::write_problem;
 use crate::content::Content;
 use crate::draft::Draft;
+use crate::ids;
 use crate::mesh::Mesh;
 use crate::store::outbox::{self, Life, NewRow, Which};
 use crate::writer::GivenUp;
-use crate::{clock, ids};
 
 /// Gives a message up.
 pub(crate) async fn abort(mesh: &Mesh, request: &AbortRequest) -> Result<OutboxAnswer, Problem> {
@@ -80,7 +80,7 @@ async fn successor(
         content,
         ttl: life.expires.since(life.queued_at),
     };
-    Ok(draft.into_row(&mesh.keys, client_id, clock::now()))
+    Ok(draft.into_row(&mesh.keys, client_id, mesh.clock.steady()))
 }
 
 fn internal(error: &sqlx::Error) -> Problem {

@@ -19,11 +19,11 @@ pub(crate) use self::status::{show, state, status};
 pub(crate) use self::written::{Written, written};
 use crate::content::Content;
 use crate::draft::Draft;
+use crate::ids;
 use crate::mesh::Mesh;
 use crate::store::OutLane;
 use crate::store::outbox::{Known, NewRow, State};
 use crate::writer::{Acceptance, WriteError};
-use crate::{clock, ids};
 
 /// What a request's headers add to it.
 #[derive(Clone, Debug, Default)]
@@ -110,7 +110,7 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
         content,
         ttl,
     };
-    Ok(draft.into_row(&mesh.keys, client_id, clock::now()))
+    Ok(draft.into_row(&mesh.keys, client_id, mesh.clock.steady()))
 }
 
 /// The caller's id, from the header or the field, or a new one.

@@ -19,6 +19,7 @@ pub(crate) mod records;
 pub(crate) mod renewal;
 pub(crate) mod retention;
 pub(crate) mod roster;
+pub(crate) mod salvage;
 pub(crate) mod sessions;
 pub(crate) mod spaces;
 pub(crate) mod state;
@@ -59,6 +60,11 @@ pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> 
     })
 }
 
+/// Whether a database was closed in order, or is not there yet. One that was closed has no log.
+pub(crate) fn was_closed(path: &Path) -> bool {
+    !path.with_extension("db-wal").exists()
+}
+
 /// The system's word for why a database cannot be opened, where that is the reason: SQLite has only its own.
 fn why_not(path: &Path) -> Option<Error> {
     let opened = std::fs::OpenOptions::new().append(true).open(path);
@@ -67,10 +73,22 @@ fn why_not(path: &Path) -> Option<Error> {
 
 /// Whether SQLite has found that a file is no database, or not as it has written it.
 fn is_damage(error: &sqlx::Error) -> bool {
-    /// SQLITE_CORRUPT and SQLITE_NOTADB. What is above the lowest byte says more of it.
+    /// SQLITE_CORRUPT and SQLITE_NOTADB.
     const DAMAGE: [u32; 2] = [11, 26];
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| DAMAGE.contains(&(code & 0xff)))
+    code(error).is_some_and(|code| DAMAGE.contains(&code))
+}
+
+/// Whether the system would not read or write a file.
+fn is_unreadable(error: &sqlx::Error) -> bool {
+    /// SQLITE_IOERR.
+    const IO: u32 = 10;
+    code(error) == Some(IO)
+}
+
+/// SQLite's word for an error. What is above the lowest byte says more of it.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    let code = error.as_database_error().and_then(DatabaseError::code)?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 async fn open_as_it_is(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
@@ -87,9 +105,8 @@ async fn open_as_it_is(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
 
 /// A mesh's database as it is, to be read by somebody who is not its node, and leaves nothing beside it.
 pub(crate) fn look(path: &Path) -> SqlitePool {
-    // One that was closed in order has no log, and would be given one.
-    let closed = !path.with_extension("db-wal").exists();
-    readers(options(path).immutable(closed))
+    // One that was closed in order would be given a log.
+    readers(options(path).immutable(was_closed(path)))
 }
 
 fn readers(options: SqliteConnectOptions) -> SqlitePool {

@@ -25,7 +25,7 @@ use crate::writer::{Forget, HIGH, WriteError};
 
 /// How often to look at most.
 const EVERY: Duration = Duration::from_secs(1);
-/// And at least, whatever is due: the wall clock may be set, and a machine may have slept.
+/// And at least, whatever is due: a machine may have slept.
 const LONGEST: Duration = Duration::from_secs(60);
 /// An outbox that apps were told is filling up is not any more below so many percent.
 const LOW: u64 = 70;
@@ -55,7 +55,7 @@ pub(crate) async fn begin(mesh: &Mesh) -> Result<()> {
 fn bear(kept: Result<(), KeepError>) -> Result<()> {
     match kept {
         Ok(()) | Err(KeepError::Write(WriteError::DiskFull)) => Ok(()),
-        Err(error) => Err(Error::Database(sqlx::Error::Protocol(error.to_string()))),
+        Err(error) => Err(Error::NotStored(error.to_string())),
     }
 }
 
@@ -172,14 +172,10 @@ async fn watch_outbox(mesh: &Mesh) -> Result<Duration, KeepError> {
 
 /// Ends messages that nobody could deliver in time. Says when the next one has had its time.
 async fn expire(mesh: &Mesh) -> Result<Option<Instant>, KeepError> {
-    // A clock that was set may be right again after a login, which has this looked at.
-    if !mesh.clock.is_steady() {
-        return Ok(None);
-    }
     mesh.signals.forget_expiries();
     let first = outbox::first_expiry(&mesh.db).await?;
     let Some(first) = mesh.signals.first_expiry(first) else { return Ok(None) };
-    let now = clock::now();
+    let now = mesh.clock.steady();
     if first <= now {
         let ended = mesh.writer.expire(now).await?;
         info!(ended, "messages expired before they reached the broker");
@@ -230,6 +226,10 @@ pub(crate) const fn prekey_place(row: &[u8]) -> Place<'_> {
     Place { table: "prekey", column: "secret", row }
 }
 
+fn before(time: Timestamp, age: Duration) -> Timestamp {
+    Timestamp::default().plus(time.since(Timestamp::default()).saturating_sub(age))
+}
+
 /// Destroys secrets that nothing can need any more; after 31 days, even if something could.
 async fn forget_secrets(mesh: &Mesh) -> Result<(), KeepError> {
     // Caught up *since*: what was sealed before must have had the time to arrive.
@@ -241,8 +241,9 @@ async fn forget_secrets(mesh: &Mesh) -> Result<(), KeepError> {
         sessions_ended: served(SESSION_OVERLAP),
         prekeys_published: served(PREKEY_OVERLAP),
         made: Mesh::ago(SECRET_LIFETIME),
-        events: Mesh::ago(EVENT_LIFETIME),
-        tombstones: mesh.clock.to_broker(Mesh::ago(limits::TOMBSTONES)),
+        // By a clock that is wrong everything may seem to be old.
+        events: if mesh.clock.is_right() { Mesh::ago(EVENT_LIFETIME) } else { Timestamp::default() },
+        tombstones: before(mesh.clock.broker_now(), limits::TOMBSTONES),
     };
     let due = prekeys::any_served(&mesh.db, &forget).await?
         || events::any_before(&mesh.db, forget.events).await?

@@ -87,7 +87,7 @@ pub struct MeshHealth {
     pub inbox_held: u64,
     /// Boxes that did not open.
     pub quarantined: u64,
-    /// This node's clock minus the broker's at the last login, in milliseconds.
+    /// This node's clock minus the broker's, which is known from the last login, in milliseconds.
     pub clock_offset_ms: i64,
     /// The broker has lost its store, and an admin should say `waxwing mesh resume`: the ends of the logs that nodes have
     /// shown to it.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
@@ -55,9 +55,14 @@ enum Caller {
     Token(Name),
 }
 
+/// Largest head of a request, in bytes.
+const HEAD: usize = 8 * 1024;
+
 /// Lets a request in or refuses it, and sees to what holds for every answer.
 pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let mut response = match check(&api, &request) {
+        // As the connection answers one that does not fit into its buffer.
+        _ if head(&request) > HEAD => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response(),
         Ok((who, _place)) => {
             let ended = who.ended.clone();
             request.extensions_mut().insert(who);
@@ -69,6 +74,17 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Bytes of a request's head, as it came.
+fn head(request: &Request) -> usize {
+    /// The rest of the first line: two spaces, a version, an end.
+    const LINE: usize = 12;
+    /// What stands between a name and its value, and behind it.
+    const FIELD: usize = 4;
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+    request.method().as_str().len() + target + LINE + fields.sum::<usize>()
 }
 
 fn check(api: &Api, request: &Request) -> Result<(Who, Place), Refused> {
