@@ -427,6 +427,10 @@ async fn a_node_that_refuses_all_mail_of_another_refuses_its_requests() {
         }
         other => panic!("{other:?}"),
     }
+    match lab.client("beta").ask(&call("reviewer@alpha", "x")).await {
+        Err(Error::Problem(problem)) => assert_eq!(problem.reason.as_deref(), Some("blocked_here")),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// Words that are in nothing but a request and its answer.

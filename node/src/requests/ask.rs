@@ -119,6 +119,10 @@ async fn post_request(mesh: &Mesh, call: &Call, asking: Asking) -> Result<(), Bo
 
 /// What can be known without asking: that there is no way to the other node now. Who is registered with it, it knows best.
 fn may_be_there(mesh: &Mesh, asking: &Asking) -> Result<(), Failure> {
+    if mesh.blocks(&asking.recipient) {
+        // Its answer would be refused as all that it sends.
+        return Err(Failure::Undeliverable("blocked_here".to_owned()));
+    }
     if mesh.link().state != LinkState::Up {
         return Err(Failure::Offline);
     }

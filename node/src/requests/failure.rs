@@ -51,6 +51,7 @@ impl Failure {
                 let detail = match reason.as_str() {
                     "unsupported_version" => "its node is of a version that knows no requests".to_owned(),
                     "blocked" => "its node refuses all that comes from this one".to_owned(),
+                    "blocked_here" => "this node refuses all that comes from that one".to_owned(),
                     other => format!("refused on the way: {other}"),
                 };
                 let mut problem = Problem::new(ProblemCode::Undeliverable).detail(detail);

@@ -13,6 +13,7 @@ use waxwing_protocol::api::{EventBody, MessageState, Voucher};
 use waxwing_protocol::{MessageId, RunId, StoreId};
 
 mod counts;
+mod live;
 mod loss;
 mod renewal;
 mod retention;

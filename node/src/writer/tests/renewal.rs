@@ -11,7 +11,7 @@ fn signer(n: u8) -> VerifyingKey {
 
 impl Fixture {
     /// Begins under a signing key, as opening the mesh does: nothing else is written meanwhile.
-    async fn begin_under(self, n: u8) -> Self {
+    pub(super) async fn begin_under(self, n: u8) -> Self {
         let (mut db, readers) = crate::store::open(&self.folder.path().join("node.db")).await.unwrap();
         renewal::begin_under(&mut db, &signer(n)).await.unwrap();
         crate::store::close(db, readers).await.unwrap();
