@@ -194,6 +194,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::TokenTruncated
         | ProblemCode::TokenDamaged
         | ProblemCode::AppRequired
+        | ProblemCode::OutsideRoot
         | ProblemCode::UnsupportedMediaType => 2,
         ProblemCode::NotAdmin
         | ProblemCode::NotAuthorised
@@ -211,6 +212,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::WrongScope
         | ProblemCode::OtherApp
         | ProblemCode::UnprovenApp
+        | ProblemCode::NotHolder
         | ProblemCode::MeshStopped => 3,
         ProblemCode::WrongHost => 4,
         ProblemCode::NoSuchRoute
@@ -244,6 +246,8 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::AppRegistered
         | ProblemCode::Superseded
         | ProblemCode::TooManyApps
+        | ProblemCode::LeaseExpired
+        | ProblemCode::StaleToken
         | ProblemCode::WrongState
         | ProblemCode::NotNow
         | ProblemCode::MeshClosed
@@ -311,6 +315,10 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
         | ProblemCode::UnknownApp
+        | ProblemCode::OutsideRoot
+        | ProblemCode::NotHolder
+        | ProblemCode::LeaseExpired
+        | ProblemCode::StaleToken
         | ProblemCode::WrongState
         | ProblemCode::IdempotencyKeyReused
         | ProblemCode::TooLarge

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use waxwing_client::Name;
 use waxwing_client::api::{
-    Author, Category, Event, EventBody, InboxItem, KvChange, LeaveReason, MessageState, SendStatus, Voucher,
+    Author, Category, Event, EventBody, InboxItem, KvChange, LeaseEnd, LeaseNews, LeaveReason, MessageState,
+    SendStatus, Voucher,
 };
 
 use crate::output::{escape, inline, time};
@@ -59,6 +60,14 @@ pub(crate) fn event(event: &Event) -> String {
         }
         EventBody::Outbox { client_message_id, state, reason } => {
             format!("{client_message_id} is {}{}", state.as_str(), why(reason.as_deref()))
+        }
+        EventBody::Lease { what, name, token, app, reason, .. } => {
+            let what = match what {
+                LeaseNews::Granted => "has",
+                LeaseNews::Expiring => "is soon without",
+                LeaseNews::Lost => "has lost",
+            };
+            format!("{app} {what} {} (token {token}){}", inline(name), why(reason.map(LeaseEnd::as_str)))
         }
         EventBody::Security { what, node, detail } => {
             let node = node.map(|node| format!(" by {node}")).unwrap_or_default();

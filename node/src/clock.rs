@@ -30,6 +30,37 @@ fn running() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// A moment since this host was started, on a clock that runs while it is suspended.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Boot(Duration);
+
+impl Boot {
+    /// Now.
+    pub(crate) fn now() -> Self {
+        Self(running())
+    }
+
+    /// Some time after this.
+    pub(crate) const fn plus(self, time: Duration) -> Self {
+        Self(self.0.saturating_add(time))
+    }
+
+    /// How long it is until this, if it is not past.
+    pub(crate) fn left(self) -> Duration {
+        self.0.saturating_sub(Self::now().0)
+    }
+
+    /// In milliseconds.
+    pub(crate) fn as_millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// As [`Boot::as_millis`] gave it.
+    pub(crate) const fn from_millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+}
+
 /// This host's time as if nobody had set its clock since the start, and the broker's.
 #[derive(Debug)]
 pub(crate) struct Clock {

@@ -27,6 +27,7 @@
 //! | `presence` | who is there, and what he says of himself: made of a space |
 //! | `state` | what a mesh shares under keys: made of a space |
 //! | `requests` | an app asks another and waits: mail that is live |
+//! | `leases` | what one app of the mesh has at a time: made of a space |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
 //! | `ipc`, `apps`, `tokens` | the local API; who has registered with it; who may use it over TCP |
@@ -60,6 +61,7 @@ mod identity;
 mod ids;
 mod ipc;
 mod lane;
+mod leases;
 pub mod leave;
 mod link;
 pub mod list;
@@ -76,7 +78,6 @@ mod retention;
 mod rosters;
 pub mod say;
 mod signals;
-#[cfg_attr(not(test), expect(dead_code, reason = "presence is built on it"))]
 mod spaces;
 mod state;
 mod store;

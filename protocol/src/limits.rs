@@ -155,3 +155,16 @@ pub const STATE_PAGE_BYTES: usize = 16 * 1024 * 1024;
 const fn days(n: u64) -> Duration {
     Duration::from_secs(n * 24 * 60 * 60)
 }
+
+/// Longest name of a lease, in bytes.
+pub const LEASE_NAME: usize = 256;
+/// Shortest and longest time of a lease.
+pub const LEASE_TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=days(1);
+/// A lease is asked for so long unless something else is said.
+pub const LEASE_TTL_DEFAULT: Duration = Duration::from_secs(5 * 60);
+/// A lease stays so long after its node's, and after its app's registration, unless something else is said.
+pub const LEASE_GRACE: Duration = Duration::from_secs(45);
+/// Most leases that one app has or waits for.
+pub const LEASES: usize = 1_000;
+/// Most leases in one answer.
+pub const LEASES_PAGE: usize = 1_000;

@@ -71,6 +71,7 @@ async fn alarms_before(lab: &Lab, node: &str, message: &str) -> Vec<String> {
             | EventBody::State { .. }
             | EventBody::BrokerStatus { .. }
             | EventBody::Outbox { .. }
+            | EventBody::Lease { .. }
             | EventBody::Lagged
             | EventBody::System { .. } => {}
         }

@@ -30,6 +30,12 @@
 //! | [`Client::kv_put`] | `PUT /v1/kv/{scope}/{key}` |
 //! | [`Client::kv_delete`] | `DELETE /v1/kv/{scope}/{key}` |
 //! | [`Client::kv_history`] | `GET /v1/kv/{scope}/{key}/history` |
+//! | [`Client::leases`] | `GET /v1/leases` |
+//! | [`Client::check_lease`] | `GET /v1/leases/check` |
+//! | [`Client::acquire_lease`] | `POST /v1/leases/acquire` |
+//! | [`Client::renew_lease`] | `POST /v1/leases/renew` |
+//! | [`Client::release_lease`] | `POST /v1/leases/release` |
+//! | [`Client::revoke_lease`] | `POST /v1/leases/revoke` |
 //! | [`Client::outbox`] | `GET /v1/outbox` |
 //! | [`Client::outbox_row`] | `GET /v1/outbox/{row}` |
 //! | [`Client::requeue`] | `POST /v1/outbox/requeue` |
@@ -107,6 +113,7 @@ mod call;
 mod connection;
 mod error;
 mod events;
+mod leases;
 mod members;
 mod meshes;
 mod messages;

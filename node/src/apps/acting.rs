@@ -1,6 +1,7 @@
 //! Who acts: an app by its name, which must prove to be the one that is registered, where one is.
 
 use waxwing_protocol::RegistrationId;
+use waxwing_protocol::api::AppDetails;
 
 use super::{Apps, Denied, Which};
 
@@ -31,5 +32,24 @@ impl Apps {
             None if registry.superseded.contains(id) => Err(Denied::Superseded),
             None => Err(Denied::Unknown),
         }
+    }
+
+    /// The registration that an app has now.
+    pub(crate) fn registration(&self, which: &Which) -> Option<RegistrationId> {
+        let mut registry = self.lock();
+        registry.forget_ended();
+        registry.apps.get(which).map(|app| app.id.clone())
+    }
+
+    /// What an app says about itself.
+    pub(crate) fn details(&self, which: &Which) -> Option<AppDetails> {
+        let mut registry = self.lock();
+        registry.forget_ended();
+        registry.apps.get(which).map(|app| app.details.clone())
+    }
+
+    /// Whether such a registration was ended by somebody, and not only not kept up.
+    pub(crate) fn has_removed(&self, such: impl Fn(&RegistrationId) -> bool) -> bool {
+        self.lock().removed.iter().any(such)
     }
 }

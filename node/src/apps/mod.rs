@@ -32,8 +32,9 @@ pub(crate) use self::details::text;
 
 /// A stream that comes back within this time was never away, as far as others see.
 const GRACE: Duration = Duration::from_secs(5);
-/// Registrations remembered as superseded. One that was forgotten is told that the name is taken, which is true as well.
-const SUPERSEDED: usize = 1_024;
+/// Registrations remembered as superseded, and as ended. One that was forgotten is told that the name is taken, or that there is
+/// no such registration, which is true as well.
+const REMEMBERED: usize = 1_024;
 
 /// Which app: its name, and which of several of that name.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -100,6 +101,8 @@ pub(crate) struct Apps {
 struct Registry {
     apps: BTreeMap<Which, Registered>,
     superseded: VecDeque<RegistrationId>,
+    /// Ended by somebody.
+    removed: VecDeque<RegistrationId>,
 }
 
 #[derive(Debug)]
@@ -219,6 +222,7 @@ impl Apps {
         }
         if let Some(app) = registry.apps.remove(which) {
             app.standing.send_replace(Standing::Removed);
+            remember(&mut registry.removed, app.id);
         }
         drop(registry);
         self.changed.send_replace(());
@@ -290,15 +294,13 @@ impl Registry {
     fn replace(&mut self, claim: &Claim) {
         let id = claim.registration.clone().unwrap_or_else(new_id);
         self.superseded.retain(|superseded| *superseded != id);
+        self.removed.retain(|removed| *removed != id);
         let before = self.apps.remove(&claim.which);
         // A stream that comes back without its id has not been away either.
         let since = before.as_ref().filter(|app| app.lingers).map_or_else(clock::now, |app| app.since);
         if let Some(before) = before {
             before.standing.send_replace(Standing::Superseded);
-            if self.superseded.len() >= SUPERSEDED {
-                self.superseded.pop_front();
-            }
-            self.superseded.push_back(before.id);
+            remember(&mut self.superseded, before.id);
         }
         let app = Registered {
             id,
@@ -318,6 +320,13 @@ impl Registered {
         let until = self.ends.filter(|_| self.streams == 0).map(|(_, until)| until);
         Shown { which: which.clone(), since: self.since, until, details: self.details.clone() }
     }
+}
+
+fn remember(ended: &mut VecDeque<RegistrationId>, id: RegistrationId) {
+    if ended.len() >= REMEMBERED {
+        ended.pop_front();
+    }
+    ended.push_back(id);
 }
 
 fn new_id() -> RegistrationId {

@@ -36,6 +36,7 @@ pub(super) async fn look(api: &Api) -> Result<Health, Refused> {
 async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
     let load = outbox::load(&mesh.db).await?;
     let (inbox_unread, inbox_held) = inbox::counts(&mesh.db).await?;
+    let leases = mesh.leases.counts();
     Ok(MeshHealth {
         mesh: mesh.name.clone(),
         mesh_id: mesh.identity.mesh,
@@ -53,6 +54,8 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         disk_full: mesh.signals.is_disk_full(),
         inbox_unread,
         inbox_held,
+        leases_held: leases.held as u64,
+        leases_waiting: leases.waiting as u64,
         quarantined: meta::count(&mesh.db, "SELECT count(*) FROM quarantine").await?,
         clock_offset_ms: mesh.clock.offset_millis(),
         resume_wanted: mesh.resume_wanted(),

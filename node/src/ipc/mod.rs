@@ -9,6 +9,7 @@ mod events;
 mod guard;
 mod health;
 mod inbox;
+mod leases;
 mod listen;
 mod members;
 mod mesh;
@@ -124,6 +125,12 @@ fn router(api: Api) -> Router {
         .route("/v1/inbox", get(inbox::list))
         .route("/v1/inbox/ack", post(inbox::acknowledge))
         .route("/v1/inbox/{id}", delete(inbox::delete))
+        .route("/v1/leases", get(leases::list))
+        .route("/v1/leases/check", get(leases::check))
+        .route("/v1/leases/acquire", post(leases::acquire))
+        .route("/v1/leases/renew", post(leases::renew))
+        .route("/v1/leases/release", post(leases::release))
+        .route("/v1/leases/revoke", post(leases::revoke))
         .route("/v1/peers", get(peers::list))
         .route("/v1/peers/verify", post(peers::verify))
         .route("/v1/peers/block", post(peers::block))

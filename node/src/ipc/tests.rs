@@ -295,7 +295,7 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 41] = [
+const OF_A_MESH: [(&str, &str, &str); 47] = [
     ("POST", "/v1/request", r#""to":"ci@alpha""#),
     ("POST", "/v1/request/cancel", r#""request":"r-1""#),
     ("POST", "/v1/reply", r#""request":"r-1""#),
@@ -314,6 +314,12 @@ const OF_A_MESH: [(&str, &str, &str); 41] = [
     ("PUT", "/v1/kv/mesh/k", r#""value":"v""#),
     ("DELETE", "/v1/kv/mesh/k", ""),
     ("GET", "/v1/kv/mesh/k/history", ""),
+    ("GET", "/v1/leases", ""),
+    ("GET", "/v1/leases/check?name=a&fence=1", ""),
+    ("POST", "/v1/leases/acquire", r#""name":"a""#),
+    ("POST", "/v1/leases/renew", r#""name":"a","token":1"#),
+    ("POST", "/v1/leases/release", r#""name":"a","token":1"#),
+    ("POST", "/v1/leases/revoke", r#""name":"a""#),
     ("GET", "/v1/outbox", ""),
     ("GET", "/v1/outbox/1", ""),
     ("POST", "/v1/outbox/requeue", r#""id":"m-1""#),

@@ -11,7 +11,7 @@ use super::problem::Refused;
 use crate::mesh::Mesh;
 
 /// Longest wait.
-const LONGEST: Duration = Duration::from_secs(60);
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
 /// How long a request may go on asking. Made before the first look, so that no change is missed.
 pub(super) struct Wait {

@@ -17,6 +17,7 @@ use waxwing_protocol::link::{
     SpaceWrite, ToBroker, ToNode,
 };
 
+use crate::clock::Boot;
 use crate::epochs::Proposal;
 use crate::mesh::{GrowError, Mesh};
 use crate::store::prekeys;
@@ -37,6 +38,8 @@ struct Inner {
     out: mpsc::Sender<ToBroker>,
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, oneshot::Sender<ToNode>>>,
+    /// When the last frame was sent that was answered, in milliseconds; 0 if none was.
+    answered: AtomicU64,
 }
 
 /// Why a request was not answered as hoped.
@@ -78,12 +81,23 @@ pub(crate) enum CallError {
 
 impl Calls {
     pub(crate) fn new(out: mpsc::Sender<ToBroker>) -> Self {
-        Self(Arc::new(Inner { out, next: AtomicU64::new(1), waiting: Mutex::default() }))
+        let (next, answered) = (AtomicU64::new(1), AtomicU64::new(0));
+        Self(Arc::new(Inner { out, next, waiting: Mutex::default(), answered }))
     }
 
     /// Whether both are of the same link.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// When the last frame was sent that the broker has answered, in milliseconds since the host was started; 0 if none was.
+    pub(crate) fn answered(&self) -> u64 {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
+    /// A frame that was sent then has been answered.
+    pub(crate) fn note_answered(&self, sent: Boot) {
+        self.0.answered.fetch_max(sent.as_millis(), Ordering::Relaxed);
     }
 
     /// A number that no other request of this link has.
@@ -286,8 +300,11 @@ impl Calls {
         let asked = Asked { calls: self, req: self.number() };
         let (answer, answered) = oneshot::channel();
         self.waiting().insert(asked.req, answer);
+        let sent = Boot::now();
         self.0.out.send(request(asked.req)).await.map_err(|_| CallError::Lost)?;
-        answered.await.map_err(|_| CallError::Lost)
+        let answer = answered.await.map_err(|_| CallError::Lost)?;
+        self.note_answered(sent);
+        Ok(answer)
     }
 
     /// Tells everybody who waits that no answer will come.

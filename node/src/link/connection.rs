@@ -21,6 +21,7 @@ use super::calls::{CallError, Calls};
 use super::dial::{Connection, Socket};
 use super::peers::Peers;
 use super::{Ended, drain, receive};
+use crate::clock::Boot;
 use crate::epochs;
 use crate::mesh::{GrowError, Mesh};
 use crate::spaces;
@@ -161,7 +162,14 @@ async fn read(
         };
         let bytes = match message {
             Message::Binary(bytes) => bytes,
-            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Pong(sent) => {
+                // Whatever a ping had in it comes back.
+                if let Ok(sent) = <[u8; 8]>::try_from(&*sent) {
+                    context.calls.note_answered(Boot::from_millis(u64::from_be_bytes(sent)).min(Boot::now()));
+                }
+                continue;
+            }
+            Message::Ping(_) => continue,
             Message::Close(_) => return Ended::Lost("the broker closed the link".into()),
             Message::Text(_) | Message::Frame(_) => {
                 return Ended::Lost("the broker sent a frame that is not binary".into());
@@ -316,5 +324,6 @@ async fn write_ready(
 }
 
 async fn ping(sink: &mut SplitSink<Socket, Message>) -> Result<(), String> {
-    sink.send(Message::Ping(bytes::Bytes::new())).await.map_err(|error| error.to_string())
+    let sent = Boot::now().as_millis().to_be_bytes();
+    sink.send(Message::Ping(bytes::Bytes::copy_from_slice(&sent))).await.map_err(|error| error.to_string())
 }

@@ -1,5 +1,6 @@
 //! How a mesh's link is, for whoever asks.
 
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -8,12 +9,32 @@ use tracing::debug;
 use waxwing_protocol::api::{EventBody, Link, LinkState, Stop};
 
 use super::Mesh;
-use crate::clock;
+use crate::clock::{self, Boot};
 use crate::error::Error;
+use crate::link::Calls;
 
 impl Mesh {
     pub(crate) fn link(&self) -> Link {
         self.link.borrow().clone()
+    }
+
+    /// Requests to the broker, if the link is up.
+    pub(crate) fn calls(&self) -> Option<Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_calls(&self, calls: Option<Calls>) {
+        let mut held = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = held.take() {
+            self.heard.fetch_max(before.answered(), Ordering::Relaxed);
+        }
+        *held = calls;
+    }
+
+    /// When the last frame was sent that the broker has answered: it has heard of this node since. None if there was none.
+    pub(crate) fn heard(&self) -> Option<Boot> {
+        let now = self.calls().map_or(0, |calls| calls.answered());
+        Some(now.max(self.heard.load(Ordering::Relaxed))).filter(|at| *at > 0).map(Boot::from_millis)
     }
 
     /// The link, as it changes.

@@ -34,6 +34,7 @@ use crate::epochs::Epochs;
 use crate::error::{Error, Result};
 use crate::home::Home;
 use crate::identity::Identity;
+use crate::leases::{self, Leases};
 use crate::link::{self, Calls};
 use crate::metrics::Counts;
 use crate::presence::{self, Presence};
@@ -121,6 +122,8 @@ pub(crate) struct Mesh {
     pub(crate) spaces: Spaces,
     /// What the mesh shares.
     pub(crate) state: State,
+    /// What its apps have in turn with those of others.
+    pub(crate) leases: Arc<Leases>,
     /// What is wrong with other nodes' logs, or the broker's.
     pub(crate) alarms: Alarms,
     /// One change of the roster at a time.
@@ -130,6 +133,8 @@ pub(crate) struct Mesh {
     resume_wanted: Mutex<Option<Vec<LogHead>>>,
     /// Requests to the broker, while the link is up.
     calls: Mutex<Option<Calls>>,
+    /// When the last frame was sent that was answered on a link that is gone, in milliseconds; 0 if none was.
+    heard: AtomicU64,
     /// Since when everything the broker had for this node is settled.
     caught_up: Mutex<Option<Instant>>,
     /// What the outbox may hold.
@@ -207,11 +212,13 @@ impl Mesh {
             requests: Requests::new(Arc::clone(&counts)),
             spaces: Spaces::default(),
             state: State::default(),
+            leases: Arc::new(Leases::new(leases::SPACE.parse()?, leases::event)),
             alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link::down(clock::now())),
             resume_wanted: Mutex::default(),
             calls: Mutex::default(),
+            heard: AtomicU64::new(0),
             caught_up: Mutex::default(),
             caps,
             retained: config.kept,
@@ -253,6 +260,7 @@ impl Mesh {
                 ended = presence::run(self) => ended,
                 ended = state::run(self) => ended,
                 ended = requests::run(self) => ended,
+                ended = leases::run(self, &self.leases) => ended,
                 failed = self.failed() => failed,
                 damaged = self.damaged() => damaged,
             };
@@ -347,15 +355,6 @@ impl Mesh {
     /// Whether this node is a member, as far as its log and the broker have told it.
     pub(crate) fn is_member(&self) -> bool {
         !self.ended.load(Ordering::Relaxed) && self.node_name().is_some()
-    }
-
-    /// Requests to the broker, if the link is up.
-    pub(crate) fn calls(&self) -> Option<Calls> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub(crate) fn set_calls(&self, calls: Option<Calls>) {
-        *self.calls.lock().unwrap_or_else(PoisonError::into_inner) = calls;
     }
 
     /// Notes whether everything the broker has for this node is settled.

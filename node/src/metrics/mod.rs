@@ -156,6 +156,7 @@ impl Tally {
             | EventBody::AppJoin { .. }
             | EventBody::AppLeave { .. }
             | EventBody::State { .. }
+            | EventBody::Lease { .. }
             | EventBody::Lagged
             | EventBody::System { .. } => {}
         }

@@ -63,7 +63,7 @@ struct ByVersion {
 /// What is looked up in a mesh that is open: under which name, what it says, and where it is.
 type Looked = (&'static str, &'static str, fn(&MeshHealth) -> u64);
 
-const LOOKED: [Looked; 13] = [
+const LOOKED: [Looked; 15] = [
     ("link_stopped", "1 once the link was refused for good", |mesh| {
         (mesh.link.state == LinkState::Stopped).into()
     }),
@@ -75,6 +75,8 @@ const LOOKED: [Looked; 13] = [
     ("inbox_unread", "Messages shown to apps and not acknowledged", |mesh| mesh.inbox_unread),
     ("inbox_held", "Messages that wait for earlier ones of their lane", |mesh| mesh.inbox_held),
     ("quarantined", "Boxes that did not open", |mesh| mesh.quarantined),
+    ("leases_held", "Leases that apps of this node have", |mesh| mesh.leases_held),
+    ("leases_waiting", "Leases that apps of this node wait for", |mesh| mesh.leases_waiting),
     ("members", "Members of the mesh", |mesh| mesh.members),
     ("epoch", "The epoch of its state key", |mesh| mesh.epoch),
     ("state_key_held", "1 while the newest state key is held", |mesh| mesh.state_key.held.into()),

@@ -128,6 +128,11 @@ impl Presence {
         *lock(&self.lease) = lease;
     }
 
+    /// The same.
+    pub(crate) fn lease(&self) -> Duration {
+        *lock(&self.lease)
+    }
+
     /// What is known of a node.
     pub(crate) fn seen(&self, node: NodeId) -> Seen {
         self.with(|state| {

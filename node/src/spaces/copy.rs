@@ -124,6 +124,7 @@ pub(super) fn shown(row: &Row, statement: Statement) -> Entry {
         at: row.at,
         expires: row.expires,
         bound: row.bound,
+        life: row.life,
         app: statement.app,
         value: statement.value,
     }

@@ -139,6 +139,8 @@ pub(crate) struct Entry {
     pub(crate) expires: Option<Timestamp>,
     /// It ends so many milliseconds after its writer's lease.
     pub(crate) bound: Option<u64>,
+    /// The life of the broker's store that it was written in.
+    pub(crate) life: StoreId,
     /// The app that wrote it, if it named itself.
     pub(crate) app: Option<Name>,
     /// The value.
@@ -296,6 +298,16 @@ impl Space {
         }
         let as_of = self.progress(&mesh.db).await?.and_then(|progress| progress.as_of);
         Ok(Freshness { as_of, ..now })
+    }
+
+    /// The life of the broker's store that the copy is of, also before there was a link.
+    pub(crate) async fn life(&self, mesh: &Mesh) -> Result<Option<StoreId>> {
+        let known = self.freshness.borrow().store;
+        Ok(if known.is_some() {
+            known
+        } else {
+            self.progress(&mesh.db).await?.and_then(|progress| progress.store)
+        })
     }
 
     /// What changes from now on. Who lags reads the copy anew.

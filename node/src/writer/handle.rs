@@ -193,6 +193,11 @@ impl Writer {
         self.change(|answer| Change::Event { event: NewEvent { app: None, body }, answer }).await
     }
 
+    /// Tells an app something.
+    pub(crate) async fn tell(&self, event: NewEvent) -> Result<(), WriteError> {
+        self.change(|answer| Change::Event { event, answer }).await
+    }
+
     /// Stores what has become of the log.
     pub(crate) async fn log(&self, growth: Growth) -> Result<(), WriteError> {
         self.change(|answer| Change::Log { growth, answer }).await

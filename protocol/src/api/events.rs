@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
 
-use super::{Author, CancelReason, Category, InboxItem, KvChange, LinkState, MessageState, RequestItem};
+use super::{
+    Author, CancelReason, Category, InboxItem, KvChange, LeaseEnd, LeaseNews, LinkState, MessageState,
+    RequestItem,
+};
 use crate::RegistrationId;
 
 /// `GET /v1/events`: server-sent events (`text/event-stream`). Each has the cursor as `id`, its kind as `event`, and an
@@ -167,6 +170,26 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
+    /// Something about a lease of an app of this node.
+    Lease {
+        /// What.
+        what: LeaseNews,
+        /// What it is of.
+        name: String,
+        /// Its token.
+        token: u64,
+        /// The app.
+        app: Name,
+        /// Which of several of that name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<Name>,
+        /// When `granted` or `expiring`: milliseconds for which the app certainly has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remaining: Option<u64>,
+        /// When `lost`: why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LeaseEnd>,
+    },
     /// Something that an honest peer and broker would not do.
     Security {
         /// What: `sequence_gap`, `sequence_replay`, `bad_seal`; `log_mismatch`, `log_withheld`, `log_rollback`: see
@@ -282,6 +305,8 @@ pub enum EventKind {
     BrokerStatus,
     /// See [`EventBody::Outbox`].
     Outbox,
+    /// See [`EventBody::Lease`].
+    Lease,
     /// See [`EventBody::Security`].
     Security,
     /// See [`EventBody::Lagged`].
@@ -292,7 +317,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Message,
         Self::Receipt,
         Self::Request,
@@ -304,6 +329,7 @@ impl EventKind {
         Self::State,
         Self::BrokerStatus,
         Self::Outbox,
+        Self::Lease,
         Self::Security,
         Self::Lagged,
         Self::System,
@@ -323,6 +349,7 @@ impl EventKind {
             Self::State => "state",
             Self::BrokerStatus => "broker_status",
             Self::Outbox => "outbox",
+            Self::Lease => "lease",
             Self::Security => "security",
             Self::Lagged => "lagged",
             Self::System => "system",
@@ -345,6 +372,7 @@ impl EventBody {
             Self::State { .. } => EventKind::State,
             Self::BrokerStatus { .. } => EventKind::BrokerStatus,
             Self::Outbox { .. } => EventKind::Outbox,
+            Self::Lease { .. } => EventKind::Lease,
             Self::Security { .. } => EventKind::Security,
             Self::Lagged => EventKind::Lagged,
             Self::System { .. } => EventKind::System,

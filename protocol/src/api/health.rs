@@ -87,6 +87,12 @@ pub struct MeshHealth {
     pub inbox_held: u64,
     /// Boxes that did not open.
     pub quarantined: u64,
+    /// Leases that apps of this node have.
+    #[serde(default)]
+    pub leases_held: u64,
+    /// Leases that they wait for.
+    #[serde(default)]
+    pub leases_waiting: u64,
     /// This node's clock minus the broker's, which is known from the last login, in milliseconds.
     pub clock_offset_ms: i64,
     /// The broker has lost its store, and an admin should say `waxwing mesh resume`: the ends of the logs that nodes have

@@ -27,6 +27,12 @@
 //! | `PUT /v1/kv/{scope}/{key}` | [`KvPut`] | [`KvPutAnswer`] |
 //! | `DELETE /v1/kv/{scope}/{key}` | [`MeshQuery`] | |
 //! | `GET /v1/kv/{scope}/{key}/history` | [`MeshQuery`] | [`KvHistory`] |
+//! | `GET /v1/leases` | [`LeasesQuery`] | [`Leases`] |
+//! | `GET /v1/leases/check` | [`CheckQuery`] | [`CheckAnswer`] |
+//! | `POST /v1/leases/acquire` | [`AcquireRequest`] | [`AcquireAnswer`] |
+//! | `POST /v1/leases/renew` | [`RenewRequest`] | [`RenewAnswer`] |
+//! | `POST /v1/leases/release` | [`ReleaseRequest`] | [`ReleaseAnswer`] |
+//! | `POST /v1/leases/revoke` | [`RevokeLeaseRequest`] | [`RevokedLease`] |
 //! | `GET /v1/outbox` | [`OutboxQuery`] | [`OutboxPage`] |
 //! | `GET /v1/outbox/{row}` | [`MeshQuery`] | [`OutboxDetail`] |
 //! | `POST /v1/outbox/requeue` | [`RequeueRequest`] | [`OutboxAnswer`] |
@@ -47,6 +53,7 @@ mod apps;
 mod events;
 mod health;
 mod inbox;
+mod leases;
 mod members;
 mod mesh;
 mod meshes;
@@ -65,6 +72,11 @@ pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registrat
 pub use events::{Event, EventBody, EventKind, EventQuery, HookInput, LeaveReason, SECURITY};
 pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Stop, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};
+pub use leases::{
+    AcquireAnswer, AcquireRequest, AcquireState, CheckAnswer, CheckQuery, Lease, LeaseEnd, LeaseHolder,
+    LeaseMode, LeaseNews, Leases, LeasesQuery, OnDisconnect, ReleaseAnswer, ReleaseRequest, RenewAnswer,
+    RenewRequest, RevokeLeaseRequest, RevokedLease, TokenState,
+};
 pub use members::{
     Invites, Member, Members, MembersQuery, OpenInvite, RecoverRequest, RevokeInviteRequest, RevokedInvite,
 };

@@ -154,6 +154,8 @@ codes! {
     TokenInQuery = "token_in_query", 400, "a token has no place in a URL";
     /// No such route.
     NoSuchRoute = "no_such_route", 404, "no such route";
+    /// A path leads out of the repository that it is of.
+    OutsideRoot = "outside_root", 400, "the path leads out of the repository";
     /// What the request needs does not exist.
     NotFound = "not_found", 404, "there is no such thing";
     /// The node is in no mesh yet.
@@ -194,6 +196,10 @@ codes! {
     NothingToResume = "nothing_to_resume", 409, "the mesh does not wait to be resumed";
     /// The id is bound to another request, or to one that ended.
     IdempotencyKeyReused = "idempotency_key_reused", 409, "this message id is taken";
+    /// Its time is over, or it was taken away: the app has it no more.
+    LeaseExpired = "lease_expired", 409, "the lease is over";
+    /// Another has been granted it since.
+    StaleToken = "stale_token", 409, "another has it since";
     /// What the request would make exists already, or somebody else is at it.
     Conflict = "conflict", 409, "this cannot be done as things are";
     /// Whoever asked does not wait any more.
@@ -246,6 +252,8 @@ codes! {
     OtherApp = "other_app", 403, "the token is for another app";
     /// The app is registered, and the caller has not shown its registration.
     UnprovenApp = "unproven_app", 403, "the app of this name is registered, and this is not shown to be it";
+    /// It is another's, or nobody's.
+    NotHolder = "not_holder", 403, "the app does not hold this";
     /// The request was made for a web page.
     ForeignOrigin = "foreign_origin", 403, "web pages have no business here";
     /// This host is not the one that the mesh's keys belong to.

@@ -45,7 +45,7 @@ impl Route {
 }
 
 /// All of them.
-pub const ROUTES: [Route; 49] = [
+pub const ROUTES: [Route; 55] = [
     Route::read("/v1/version", "Version of the node and of this API").for_one_app(),
     Route::read("/v1/health", "How the node and its meshes are").for_one_app(),
     Route::read("/v1/metrics", "What the node counts, as OpenMetrics text").for_one_app(),
@@ -74,6 +74,12 @@ pub const ROUTES: [Route; 49] = [
         .for_one_app(),
     Route::read("/v1/kv/{scope}/{key}/history", "The last 16 versions of a key of shared state")
         .for_one_app(),
+    Route::read("/v1/leases", "Who has which lease, and who waits for it").for_one_app(),
+    Route::read("/v1/leases/check", "Whether a token counts").for_one_app(),
+    Route::send("POST", "/v1/leases/acquire", "Asks for a lease, or for more time on it").for_one_app(),
+    Route::send("POST", "/v1/leases/renew", "Asks for more time on a lease").for_one_app(),
+    Route::send("POST", "/v1/leases/release", "Gives a lease back").for_one_app(),
+    Route::admin("POST", "/v1/leases/revoke", "Takes a lease from whoever has it"),
     Route::read("/v1/outbox", "Messages of this node, in the order accepted"),
     Route::read("/v1/outbox/{row}", "One message of the outbox, its content included"),
     Route::admin("POST", "/v1/outbox/requeue", "Gives a message up and sends it again as a new one"),

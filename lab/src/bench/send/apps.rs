@@ -188,6 +188,7 @@ impl Run {
                 | EventBody::Request { .. }
                 | EventBody::Cancel { .. }
                 | EventBody::BrokerStatus { .. }
+                | EventBody::Lease { .. }
                 | EventBody::Security { .. }
                 | EventBody::PeerJoin { .. }
                 | EventBody::PeerLeave { .. }
