@@ -82,7 +82,7 @@ pub(super) async fn acknowledge(
             return Err(Problem::new(ProblemCode::Malformed).detail("give ids or through").into());
         }
     };
-    let acknowledged = mesh.writer.read(which, app).await?;
+    let acknowledged = mesh.writer.read(which, app, mesh.clock.steady()).await?;
     Ok(Answer(AckAnswer { acknowledged }))
 }
 

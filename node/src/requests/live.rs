@@ -5,7 +5,6 @@ use waxwing_crypto::sealing::{Kind, Plaintext, Refusal};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Timestamp};
 use waxwing_protocol::api::{Problem, ProblemCode};
 
-use crate::clock;
 use crate::content::Content;
 use crate::draft::Draft;
 use crate::mesh::Mesh;
@@ -94,7 +93,7 @@ impl Letter {
             content: self.content,
             ttl: self.deadline.saturating_duration_since(Instant::now()),
         };
-        let row = draft.into_row(&mesh.keys, id, clock::now());
+        let row = draft.into_row(&mesh.keys, id, mesh.clock.steady());
         let accepted = mesh.writer.accept(vec![row]).await.map_err(|error| write_problem(&error))?;
         match accepted.into_iter().next() {
             Some(Acceptance::New) => Ok(()),

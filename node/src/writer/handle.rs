@@ -48,7 +48,7 @@ pub(super) enum Change {
     Accept { rows: Vec<NewRow>, answer: Answer<Vec<Acceptance>> },
     Answered { answered: Vec<Answered>, mark: Mark, answer: Answer<()> },
     Received { delivered: Delivered, answer: Answer<Vec<Stored>> },
-    Read { which: Acknowledged, app: Option<String>, answer: Answer<u64> },
+    Read { which: Acknowledged, app: Option<String>, receipts: Timestamp, answer: Answer<u64> },
     Delete { cursor: u64, app: Option<String>, answer: Answer<bool> },
     GiveUp { row: i64, successor: Option<Box<NewRow>>, answer: Answer<GivenUp> },
     Event { event: NewEvent, answer: Answer<()> },
@@ -169,9 +169,15 @@ impl Writer {
         self.change(|answer| Change::Received { delivered, answer }).await
     }
 
-    /// Marks messages of a mailbox, or of all, read; says how many were not.
-    pub(crate) async fn read(&self, which: Acknowledged, app: Option<String>) -> Result<u64, WriteError> {
-        self.change(|answer| Change::Read { which, app, answer }).await
+    /// Marks messages of a mailbox, or of all, read; says how many were not. `receipts`: from when on those that tell their
+    /// senders have their time, by the clock that lifetimes go by.
+    pub(crate) async fn read(
+        &self,
+        which: Acknowledged,
+        app: Option<String>,
+        receipts: Timestamp,
+    ) -> Result<u64, WriteError> {
+        self.change(|answer| Change::Read { which, app, receipts, answer }).await
     }
 
     /// Deletes a received message of a mailbox, or of any; says whether it was there.

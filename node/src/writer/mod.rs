@@ -259,9 +259,9 @@ async fn apply(
             let stored = receive::apply(db, copy, delivered, now, effects).await;
             effects.answer(answer, stored)
         }
-        Change::Read { which, app, answer } => {
+        Change::Read { which, app, receipts, answer } => {
             let read = inbox::read(db, &which, app.as_deref(), now).await;
-            effects.answer(answer, read.map(|read| reading::note(keys, &read, now, sends)))
+            effects.answer(answer, read.map(|read| reading::note(keys, &read, receipts, sends)))
         }
         Change::Delete { cursor, app, answer } => {
             effects.answer(answer, inbox::delete(db, cursor, app.as_deref()).await)

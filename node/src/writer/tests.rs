@@ -424,9 +424,9 @@ async fn a_counter_seen_under_another_id_is_mail_all_the_same() {
 async fn cursors_are_never_given_twice_and_reading_marks_once() {
     let f = Fixture::new().await;
     f.receive(vec![item("a", 1), item("b", 2)]).await;
-    assert_eq!(f.writer.read(These(vec![1, 1, 7]), None).await.unwrap(), 1);
-    assert_eq!(f.writer.read(Through(2), Some(String::new())).await.unwrap(), 1);
-    assert_eq!(f.writer.read(Through(2), None).await.unwrap(), 0);
+    assert_eq!(f.writer.read(These(vec![1, 1, 7]), None, crate::clock::now()).await.unwrap(), 1);
+    assert_eq!(f.writer.read(Through(2), Some(String::new()), crate::clock::now()).await.unwrap(), 1);
+    assert_eq!(f.writer.read(Through(2), None, crate::clock::now()).await.unwrap(), 0);
     let f = f.killed_and_restarted().await;
     f.receive(vec![item("c", 3)]).await;
     let filter =
@@ -441,7 +441,7 @@ async fn a_deleted_message_is_gone_for_good_and_its_redelivery_is_known() {
     let first = f.receive(vec![item("a", 1), item("b", 2)]).await;
     let other_mailbox = Some("ci".to_owned());
     assert!(!f.writer.delete(1, other_mailbox.clone()).await.unwrap(), "not out of another mailbox");
-    assert_eq!(f.writer.read(These(vec![1]), other_mailbox).await.unwrap(), 0);
+    assert_eq!(f.writer.read(These(vec![1]), other_mailbox, crate::clock::now()).await.unwrap(), 0);
     assert!(f.writer.delete(1, Some(String::new())).await.unwrap());
     assert!(!f.writer.delete(1, None).await.unwrap());
     let f = f.killed_and_restarted().await;
@@ -487,8 +487,8 @@ async fn acknowledging_sends_a_read_receipt_once_and_only_if_asked() {
     let mut asked = item("asked", 1);
     asked.new.wants_read = true;
     f.receive(vec![asked, item("not-asked", 2)]).await;
-    f.writer.read(Through(2), None).await.unwrap();
-    f.writer.read(These(vec![1, 2]), None).await.unwrap();
+    f.writer.read(Through(2), None, crate::clock::now()).await.unwrap();
+    f.writer.read(These(vec![1, 2]), None, crate::clock::now()).await.unwrap();
     let lane = OutLane { priority: Priority::Next, recipient: NodeId::from_bytes([9; 16]) };
     let sent = outbox::pending(&f.db, lane, 0, 10).await.unwrap();
     assert_eq!(sent.iter().map(|row| (row.kind, row.counter)).collect::<Vec<_>>(), [(Kind::Read, 1)]);

@@ -30,7 +30,7 @@ async fn a_received_message_that_was_pruned_is_a_repeat_until_its_id_is_forgotte
     let f = Fixture::new().await;
     let first = f.receive(vec![item("a", 1), item("unread", 2)]).await;
     let cursor = inbox::list(&f.db, &everything()).await.unwrap()[0].cursor;
-    f.writer.read(These(vec![cursor]), None).await.unwrap();
+    f.writer.read(These(vec![cursor]), None, crate::clock::now()).await.unwrap();
     assert_eq!(prune(&f, all_but_ids()).await, 1);
     let left = vec![("unread".to_owned(), false)];
     assert_eq!(f.shown().await, left, "what nobody has read stays");
@@ -97,13 +97,13 @@ async fn a_step_is_small_and_its_rows_are_those_that_have_waited_longest() {
     let f = Fixture::new().await;
     let items = (1..=500).map(|n| item(&format!("m-{n}"), n)).collect();
     f.receive(items).await;
-    f.writer.read(Through(u64::MAX >> 1), None).await.unwrap();
+    f.writer.read(Through(u64::MAX >> 1), None, crate::clock::now()).await.unwrap();
     assert_eq!(f.writer.prune(all_but_ids()).await.unwrap(), 64);
     assert_eq!(f.shown().await[0].0, "m-65");
     let mut large: Vec<_> = (501..=510).map(|n| item(&format!("m-{n}"), n)).collect();
     large.iter_mut().for_each(|item| item.new.content = vec![7; 256 * 1024]);
     prune(&f, all_but_ids()).await;
     f.receive(large).await;
-    f.writer.read(Through(u64::MAX >> 1), None).await.unwrap();
+    f.writer.read(Through(u64::MAX >> 1), None, crate::clock::now()).await.unwrap();
     assert_eq!(f.writer.prune(all_but_ids()).await.unwrap(), 4, "a MiB of content");
 }
