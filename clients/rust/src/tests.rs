@@ -216,8 +216,7 @@ async fn whoever_has_registered_an_app_proves_to_be_it_until_he_ends_that() {
     let node = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let registered = format!(
-            r#"{{"registration":"{id}","name":"ci","node":"alpha","node_id":"{:0>32}","since":0}}"#,
-            1
+            r#"{{"registration":"{id}","name":"ci","node":"alpha","node_id":"ugq2dinbugq2dinbugq2dinbue","since":0}}"#
         );
         let profile = r#"{"mesh":"home","node":"alpha","visible":true}"#;
         let answers = [&registered, profile, "", profile];
