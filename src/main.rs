@@ -80,6 +80,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Peers { about } => commands::peers::run(context, about).await,
         Command::Apps(asked) => commands::apps::run(context, asked).await,
         Command::Profile(said) => commands::profile::run(context, said).await,
+        Command::Claim(command) => commands::claim::run(context, command).await,
         Command::Kv(command) => commands::kv::run(context, command).await,
         // Its exit code is that of what it runs.
         Command::Run(arguments) => return commands::run::run(context, arguments).await,

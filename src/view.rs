@@ -69,6 +69,14 @@ pub(crate) fn event(event: &Event) -> String {
             };
             format!("{app} {what} {} (token {token}){}", inline(name), why(reason.map(LeaseEnd::as_str)))
         }
+        EventBody::Claim { what, key, token, app, reason, .. } => {
+            let what = match what {
+                LeaseNews::Granted => "has claimed",
+                LeaseNews::Expiring => "has soon no claim on",
+                LeaseNews::Lost => "has lost its claim on",
+            };
+            format!("{app} {what} {} (token {token}){}", inline(key), why(reason.map(LeaseEnd::as_str)))
+        }
         EventBody::Security { what, node, detail } => {
             let node = node.map(|node| format!(" by {node}")).unwrap_or_default();
             format!("{}{node}: {}", inline(what), inline(detail))

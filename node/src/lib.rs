@@ -25,6 +25,7 @@
 //! | `alarms` | what an honest broker and honest peers would not do, while it lasts |
 //! | `spaces` | copies of spaces, kept up and written to |
 //! | `presence` | who is there, and what he says of himself: made of a space |
+//! | `claims` | what one of many acts on, once: made of leases |
 //! | `state` | what a mesh shares under keys: made of a space |
 //! | `requests` | an app asks another and waits: mail that is live |
 //! | `leases` | what one app of the mesh has at a time: made of a space |
@@ -46,6 +47,7 @@ mod alarms;
 mod append;
 mod apps;
 pub mod backup;
+mod claims;
 mod clock;
 mod config;
 mod content;

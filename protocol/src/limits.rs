@@ -164,6 +164,10 @@ pub const LEASE_TTL: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)
 pub const LEASE_TTL_DEFAULT: Duration = Duration::from_secs(5 * 60);
 /// A lease stays so long after its node's, and after its app's registration, unless something else is said.
 pub const LEASE_GRACE: Duration = Duration::from_secs(45);
+/// A claim is asked for so long unless something else is said.
+pub const CLAIM_TTL_DEFAULT: Duration = Duration::from_secs(30 * 60);
+/// That somebody has acted is known for so long.
+pub const CLAIM_DONE: Duration = days(1);
 /// Most leases that one app has or waits for.
 pub const LEASES: usize = 1_000;
 /// Most leases in one answer.

@@ -123,7 +123,7 @@ pub(crate) struct Events {
     #[arg(long, value_name = "APP")]
     pub(crate) app: Option<String>,
     /// Only these: message, receipt, request and cancel (with --register), peer_join, peer_leave, app_join, app_leave,
-    /// state, broker_status, outbox, security, lagged, system
+    /// state, lease, claim, broker_status, outbox, security, lagged, system
     #[arg(long, value_name = "KIND,...", value_delimiter = ',')]
     pub(crate) kind: Vec<String>,
     /// Register the app with the node for as long as this runs

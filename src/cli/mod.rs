@@ -4,6 +4,7 @@ mod admin;
 mod apps;
 mod bench;
 mod broker;
+mod claim;
 mod kv;
 mod messages;
 mod peers;
@@ -23,6 +24,7 @@ pub(crate) use admin::{
 pub(crate) use apps::{Apps, Profile, Run};
 pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
+pub(crate) use claim::{Claim, ClaimComplete, ClaimList, ClaimOf, ClaimTry};
 pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 pub(crate) use peers::Peers;
@@ -184,6 +186,9 @@ The command finds its name in $WAXWING_APP and its node's socket in $WAXWING_SOC
 and gets the signals sent to this one. Its exit code is this one's; 128 and the signal's number if a signal ended it.
 It is not started if it cannot be registered: if no node runs, or its name is taken.")]
     Run(Run),
+    /// Be the one of many who acts on something: try, complete, abandon, list
+    #[command(subcommand)]
+    Claim(Claim),
     /// Share values under keys with the whole mesh: put, get, list, delete, watch
     #[command(subcommand)]
     Kv(Kv),

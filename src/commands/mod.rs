@@ -7,6 +7,7 @@ mod ask;
 pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod broker;
+pub(crate) mod claim;
 pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod doctor;

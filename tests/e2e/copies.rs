@@ -69,6 +69,7 @@ async fn alarms_before(lab: &Lab, node: &str, message: &str) -> Vec<String> {
             | EventBody::AppJoin { .. }
             | EventBody::AppLeave { .. }
             | EventBody::State { .. }
+            | EventBody::Claim { .. }
             | EventBody::BrokerStatus { .. }
             | EventBody::Outbox { .. }
             | EventBody::Lease { .. }

@@ -16,6 +16,7 @@ mod apps; // Apps: registered, found from elsewhere, taken over.
 mod background; // Processes in the background: started once, stopped in time, found again after a crash.
 mod bench; // `waxwing bench` measures what it says.
 mod broker; // A broker's operators: status, backup, doctor, stopping, the service.
+mod claims; // Processes on several nodes race for a claim; what came of it is told to whoever comes late.
 mod client; // The Rust client: its examples, on real nodes.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.

@@ -25,6 +25,10 @@
 //! | [`Client::unregister`] | `DELETE /v1/apps/{name}` |
 //! | [`Client::profile`] | `GET /v1/profile` |
 //! | [`Client::set_profile`] | `POST /v1/profile` |
+//! | [`Client::claims`] | `GET /v1/claims` |
+//! | [`Client::claim`] | `POST /v1/claims/try` |
+//! | [`Client::complete_claim`] | `POST /v1/claims/complete` |
+//! | [`Client::abandon_claim`] | `POST /v1/claims/abandon` |
 //! | [`Client::kv_list`] | `GET /v1/kv/{scope}` |
 //! | [`Client::kv_get`] | `GET /v1/kv/{scope}/{key}` |
 //! | [`Client::kv_put`] | `PUT /v1/kv/{scope}/{key}` |
@@ -110,6 +114,7 @@
 
 mod apps;
 mod call;
+mod claims;
 mod connection;
 mod error;
 mod events;

@@ -115,7 +115,7 @@ pub(super) const HOOKS: Setting = Setting {
         "hooks",
         "none",
         "What to run after an event of a kind: `message`, `receipt`, `outbox`, `peer_join`, `peer_leave`, `app_join`, \
-         `app_leave`, `state`, `lease`, `broker_status`, `security` or `system`. The path of an executable, absolute or from the file's \
+         `app_leave`, `state`, `lease`, `claim`, `broker_status`, `security` or `system`. The path of an executable, absolute or from the file's \
          folder; it must belong to this user or root, and nobody else may be able to change it. \
          [What it is given](operations.md#hooks).",
     )

@@ -178,7 +178,7 @@ pub(super) fn time(
 }
 
 /// A name that something may have.
-fn key(name: &str) -> Result<KeyName, Refused> {
+pub(super) fn key(name: &str) -> Result<KeyName, Refused> {
     if name.len() > limits::LEASE_NAME {
         return Err(malformed(format!("name is at most {} bytes", limits::LEASE_NAME)));
     }
@@ -186,7 +186,7 @@ fn key(name: &str) -> Result<KeyName, Refused> {
 }
 
 /// A name as an answer gave it.
-fn known(name: &str) -> Result<KeyName, Refused> {
+pub(super) fn known(name: &str) -> Result<KeyName, Refused> {
     name.parse().map_err(|_| malformed("name is a text without control characters, and not empty".to_owned()))
 }
 
@@ -194,12 +194,12 @@ fn malformed(detail: String) -> Refused {
     Problem::new(ProblemCode::Malformed).detail(detail).into()
 }
 
-fn millis(time: Duration) -> u64 {
+pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Somebody in line, as others are shown him.
-fn show(mesh: &Mesh, standing: &Standing) -> LeaseHolder {
+pub(super) fn show(mesh: &Mesh, standing: &Standing) -> LeaseHolder {
     let (says, node_id) = (standing.says.as_ref(), standing.writer);
     let named = mesh.roster(|roster| roster.former(&node_id).map(|member| member.name.clone()));
     let left = standing.expires.map_or(Duration::ZERO, |expires| expires.since(mesh.clock.broker_now()));

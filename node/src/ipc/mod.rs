@@ -5,6 +5,7 @@
 //! the answer or a [`Problem`].
 
 mod apps;
+mod claims;
 mod events;
 mod guard;
 mod health;
@@ -115,6 +116,10 @@ fn router(api: Api) -> Router {
         .route("/v1/apps", get(apps::list))
         .route("/v1/apps/{name}", put(apps::register).delete(apps::remove))
         .route("/v1/profile", get(profile::get).post(profile::set))
+        .route("/v1/claims", get(claims::list))
+        .route("/v1/claims/try", post(claims::ask))
+        .route("/v1/claims/complete", post(claims::complete))
+        .route("/v1/claims/abandon", post(claims::abandon))
         .route("/v1/kv/{scope}", get(state::list))
         .route("/v1/kv/{scope}/{key}", get(state::get).put(state::put).delete(state::delete))
         .route("/v1/kv/{scope}/{key}/history", get(state::history))

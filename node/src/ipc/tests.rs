@@ -295,7 +295,7 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 47] = [
+const OF_A_MESH: [(&str, &str, &str); 51] = [
     ("POST", "/v1/request", r#""to":"ci@alpha""#),
     ("POST", "/v1/request/cancel", r#""request":"r-1""#),
     ("POST", "/v1/reply", r#""request":"r-1""#),
@@ -309,6 +309,10 @@ const OF_A_MESH: [(&str, &str, &str); 47] = [
     ("DELETE", "/v1/apps/ci", ""),
     ("GET", "/v1/profile", ""),
     ("POST", "/v1/profile", ""),
+    ("GET", "/v1/claims", ""),
+    ("POST", "/v1/claims/try", r#""key":"k""#),
+    ("POST", "/v1/claims/complete", r#""key":"k","token":1"#),
+    ("POST", "/v1/claims/abandon", r#""key":"k","token":1"#),
     ("GET", "/v1/kv/mesh", ""),
     ("GET", "/v1/kv/mesh/k", ""),
     ("PUT", "/v1/kv/mesh/k", r#""value":"v""#),

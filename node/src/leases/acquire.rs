@@ -241,18 +241,31 @@ impl Leases {
         key: &KeyName,
         token: u64,
     ) -> Result<(), Denied> {
-        let space = self.space(mesh);
-        self.must_hold(mesh, holder, key, token).await?;
-        let _turn = self.turn(key, &holder.which).await;
-        let outcomes = space.write(mesh, vec![removal(key.clone(), token)]).await;
-        if !matches!(outcomes, Err(NotWritten::Offline)) {
-            self.change(|table| table.end(token, Stage::Ended(LeaseEnd::Expired)));
-        }
-        match outcomes?.first() {
+        match self.release_with(mesh, holder, key, token, Vec::new()).await?.last() {
             Some(ChangeOutcome::Applied { .. }) => Ok(()),
             Some(ChangeOutcome::NotFound) | None => Err(Denied::Expired),
             Some(outcome) => Err(refused(outcome)),
         }
+    }
+
+    /// The same behind other changes, in one commit. Says what became of those, and then of it.
+    pub(crate) async fn release_with(
+        self: &Arc<Self>,
+        mesh: &Mesh,
+        holder: &Holder,
+        key: &KeyName,
+        token: u64,
+        before: Vec<Draft>,
+    ) -> Result<Vec<ChangeOutcome>, Denied> {
+        let space = self.space(mesh);
+        self.must_hold(mesh, holder, key, token).await?;
+        let _turn = self.turn(key, &holder.which).await;
+        let drafts = before.into_iter().chain([removal(key.clone(), token)]).collect();
+        let outcomes = space.write(mesh, drafts).await;
+        if !matches!(outcomes, Err(NotWritten::Offline)) {
+            self.change(|table| table.end(token, Stage::Ended(LeaseEnd::Expired)));
+        }
+        Ok(outcomes?)
     }
 
     /// More time on something.

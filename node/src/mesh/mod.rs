@@ -28,6 +28,7 @@ use waxwing_protocol::api::{EventBody, Link};
 pub(crate) use self::membership::GrowError;
 use crate::alarms::Alarms;
 use crate::apps::Apps;
+use crate::claims;
 use crate::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::epochs::Epochs;
@@ -124,6 +125,8 @@ pub(crate) struct Mesh {
     pub(crate) state: State,
     /// What its apps have in turn with those of others.
     pub(crate) leases: Arc<Leases>,
+    /// What its apps act on, of what any may.
+    pub(crate) claims: Arc<Leases>,
     /// What is wrong with other nodes' logs, or the broker's.
     pub(crate) alarms: Alarms,
     /// One change of the roster at a time.
@@ -213,6 +216,7 @@ impl Mesh {
             spaces: Spaces::default(),
             state: State::default(),
             leases: Arc::new(Leases::new(leases::SPACE.parse()?, leases::event)),
+            claims: Arc::new(Leases::new(claims::SPACE.parse()?, claims::event)),
             alarms: Alarms::default(),
             growing: tokio::sync::Mutex::default(),
             link: watch::Sender::new(Link::down(clock::now())),
@@ -261,6 +265,7 @@ impl Mesh {
                 ended = state::run(self) => ended,
                 ended = requests::run(self) => ended,
                 ended = leases::run(self, &self.leases) => ended,
+                ended = leases::run(self, &self.claims) => ended,
                 failed = self.failed() => failed,
                 damaged = self.damaged() => damaged,
             };

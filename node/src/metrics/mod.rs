@@ -157,6 +157,7 @@ impl Tally {
             | EventBody::AppLeave { .. }
             | EventBody::State { .. }
             | EventBody::Lease { .. }
+            | EventBody::Claim { .. }
             | EventBody::Lagged
             | EventBody::System { .. } => {}
         }

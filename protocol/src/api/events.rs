@@ -190,6 +190,26 @@ pub enum EventBody {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<LeaseEnd>,
     },
+    /// Something about a claim of an app of this node.
+    Claim {
+        /// What: `expiring` or `lost`.
+        what: LeaseNews,
+        /// What it is on.
+        key: String,
+        /// Its token.
+        token: u64,
+        /// The app.
+        app: Name,
+        /// Which of several of that name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        instance: Option<Name>,
+        /// When `expiring`: milliseconds for which the app certainly has it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remaining: Option<u64>,
+        /// When `lost`: why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LeaseEnd>,
+    },
     /// Something that an honest peer and broker would not do.
     Security {
         /// What: `sequence_gap`, `sequence_replay`, `bad_seal`; `log_mismatch`, `log_withheld`, `log_rollback`: see
@@ -307,6 +327,8 @@ pub enum EventKind {
     Outbox,
     /// See [`EventBody::Lease`].
     Lease,
+    /// See [`EventBody::Claim`].
+    Claim,
     /// See [`EventBody::Security`].
     Security,
     /// See [`EventBody::Lagged`].
@@ -317,7 +339,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Message,
         Self::Receipt,
         Self::Request,
@@ -330,6 +352,7 @@ impl EventKind {
         Self::BrokerStatus,
         Self::Outbox,
         Self::Lease,
+        Self::Claim,
         Self::Security,
         Self::Lagged,
         Self::System,
@@ -350,6 +373,7 @@ impl EventKind {
             Self::BrokerStatus => "broker_status",
             Self::Outbox => "outbox",
             Self::Lease => "lease",
+            Self::Claim => "claim",
             Self::Security => "security",
             Self::Lagged => "lagged",
             Self::System => "system",
@@ -373,6 +397,7 @@ impl EventBody {
             Self::BrokerStatus { .. } => EventKind::BrokerStatus,
             Self::Outbox { .. } => EventKind::Outbox,
             Self::Lease { .. } => EventKind::Lease,
+            Self::Claim { .. } => EventKind::Claim,
             Self::Security { .. } => EventKind::Security,
             Self::Lagged => EventKind::Lagged,
             Self::System { .. } => EventKind::System,

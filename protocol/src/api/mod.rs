@@ -22,6 +22,10 @@
 //! | `DELETE /v1/apps/{name}` | [`RemoveQuery`] | |
 //! | `GET /v1/profile` | [`MeshQuery`] | [`OwnProfile`] |
 //! | `POST /v1/profile` | [`ProfileRequest`] | [`OwnProfile`] |
+//! | `GET /v1/claims` | [`ClaimsQuery`] | [`Claims`] |
+//! | `POST /v1/claims/try` | [`ClaimRequest`] | [`ClaimAnswer`] |
+//! | `POST /v1/claims/complete` | [`CompleteRequest`] | [`CompleteAnswer`] |
+//! | `POST /v1/claims/abandon` | [`AbandonRequest`] | [`AbandonAnswer`] |
 //! | `GET /v1/kv/{scope}` | [`KvQuery`] | [`KvPage`] |
 //! | `GET /v1/kv/{scope}/{key}` | [`MeshQuery`] | [`KvAnswer`] |
 //! | `PUT /v1/kv/{scope}/{key}` | [`KvPut`] | [`KvPutAnswer`] |
@@ -50,6 +54,7 @@
 //! Every error is a [`Problem`]. Unknown fields of a request are refused: a misspelt option must not be ignored.
 
 mod apps;
+mod claims;
 mod events;
 mod health;
 mod inbox;
@@ -69,6 +74,10 @@ mod state;
 mod tokens;
 
 pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery, Scope};
+pub use claims::{
+    AbandonAnswer, AbandonRequest, Claim, ClaimAnswer, ClaimRequest, ClaimState, Claims, ClaimsQuery,
+    CompleteAnswer, CompleteRequest, Completion,
+};
 pub use events::{Event, EventBody, EventKind, EventQuery, HookInput, LeaveReason, SECURITY};
 pub use health::{Alarm, ClosedMesh, Health, Link, LinkState, MeshHealth, StateKeyHealth, Stop, Version};
 pub use inbox::{AckAnswer, AckRequest, InboxItem, InboxPage, InboxQuery};

@@ -45,7 +45,7 @@ impl Route {
 }
 
 /// All of them.
-pub const ROUTES: [Route; 55] = [
+pub const ROUTES: [Route; 59] = [
     Route::read("/v1/version", "Version of the node and of this API").for_one_app(),
     Route::read("/v1/health", "How the node and its meshes are").for_one_app(),
     Route::read("/v1/metrics", "What the node counts, as OpenMetrics text").for_one_app(),
@@ -67,6 +67,10 @@ pub const ROUTES: [Route; 55] = [
     Route::send("DELETE", "/v1/apps/{name}", "Ends an app's registration").for_one_app(),
     Route::read("/v1/profile", "What peers see of this node").for_one_app(),
     Route::send("POST", "/v1/profile", "Says what peers see of this node"),
+    Route::read("/v1/claims", "Who has claimed what, and what is done").for_one_app(),
+    Route::send("POST", "/v1/claims/try", "Asks to be the one who acts on something").for_one_app(),
+    Route::send("POST", "/v1/claims/complete", "Says that the app has acted").for_one_app(),
+    Route::send("POST", "/v1/claims/abandon", "Gives a claim up").for_one_app(),
     Route::read("/v1/kv/{scope}", "Keys of shared state, with their values").for_one_app(),
     Route::read("/v1/kv/{scope}/{key}", "What stands under a key of shared state").for_one_app(),
     Route::send("PUT", "/v1/kv/{scope}/{key}", "Says what stands under a key of shared state").for_one_app(),

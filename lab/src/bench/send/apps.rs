@@ -195,6 +195,7 @@ impl Run {
                 | EventBody::AppJoin { .. }
                 | EventBody::AppLeave { .. }
                 | EventBody::State { .. }
+                | EventBody::Claim { .. }
                 | EventBody::Lagged
                 | EventBody::System { .. } => {}
             }
