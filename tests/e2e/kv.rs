@@ -84,6 +84,7 @@ async fn m_36_to_m_39_a_configuration_is_shared_watched_and_taken_away() {
     watch.stop().await;
 }
 
+/// M-37.
 #[tokio::test]
 async fn state_is_there_without_the_broker_and_after_restarts_of_everything() {
     let mut lab = mesh(&["alpha", "beta"]).await;

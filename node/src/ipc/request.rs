@@ -181,6 +181,7 @@ mod tests {
         String::from_utf8(to_bytes(answer.into_body(), 10_000).await.unwrap().to_vec()).unwrap()
     }
 
+    /// MB-18.
     #[tokio::test]
     async fn an_app_that_acts_is_named_and_proves_to_be_the_registered_one() {
         let (_folder, mesh) = alone().await;

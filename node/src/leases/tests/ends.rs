@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// C-07.
 #[tokio::test]
 async fn ct_16_cb_06_what_a_registered_app_has_is_renewed_for_as_long_as_it_works() {
     let mates = Mates::of(2).await;
@@ -56,6 +57,7 @@ async fn mb_19_another_process_under_the_same_name_does_not_take_over_what_the_f
     assert!(mates.gets(0, Want { holder: second, ..want("ann", LONG) }).await > token);
 }
 
+/// C-08, S-13.
 #[tokio::test]
 async fn st_04_sb_03_a_holder_whose_node_has_died_is_followed_by_the_next() {
     let mut mates = Mates::of(2).await;

@@ -167,6 +167,7 @@ fn want(app: &str, wait: Duration) -> Want {
     }
 }
 
+/// M-25.
 #[tokio::test]
 async fn mt_25_mt_27_mt_28_free_is_acquired_again_is_extended_and_held_is_locked() {
     let mates = Mates::of(2).await;
@@ -198,6 +199,7 @@ async fn uncontended_acquire_and_release_are_one_commit_of_the_broker_each() {
     }
 }
 
+/// SB-05.
 #[tokio::test]
 async fn mb_21_who_waits_is_served_in_order_with_rising_tokens_and_nobody_asks_twice() {
     let mates = Arc::new(Mates::of(3).await);
@@ -244,6 +246,7 @@ async fn st_03_who_has_waited_for_as_long_as_he_wanted_is_told_so_and_stands_in_
     assert_eq!(mates.check(1, next).await, TokenState::Held, "nobody stands before it any more");
 }
 
+/// M-26.
 #[tokio::test]
 async fn mb_20_mt_34_cb_07_sb_02_what_is_anothers_is_neither_renewed_nor_released() {
     let mates = Mates::of(2).await;
@@ -261,6 +264,7 @@ async fn mb_20_mt_34_cb_07_sb_02_what_is_anothers_is_neither_renewed_nor_release
     assert_eq!(mates.releases(0, "ann", token).await, Err(Denied::Expired), "it has been released");
 }
 
+/// MB-15.
 #[tokio::test]
 async fn mb_17_mt_33_mt_35_who_stalls_past_his_time_is_told_and_his_token_counts_no_more() {
     let mates = Mates::of(2).await;
