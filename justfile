@@ -24,6 +24,10 @@ test FILTER="":
 upheavals COUNT="50":
     WAXWING_UPHEAVALS={{ COUNT }} cargo test --locked --test e2e upheavals -- --nocapture
 
+# Fifty apps on five nodes that race for one lease so many times, while nodes, links and the broker die.
+race COUNT="1000":
+    WAXWING_RACE={{ COUNT }} cargo test --locked --test e2e fifty_apps -- --nocapture
+
 # Two nodes and a broker, a sealed message each way.
 demo:
     cargo run --release -- demo

@@ -84,6 +84,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Kv(command) => commands::kv::run(context, command).await,
         // Its exit code is that of what it runs.
         Command::Run(arguments) => return commands::run::run(context, arguments).await,
+        Command::Lock(arguments) => return commands::lock::run(context, arguments).await,
         Command::Node(command) => node(command, context).await,
         Command::Completions { shell } => completion::script(context, &shell),
         Command::Man { to } => commands::man::run(context, to),

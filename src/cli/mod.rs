@@ -6,6 +6,7 @@ mod bench;
 mod broker;
 mod claim;
 mod kv;
+mod locks;
 mod messages;
 mod peers;
 mod requests;
@@ -26,6 +27,7 @@ pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
 pub(crate) use claim::{Claim, ClaimComplete, ClaimList, ClaimOf, ClaimTry};
 pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};
+pub(crate) use locks::Lock;
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 pub(crate) use peers::Peers;
 pub(crate) use requests::{Reply, Request, Serve};
@@ -186,6 +188,14 @@ The command finds its name in $WAXWING_APP and its node's socket in $WAXWING_SOC
 and gets the signals sent to this one. Its exit code is this one's; 128 and the signal's number if a signal ended it.
 It is not started if it cannot be registered: if no node runs, or its name is taken.")]
     Run(Run),
+    /// Run a command under a lease: one at a time in the whole mesh
+    #[command(after_help = "\
+Example: waxwing lock deploy --wait 10m -- ./deploy.sh
+         waxwing lock --file src/api.rs --repository https://git.example/app -- ./edit.sh
+
+The command finds the fencing token in $WAXWING_FENCE. It is stopped if the lease is lost; then, and if the lease
+was not to be had, the exit code is 8. Otherwise it is the command's.")]
+    Lock(Lock),
     /// Be the one of many who acts on something: try, complete, abandon, list
     #[command(subcommand)]
     Claim(Claim),

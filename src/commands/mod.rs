@@ -21,6 +21,7 @@ pub(crate) mod kv;
 pub(crate) mod leave;
 mod links;
 pub(crate) mod list;
+pub(crate) mod lock;
 pub(crate) mod man;
 pub(crate) mod members;
 pub(crate) mod membership;

@@ -40,6 +40,7 @@ mod invites; // Whom an invite lets in, and whom not; and nothing half made is l
 mod joining; // A node killed at each step of a join.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
 mod kv; // Shared state: put, read, watched and refused, with the broker away and after restarts.
+mod leases; // One lease, fifty apps: never two have it, whatever dies; and commands under one.
 mod leaving; // A node leaves a mesh: it is a member, or nothing of it is left.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
 mod membership; // Who may do what, and what becomes of a node that is thrown out.

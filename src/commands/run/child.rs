@@ -5,12 +5,14 @@ use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::process::{self, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::failure::{Failure, Result};
 
@@ -18,7 +20,7 @@ use crate::failure::{Failure, Result};
 const SIGNALS: usize = 16;
 
 /// It runs, or has ended and nobody has been told.
-pub(super) struct Child {
+pub(in crate::commands) struct Child {
     process: process::Child,
     signals: mpsc::Receiver<Signal>,
 }
@@ -26,7 +28,7 @@ pub(super) struct Child {
 /// How it has ended.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ended {
+pub(in crate::commands) enum Ended {
     /// By itself, with this code.
     ExitCode(i32),
     /// By this signal.
@@ -35,7 +37,7 @@ pub(super) enum Ended {
 
 impl Ended {
     /// The same, as a shell says it.
-    pub(super) fn exit(self) -> ExitCode {
+    pub(in crate::commands) fn exit(self) -> ExitCode {
         let code = match self {
             Self::ExitCode(code) => code,
             Self::Signal(signal) => 128 + signal,
@@ -55,7 +57,7 @@ impl fmt::Display for Ended {
 
 impl Child {
     /// Starts the command. Signals are caught before, so that none is lost.
-    pub(super) fn start(command: &[OsString], environment: &[(&str, OsString)]) -> Result<Self> {
+    pub(in crate::commands) fn start(command: &[OsString], environment: &[(&str, OsString)]) -> Result<Self> {
         let signals = signals().map_err(|error| Failure::failed(format!("cannot catch signals: {error}")))?;
         let [program, arguments @ ..] = command else {
             return Err(Failure::usage("there is no command to run"));
@@ -71,12 +73,12 @@ impl Child {
     }
 
     /// Its number, while it runs.
-    pub(super) fn id(&self) -> Option<u32> {
+    pub(in crate::commands) fn id(&self) -> Option<u32> {
         self.process.id()
     }
 
     /// Waits for its end, passing signals on.
-    pub(super) async fn wait(&mut self) -> Result<Ended> {
+    pub(in crate::commands) async fn wait(&mut self) -> Result<Ended> {
         let pid = self.process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         loop {
             tokio::select! {
@@ -91,6 +93,19 @@ impl Child {
                 },
             }
         }
+    }
+
+    /// Tells it to stop, and ends it if it has not in this time.
+    pub(in crate::commands) async fn stop(&mut self, within: Duration) -> Result<Ended> {
+        if let Some(pid) = self.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
+            // It may have ended in this moment.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        if let Ok(ended) = timeout(within, self.wait()).await {
+            return ended;
+        }
+        let _ = self.process.start_kill();
+        self.wait().await
     }
 }
 

@@ -7,7 +7,7 @@
 //! Nothing is started that could not be registered. When the node goes away later, CMD goes on, and is registered again when the
 //! node is back.
 
-mod child;
+pub(super) mod child;
 mod hold;
 
 use std::process::ExitCode;

@@ -1,0 +1,338 @@
+//! Leases: one holder by token whatever dies, everybody in turn, and a command that runs under one.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use waxwing_client::api::{
+    AcquireRequest, AcquireState, CheckQuery, LeasesQuery, LinkState, OnDisconnect, ProblemCode,
+    ReleaseRequest, RenewRequest, TokenState,
+};
+use waxwing_client::{Client, Error};
+use waxwing_lab::{Lab, eventually};
+
+use crate::commands::{fails, json, run};
+use crate::support::{WITHIN, mesh};
+use crate::terminal::Running;
+
+const NAME: &str = "race";
+
+fn app(lab: &Lab, node: &str, name: &str) -> Client {
+    lab.client(node).app(name.parse().unwrap())
+}
+
+fn wants(name: &str, wait: Option<&str>) -> AcquireRequest {
+    let (name, wait) = (Some(name.to_owned()), wait.map(str::to_owned));
+    AcquireRequest { name, wait, ttl: Some("10s".to_owned()), ..AcquireRequest::default() }
+}
+
+async fn token(client: &Client, name: &str) -> u64 {
+    let answer = client.acquire_lease(&wants(name, Some("60s"))).await.unwrap();
+    assert_eq!(answer.state, AcquireState::Acquired, "{answer:?}");
+    answer.token.unwrap()
+}
+
+async fn release(client: &Client, name: &str, token: u64) -> Result<(), ProblemCode> {
+    let request = ReleaseRequest { name: name.to_owned(), token, mesh: None };
+    client.release_lease(&request).await.map(drop).map_err(|error| error.problem().unwrap().code)
+}
+
+/// Each change of a space takes the next place, so places count the broker's commits of it.
+#[tokio::test]
+async fn across_two_hosts_acquire_and_release_are_one_change_at_the_broker_each() {
+    let lab = mesh(&["alpha", "beta"]).await;
+    let (ann, bob) = (app(&lab, "alpha", "ann"), app(&lab, "beta", "bob"));
+    let mut last = token(&ann, "deploy").await;
+    release(&ann, "deploy", last).await.unwrap();
+    for n in 0..10 {
+        let client = if n % 2 == 0 { &bob } else { &ann };
+        let next = token(client, "deploy").await;
+        assert_eq!(next, last + 2, "one to release, one to acquire");
+        release(client, "deploy", next).await.unwrap();
+        last = next;
+    }
+}
+
+#[tokio::test]
+async fn mb_16_what_cannot_be_is_refused_by_name_and_nothing_is_granted() {
+    let lab = mesh(&["alpha"]).await;
+    let ann = app(&lab, "alpha", "ann");
+    let refused = async |request: AcquireRequest| {
+        let error = ann.acquire_lease(&request).await.unwrap_err();
+        (error.problem().unwrap().code, error.to_string())
+    };
+    for ttl in ["0s", "-1s", "999ms", "25h", "forever", "1e9s", "NaN", "", "99999999999999999999y"] {
+        let (code, why) = refused(AcquireRequest { ttl: Some(ttl.into()), ..wants("a", None) }).await;
+        assert!(code == ProblemCode::Malformed && why.contains("ttl must be 1s to 1day"), "{ttl}: {why}");
+    }
+    for name in ["", "a\nb", "\u{7f}", &"x".repeat(257), "file:a:b"] {
+        assert_eq!(refused(wants(name, None)).await.0, ProblemCode::Malformed, "{name:?}");
+    }
+    let both = AcquireRequest { file: Some("a".into()), ..wants("a", None) };
+    let neither = AcquireRequest { name: None, ..wants("a", None) };
+    for request in [both, neither, wants("a", Some("25h")), wants("a", Some("-1s"))] {
+        assert_eq!(refused(request).await.0, ProblemCode::Malformed);
+    }
+    let file = |file: &str| AcquireRequest {
+        name: None,
+        file: Some(file.into()),
+        repository: Some("r".into()),
+        ..wants("", None)
+    };
+    assert_eq!(refused(file("../x")).await.0, ProblemCode::OutsideRoot);
+    assert_eq!(release(&ann, "a", 1).await, Err(ProblemCode::NotHolder), "an unknown token");
+    let unnamed = lab.client("alpha").acquire_lease(&wants("a", None)).await.unwrap_err();
+    assert_eq!(unnamed.problem().unwrap().code, ProblemCode::AppRequired);
+    assert!(ann.leases(&LeasesQuery::default()).await.unwrap().leases.is_empty());
+}
+
+/// CT-20, S-01, S-02, ST-01, ST-02, ST-05.
+/// M-27, S-03.
+#[tokio::test]
+async fn a_command_runs_under_a_lease_and_the_next_one_after_it() {
+    let lab = mesh(&["alpha", "beta"]).await;
+    let (state, other) = (lab.state("alpha"), lab.state("beta"));
+    let held = async || {
+        let leases = lab.client("beta").leases(&LeasesQuery::default()).await.ok()?.leases;
+        leases.into_iter().find(|lease| lease.name == "deploy")
+    };
+    assert!(held().await.is_none(), "nobody has it before");
+    let script = "echo $WAXWING_FENCE; read -r line < $0/go; exit 7";
+    let go = state.join("go");
+    assert!(std::process::Command::new("mkfifo").arg(&go).status().unwrap().success());
+    let folder = state.to_str().unwrap();
+    let mut first =
+        Running::start(&state, &["lock", "deploy", "--purpose", "a test", "--", "sh", "-c", script, folder]);
+    let fence: u64 = first.line().await.parse().unwrap();
+    let lease = eventually(WITHIN, "beta sees it", held).await.unwrap();
+    assert_eq!((lease.holders[0].token, lease.holders[0].purpose.as_deref()), (fence, Some("a test")));
+    assert_eq!(fails(&lab, "beta", &["lock", "deploy", "--", "true"], 8).await, "conflict");
+    let mut second =
+        Running::start(&other, &["lock", "deploy", "--wait", "1m", "--", "sh", "-c", "echo $WAXWING_FENCE"]);
+    let waits = async || held().await.filter(|lease| !lease.waiting.is_empty());
+    eventually(WITHIN, "the second waits", waits).await.unwrap();
+    std::fs::write(&go, "go\n").unwrap();
+    let ended = first.end().await;
+    assert_eq!(ended.code, Some(7), "it is the command's: {ended:?}");
+    let next: u64 = second.line().await.parse().unwrap();
+    assert!(next > fence);
+    assert_eq!(second.end().await.code, Some(0));
+    let gone = async || held().await.is_none().then_some(());
+    eventually(WITHIN, "nobody has it after", gone).await.unwrap();
+    let done = json(&lab, "alpha", &["lock", "deploy", "--wait", "1m", "--", "sh", "-c", "exit 0"]).await;
+    assert!(done["token"].as_u64().unwrap() > next && done["exit_code"] == 0, "{done}");
+}
+
+#[tokio::test]
+async fn a_command_whose_lease_is_revoked_is_stopped() {
+    let lab = mesh(&["alpha"]).await;
+    let mut running = Running::start(
+        &lab.state("alpha"),
+        &["lock", "deploy", "--", "sh", "-c", "echo $$; exec sleep 1000"],
+    );
+    running.line().await;
+    let request = waxwing_client::api::RevokeLeaseRequest { name: "deploy".into(), token: None, mesh: None };
+    let revoked = lab.client("alpha").revoke_lease(&request).await.unwrap();
+    assert_eq!(revoked.revoked.len(), 1);
+    let ended = running.end().await;
+    assert!(ended.code == Some(8) && ended.stderr.contains("revoked"), "{ended:?}");
+}
+
+/// SB-04.
+#[tokio::test]
+async fn a_file_of_a_repository_is_one_lease_from_whatever_checkout() {
+    let lab = mesh(&["alpha", "beta"]).await;
+    let mut held = None;
+    for (node, spelled) in [("alpha", "src/../src/a.rs"), ("beta", "./src//a.rs")] {
+        let root = lab.state(node).join("checkout");
+        std::fs::create_dir_all(root.join("src")).unwrap();
+        let lock = [
+            "lock",
+            spelled,
+            "--file",
+            "--repository",
+            "https://git.example/app",
+            "--root",
+            root.to_str().unwrap(),
+        ];
+        match held {
+            None => {
+                held = Some(Running::start(
+                    &lab.state(node),
+                    &[&lock[..], &["--", "sh", "-c", "echo; exec sleep 1000"]].concat(),
+                ))
+            }
+            Some(_) => {
+                let out = run(&lab, node, &[&lock[..], &["--", "true"]].concat()).await;
+                assert!(out.code == Some(8) && out.stderr.contains("src/a.rs"), "{out:?}");
+            }
+        }
+        if let Some(first) = &mut held
+            && node == "alpha"
+        {
+            first.line().await;
+        }
+    }
+    held.unwrap().stop().await;
+}
+
+/// What is protected: it sees every token that somebody works under, and refuses what is lower than the highest.
+#[derive(Default)]
+struct Protected {
+    /// By token: who, from when, until when at the latest.
+    worked: Mutex<BTreeMap<u64, (String, Instant, Instant)>>,
+    granted: AtomicUsize,
+    told: Mutex<BTreeMap<String, usize>>,
+}
+
+impl Protected {
+    /// Somebody begins to work under a token, which certainly counts for so long.
+    fn begins(&self, who: &str, token: u64, until: Instant) {
+        let now = Instant::now();
+        let mut worked = self.worked.lock().unwrap();
+        if let Some((before, _, ends)) = worked.get_mut(&token) {
+            assert_eq!(before, who, "two holders of token {token}");
+            *ends = until;
+            return;
+        }
+        if let Some((last, (other, _, ended))) = worked.last_key_value() {
+            assert!(token > *last, "{who} has {token} after {other} had {last}");
+            assert!(*ended <= now, "{who} has {token} while {other} may work under {last}");
+        }
+        worked.insert(token, (who.to_owned(), now, until));
+        self.granted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// He stops, before he gives it back.
+    fn ends(&self, token: u64) {
+        let mut worked = self.worked.lock().unwrap();
+        if let Some((.., until)) = worked.get_mut(&token) {
+            *until = (*until).min(Instant::now());
+        }
+    }
+
+    fn told(&self, why: &Error) {
+        let why = why.problem().map_or("lost", |problem| problem.code.as_str());
+        *self.told.lock().unwrap().entry(why.to_owned()).or_default() += 1;
+    }
+}
+
+/// One app, until so many have been granted: asks, works, gives it back.
+async fn races(client: Client, who: String, protected: Arc<Protected>, rounds: usize) {
+    while protected.granted.load(Ordering::Relaxed) < rounds {
+        let answer = match client.acquire_lease(&wants(NAME, Some("20s"))).await {
+            Ok(answer) => answer,
+            Err(why) => {
+                protected.told(&why);
+                answers_again(&client).await;
+                continue;
+            }
+        };
+        let (Some(token), Some(remaining)) = (answer.token, answer.remaining) else { continue };
+        if remaining == 0 {
+            continue;
+        }
+        protected.begins(&who, token, Instant::now() + Duration::from_millis(remaining));
+        let query = CheckQuery { name: NAME.to_owned(), fence: token, mesh: None };
+        if let Ok(checked) = client.check_lease(&query).await {
+            assert_ne!(checked.state, TokenState::Queued, "{who} was granted {token}");
+        }
+        protected.ends(token);
+        give_back(&client, token).await;
+    }
+}
+
+/// Gives it back, unless it is over.
+async fn give_back(client: &Client, token: u64) {
+    let deadline = Instant::now() + WITHIN;
+    loop {
+        let request = ReleaseRequest { name: NAME.to_owned(), token, mesh: None };
+        match client.release_lease(&request).await {
+            Ok(_) => return,
+            Err(Error::Problem(problem)) if problem.code != ProblemCode::Offline => return,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        answers_again(client).await;
+    }
+}
+
+/// Waits until a node answers, and has its link.
+async fn answers_again(client: &Client) {
+    let deadline = Instant::now() + WITHIN;
+    while Instant::now() < deadline {
+        if let Ok(health) = client.health().await
+            && health.meshes.iter().all(|mesh| mesh.link.state == LinkState::Up)
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// MT-69, SB-01, CB-05. Fifty apps on five nodes, one lease, and somebody dies, is cut off or restarted again and again.
+/// ST-01.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_apps_race_for_one_lease_and_never_two_have_it() {
+    const NODES: [&str; 5] = ["alpha", "beta", "gamma", "delta", "epsilon"];
+    let rounds = std::env::var("WAXWING_RACE").map_or(60, |rounds| rounds.parse().unwrap());
+    let mut lab = mesh(&NODES).await;
+    let protected = Arc::new(Protected::default());
+    let mut racing = Vec::new();
+    for n in 0..50 {
+        let who = format!("app-{n}");
+        let client = app(&lab, NODES[n % NODES.len()], &who).timeout(Duration::from_secs(30));
+        racing.push(tokio::spawn(races(client, who, Arc::clone(&protected), rounds)));
+    }
+    let began = Instant::now();
+    let (steps, mut step) = (rounds / 12, 0);
+    while step < 12 && steps > 0 {
+        let due = steps * (step + 1);
+        let come = async || (protected.granted.load(Ordering::Relaxed) >= due).then_some(());
+        let failed = racing.iter().any(tokio::task::JoinHandle::is_finished);
+        if failed && protected.granted.load(Ordering::Relaxed) < rounds {
+            break; // Its panic is shown below.
+        }
+        eventually(5 * WITHIN, &format!("{due} are granted"), come).await.unwrap();
+        match step % 3 {
+            0 => {
+                let node = NODES[1 + step % 4];
+                lab.kill(node).await.unwrap();
+                lab.restart(node).await.unwrap();
+            }
+            1 => lab.proxy().cut_links(),
+            _ => {
+                lab.kill(Lab::BROKER).await.unwrap();
+                lab.restart(Lab::BROKER).await.unwrap();
+            }
+        }
+        step += 1;
+    }
+    for app in racing {
+        tokio::time::timeout(10 * WITHIN, app).await.expect("it comes to an end").unwrap();
+    }
+    let (granted, told) = (protected.granted.load(Ordering::Relaxed), protected.told.lock().unwrap().clone());
+    println!("{granted} granted in {:.1?}, {step} disasters, refused or lost: {told:?}", began.elapsed());
+    assert!(granted >= rounds);
+    let served = protected.worked.lock().unwrap().values().map(|(who, ..)| who.clone()).collect::<Vec<_>>();
+    let apps: std::collections::BTreeSet<_> = served.iter().collect();
+    assert!(apps.len() >= 50.min(rounds / 2), "only {} apps were served", apps.len());
+}
+
+#[tokio::test]
+async fn mt_26_a_time_longer_than_a_day_is_refused_and_what_is_left_is_said() {
+    let lab = mesh(&["alpha"]).await;
+    let ann = app(&lab, "alpha", "ann");
+    // As long as that, whatever becomes of the link.
+    let on_disconnect = Some(OnDisconnect::Hold);
+    let hour = AcquireRequest { ttl: Some("1h".into()), on_disconnect, ..wants("a", None) };
+    let answer = ann.acquire_lease(&hour).await.unwrap();
+    assert!((3_590_000..=3_600_000).contains(&answer.remaining.unwrap()), "{answer:?}");
+    let renew =
+        RenewRequest { name: "a".into(), token: answer.token.unwrap(), ttl: Some("25h".into()), mesh: None };
+    let refused = ann.renew_lease(&renew).await.unwrap_err();
+    assert_eq!(refused.problem().unwrap().code, ProblemCode::Malformed);
+    let again = ann.renew_lease(&RenewRequest { ttl: None, ..renew }).await.unwrap();
+    assert!(again.remaining >= 3_590_000 && again.token == answer.token.unwrap());
+}
