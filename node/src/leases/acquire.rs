@@ -148,6 +148,7 @@ impl Leases {
             purpose: want.purpose.clone(),
             registration: registration.and_then(|id| mark(&mesh.keys, &id)),
         };
+        let _appending = Appending::new(self, (want.key.clone(), want.holder.which.clone()));
         let asked = Boot::now();
         let outcomes = space.write(mesh, vec![says.draft(want.key.clone())]).await?;
         let seq = applied(outcomes.first())?;
@@ -310,6 +311,26 @@ enum Before {
     Nothing,
     Extended(Got),
     Waiting(Placed),
+}
+
+/// A record on its way, until it is in the table, or is given up.
+#[derive(Debug)]
+struct Appending<'a> {
+    leases: &'a Leases,
+    who: (KeyName, Which),
+}
+
+impl<'a> Appending<'a> {
+    fn new(leases: &'a Leases, who: (KeyName, Which)) -> Self {
+        leases.table().appending.insert(who.clone());
+        Self { leases, who }
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        self.leases.change(|table| table.appending.remove(&self.who));
+    }
 }
 
 /// A place in line, as long as a request waits for it. Taken back with the request, unless it is kept.

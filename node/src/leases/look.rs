@@ -156,8 +156,8 @@ impl Leases {
             says,
         };
         let mut table = self.table();
-        let acts = table.acting.contains(&(own.key.clone(), own.says.which()));
-        if !acts {
+        let comes = table.appending.contains(&(own.key.clone(), own.says.which()));
+        if !comes {
             table.own.entry(entry.seq).or_insert(own);
         }
     }
@@ -268,7 +268,7 @@ impl Leases {
         let table = self.table();
         let orphan = |(seq, (key, which)): (&u64, &(KeyName, Option<Which>))| {
             let which = which.as_ref()?;
-            let has = table.own.contains_key(seq) || table.acting.contains(&(key.clone(), which.clone()));
+            let has = table.own.contains_key(seq) || table.appending.contains(&(key.clone(), which.clone()));
             (!has).then(|| (*seq, key.clone()))
         };
         index.iter().filter_map(orphan).collect()

@@ -18,6 +18,8 @@ pub(super) struct Table {
     pub(super) own: BTreeMap<u64, Own>,
     /// Who is being acted for.
     pub(super) acting: BTreeSet<(KeyName, Which)>,
+    /// Whose record is on its way: it may show in the copy before it is known here.
+    pub(super) appending: BTreeSet<(KeyName, Which)>,
 }
 
 /// One.

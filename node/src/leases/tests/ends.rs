@@ -157,3 +157,25 @@ async fn who_is_revoked_is_told_so() {
     let denied = mates.leases(0).revoke(&mates.nodes[0].mesh, &key(), Some(next)).await;
     assert_eq!(denied, Err(Denied::NotAdmin), "the broker takes no other node's from whoever is no admin");
 }
+
+#[tokio::test]
+async fn who_asks_again_and_again_leaves_nothing_in_line_behind_him() {
+    let mates = Mates::of(2).await;
+    let token = mates.gets(0, want("ann", NOT)).await;
+    for _ in 0..3 {
+        let locked = mates.asks(1, want("bob", Duration::from_millis(50))).await.unwrap().got;
+        assert_eq!(locked, Got::Locked);
+    }
+    let mates = Arc::new(mates);
+    let its = Arc::clone(&mates);
+    let waits = tokio::spawn(async move { its.gets(1, want("bob", LONG)).await });
+    let (mesh, mut freshness) = (&mates.nodes[0].mesh, mates.nodes[0].space.freshness());
+    let alone = async {
+        while mates.leases(0).queue(mesh, &key()).await.unwrap().waiting().len() != 1 {
+            freshness.changed().await.unwrap();
+        }
+    };
+    timeout(PATIENCE, alone).await.expect("only the last is in line, while he waits");
+    mates.releases(0, "ann", token).await.unwrap();
+    assert!(timeout(PATIENCE, waits).await.unwrap().unwrap() > token);
+}
