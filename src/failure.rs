@@ -239,6 +239,8 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::UnknownMesh
         | ProblemCode::UnknownMessage
         | ProblemCode::UnknownRecipient
+        | ProblemCode::UnknownTopic
+        | ProblemCode::NotSubscribed
         | ProblemCode::UnknownApp
         | ProblemCode::NoResponder
         | ProblemCode::UnknownRequest => 7,
@@ -248,6 +250,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::TooManyApps
         | ProblemCode::LeaseExpired
         | ProblemCode::StaleToken
+        | ProblemCode::TooManyTopics
         | ProblemCode::WrongState
         | ProblemCode::NotNow
         | ProblemCode::MeshClosed
@@ -259,6 +262,7 @@ const fn exit_code(code: ProblemCode) -> u8 {
         | ProblemCode::KeysWanted
         | ProblemCode::NothingToResume => 8,
         ProblemCode::Busy
+        | ProblemCode::RateLimited
         | ProblemCode::Internal
         | ProblemCode::SpaceFull
         | ProblemCode::OutboxFull
@@ -303,6 +307,10 @@ const fn hint(code: ProblemCode) -> Option<&'static str> {
         }
         ProblemCode::Timeout => Some("--timeout lets it wait longer, up to 10m"),
         ProblemCode::Malformed
+        | ProblemCode::NotSubscribed
+        | ProblemCode::UnknownTopic
+        | ProblemCode::TooManyTopics
+        | ProblemCode::RateLimited
         | ProblemCode::UnknownRequest
         | ProblemCode::Refused
         | ProblemCode::Cancelled

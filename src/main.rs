@@ -82,6 +82,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Profile(said) => commands::profile::run(context, said).await,
         Command::Claim(command) => commands::claim::run(context, command).await,
         Command::Kv(command) => commands::kv::run(context, command).await,
+        Command::Topic(command) => commands::topic::run(context, command).await,
         // Its exit code is that of what it runs.
         Command::Run(arguments) => return commands::run::run(context, arguments).await,
         Command::Lock(arguments) => return commands::lock::run(context, arguments).await,

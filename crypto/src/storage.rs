@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::host::HostKey;
-use crate::id::{ClientMessageId, Fingerprint, MeshId, Name, NodeId, WireId};
+use crate::id::{ChangeId, ClientMessageId, Fingerprint, MeshId, Name, NodeId, WireId};
 use crate::mac::{Secret, Transcript, first, hmac, same};
 use crate::membership::{LogHead, Roster};
 use crate::priority::Priority;
@@ -131,6 +131,16 @@ impl StorageKeys {
     /// What a broker sees of a client message id: HMAC-SHA256, first 16 bytes.
     pub fn wire_id(&self, id: &ClientMessageId) -> WireId {
         WireId::from_bytes(first(&hmac(&*self.id, &[id.as_str().as_bytes()])))
+    }
+
+    /// What the change of a space is called that an app wants made under an id of its own: the same for the same id, of no meaning to
+    /// whoever sees it. `what` names the kind of change and what it is about.
+    pub fn change_id(&self, what: &[&str], app: Option<&Name>, id: &ClientMessageId) -> ChangeId {
+        let input = Transcript::new(b"waxwing change id v1")
+            .optional(app.map(|app| app.as_str().as_bytes()))
+            .field(id.as_str().as_bytes());
+        let input = what.iter().fold(input, |input, what| input.field(what.as_bytes()));
+        ChangeId::from_bytes(first(&hmac(&*self.id, &[input.as_bytes()])))
     }
 
     /// The digest that tells a retry of a request from an id used twice. Keyed, so that nobody who reads the database

@@ -247,3 +247,35 @@ CREATE TABLE space_writer (
     lost    INTEGER NOT NULL,           -- that when the broker's store was last found to be lost
     PRIMARY KEY (space, signer)
 ) WITHOUT ROWID;
+
+-- What apps have subscribed to.
+CREATE TABLE topic_subscription (
+    id     BLOB PRIMARY KEY,            -- 16 bytes, chosen at random
+    app    TEXT NOT NULL,
+    sealed BLOB NOT NULL                -- pattern and what else was said, encrypted under the storage key
+) WITHOUT ROWID;
+
+-- How far each app has come in each topic.
+CREATE TABLE topic_cursor (
+    app     TEXT NOT NULL,
+    space   BLOB NOT NULL,              -- the topic's, as the broker knows it, 32 bytes
+    version INTEGER NOT NULL,           -- rises: an older state of the cursor does not take the place of a newer one
+    store   BLOB NOT NULL,              -- the life of the broker's store that places are of, 16 bytes
+    place   INTEGER NOT NULL,           -- everything up to here is acknowledged
+    missed  INTEGER NOT NULL,           -- messages that ended before they were
+    tries   INTEGER NOT NULL,           -- how often the first one behind it was handed over in vain
+    marks   BLOB NOT NULL,              -- what was acknowledged in other lives of the store: MessagePack, each writer's number
+                                        -- of the last
+    PRIMARY KEY (app, space)
+) WITHOUT ROWID;
+
+-- Messages that were handed over in vain as often as one is, and passed over.
+CREATE TABLE topic_dead (
+    id    INTEGER PRIMARY KEY AUTOINCREMENT,
+    app   TEXT NOT NULL,
+    space BLOB NOT NULL,
+    seq   INTEGER NOT NULL,
+    tries INTEGER NOT NULL,
+    at    INTEGER NOT NULL
+);
+CREATE INDEX topic_dead_app ON topic_dead (app, id);

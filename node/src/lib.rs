@@ -29,6 +29,7 @@
 //! | `state` | what a mesh shares under keys: made of a space |
 //! | `requests` | an app asks another and waits: mail that is live |
 //! | `leases` | what one app of the mesh has at a time: made of a space |
+//! | `topics` | messages for whoever has subscribed: made of a space each |
 //! | `epochs` | the mesh's state keys: fetched, kept, made anew |
 //! | `metrics` | what is counted, and the page that monitors read |
 //! | `ipc`, `apps`, `tokens` | the local API; who has registered with it; who may use it over TCP |
@@ -85,6 +86,7 @@ mod state;
 mod store;
 mod supervision;
 mod tokens;
+mod topics;
 mod upkeep;
 mod writer;
 

@@ -9,7 +9,9 @@ pub mod limits;
 pub mod link;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod topic;
 
 pub use address::Address;
 pub use broker_url::BrokerUrl;
 pub use id::{MessageId, RegistrationId, RunId, StoreId};
+pub use topic::{BadTopic, TopicName, TopicPattern};

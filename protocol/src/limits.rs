@@ -151,6 +151,26 @@ pub const STATE_VERSIONS: usize = 16;
 pub const STATE_PAGE: usize = 1_000;
 /// Most bytes of values in one answer; the page ends early rather than exceed it.
 pub const STATE_PAGE_BYTES: usize = 16 * 1024 * 1024;
+/// Longest name of a topic, in bytes: with `topic:` before it, it is the name of a space.
+pub const TOPIC: usize = 250;
+/// Largest body of a message for a topic, in bytes: with its metadata it is a value of a space.
+pub const TOPIC_BODY: usize = 192 * 1024;
+/// How long a message for a topic is kept, unless the topic says otherwise.
+pub const RETENTION: Duration = days(7);
+/// Shortest time that a topic may keep its messages.
+pub const RETENTION_MIN: Duration = Duration::from_secs(60);
+/// Longest: a node that was away for longer than [`TOMBSTONES`] begins its copies anew.
+pub const RETENTION_MAX: Duration = days(30);
+/// Most topics of a mesh: a space each, and a link follows [`SPACES_FOLLOWED`].
+pub const TOPICS: usize = 900;
+/// Most subscriptions of one node in one mesh.
+pub const SUBSCRIPTIONS: usize = 4_096;
+/// Messages that an app may publish to a topic per second, in the long run.
+pub const PUBLISH_RATE: u32 = 100;
+/// Messages that it may publish at once, after a pause.
+pub const PUBLISH_BURST: u32 = 500;
+/// Most messages in one answer of a topic's history.
+pub const HISTORY_PAGE: usize = 1_000;
 
 const fn days(n: u64) -> Duration {
     Duration::from_secs(n * 24 * 60 * 60)

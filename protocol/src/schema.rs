@@ -5,7 +5,7 @@ use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::api::ProblemCode;
-use crate::{Address, MessageId, RegistrationId};
+use crate::{Address, MessageId, RegistrationId, TopicName, TopicPattern};
 
 macro_rules! text {
     ($name:ident, $pattern:literal, $about:literal) => {
@@ -34,3 +34,5 @@ impl ToSchema for ProblemCode {}
 text!(Address, "^([a-z0-9][a-z0-9-]{0,62}@)?[a-z0-9][a-z0-9-]{0,62}$", "`node` or `app@node`.");
 text!(MessageId, "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "A message, as its broker calls it.");
 text!(RegistrationId, "^[A-Za-z0-9._:-]{16,64}$", "A registration of an app.");
+text!(TopicName, "^[^:*]+(:[^:*]+)*$", "A topic: words joined by `:`, 250 bytes at most.");
+text!(TopicPattern, "^(\\*|[^:*]+(:[^:*]+)*(:\\*)?)$", "A topic, or all behind a last `*`: `task:*`.");

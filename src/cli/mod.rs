@@ -11,6 +11,7 @@ mod messages;
 mod peers;
 mod requests;
 mod tokens;
+mod topics;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,9 @@ pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 pub(crate) use peers::Peers;
 pub(crate) use requests::{Reply, Request, Serve};
 pub(crate) use tokens::{Token, TokenCreate};
+pub(crate) use topics::{
+    Topic, TopicAck, TopicHistory, TopicOf, TopicPublish, TopicRetention, TopicSubscribe, TopicUnsubscribe,
+};
 
 /// Sealed, durable messages between machines: a node on each host, and a broker that can read nothing
 #[derive(Debug, Parser)]
@@ -202,6 +206,9 @@ was not to be had, the exit code is 8. Otherwise it is the command's.")]
     /// Share values under keys with the whole mesh: put, get, list, delete, watch
     #[command(subcommand)]
     Kv(Kv),
+    /// Publish to topics, and get what others publish, kept for as long as one is away
+    #[command(subcommand)]
+    Topic(Topic),
     /// Run this host's node, ask how it is, and mend it
     #[command(subcommand)]
     Node(Node),

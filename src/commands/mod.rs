@@ -39,6 +39,7 @@ pub(crate) mod send;
 pub(crate) mod serve;
 mod stop;
 pub(crate) mod token;
+pub(crate) mod topic;
 pub(crate) mod trace;
 pub(crate) mod up;
 mod words;

@@ -68,6 +68,7 @@ mod tampering; // A changed, replayed or moved box never reaches an app.
 mod tcp; // The local API over TCP: tokens, scopes, and who knocks without one.
 mod terminal; // A person at a terminal, and commands that go on running.
 mod tls; // Certificates: whom a node believes, and what a broker that is another comes to.
+mod topics; // Topics: every subscriber gets all of it in order, whoever is killed; and nobody else reads it.
 mod upheavals; // Presence while nodes, broker and links die by seed: everybody shows what the apps hold in the end.
 mod watching; // Waiting and watching, each through restarts.
 mod wire; // What went over the wire, held against what the broker promises by itself.

@@ -61,6 +61,15 @@
 //! | [`Client::revoke`] | `POST /v1/mesh/revoke` |
 //! | [`Client::resume`] | `POST /v1/mesh/resume` |
 //! | [`Client::recover`] | `POST /v1/mesh/recover` |
+//! | [`Client::topics`] | `GET /v1/topics` |
+//! | [`Client::publish`] | `POST /v1/topics/publish` |
+//! | [`Client::subscribe`] | `POST /v1/topics/subscribe` |
+//! | [`Client::unsubscribe`] | `POST /v1/topics/unsubscribe` |
+//! | [`Client::subscriptions`] | `GET /v1/topics/subscriptions` |
+//! | [`Client::topic_stream`] | `GET /v1/topics/stream` |
+//! | [`Client::topic_ack`] | `POST /v1/topics/ack` |
+//! | [`Client::topic_history`] | `GET /v1/topics/history` |
+//! | [`Client::topic_retention`] | `POST /v1/topics/retention` |
 //! | [`Client::tokens`] | `GET /v1/tokens` |
 //! | [`Client::create_token`] | `POST /v1/tokens` |
 //! | [`Client::revoke_token`] | `DELETE /v1/tokens/{name}` |
@@ -129,6 +138,7 @@ mod query;
 mod requests;
 mod state;
 mod tokens;
+mod topics;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -137,7 +147,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use waxwing_crypto::{AccessToken, ClientMessageId, Name, NodeId, Priority, Timestamp};
-pub use waxwing_protocol::{RegistrationId, api};
+pub use waxwing_protocol::{RegistrationId, TopicName, TopicPattern, api};
 
 use connection::Pool;
 pub use error::{Error, NotLocal, Result};
@@ -145,6 +155,7 @@ pub use events::{Events, ResumingEvents};
 pub use place::Place;
 pub use requests::{Asked, Asks, Reply, Requests, Step};
 pub use state::KvTerms;
+pub use topics::TopicStream;
 
 /// A request that takes longer has failed: the node answers from its own disk.
 const TIMEOUT: Duration = Duration::from_secs(30);

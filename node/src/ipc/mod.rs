@@ -29,6 +29,7 @@ mod state;
 mod tests;
 mod texts;
 mod tokens;
+mod topics;
 mod wait;
 
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ pub(crate) use listen::{Listeners, bind, bind_tcp, serve, unbind};
 
 /// Event streams at once.
 const STREAMS: usize = 100;
+/// Streams of topics at once: they share what they show.
+const TOPIC_STREAMS: usize = 1_024;
 
 /// What handlers work with.
 #[derive(Clone, Debug)]
@@ -58,6 +61,7 @@ struct Api {
     meshes: Meshes,
     callers: guard::Callers,
     streams: Arc<Semaphore>,
+    topic_streams: Arc<Semaphore>,
     tokens: Arc<Tokens>,
     /// Where apps are listened to beside the socket.
     listen: Option<SocketAddr>,
@@ -65,8 +69,8 @@ struct Api {
 
 impl Api {
     fn new(meshes: Meshes, tokens: Arc<Tokens>, listen: Option<SocketAddr>) -> Self {
-        let streams = Arc::new(Semaphore::new(STREAMS));
-        Self { meshes, callers: guard::Callers::default(), streams, tokens, listen }
+        let [streams, topic_streams] = [STREAMS, TOPIC_STREAMS].map(|count| Arc::new(Semaphore::new(count)));
+        Self { meshes, callers: guard::Callers::default(), streams, topic_streams, tokens, listen }
     }
 
     /// One with no tokens, and nowhere to keep them.
@@ -153,6 +157,15 @@ fn router(api: Api) -> Router {
         .route("/v1/mesh/grant", post(mesh::grant))
         .route("/v1/mesh/revoke", post(mesh::revoke))
         .route("/v1/mesh/resume", post(mesh::resume))
+        .route("/v1/topics", get(topics::list))
+        .route("/v1/topics/publish", post(topics::publish))
+        .route("/v1/topics/subscribe", post(topics::subscribe))
+        .route("/v1/topics/unsubscribe", post(topics::unsubscribe))
+        .route("/v1/topics/subscriptions", get(topics::subscriptions))
+        .route("/v1/topics/stream", get(topics::stream))
+        .route("/v1/topics/ack", post(topics::acknowledge))
+        .route("/v1/topics/history", get(topics::history))
+        .route("/v1/topics/retention", post(topics::retention))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{name}", delete(tokens::revoke))
         .fallback(problem::no_such_route)

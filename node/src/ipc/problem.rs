@@ -49,14 +49,7 @@ impl From<waxwing_crypto::Error> for Refused {
 
 impl From<NotWritten> for Refused {
     fn from(why: NotWritten) -> Self {
-        let detail = why.to_string();
-        let code = match why {
-            NotWritten::Offline => ProblemCode::Offline,
-            NotWritten::Unanswered => ProblemCode::Unanswered,
-            NotWritten::TooLarge | NotWritten::TooMany => ProblemCode::TooLarge,
-            NotWritten::Refused(_) => ProblemCode::Conflict,
-        };
-        Problem::new(code).detail(detail).into()
+        why.problem().into()
     }
 }
 
@@ -116,6 +109,9 @@ impl IntoResponse for Refused {
         let mut response = (status, axum::Json(&*self.0)).into_response();
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
+        if let Some(millis) = self.0.retry_after_ms {
+            response.headers_mut().insert(header::RETRY_AFTER, millis.get().div_ceil(1_000).into());
+        }
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

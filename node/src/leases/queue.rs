@@ -122,6 +122,7 @@ mod tests {
             at: Timestamp::from_millis(5),
             expires: None,
             bound: Some(0),
+            counter: 1,
             life: LIFE,
             app: None,
             value,

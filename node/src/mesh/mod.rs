@@ -46,6 +46,7 @@ use crate::spaces::Spaces;
 use crate::state::{self, State};
 use crate::store::whole::Check;
 use crate::store::{blocked, meta};
+use crate::topics::{self, Topics};
 use crate::writer::{self, Caps, WriteError, Writer};
 use crate::{home, host, store, upkeep};
 
@@ -119,6 +120,8 @@ pub(crate) struct Mesh {
     pub(crate) presence: Presence,
     /// Who waits for answers, and who gives them.
     pub(crate) requests: Requests,
+    /// What apps have subscribed to.
+    pub(crate) topics: Topics,
     /// The spaces that are followed.
     pub(crate) spaces: Spaces,
     /// What the mesh shares.
@@ -187,6 +190,7 @@ impl Mesh {
         let blocked = blocked::all(&db).await?.into_iter().collect();
         let epochs = Epochs::load(&db, &admitted.keys).await?;
         let presence = Presence::load(&db, &admitted.keys).await?;
+        let topics = Topics::load(&db, &admitted.keys).await?;
         let signals = Arc::new(Signals::default());
         signals.show(meta::number(&db, meta::CURSOR).await?);
         let caps = Caps { messages: config.outbox_messages, bytes: config.outbox_bytes };
@@ -213,6 +217,7 @@ impl Mesh {
             apps: admitted.apps,
             presence,
             requests: Requests::new(Arc::clone(&counts)),
+            topics,
             spaces: Spaces::default(),
             state: State::default(),
             leases: Arc::new(Leases::new(leases::SPACE.parse()?, leases::event)),
@@ -268,6 +273,7 @@ impl Mesh {
                 ended = leases::run(self, &self.claims) => ended,
                 failed = self.failed() => failed,
                 damaged = self.damaged() => damaged,
+                ended = topics::run(self) => ended,
             };
             rosters::keep_at_end(self).await;
             if let Err(refused) = &ended {

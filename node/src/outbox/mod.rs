@@ -88,7 +88,7 @@ pub(crate) async fn accept(
 /// A valid request as a row, its place not decided.
 fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, Box<Problem>> {
     let from_app = caller.speaks_as(request.from_app.clone())?;
-    let client_id = client_id(&request, caller.id)?;
+    let client_id = client_id(request.client_message_id.clone(), caller.id)?;
     let address: Address = request.to.parse().map_err(|_| {
         malformed(format!("`{}` is no address: write node or app@node", request.to.escape_debug()))
     })?;
@@ -114,11 +114,12 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
 }
 
 /// The caller's id, from the header or the field, or a new one.
-fn client_id(
-    request: &SendRequest,
+/// The id that a request names, in its field or its header; a new one if it names none.
+pub(crate) fn client_id(
+    field: Option<ClientMessageId>,
     header: Option<ClientMessageId>,
 ) -> Result<ClientMessageId, Box<Problem>> {
-    match (header, request.client_message_id.clone()) {
+    match (header, field) {
         (Some(header), Some(field)) if header != field => {
             Err(malformed("the Idempotency-Key header and client_message_id are different"))
         }

@@ -136,6 +136,7 @@ mod tests {
             at: Timestamp::from_millis(5),
             expires: None,
             bound: Some(0),
+            counter: 1,
             life: waxwing_protocol::StoreId::from_bytes([1; 16]),
             app: None,
             value,

@@ -171,6 +171,7 @@ mod tests {
             at: since,
             expires: None,
             bound: Some(0),
+            counter: 1,
             life: waxwing_protocol::StoreId::from_bytes([1; 16]),
             app: None,
             value: says.encode(),

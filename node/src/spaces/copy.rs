@@ -39,7 +39,8 @@ pub(super) async fn shared(space: &Space, mesh: &Mesh, keys: &[KeyName]) -> Resu
     opened(space, mesh, merged(read(true).await?, new)).await
 }
 
-async fn opened(space: &Space, mesh: &Mesh, mut rows: Vec<Row>) -> Result<Vec<Entry>> {
+/// Records, opened.
+pub(super) async fn opened(space: &Space, mesh: &Mesh, mut rows: Vec<Row>) -> Result<Vec<Entry>> {
     let (sealing, keys) = (space.sealing.clone(), mesh.epochs.held());
     // Some microseconds each: where there are many, on two threads.
     let rest = if rows.len() > AT_ONCE { rows.split_off(rows.len() / 2) } else { Vec::new() };
@@ -124,6 +125,7 @@ pub(super) fn shown(row: &Row, statement: Statement) -> Entry {
         at: row.at,
         expires: row.expires,
         bound: row.bound,
+        counter: row.counter,
         life: row.life,
         app: statement.app,
         value: statement.value,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tracing::debug;
+use waxwing_protocol::api::{Problem, ProblemCode};
 use waxwing_protocol::link::{Change, ChangeOutcome};
 use waxwing_protocol::{StoreId, limits};
 
@@ -49,6 +50,19 @@ pub(crate) enum NotWritten {
     /// The broker refuses, or what the change is about is not here.
     #[error("{0}")]
     Refused(String),
+}
+
+impl NotWritten {
+    /// For whoever asked for the change.
+    pub(crate) fn problem(&self) -> Problem {
+        let code = match self {
+            Self::Offline => ProblemCode::Offline,
+            Self::Unanswered => ProblemCode::Unanswered,
+            Self::TooLarge | Self::TooMany => ProblemCode::TooLarge,
+            Self::Refused(_) => ProblemCode::Conflict,
+        };
+        Problem::new(code).detail(self.to_string())
+    }
 }
 
 /// What waits to be written, and what is under way.

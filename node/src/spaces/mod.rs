@@ -21,6 +21,7 @@ mod judge;
 mod lane;
 mod make;
 mod offer;
+mod part;
 mod suspicion;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -47,6 +48,7 @@ use crate::mesh::Mesh;
 use crate::store::spaces;
 
 pub(crate) use self::lane::NotWritten;
+pub(crate) use self::part::Part;
 
 /// Pages of news that a reader may lag behind before it has to read the copy anew.
 const NEWS: usize = 64;
@@ -87,10 +89,14 @@ impl Mesh {
 }
 
 impl Mesh {
+    /// What the broker calls a space. It is not followed for that.
+    pub(crate) fn space_id(&self, name: &SpaceName) -> SpaceId {
+        NamingKey::of(self.identity.mesh, &self.epochs.held()).space(name)
+    }
+
     /// Whether a copy of a space is on the disk: it was followed once.
     pub(crate) async fn has_copy(&self, name: &SpaceName) -> Result<bool> {
-        let naming = NamingKey::of(self.identity.mesh, &self.epochs.held());
-        Ok(spaces::find(&self.db, &naming.space(name)).await?.is_some())
+        Ok(spaces::find(&self.db, &self.space_id(name)).await?.is_some())
     }
 }
 
@@ -139,7 +145,9 @@ pub(crate) struct Entry {
     pub(crate) expires: Option<Timestamp>,
     /// It ends so many milliseconds after its writer's lease.
     pub(crate) bound: Option<u64>,
-    /// The life of the broker's store that it was written in.
+    /// The writer's own number of it: rises, in every life of the broker's store.
+    pub(crate) counter: u64,
+    /// The life of the broker's store that it was written in: where that is not the copy's, it was handed back after a loss.
     pub(crate) life: StoreId,
     /// The app that wrote it, if it named itself.
     pub(crate) app: Option<Name>,

@@ -23,6 +23,7 @@ pub(crate) mod salvage;
 pub(crate) mod sessions;
 pub(crate) mod spaces;
 pub(crate) mod state;
+pub(crate) mod topics;
 pub(crate) mod whole;
 
 use std::path::Path;

@@ -235,6 +235,21 @@ const NEWEST: &str = concat!(
     " FROM space_record WHERE space = ? AND old = 0 ORDER BY seq DESC LIMIT 1"
 );
 
+const BEHIND: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM space_record WHERE space = ? AND old = 0 AND seq > ? AND tombstone = 0 ORDER BY seq LIMIT ?"
+);
+
+const LAST: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM space_record WHERE space = ? AND old = 0 AND seq < ? AND tombstone = 0 ORDER BY seq DESC LIMIT ?"
+);
+
+const COUNT: &str =
+    "SELECT count(*) FROM space_record WHERE space = ? AND old = 0 AND seq > ? AND tombstone = 0";
+
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM space_record \
                        WHERE space = ?1 AND old IN (0, 1) \
                        AND substr(key, 1, 16) = substr(?2, 1, 16) AND key = ?2 AND slot = ?3";
@@ -315,6 +330,44 @@ pub(crate) async fn newest(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx
     sqlx::query_as(NEWEST).bind(space.0).fetch_optional(db).await
 }
 
+/// Live records behind a place, in order, so many at most.
+pub(crate) async fn behind(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    after: u64,
+    limit: usize,
+) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as(BEHIND).bind(space.0).bind(number(after)).bind(limit as i64).fetch_all(db).await
+}
+
+/// Live records before a place, the newest first, so many at most.
+pub(crate) async fn before(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    before: u64,
+    limit: usize,
+) -> sqlx::Result<Vec<Row>> {
+    sqlx::query_as(LAST).bind(space.0).bind(number(before)).bind(limit as i64).fetch_all(db).await
+}
+
+/// How many live records are behind a place.
+pub(crate) async fn count(db: impl SqliteExecutor<'_>, space: SpaceRow, after: u64) -> sqlx::Result<u64> {
+    sqlx::query_scalar(COUNT).bind(space.0).bind(number(after)).fetch_one(db).await.map(unsigned)
+}
+
+/// How far each writer had come up to a place of the copy before this one, by his own numbers.
+pub(crate) async fn old_writers(
+    db: impl SqliteExecutor<'_>,
+    space: SpaceRow,
+    upto: u64,
+) -> sqlx::Result<Vec<(NodeId, u64)>> {
+    let query = sqlx::query(
+        "SELECT writer, max(counter) AS counter FROM space_record WHERE space = ? AND old = 1 AND seq <= ? GROUP BY writer",
+    );
+    let rows = query.bind(space.0).bind(number(upto)).fetch_all(db).await?;
+    rows.iter().map(|row| Ok((node(row, "writer")?, unsigned(row.try_get("counter")?)))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::Row as _;
@@ -343,10 +396,15 @@ mod tests {
             (at, "space_record_seq (space=? AND old=? AND seq=?)"),
             (removed, "space_record_seq (space=? AND old=? AND seq=?)"),
             (NEWEST, "space_record_seq (space=? AND old=?)"),
+            (BEHIND, "space_record_seq (space=? AND old=? AND seq>?)"),
+            (LAST, "space_record_seq (space=? AND old=? AND seq<?)"),
+            (COUNT, "space_record_seq (space=? AND old=? AND seq>?)"),
         ] {
             let plan = plan(&db, sql).await;
             assert!(plan.contains(index), "{sql}: {plan}");
         }
-        assert!(!plan(&db, NEWEST).await.contains("TEMP B-TREE"));
+        for sql in [NEWEST, BEHIND, LAST] {
+            assert!(!plan(&db, sql).await.contains("TEMP B-TREE"));
+        }
     }
 }

@@ -22,6 +22,7 @@ use crate::store::records::Row;
 use crate::store::retention::Over;
 use crate::store::spaces::{Progress, Reached, SpaceRow};
 use crate::store::state;
+use crate::store::topics::Kept;
 
 /// Changes that may wait for the writer. Whoever has one more waits too.
 const WAITING: usize = 1_024;
@@ -74,6 +75,7 @@ pub(super) enum Change {
     Followed { following: Box<Following>, answer: Answer<()> },
     ForgetOld { space: SpaceRow, answer: Answer<()> },
     Numbers { space: SpaceRow, count: u64, answer: Answer<u64> },
+    Topics { kept: Box<Kept>, answer: Answer<()> },
     Nothing { answer: Answer<()> },
 }
 
@@ -342,6 +344,12 @@ impl Writer {
         self.change(|answer| Change::Numbers { space, count, answer }).await
     }
 
+    /// Keeps what has become of subscriptions and cursors.
+    pub(crate) async fn topics(&self, kept: Kept) -> Result<(), WriteError> {
+        let kept = Box::new(kept);
+        self.change(|answer| Change::Topics { kept, answer }).await
+    }
+
     /// Whether transactions come to an end, be it that the disk is full. One of nothing, which writes nothing.
     pub(crate) async fn answers(&self) -> bool {
         matches!(self.change(|answer| Change::Nothing { answer }).await, Ok(()) | Err(WriteError::DiskFull))
@@ -387,6 +395,7 @@ impl Change {
             | Self::BeginSpace { .. }
             | Self::ForgetOld { .. }
             | Self::Numbers { .. }
+            | Self::Topics { .. }
             | Self::Nothing { .. } => 0,
             Self::Followed { following, .. } => following.put.iter().map(|row| row.sealed.len()).sum(),
         }

@@ -41,7 +41,7 @@ use crate::metrics::Counts;
 use crate::signals::Signals;
 use crate::store::outbox::{self, NewRow};
 use crate::store::{
-    blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions, state,
+    blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions, state, topics,
 };
 
 /// Most changes in one transaction.
@@ -302,6 +302,7 @@ async fn apply(
         Change::Profile { sealed, answer } => {
             effects.answer(answer, meta::set_bytes(db, meta::PROFILE, &sealed).await)
         }
+        Change::Topics { kept, answer } => effects.answer(answer, topics::keep(db, &kept).await),
         Change::Nothing { answer } => effects.answer(answer, Ok(())),
         Change::Refused { why, answer } => {
             effects.answer(answer, meta::set_text(db, meta::REFUSED, &why).await)

@@ -47,6 +47,15 @@
 //! | `GET /v1/mesh/invites` | [`MeshQuery`] | [`Invites`] |
 //! | `POST /v1/mesh/invite/revoke` | [`RevokeInviteRequest`] | [`RevokedInvite`] |
 //! | `POST /v1/mesh/recover` | [`RecoverRequest`] | [`MemberAnswer`] |
+//! | `GET /v1/topics` | [`TopicsQuery`] | [`Topics`] |
+//! | `POST /v1/topics/publish` | [`PublishRequest`] | [`PublishAnswer`] |
+//! | `POST /v1/topics/subscribe` | [`SubscribeRequest`] | [`SubscribeAnswer`] |
+//! | `POST /v1/topics/unsubscribe` | [`UnsubscribeRequest`] | |
+//! | `GET /v1/topics/subscriptions` | [`MeshQuery`] | [`Subscriptions`] |
+//! | `GET /v1/topics/stream` | [`TopicStreamQuery`] | a stream of [`TopicEvent`] |
+//! | `POST /v1/topics/ack` | [`TopicAckRequest`] | [`TopicAckAnswer`] |
+//! | `GET /v1/topics/history` | [`HistoryQuery`] | [`TopicHistory`] |
+//! | `POST /v1/topics/retention` | [`RetentionRequest`] | [`Topic`] |
 //! | `GET /v1/tokens` | | [`Tokens`] |
 //! | `POST /v1/tokens` | [`TokenRequest`] | [`TokenAnswer`] |
 //! | `DELETE /v1/tokens/{name}` | | |
@@ -72,6 +81,7 @@ mod routes;
 mod send;
 mod state;
 mod tokens;
+mod topics;
 
 pub use apps::{Activity, App, AppDetails, Apps, AppsQuery, Registered, Registration, RemoveQuery, Scope};
 pub use claims::{
@@ -115,6 +125,12 @@ pub use state::{
     KvState,
 };
 pub use tokens::{Token, TokenAnswer, TokenRequest, TokenScope, Tokens};
+pub use topics::{
+    DeadMessage, HistoryQuery, PublishAnswer, PublishRequest, RetentionRequest, StartFrom, SubscribeAnswer,
+    SubscribeRequest, Subscribers, Subscription, Subscriptions, Topic, TopicAckAnswer, TopicAckRequest,
+    TopicCursor, TopicEvent, TopicHistory, TopicMessage, TopicStreamQuery, Topics, TopicsQuery,
+    UnsubscribeRequest,
+};
 
 /// Header in which an app names itself.
 pub const APP_HEADER: &str = "waxwing-app";

@@ -226,6 +226,17 @@ const SHAPES: [(&str, &str, Describe); ROUTES.len()] = [
     ("POST", "/v1/mesh/grant", |s| s.takes::<GrantRequest>().answers::<MemberAnswer>()),
     ("POST", "/v1/mesh/revoke", |s| s.takes::<RevokeRequest>().answers::<MemberAnswer>()),
     ("POST", "/v1/mesh/resume", |s| s.takes::<ResumeRequest>().answers::<ResumeAnswer>()),
+    ("GET", "/v1/topics", |s| s.asks::<TopicsQuery>().answers::<Topics>()),
+    ("POST", "/v1/topics/publish", |s| s.takes::<PublishRequest>().answers::<PublishAnswer>()),
+    ("POST", "/v1/topics/subscribe", |s| s.takes::<SubscribeRequest>().answers::<SubscribeAnswer>()),
+    ("POST", "/v1/topics/unsubscribe", |s| s.takes::<UnsubscribeRequest>().answers_nothing()),
+    ("GET", "/v1/topics/subscriptions", |s| s.asks::<MeshQuery>().answers::<Subscriptions>()),
+    ("GET", "/v1/topics/stream", |s| {
+        s.asks::<TopicStreamQuery>().answers_as::<TopicEvent>("200", "text/event-stream")
+    }),
+    ("POST", "/v1/topics/ack", |s| s.takes::<TopicAckRequest>().answers::<TopicAckAnswer>()),
+    ("GET", "/v1/topics/history", |s| s.asks::<HistoryQuery>().answers::<TopicHistory>()),
+    ("POST", "/v1/topics/retention", |s| s.takes::<RetentionRequest>().answers::<Topic>()),
     ("GET", "/v1/tokens", |s| s.answers::<Tokens>()),
     ("POST", "/v1/tokens", |s| s.takes::<TokenRequest>().answers::<TokenAnswer>()),
     ("DELETE", "/v1/tokens/{name}", |s| s.answers_nothing()),

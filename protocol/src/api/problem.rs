@@ -1,5 +1,7 @@
 //! Errors of the local API: RFC 9457 problem documents with a stable code.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::MessageId;
@@ -34,6 +36,10 @@ pub struct Problem {
     /// With a row that reached the broker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broker_message_id: Option<MessageId>,
+    /// With `rate_limited`: when to try again, in milliseconds, as the header `Retry-After` says in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<u32>))]
+    pub retry_after_ms: Option<NonZeroU32>,
     /// With `unknown_recipient`: names that look alike.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub near: Vec<String>,
@@ -52,6 +58,7 @@ impl Problem {
             fingerprint: None,
             reason: None,
             broker_message_id: None,
+            retry_after_ms: None,
             near: Vec::new(),
         }
     }
@@ -166,6 +173,10 @@ codes! {
     UnknownMessage = "unknown_message", 404, "no message has this id";
     /// No app is registered under this name.
     UnknownApp = "unknown_app", 404, "no app is registered under this name";
+    /// No topic of this name.
+    UnknownTopic = "unknown_topic", 404, "no topic has this name";
+    /// The app has not subscribed to this.
+    NotSubscribed = "not_subscribed", 404, "the app has no such subscription";
     /// No member of this name.
     UnknownRecipient = "unknown_recipient", 404, "no member has this name";
     /// Nobody serves the app asked.
@@ -182,6 +193,8 @@ codes! {
     Superseded = "superseded", 409, "another has taken this app's place";
     /// As many apps are registered as may be.
     TooManyApps = "too_many_apps", 409, "too many apps are registered";
+    /// The mesh has as many topics as it may have, or the node as many subscriptions.
+    TooManyTopics = "too_many_topics", 409, "there are as many as may be";
     /// What was asked of the message cannot be done in the state it is in.
     WrongState = "wrong_state", 409, "the message is not in a state for this";
     /// The rules of the membership log forbid it as things are.
@@ -262,6 +275,8 @@ codes! {
     NotAdmin = "not_admin", 403, "only an admin may do this";
     /// More requests at once than the node takes.
     Busy = "busy", 429, "too many requests at once";
+    /// The app publishes faster than it may.
+    RateLimited = "rate_limited", 429, "this comes too fast";
     /// The node failed.
     Internal = "internal", 500, "the node failed";
     /// The broker, or the log it shows, cannot be trusted or understood.

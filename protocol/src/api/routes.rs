@@ -45,7 +45,7 @@ impl Route {
 }
 
 /// All of them.
-pub const ROUTES: [Route; 59] = [
+pub const ROUTES: [Route; 68] = [
     Route::read("/v1/version", "Version of the node and of this API").for_one_app(),
     Route::read("/v1/health", "How the node and its meshes are").for_one_app(),
     Route::read("/v1/metrics", "What the node counts, as OpenMetrics text").for_one_app(),
@@ -105,6 +105,16 @@ pub const ROUTES: [Route; 59] = [
     Route::admin("POST", "/v1/mesh/grant", "Gives a member another role"),
     Route::admin("POST", "/v1/mesh/revoke", "Ends a node's membership"),
     Route::admin("POST", "/v1/mesh/resume", "Has a mesh go on after a loss of the broker's store"),
+    Route::read("/v1/topics", "Topics of the mesh, and who has subscribed").for_one_app(),
+    Route::send("POST", "/v1/topics/publish", "Publishes a message to a topic").for_one_app(),
+    Route::send("POST", "/v1/topics/subscribe", "Has what is published kept for the app").for_one_app(),
+    Route::send("POST", "/v1/topics/unsubscribe", "Ends a subscription of the app").for_one_app(),
+    Route::read("/v1/topics/subscriptions", "What the app has subscribed to, and how far it has come")
+        .for_one_app(),
+    Route::read("/v1/topics/stream", "What the app has subscribed to, as a stream").for_one_app(),
+    Route::send("POST", "/v1/topics/ack", "The app has dealt with messages of a topic").for_one_app(),
+    Route::read("/v1/topics/history", "What is kept of a topic").for_one_app(),
+    Route::send("POST", "/v1/topics/retention", "How long a topic keeps its messages"),
     Route::admin("GET", "/v1/tokens", "Tokens that let somebody in"),
     Route::admin("POST", "/v1/tokens", "Makes a token"),
     Route::admin("DELETE", "/v1/tokens/{name}", "Ends a token"),

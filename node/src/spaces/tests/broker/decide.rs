@@ -9,6 +9,16 @@ use waxwing_protocol::link::{
 
 use super::{Made, Space};
 
+/// The bytes of a change that has some.
+const fn sealed(change: &Change) -> Option<&Bytes> {
+    match change {
+        Change::Put(put) => Some(&put.sealed),
+        Change::Append(append) => Some(&append.sealed),
+        Change::Delete(delete) => Some(&delete.sealed),
+        Change::Touch(_) => None,
+    }
+}
+
 impl Space {
     /// One `space.write`. What stands in it before something that was made already was refused then.
     pub(crate) fn write(&mut self, node: NodeId, changes: Vec<Change>) -> Vec<ChangeOutcome> {
@@ -24,7 +34,9 @@ impl Space {
         }
         let id = id(&change).unwrap();
         if let Some(answer) = self.answers.get(&(node, id)) {
-            return answer.clone();
+            let same = sealed(&change)
+                .is_some_and(|sealed| self.made.iter().any(|made| made.record.sealed == sealed));
+            return if same { answer.clone() } else { ChangeOutcome::IdReused };
         }
         if again {
             return ChangeOutcome::Conflict { seq: None };
