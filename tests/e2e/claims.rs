@@ -48,6 +48,7 @@ fn winner(told: &[(String, String)]) -> &str {
     &winners[0].0
 }
 
+/// CB-02, CB-08, CB-09.
 #[tokio::test]
 async fn ct_13_of_eight_processes_on_four_nodes_one_wins_each_round_also_across_a_restart_of_the_broker() {
     let mut lab = mesh(&NODES).await;

@@ -162,7 +162,7 @@ async fn a_file_of_a_repository_is_one_lease_from_whatever_checkout() {
                 held = Some(Running::start(
                     &lab.state(node),
                     &[&lock[..], &["--", "sh", "-c", "echo; exec sleep 1000"]].concat(),
-                ))
+                ));
             }
             Some(_) => {
                 let out = run(&lab, node, &[&lock[..], &["--", "true"]].concat()).await;

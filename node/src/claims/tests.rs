@@ -115,6 +115,7 @@ fn asks(app: &str, key: &str) -> Ask {
 
 const KEY: &str = "vercel/next.js#4521:checks_failed";
 
+/// C-02.
 #[tokio::test]
 async fn ct_01_ct_02_ct_03_ct_08_ct_10_cb_03_one_has_it_others_are_told_who_and_an_end_makes_it_free() {
     let mates = Mates::of(2).await;
@@ -129,6 +130,7 @@ async fn ct_01_ct_02_ct_03_ct_08_ct_10_cb_03_one_has_it_others_are_told_who_and_
     assert!(next > token, "whoever has it later has a higher token");
 }
 
+/// CB-04.
 #[tokio::test]
 async fn cb_01_ct_19_two_apps_of_one_node_do_not_share_a_claim() {
     let mates = Mates::of(1).await;
@@ -136,6 +138,7 @@ async fn cb_01_ct_19_two_apps_of_one_node_do_not_share_a_claim() {
     assert_eq!(mates.is_held(0, "bob", KEY).await, "ann");
 }
 
+/// C-01.
 #[tokio::test]
 async fn ct_11_ct_12_cb_10_keys_are_compared_as_they_are() {
     let mates = Mates::of(1).await;
@@ -164,6 +167,7 @@ async fn ct_17_cb_14_whoever_comes_late_is_told_that_it_is_done_and_with_what_ou
     assert!(mates.claims(1, "bob", KEY).await > token);
 }
 
+/// C-04.
 #[tokio::test]
 async fn ct_09_cb_16_whoever_does_not_have_it_completes_and_abandons_nothing() {
     let mates = Mates::of(2).await;
@@ -176,6 +180,7 @@ async fn ct_09_cb_16_whoever_does_not_have_it_completes_and_abandons_nothing() {
     assert_eq!(mates.is_held(1, "bob", KEY).await, "ann");
 }
 
+/// C-05, C-06, CB-12, CT-14.
 #[tokio::test]
 async fn ct_04_ct_18_cb_13_a_claim_that_is_over_is_told_and_counts_no_more() {
     let mates = Mates::of(2).await;
@@ -195,6 +200,7 @@ async fn ct_04_ct_18_cb_13_a_claim_that_is_over_is_told_and_counts_no_more() {
     assert!(next > token);
 }
 
+/// C-03.
 #[tokio::test]
 async fn ct_07_cb_15_asking_who_has_it_changes_nothing() {
     let mates = Mates::of(1).await;
