@@ -150,7 +150,11 @@ pub(crate) async fn ask(mesh: &Mesh, ask: Ask) -> Result<Tried, Denied> {
     let acquired = tokio::select! {
         acquired = mesh.claims.acquire(mesh, want) => acquired?,
         // Who waits no longer is taken out of the line.
-        done = until_done(mesh, &key), if !wait.is_zero() => return Ok(Tried::Done(done?)),
+        done = until_done(mesh, &key), if !wait.is_zero() => {
+            // It may just have been his turn.
+            mesh.claims.give_up(&key, &which.which);
+            return Ok(Tried::Done(done?));
+        }
     };
     let (token, remaining) = match acquired.got {
         Got::Acquired { token, remaining } | Got::Extended { token, remaining } => (token, remaining),

@@ -269,6 +269,11 @@ impl Leases {
         Ok(outcomes?)
     }
 
+    /// Takes an app out of the line, or from what it has: its record is nobody's then, and is taken away.
+    pub(crate) fn give_up(&self, key: &KeyName, which: &Which) {
+        self.change(|table| table.find(key, which).and_then(|seq| table.end(seq, Stage::GivenUp)));
+    }
+
     /// More time on something.
     pub(crate) async fn renew(
         &self,
