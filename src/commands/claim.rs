@@ -1,10 +1,10 @@
 //! `waxwing claim`.
 
+use waxwing_client::Client;
 use waxwing_client::api::{
     AbandonRequest, Claim as Listed, ClaimAnswer, ClaimRequest, ClaimState, ClaimsQuery, CompleteRequest,
     Completion, LeaseHolder,
 };
-use waxwing_client::{Client, Name};
 
 use super::Context;
 use crate::cli::{Claim, ClaimComplete, ClaimList, ClaimOf, ClaimTry};
@@ -21,18 +21,10 @@ pub(crate) async fn run(context: &Context, command: Claim) -> Result<()> {
     }
 }
 
-fn acting(context: &Context, app: Option<Name>) -> Result<Client> {
-    let client = context.client()?;
-    Ok(match app {
-        Some(app) => client.app(app),
-        None => client,
-    })
-}
-
 async fn ask(context: &Context, arguments: ClaimTry) -> Result<()> {
     let ClaimTry { key, app, ttl, wait, purpose } = arguments;
     let request = ClaimRequest { key, ttl, wait, purpose, mesh: context.mesh.clone(), on_disconnect: None };
-    let answer = acting(context, app)?.claim(&request).await?;
+    let answer = context.acting(app)?.claim(&request).await?;
     context.output.print(&answer, || people(&answer))?;
     match answer.state {
         ClaimState::Claimed => Ok(()),
@@ -83,7 +75,7 @@ async fn token(context: &Context, client: &Client, of: &ClaimOf) -> Result<u64> 
 }
 
 async fn complete(context: &Context, of: ClaimOf, outcome: Option<String>) -> Result<()> {
-    let client = acting(context, of.app.clone())?;
+    let client = context.acting(of.app.clone())?;
     let token = token(context, &client, &of).await?;
     let request = CompleteRequest { key: of.key, token, outcome, mesh: context.mesh.clone() };
     let done = client.complete_claim(&request).await?;
@@ -92,7 +84,7 @@ async fn complete(context: &Context, of: ClaimOf, outcome: Option<String>) -> Re
 }
 
 async fn abandon(context: &Context, of: ClaimOf) -> Result<()> {
-    let client = acting(context, of.app.clone())?;
+    let client = context.acting(of.app.clone())?;
     let token = token(context, &client, &of).await?;
     let request = AbandonRequest { key: of.key, token, mesh: context.mesh.clone() };
     let done = client.abandon_claim(&request).await?;

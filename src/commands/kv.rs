@@ -5,7 +5,7 @@ use waxwing_client::api::{
     Event, EventBody, EventQuery, KvAnswer, KvChange, KvEntry, KvPut as Put, KvPutAnswer, KvQuery,
     ProblemCode,
 };
-use waxwing_client::{Client, KvTerms, Name};
+use waxwing_client::{Client, KvTerms};
 
 use super::{Context, send};
 use crate::cli::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};
@@ -41,20 +41,11 @@ pub(crate) async fn run(context: &Context, command: Kv) -> Result<()> {
     }
 }
 
-/// The node, as this app.
-fn acting(context: &Context, app: Option<Name>) -> Result<Client> {
-    let client = context.client()?;
-    Ok(match app {
-        Some(app) => client.app(app),
-        None => client,
-    })
-}
-
 async fn put(context: &Context, arguments: KvPut) -> Result<()> {
     let (value, value_base64) = send::body(arguments.value, arguments.file.as_deref())?;
     let KvPut { key, app, category, ttl, if_match, if_absent, id, .. } = arguments;
     let put = Put { value, value_base64, category, ttl, mesh: context.mesh.clone() };
-    let done = acting(context, app)?.kv_put(&key, &put, &KvTerms { if_match, if_absent, id }).await?;
+    let done = context.acting(app)?.kv_put(&key, &put, &KvTerms { if_match, if_absent, id }).await?;
     context.output.print(&done, || people(&done))
 }
 
@@ -137,7 +128,7 @@ async fn list(context: &Context, asked: KvList) -> Result<()> {
 async fn delete(context: &Context, arguments: KvDelete) -> Result<()> {
     let KvDelete { key, app, if_match } = arguments;
     let terms = KvTerms { if_match, ..KvTerms::default() };
-    acting(context, app)?.kv_delete(&key, &terms, &context.mesh_query()).await?;
+    context.acting(app)?.kv_delete(&key, &terms, &context.mesh_query()).await?;
     let done = Deleted { key, deleted: true };
     context.output.print(&done, || format!("{} deleted", inline(&done.key)))
 }

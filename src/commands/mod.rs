@@ -51,8 +51,13 @@ use waxwing_client::{Client, Name, Timestamp};
 use waxwing_node::Config;
 
 use crate::cli::Global;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::{Output, time};
+
+/// Names the app that a command is, to it.
+const APP: &str = "WAXWING_APP";
+/// Proves that to the node. As good as the app's own memory, which is where it comes from.
+const REGISTRATION: &str = "WAXWING_REGISTRATION";
 
 /// What every command is given.
 #[derive(Debug)]
@@ -104,6 +109,21 @@ impl Context {
             Some(client) => Ok(client),
             None => Ok(Client::new(self.config()?.socket())),
         }
+    }
+
+    /// The running node, spoken to as an app. What `waxwing run` has started proves to be the app that it is.
+    pub(crate) fn acting(&self, app: Option<Name>) -> Result<Client> {
+        let client = self.client()?;
+        let Some(app) = app else { return Ok(client) };
+        let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let own = named(APP).as_deref() == Some(app.as_str());
+        let registration = named(REGISTRATION).filter(|_| own && self.state.is_none());
+        let client = client.app(app);
+        let Some(registration) = registration else { return Ok(client) };
+        let registration = registration
+            .parse()
+            .map_err(|_| Failure::usage(format!("${REGISTRATION} is no registration")))?;
+        Ok(client.registration(registration))
     }
 
     /// The node that the environment names, unless the command line names a state folder.

@@ -33,7 +33,7 @@ pub(crate) async fn run(context: &Context, command: Topic) -> Result<()> {
 
 /// The node, spoken to as this app.
 fn client(context: &Context, of: TopicOf) -> Result<Client> {
-    Ok(context.client()?.app(of.app))
+    context.acting(Some(of.app))
 }
 
 async fn publish(context: &Context, arguments: TopicPublish) -> Result<()> {

@@ -5,7 +5,7 @@ use waxwing_client::api::{AppsQuery, InboxQuery, Scope};
 use waxwing_lab::{Lab, eventually};
 
 use crate::commands::{fails, json, run};
-use crate::support::{WITHIN, mesh};
+use crate::support::{PROGRAM, WITHIN, mesh};
 use crate::terminal::Running;
 
 /// The process that an app of beta says it is, as alpha finds it.
@@ -70,6 +70,22 @@ async fn a_program_is_an_app_while_it_runs_and_its_end_is_told() {
     let document = json(&lab, "beta", &["run", "--name", "ci", "--", "true"]).await;
     assert_eq!((&document["exit_code"], &document["app"]), (&0.into(), &"ci".into()), "{document}");
     assert!(json(&lab, "beta", &["apps"]).await["apps"].as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_program_shares_and_claims_it_does_as_the_app_that_it_runs_as() {
+    let lab = mesh(&["alpha"]).await;
+    let script = "$0 kv put target blue && $0 claim try build-1 && $0 topic publish build:done green";
+    let run = ["run", "--name", "ci", "--instance", "one", "--", "sh", "-c", script, PROGRAM];
+    let ended = Running::start(&lab.state("alpha"), &run).end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let shown = json(&lab, "alpha", &["kv", "get", "target"]).await.to_string();
+    assert!(shown.contains(r#""app":"ci","instance":"one""#), "{shown}");
+    // Nobody else is that app while it runs.
+    let other = format!("{PROGRAM} kv put target red --app ci; echo $?");
+    let clean = ["-u", "WAXWING_REGISTRATION", "sh", "-c", &other];
+    let run = [&["run", "--name", "ci", "--", "env"][..], &clean].concat();
+    assert_eq!(Running::start(&lab.state("alpha"), &run).line().await, "3");
 }
 
 #[tokio::test]

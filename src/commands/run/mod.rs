@@ -22,7 +22,7 @@ use waxwing_protocol::Address;
 
 use self::child::{Child, Ended};
 use self::hold::Hold;
-use super::Context;
+use super::{APP, Context, REGISTRATION};
 use crate::cli::Run;
 use crate::failure::{Failure, Result};
 use crate::output::{escape, inline};
@@ -85,7 +85,10 @@ pub(crate) async fn run(context: &Context, arguments: Run) -> Result<ExitCode> {
 /// Runs the command while its registration is held.
 async fn with_child(context: &Context, arguments: &Run, hold: &Hold) -> Result<(Ended, Duration)> {
     let started = Instant::now();
-    let mut child = Child::start(&arguments.command, &environment(context, &arguments.name)?)?;
+    let mut all = environment(context, &arguments.name)?;
+    // What `waxwing` in it does is done by this app, which proves to be it.
+    all.push((REGISTRATION, hold.id().as_str().into()));
+    let mut child = Child::start(&arguments.command, &all)?;
     // For people who look at the list. That the process lives is known by this command alone.
     hold.say(Registration { pid: child.id(), ..Registration::default() }).await;
     let ended = tokio::select! {
@@ -101,7 +104,7 @@ pub(super) fn environment(context: &Context, name: &Name) -> Result<Vec<(&'stati
     let absolute = |path: &std::path::Path| {
         std::path::absolute(path).map(Into::into).map_err(|error| Failure::failed(error.to_string()))
     };
-    let mut all = vec![("WAXWING_APP", name.as_str().into()), ("WAXWING_SOCKET", absolute(config.socket())?)];
+    let mut all = vec![(APP, name.as_str().into()), ("WAXWING_SOCKET", absolute(config.socket())?)];
     // Whoever names the folder says that everything is in it.
     if config.is_explicit() {
         all.push(("WAXWING_STATE", absolute(&config.state)?));
