@@ -393,13 +393,14 @@ async fn a_request_that_comes_again_is_not_given_again() {
 
 #[tokio::test]
 async fn mail_that_waits_does_not_delay_a_request() {
-    const MAIL: usize = 5_000;
+    // Some go before it all the same: those that are on their way already.
+    const MAIL: usize = 20_000;
     let lab = pair().await;
     let (_, requests) = serve(&lab, "beta", "clock", None).await;
     let serving = tokio::spawn(requests.answer_all(1, |_| async { Ok(Reply::from("noon")) }));
     let alpha = lab.client("alpha");
     assert_eq!(alpha.ask(&call("clock@beta", "?")).await.unwrap().body.as_deref(), Some("noon"));
-    let mail = SendRequest { to: "beta".into(), body: Some("x".repeat(2_000)), ..SendRequest::default() };
+    let mail = SendRequest { to: "beta".into(), body: Some("x".repeat(500)), ..SendRequest::default() };
     for _ in 0..MAIL / 1_000 {
         let batch = BatchRequest { items: vec![mail.clone(); 1_000] };
         alpha.send_batch(&batch).await.unwrap();

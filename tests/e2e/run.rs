@@ -65,7 +65,7 @@ async fn a_program_is_an_app_while_it_runs_and_its_end_is_told() {
         (&7.into(), &"ci".into()),
         "{told}"
     );
-    let log = json(&lab, "alpha", &["inbox", "--app", "log"]).await;
+    let log = json(&lab, "alpha", &["inbox", "--app", "log", "--wait", "60s"]).await;
     assert_eq!(log["items"].as_array().unwrap().len(), 1, "{log}");
     let document = json(&lab, "beta", &["run", "--name", "ci", "--", "true"]).await;
     assert_eq!((&document["exit_code"], &document["app"]), (&0.into(), &"ci".into()), "{document}");

@@ -295,7 +295,7 @@ async fn metrics_are_text_for_monitors_and_of_all_meshes() {
 }
 
 /// Every request that is about one mesh: method, path, and what a body has beside the mesh.
-const OF_A_MESH: [(&str, &str, &str); 51] = [
+const OF_A_MESH: [(&str, &str, &str); 60] = [
     ("POST", "/v1/request", r#""to":"ci@alpha""#),
     ("POST", "/v1/request/cancel", r#""request":"r-1""#),
     ("POST", "/v1/reply", r#""request":"r-1""#),
@@ -309,6 +309,15 @@ const OF_A_MESH: [(&str, &str, &str); 51] = [
     ("DELETE", "/v1/apps/ci", ""),
     ("GET", "/v1/profile", ""),
     ("POST", "/v1/profile", ""),
+    ("GET", "/v1/topics", ""),
+    ("POST", "/v1/topics/publish", r#""topic":"a:b","body":"x""#),
+    ("POST", "/v1/topics/subscribe", r#""pattern":"a:*""#),
+    ("POST", "/v1/topics/unsubscribe", r#""pattern":"a:*""#),
+    ("GET", "/v1/topics/subscriptions", ""),
+    ("GET", "/v1/topics/stream", ""),
+    ("POST", "/v1/topics/ack", r#""topic":"a:b","through":1"#),
+    ("GET", "/v1/topics/history?topic=a:b", ""),
+    ("POST", "/v1/topics/retention", r#""topic":"a:b","retention":"1d""#),
     ("GET", "/v1/claims", ""),
     ("POST", "/v1/claims/try", r#""key":"k""#),
     ("POST", "/v1/claims/complete", r#""key":"k","token":1"#),
