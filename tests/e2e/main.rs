@@ -70,5 +70,6 @@ mod terminal; // A person at a terminal, and commands that go on running.
 mod tls; // Certificates: whom a node believes, and what a broker that is another comes to.
 mod topics; // Topics: every subscriber gets all of it in order, whoever is killed; and nobody else reads it.
 mod upheavals; // Presence while nodes, broker and links die by seed: everybody shows what the apps hold in the end.
+mod walk; // The Rust client on every route of a node.
 mod watching; // Waiting and watching, each through restarts.
 mod wire; // What went over the wire, held against what the broker promises by itself.
