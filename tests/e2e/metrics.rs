@@ -57,3 +57,19 @@ async fn a_node_shows_what_it_did_with_mail_and_no_name_but_its_meshes() {
     lab.stop("beta").await.unwrap();
     assert_eq!(lab.run("beta", &["node", "metrics"], b"").await.unwrap().code, Some(6));
 }
+
+#[tokio::test]
+async fn how_long_mail_has_waited_for_the_broker_is_shown_until_it_is_there() {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    let lab = &mut pair.lab;
+    assert_eq!(sample(lab, "alpha", "outbox_oldest_seconds", "").await, 0.0);
+    lab.kill(Lab::BROKER).await.unwrap();
+    pair.send(2).await;
+    let lab = &mut pair.lab;
+    let waits = async || (sample(lab, "alpha", "outbox_oldest_seconds", "").await >= 2.0).then_some(());
+    eventually(WITHIN, "the first of both has waited for two seconds", waits).await.unwrap();
+    lab.restart(Lab::BROKER).await.unwrap();
+    shows(lab, "alpha", "outbox_oldest_seconds", "", 0.0).await;
+    pair.conclude().await;
+}

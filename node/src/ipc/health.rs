@@ -7,6 +7,7 @@ use waxwing_protocol::api::{API_VERSION, ClosedMesh, Health, LinkState, MeshHeal
 
 use super::Api;
 use super::problem::Refused;
+use crate::clock;
 use crate::mesh::Mesh;
 use crate::store::{inbox, meta, outbox};
 
@@ -34,7 +35,8 @@ pub(super) async fn look(api: &Api) -> Result<Health, Refused> {
 }
 
 async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
-    let load = outbox::load(&mesh.db).await?;
+    let (load, oldest) = (outbox::load(&mesh.db).await?, outbox::oldest(&mesh.db).await?);
+    let waited = oldest.pending.map(|at| clock::now().since(at)).unwrap_or_default();
     let (inbox_unread, inbox_held) = inbox::counts(&mesh.db).await?;
     let leases = mesh.leases.counts();
     Ok(MeshHealth {
@@ -50,6 +52,7 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         outbox_pending: load.pending,
         outbox_unreceipted: load.unreceipted,
         outbox_bytes: load.bytes,
+        outbox_oldest_seconds: waited.as_secs(),
         outbox_used: load.percent_of(mesh.caps),
         disk_full: mesh.signals.is_disk_full(),
         inbox_unread,

@@ -63,11 +63,12 @@ struct ByVersion {
 /// What is looked up in a mesh that is open: under which name, what it says, and where it is.
 type Looked = (&'static str, &'static str, fn(&MeshHealth) -> u64);
 
-const LOOKED: [Looked; 15] = [
+const LOOKED: [Looked; 16] = [
     ("link_stopped", "1 once the link was refused for good", |mesh| {
         (mesh.link.state == LinkState::Stopped).into()
     }),
     ("outbox_pending", "Messages accepted from apps and not yet at the broker", |mesh| mesh.outbox_pending),
+    ("outbox_oldest_seconds", "How long the first of them has waited", |mesh| mesh.outbox_oldest_seconds),
     ("outbox_unreceipted", "Messages at the broker without a receipt yet", |mesh| mesh.outbox_unreceipted),
     ("outbox_bytes", "Bytes of both", |mesh| mesh.outbox_bytes),
     ("outbox_used_percent", "How full the outbox is by its caps", |mesh| mesh.outbox_used),

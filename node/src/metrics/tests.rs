@@ -17,7 +17,7 @@ fn health() -> Health {
     let home = json!({
         "mesh": "home", "mesh_id": waxwing_crypto::MeshId::from_bytes([1; 16]), "node": "alpha",
         "node_id": waxwing_crypto::NodeId::from_bytes([2; 16]), "broker": "ws://127.0.0.1:7900", "link": link,
-        "members": 3, "epoch": 4, "outbox_pending": 5, "outbox_unreceipted": 6, "inbox_unread": 7,
+        "members": 3, "epoch": 4, "outbox_pending": 5, "outbox_oldest_seconds": 77, "outbox_unreceipted": 6, "inbox_unread": 7,
         "inbox_held": 8, "quarantined": 9, "leases_held": 2, "leases_waiting": 1, "clock_offset_ms": -1500, "state_key": {"held": true},
         "alarms": [alarm(3), alarm(4)],
     });
@@ -67,6 +67,7 @@ fn a_page_shows_what_health_says_and_what_was_counted() {
         ("members{mesh=\"home\"}", 3.0),
         ("epoch{mesh=\"home\"}", 4.0),
         ("outbox_pending{mesh=\"home\"}", 5.0),
+        ("outbox_oldest_seconds{mesh=\"home\"}", 77.0),
         ("outbox_unreceipted{mesh=\"home\"}", 6.0),
         ("inbox_unread{mesh=\"home\"}", 7.0),
         ("inbox_held{mesh=\"home\"}", 8.0),

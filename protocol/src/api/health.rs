@@ -70,6 +70,9 @@ pub struct MeshHealth {
     pub epoch: u64,
     /// Messages accepted from apps and not yet at the broker.
     pub outbox_pending: u64,
+    /// How long the first of them has waited for the broker, in seconds; 0 if there is none.
+    #[serde(default)]
+    pub outbox_oldest_seconds: u64,
     /// Messages at the broker without a receipt yet.
     pub outbox_unreceipted: u64,
     /// Bytes of both.

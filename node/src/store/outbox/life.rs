@@ -154,11 +154,14 @@ pub(crate) struct Oldest {
     pub(crate) unreceipted: Option<Timestamp>,
 }
 
-/// Looks for them.
+/// Looks for them. Rows are in the order of their acceptance, so that the index alone says which is the first.
 pub(crate) async fn oldest(db: impl SqliteExecutor<'_>) -> sqlx::Result<Oldest> {
     let (pending, unreceipted): (Option<i64>, Option<i64>) = sqlx::query_as(
-        "SELECT min(CASE state WHEN 0 THEN queued_at END), min(CASE state WHEN 1 THEN queued_at END) FROM outbox \
-         INDEXED BY outbox_open WHERE delivered_at IS NULL AND ended_at IS NULL",
+        "WITH first (pending, unreceipted) AS (\
+         SELECT min(CASE state WHEN 0 THEN row END), min(CASE state WHEN 1 THEN row END) FROM outbox \
+         INDEXED BY outbox_open WHERE delivered_at IS NULL AND ended_at IS NULL) \
+         SELECT (SELECT queued_at FROM outbox WHERE row = pending), \
+         (SELECT queued_at FROM outbox WHERE row = unreceipted) FROM first",
     )
     .fetch_one(db)
     .await?;
