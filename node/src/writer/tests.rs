@@ -12,9 +12,11 @@ use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Timestamp, WireId};
 use waxwing_protocol::api::{EventBody, MessageState, Voucher};
 use waxwing_protocol::{MessageId, RunId, StoreId};
 
+mod accepting;
 mod counts;
 mod live;
 mod loss;
+mod receiving;
 mod renewal;
 mod retention;
 
@@ -192,83 +194,6 @@ fn known(acceptance: Acceptance) -> Known {
 }
 
 #[tokio::test]
-async fn every_row_of_the_accept_table() {
-    let f = Fixture::new().await;
-    for id in ["pending", "done", "dead", "aborted"] {
-        assert_eq!(name(&f.accept(send(id, 1)).await), "new");
-    }
-    f.accepted_by_broker("done").await;
-    let dead = Answered::Refused { row: f.row("dead").await, seal: 0, reason: "too_large" };
-    f.answered(dead).await;
-    f.abort("aborted").await;
-    let states = [
-        ("pending", State::Pending),
-        ("done", State::Done),
-        ("dead", State::Dead),
-        ("aborted", State::Aborted),
-    ];
-    for (id, state) in states {
-        let same = f.accept(send(id, 1)).await;
-        assert_eq!((name(&same), known(same).state), ("same", state), "{id}");
-        let different = f.accept(send(id, 2)).await;
-        assert_eq!((name(&different), known(different).state), ("different", state), "{id}");
-    }
-    let same = known(f.accept(send("done", 1)).await);
-    assert_eq!(same.message_id, Some(message(7)));
-    let dead = known(f.accept(send("dead", 1)).await);
-    assert_eq!(dead.reason.as_deref(), Some("too_large"));
-}
-
-#[tokio::test]
-async fn the_same_id_sent_concurrently_50_times_is_one_row() {
-    let f = Fixture::new().await;
-    let sends = (0..50).map(|_| {
-        let writer = f.writer.clone();
-        tokio::spawn(async move { writer.accept(vec![send("one", 1)]).await.unwrap().pop().unwrap() })
-    });
-    let mut new = 0;
-    for task in sends.collect::<Vec<_>>() {
-        new += usize::from(matches!(task.await.unwrap(), Acceptance::New));
-    }
-    assert_eq!(new, 1);
-    assert_eq!(outbox::load(&f.db).await.unwrap().pending, 1);
-}
-
-#[tokio::test]
-async fn duplicates_inside_a_batch_are_decided_first() {
-    let f = Fixture::new().await;
-    let batch = vec![send("a", 1), send("a", 1), send("a", 2), send("b", 1)];
-    let outcomes = f.writer.accept(batch).await.unwrap();
-    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["new", "same", "different", "new"]);
-}
-
-#[tokio::test]
-async fn counters_rise_by_one_per_lane_in_the_order_accepted_and_survive_a_kill() {
-    let f = Fixture::new().await;
-    let mut other = send("other", 1);
-    other.lane = lane(2);
-    f.writer.accept(vec![send("a", 1), other, send("b", 1), send("a", 1)]).await.unwrap();
-    let f = f.killed_and_restarted().await;
-    f.accept(send("c", 1)).await;
-    let counters = f.counters().await;
-    assert_eq!([counters["a"], counters["b"], counters["c"], counters["other"]], [1, 2, 3, 1]);
-}
-
-#[tokio::test]
-async fn a_full_outbox_refuses_and_takes_more_once_something_is_delivered() {
-    let f = Fixture::with(Caps { messages: 2, bytes: 1 << 40 }, tempfile::tempdir().unwrap()).await;
-    let outcomes =
-        f.writer.accept(vec![send("a", 1), send("b", 1), send("c", 1), send("a", 1)]).await.unwrap();
-    assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["new", "new", "full", "same"]);
-    f.news(News::Delivered { row: f.row("a").await }).await;
-    let deadline = Instant::now() + std::time::Duration::from_secs(10);
-    while !matches!(f.accept(send("c", 1)).await, Acceptance::New) {
-        assert!(Instant::now() < deadline, "a delivered message still counts");
-        tokio::task::yield_now().await;
-    }
-}
-
-#[tokio::test]
 async fn an_outcome_applies_only_to_the_seal_that_was_handed_over() {
     let f = Fixture::new().await;
     f.accept(send("a", 1)).await;
@@ -361,93 +286,6 @@ async fn pending_lanes_are_found_again_after_a_kill() {
     assert_eq!(lanes, [OutLane { priority: Priority::Now, ..lane(3) }, lane(1)], "most urgent first");
     let rows = outbox::pending(&f.db, lane(1), 0, 10).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.client_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-}
-
-#[tokio::test]
-async fn a_redelivery_is_stored_once_and_answered_the_same_way() {
-    let f = Fixture::new().await;
-    let first = f.receive(vec![item("a", 1), item("a", 1)]).await;
-    // The same id with other content: its receipt must not be what the sender of that content expects.
-    let mut other = item("a", 1);
-    other.new.receipt = Receipt::from_bytes([99; 16]);
-    let again = f.receive(vec![other]).await;
-    let receipt = Stored::Received(Receipt::from_bytes([1; 16]));
-    assert_eq!((first, again), (vec![receipt, receipt], vec![receipt]));
-    assert_eq!(f.shown().await, [("a".to_owned(), false)]);
-    let f = f.killed_and_restarted().await;
-    assert_eq!(f.receive(vec![item("a", 1)]).await, [receipt]);
-    assert_eq!(f.shown().await.len(), 1);
-}
-
-#[tokio::test]
-async fn an_expired_message_is_refused_unless_it_is_stored_already() {
-    let f = Fixture::new().await;
-    let expired =
-        |id, counter| ReceivedItem { unwelcome: Some(NackReason::ExpiredHere), ..item(id, counter) };
-    assert_eq!(f.receive(vec![expired("a", 1)]).await, [Stored::Refused(NackReason::ExpiredHere)]);
-    f.receive(vec![item("b", 1)]).await;
-    assert!(matches!(f.receive(vec![expired("b", 1)]).await[..], [Stored::Received(_)]));
-    assert_eq!(f.shown().await.len(), 1);
-}
-
-#[tokio::test]
-async fn messages_are_shown_in_lane_order_whatever_order_they_come_in_also_across_a_kill() {
-    let f = Fixture::new().await;
-    f.receive(vec![item("c", 3), item("b", 2)]).await;
-    assert!(f.shown().await.is_empty() && f.signals.gapped().is_some());
-    let f = f.killed_and_restarted().await;
-    f.receive(vec![item("d", 4), item("a", 1), item("e", 5)]).await;
-    let order: Vec<String> = f.shown().await.into_iter().map(|(id, _)| id).collect();
-    assert_eq!(order, ["a", "b", "c", "d", "e"]);
-    assert_eq!(f.signals.gapped(), None);
-}
-
-#[tokio::test]
-async fn an_overdue_message_is_passed_over_then_shown_late() {
-    let f = Fixture::new().await;
-    f.receive(vec![item("a", 1), item("c", 3)]).await;
-    f.writer.pass_over(Instant::now()).await.unwrap();
-    f.receive(vec![item("b", 2), item("d", 4)]).await;
-    let shown = f.shown().await;
-    let expected = [("a", false), ("c", false), ("b", true), ("d", false)];
-    assert_eq!(shown, expected.map(|(id, late)| (id.to_owned(), late)));
-}
-
-#[tokio::test]
-async fn a_counter_seen_under_another_id_is_mail_all_the_same() {
-    let f = Fixture::new().await;
-    f.receive(vec![item("a", 1), item("again", 1)]).await;
-    assert_eq!(f.shown().await, [("a".to_owned(), false), ("again".to_owned(), true)]);
-}
-
-#[tokio::test]
-async fn cursors_are_never_given_twice_and_reading_marks_once() {
-    let f = Fixture::new().await;
-    f.receive(vec![item("a", 1), item("b", 2)]).await;
-    assert_eq!(f.writer.read(These(vec![1, 1, 7]), None, crate::clock::now()).await.unwrap(), 1);
-    assert_eq!(f.writer.read(Through(2), Some(String::new()), crate::clock::now()).await.unwrap(), 1);
-    assert_eq!(f.writer.read(Through(2), None, crate::clock::now()).await.unwrap(), 0);
-    let f = f.killed_and_restarted().await;
-    f.receive(vec![item("c", 3)]).await;
-    let filter =
-        Filter { after: 2, app: Some(String::new()), from: None, thread: None, unread: true, limit: 10 };
-    let items = inbox::list(&f.db, &filter).await.unwrap();
-    assert_eq!(items.iter().map(|item| item.cursor).collect::<Vec<_>>(), [3]);
-}
-
-#[tokio::test]
-async fn a_deleted_message_is_gone_for_good_and_its_redelivery_is_known() {
-    let f = Fixture::new().await;
-    let first = f.receive(vec![item("a", 1), item("b", 2)]).await;
-    let other_mailbox = Some("ci".to_owned());
-    assert!(!f.writer.delete(1, other_mailbox.clone()).await.unwrap(), "not out of another mailbox");
-    assert_eq!(f.writer.read(These(vec![1]), other_mailbox, crate::clock::now()).await.unwrap(), 0);
-    assert!(f.writer.delete(1, Some(String::new())).await.unwrap());
-    assert!(!f.writer.delete(1, None).await.unwrap());
-    let f = f.killed_and_restarted().await;
-    assert_eq!(f.receive(vec![item("a", 1)]).await[..], first[..1], "the same receipt");
-    f.receive(vec![item("c", 3)]).await;
-    assert_eq!(f.shown().await, [("b".to_owned(), false), ("c".to_owned(), false)]);
 }
 
 /// What a stream of every app would show beside messages.

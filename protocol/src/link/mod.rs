@@ -25,6 +25,7 @@
 mod codec;
 mod features;
 mod handshake;
+mod refusal;
 mod space;
 mod to_broker;
 mod to_node;
@@ -35,6 +36,7 @@ pub use handshake::{
     Challenge, EnteringHello, Hello, Limits, LogUpload, LogWanted, Mark, MemberHello, Progress,
     ToBrokerLogin, ToNodeLogin, Welcome,
 };
+pub use refusal::{Code, ErrorFrame, GoAway, Reason};
 pub use space::{
     Append, Change, ChangeOutcome, Changed, Delete, Deleted, EndedBy, EndedRecord, Offered, Put, Record,
     SpaceChanges, SpaceFollow, SpaceOffer, SpaceOffered, SpaceWrite, SpaceWritten, Stands, Touch, What,
@@ -44,9 +46,8 @@ pub use to_broker::{
     Settlement, ToBroker,
 };
 pub use to_node::{
-    Code, Deliver, Delivery, Done, Envelope, ErrorFrame, FoundKeys, GoAway, Keys, Log, MeshNotice,
-    MeshNoticeKind, Notice, NoticeKind, Outcome, PeerPrekey, Prekeys, QueueShown, Reason, Sent, Shown,
-    ToNode,
+    Deliver, Delivery, Done, Envelope, FoundKeys, Keys, Log, MeshNotice, MeshNoticeKind, Notice, NoticeKind,
+    Outcome, PeerPrekey, Prekeys, QueueShown, Sent, Shown, ToNode,
 };
 
 /// WebSocket subprotocol of this version.

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use waxwing_crypto::ChangeId;
+use waxwing_crypto::space::Condition;
 use waxwing_protocol::api::EventBody;
 
 pub(crate) use self::broker::Broker;
