@@ -14,9 +14,10 @@ pub(super) struct Parser(Lines);
 /// A stream's text on its way to blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
-    /// Bytes that have come and are not read yet.
+    /// Bytes that have come.
     buffer: Vec<u8>,
-    /// How much of them was searched for the end of a line.
+    /// How many of them were read, and how many were searched for the end of a line.
+    read: usize,
     searched: usize,
     block: Text,
 }
@@ -60,6 +61,10 @@ impl Parser {
 impl Lines {
     /// Takes what has come.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        // Once for all the lines that came together.
+        self.buffer.drain(..self.read);
+        self.searched -= self.read;
+        self.read = 0;
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() > LINE_MAX && !self.buffer.contains(&b'\n') {
             return Err(Error::Incompatible("a line of the event stream has no end".to_owned()));
@@ -69,25 +74,24 @@ impl Lines {
 
     /// The next block, if it has come whole.
     pub(crate) fn next(&mut self) -> Result<Option<Text>> {
-        while let Some(line) = self.line()? {
+        while let Some(end) = self.end_of_line() {
+            let line = std::str::from_utf8(self.buffer[self.read..end].trim_ascii_end());
+            let line = line.map_err(|_| Error::Incompatible("the event stream is not text".to_owned()))?;
+            (self.read, self.searched) = (end + 1, end + 1);
             if line.is_empty() {
                 return Ok(Some(std::mem::take(&mut self.block)));
             }
-            self.block.line(&line);
+            self.block.line(line);
         }
         Ok(None)
     }
 
-    fn line(&mut self) -> Result<Option<String>> {
-        let Some(end) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') else {
+    fn end_of_line(&mut self) -> Option<usize> {
+        let end = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
+        if end.is_none() {
             self.searched = self.buffer.len();
-            return Ok(None);
-        };
-        let mut line: Vec<u8> = self.buffer.drain(..=self.searched + end).collect();
-        self.searched = 0;
-        line.truncate(line.trim_ascii_end().len());
-        let line = String::from_utf8(line);
-        line.map(Some).map_err(|_| Error::Incompatible("the event stream is not text".to_owned()))
+        }
+        end.map(|end| self.searched + end)
     }
 }
 
