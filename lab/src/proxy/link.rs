@@ -102,11 +102,25 @@ impl Lane {
             let Ok(messages) = self.decide(message, gone).await else {
                 break;
             };
+            if self.comes_through(gone).await.is_err() {
+                break;
+            }
             for message in messages {
                 if to.send(message).await.is_err() {
                     return;
                 }
             }
+        }
+    }
+
+    /// Waits for as long as the link's node is cut off.
+    async fn comes_through(&self, gone: &CancellationToken) -> Result<(), Ended> {
+        let member = *lock(&self.member);
+        let mut parted = self.shared.parted.subscribe();
+        tokio::select! {
+            // The sender is here.
+            _ = parted.wait_for(|parted| member.is_none_or(|node| !parted.contains(&node))) => Ok(()),
+            () = gone.cancelled() => Err(Ended),
         }
     }
 

@@ -10,18 +10,21 @@
 //! ```
 //!
 //! While a frame is held, what follows it in its direction waits behind it, and a link whose end is gone ends: a frame
-//! held when its sender is killed is a frame that was never sent.
+//! held when its sender is killed is a frame that was never sent. A node that is parted is as behind a network that has
+//! fallen in two: its link stays open, and nothing comes through.
 
 mod frame;
 mod link;
 mod rules;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -66,6 +69,8 @@ struct Shared {
     captured: Mutex<Vec<Captured>>,
     /// Ends the links of the moment; replaced when used.
     links: Mutex<CancellationToken>,
+    /// Nodes from and to whom nothing comes through.
+    parted: watch::Sender<BTreeSet<NodeId>>,
     started: Instant,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -84,6 +89,7 @@ impl Proxy {
             rules: Mutex::default(),
             captured: Mutex::default(),
             links: Mutex::default(),
+            parted: watch::Sender::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -141,6 +147,14 @@ impl Proxy {
         std::mem::take(&mut *lock(&self.shared.links)).cancel();
     }
 
+    /// Lets nothing through from this node and to it, for as long as the answer is kept; then all of it, late.
+    pub fn part(&self, node: NodeId) -> Parted {
+        self.shared.parted.send_modify(|parted| {
+            parted.insert(node);
+        });
+        Parted { node, shared: Arc::clone(&self.shared) }
+    }
+
     /// Everything that went over the wire so far, in the order it was read.
     pub fn captured(&self) -> Vec<Captured> {
         lock(&self.shared.captured).clone()
@@ -148,6 +162,22 @@ impl Proxy {
 
     fn once(&self, when: When, action: Action) -> Happened {
         lock(&self.shared.rules).add(when, action)
+    }
+}
+
+/// A node that is cut off. Dropping this ends that.
+#[derive(Debug)]
+#[must_use = "dropping it lets everything through"]
+pub struct Parted {
+    node: NodeId,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Parted {
+    fn drop(&mut self) {
+        self.shared.parted.send_modify(|parted| {
+            parted.remove(&self.node);
+        });
     }
 }
 

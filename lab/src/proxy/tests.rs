@@ -1,6 +1,6 @@
 //! Between a node and a broker that say what the test tells them to.
 
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 use waxwing_crypto::membership::LogHead;
@@ -76,6 +76,27 @@ async fn frames_pass_verbatim_both_ways_and_are_known_by_name_and_node() {
     assert_eq!(receive(&mut broker).await.unwrap(), "not a frame");
     let seen: Vec<_> = proxy.captured().iter().map(|frame| (frame.node, frame.frame.name())).collect();
     assert_eq!(seen, ["hello", "log.get", "done", "unreadable"].map(|name| (Some(NODE), name)));
+}
+
+#[tokio::test]
+async fn from_and_to_a_node_that_is_parted_nothing_comes_through_until_it_is_not_and_then_all_in_order() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let others = proxy.part(NodeId::from_bytes([8; 16]));
+    send(&mut node, ask(1)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(1)));
+    let parted = proxy.part(NODE);
+    for n in 2..4 {
+        send(&mut node, ask(n)).await;
+        send(&mut broker, done(n)).await;
+    }
+    let read = async || (proxy.captured().len() == 6).then_some(());
+    crate::eventually(CONNECT_WITHIN, "the proxy has all of it", read).await.unwrap();
+    assert!(receive(&mut node).now_or_never().is_none() && receive(&mut broker).now_or_never().is_none());
+    drop((parted, others));
+    for n in 2..4 {
+        assert_eq!(receive(&mut broker).await, Some(ask(n)));
+        assert_eq!(receive(&mut node).await, Some(done(n)));
+    }
 }
 
 #[tokio::test]
