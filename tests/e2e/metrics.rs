@@ -3,7 +3,8 @@
 use waxwing_client::api::SendRequest;
 use waxwing_lab::{Lab, eventually};
 
-use crate::support::{Pair, WITHIN};
+use crate::commands::{json, run};
+use crate::support::{Pair, WITHIN, mesh};
 
 /// One sample of a node's metrics, in the mesh of the lab: `alarms` and `what="log_mismatch"`, for example.
 pub(crate) async fn sample(lab: &Lab, node: &str, metric: &str, labels: &str) -> f64 {
@@ -72,4 +73,30 @@ async fn how_long_mail_has_waited_for_the_broker_is_shown_until_it_is_there() {
     lab.restart(Lab::BROKER).await.unwrap();
     shows(lab, "alpha", "outbox_oldest_seconds", "", 0.0).await;
     pair.conclude().await;
+}
+
+#[tokio::test]
+async fn a_node_shows_what_its_apps_have_and_what_they_have_not_read() {
+    let lab = mesh(&["alpha"]).await;
+    let has = async |values: [(&str, f64); 4]| {
+        for (metric, value) in values {
+            shows(&lab, "alpha", metric, "", value).await;
+        }
+    };
+    has([("leases_held", 0.0), ("claims_held", 0.0), ("state_keys", 0.0), ("topic_backlog", 0.0)]).await;
+    json(&lab, "alpha", &["claim", "try", "nightly", "--app", "ann"]).await;
+    json(&lab, "alpha", &["kv", "put", "deploy/target", "blue", "--app", "ann"]).await;
+    // Two who have not read the same message: it waits once.
+    for app in ["ann", "bob"] {
+        json(&lab, "alpha", &["topic", "subscribe", "build:*", "--app", app, "--only"]).await;
+    }
+    json(&lab, "alpha", &["topic", "publish", "build:failed", "main is red", "--app", "ci"]).await;
+    has([("leases_held", 0.0), ("claims_held", 1.0), ("state_keys", 1.0), ("topic_backlog", 1.0)]).await;
+    json(&lab, "alpha", &["claim", "abandon", "nightly", "--app", "ann"]).await;
+    json(&lab, "alpha", &["kv", "delete", "deploy/target", "--app", "ann"]).await;
+    let reads = ["topic", "subscribe", "build:*", "--count", "1", "--app"];
+    run(&lab, "alpha", &[&reads[..], &["ann"]].concat()).await;
+    assert_eq!(sample(&lab, "alpha", "topic_backlog", "").await, 1.0, "bob has not read it");
+    run(&lab, "alpha", &[&reads[..], &["bob"]].concat()).await;
+    has([("leases_held", 0.0), ("claims_held", 0.0), ("state_keys", 0.0), ("topic_backlog", 0.0)]).await;
 }

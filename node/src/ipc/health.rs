@@ -10,6 +10,7 @@ use super::problem::Refused;
 use crate::clock;
 use crate::mesh::Mesh;
 use crate::store::{inbox, meta, outbox};
+use crate::topics;
 
 /// `GET /v1/version`
 pub(super) async fn version() -> Answer<Version> {
@@ -59,6 +60,9 @@ async fn mesh_health(mesh: &Mesh) -> Result<MeshHealth, Refused> {
         inbox_held,
         leases_held: leases.held as u64,
         leases_waiting: leases.waiting as u64,
+        claims_held: mesh.claims.counts().held as u64,
+        state_keys: mesh.state.keys() as u64,
+        topic_backlog: topics::backlog(mesh).await?,
         quarantined: meta::count(&mesh.db, "SELECT count(*) FROM quarantine").await?,
         clock_offset_ms: mesh.clock.offset_millis(),
         resume_wanted: mesh.resume_wanted(),

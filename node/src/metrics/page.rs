@@ -63,7 +63,7 @@ struct ByVersion {
 /// What is looked up in a mesh that is open: under which name, what it says, and where it is.
 type Looked = (&'static str, &'static str, fn(&MeshHealth) -> u64);
 
-const LOOKED: [Looked; 16] = [
+const LOOKED: [Looked; 19] = [
     ("link_stopped", "1 once the link was refused for good", |mesh| {
         (mesh.link.state == LinkState::Stopped).into()
     }),
@@ -78,6 +78,11 @@ const LOOKED: [Looked; 16] = [
     ("quarantined", "Boxes that did not open", |mesh| mesh.quarantined),
     ("leases_held", "Leases that apps of this node have", |mesh| mesh.leases_held),
     ("leases_waiting", "Leases that apps of this node wait for", |mesh| mesh.leases_waiting),
+    ("claims_held", "Claims that apps of this node have", |mesh| mesh.claims_held),
+    ("state_keys", "Keys of shared state that are known", |mesh| mesh.state_keys),
+    ("topic_backlog", "Messages of topics that some app here has not acknowledged", |mesh| {
+        mesh.topic_backlog
+    }),
     ("members", "Members of the mesh", |mesh| mesh.members),
     ("epoch", "The epoch of its state key", |mesh| mesh.epoch),
     ("state_key_held", "1 while the newest state key is held", |mesh| mesh.state_key.held.into()),

@@ -18,7 +18,8 @@ fn health() -> Health {
         "mesh": "home", "mesh_id": waxwing_crypto::MeshId::from_bytes([1; 16]), "node": "alpha",
         "node_id": waxwing_crypto::NodeId::from_bytes([2; 16]), "broker": "ws://127.0.0.1:7900", "link": link,
         "members": 3, "epoch": 4, "outbox_pending": 5, "outbox_oldest_seconds": 77, "outbox_unreceipted": 6, "inbox_unread": 7,
-        "inbox_held": 8, "quarantined": 9, "leases_held": 2, "leases_waiting": 1, "clock_offset_ms": -1500, "state_key": {"held": true},
+        "inbox_held": 8, "quarantined": 9, "leases_held": 2, "leases_waiting": 1,
+        "claims_held": 10, "state_keys": 11, "topic_backlog": 12, "clock_offset_ms": -1500, "state_key": {"held": true},
         "alarms": [alarm(3), alarm(4)],
     });
     let closed = json!({"mesh": "team", "reason": "it is being moved"});
@@ -74,6 +75,9 @@ fn a_page_shows_what_health_says_and_what_was_counted() {
         ("quarantined{mesh=\"home\"}", 9.0),
         ("leases_held{mesh=\"home\"}", 2.0),
         ("leases_waiting{mesh=\"home\"}", 1.0),
+        ("claims_held{mesh=\"home\"}", 10.0),
+        ("state_keys{mesh=\"home\"}", 11.0),
+        ("topic_backlog{mesh=\"home\"}", 12.0),
         ("clock_offset_seconds{mesh=\"home\"}", -1.5),
         ("state_key_held{mesh=\"home\"}", 1.0),
         ("resume_wanted{mesh=\"home\"}", 0.0),

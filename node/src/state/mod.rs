@@ -100,6 +100,11 @@ impl State {
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many keys are known here.
+    pub(crate) fn keys(&self) -> usize {
+        self.view().len()
+    }
+
     /// Waits for a while until the view is like this.
     async fn shows(&self, is_so: impl Fn(&View) -> bool) {
         let mut moved = self.moved.subscribe();

@@ -106,6 +106,11 @@ impl View {
         self.now.get(key)
     }
 
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.now.len()
+    }
+
     /// Keys that begin with this, behind that one, in order.
     pub(super) fn behind<'a>(
         &'a self,

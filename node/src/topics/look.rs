@@ -5,7 +5,7 @@ use waxwing_protocol::api::{
 };
 use waxwing_protocol::{TopicName, limits};
 
-use super::{complete, feed, internal, list_space, read_now, record, subscribers};
+use super::{complete, feed, internal, list_space, lock, read_now, record, subscribers};
 use crate::mesh::Mesh;
 use crate::spaces::{Entry, Part, Space};
 
@@ -44,6 +44,20 @@ async fn messages(mesh: &Mesh, topic: &TopicName) -> Result<Option<u64>, Box<Pro
         return Ok(None);
     }
     mesh.space(&name).count(mesh, 0).await.map(Some).map_err(|error| internal(&error))
+}
+
+/// Messages that some app here has subscribed to and not acknowledged. Nothing is read of topics of which all have everything.
+pub(crate) async fn backlog(mesh: &Mesh) -> crate::error::Result<u64> {
+    let feeds: Vec<_> = lock(&mesh.topics.feeds).values().cloned().collect();
+    let mut backlog = 0;
+    for feed in feeds {
+        let last = feed.last().unwrap_or(0);
+        let furthest = mesh.topics.state().furthest_behind(&feed.topic, feed.id());
+        if let Some(place) = furthest.filter(|place| *place < last) {
+            backlog += feed.space.count(mesh, place).await?;
+        }
+    }
+    Ok(backlog)
 }
 
 /// Gives a copy the time to become what it will be; without a link it is what it is.

@@ -54,7 +54,7 @@ use crate::spaces::{Draft, DraftChange, Freshness, Space};
 use crate::store::topics::{self as table, CursorRow, ID};
 use crate::writer::WriteError;
 
-pub(crate) use self::look::{history, list};
+pub(crate) use self::look::{backlog, history, list};
 pub(crate) use self::publish::{publish, set_retention};
 pub(crate) use self::stream::Reader;
 pub(crate) use self::subscribe::{acknowledge, subscribe, subscriptions, unsubscribe};

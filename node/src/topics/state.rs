@@ -102,6 +102,12 @@ impl State {
         apps.fold((0, 0), |(here, connected), app| (here + 1, connected + u64::from(is_open(app))))
     }
 
+    /// How far the last of those who have subscribed to a topic has come; none if nobody has.
+    pub(super) fn furthest_behind(&self, topic: &TopicName, space: SpaceId) -> Option<u64> {
+        let apps = self.subscriptions.keys().filter(|app| self.wants(app, topic).is_some());
+        apps.map(|app| self.cursor(app, space).map_or(0, |row| row.place)).min()
+    }
+
     /// What apps of this node want, for the others. An app with several patterns counts for each of them.
     pub(super) fn wanted(&self) -> Wanted {
         let mut wanted = BTreeMap::<&TopicPattern, u64>::new();
@@ -294,7 +300,10 @@ mod tests {
     #[test]
     fn an_acknowledgement_goes_forward_alone_and_what_ended_before_it_is_missed() {
         let mut state = state(&[("ci", "b", false), ("ann", "b", false)]);
+        assert_eq!(state.furthest_behind(&topic("b"), SPACE), Some(0));
+        assert_eq!(state.furthest_behind(&topic("other"), SPACE), None);
         assert!(state.acknowledge(&app("ci"), SPACE, STORE, 5));
+        assert_eq!(state.furthest_behind(&topic("b"), SPACE), Some(0), "ann has nothing yet");
         assert!(
             !state.acknowledge(&app("ci"), SPACE, STORE, 5)
                 && !state.acknowledge(&app("ci"), SPACE, STORE, 4)

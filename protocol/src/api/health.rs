@@ -96,6 +96,15 @@ pub struct MeshHealth {
     /// Leases that they wait for.
     #[serde(default)]
     pub leases_waiting: u64,
+    /// Claims that they have.
+    #[serde(default)]
+    pub claims_held: u64,
+    /// Keys of shared state that this node knows; none while nobody here has used state.
+    #[serde(default)]
+    pub state_keys: u64,
+    /// Messages of topics that some app here has subscribed to and not acknowledged, each once.
+    #[serde(default)]
+    pub topic_backlog: u64,
     /// This node's clock minus the broker's, which is known from the last login, in milliseconds.
     pub clock_offset_ms: i64,
     /// The broker has lost its store, and an admin should say `waxwing mesh resume`: the ends of the logs that nodes have
