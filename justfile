@@ -24,9 +24,13 @@ test FILTER="":
 upheavals COUNT="50":
     WAXWING_UPHEAVALS={{ COUNT }} cargo test --locked --test e2e upheavals -- --nocapture
 
-# Fifty apps on five nodes that race for one lease so many times, while nodes, links and the broker die.
+# Fifty apps on five nodes that race for one lease so many times, while nodes and the broker die, and links and single nodes are cut off.
 race COUNT="1000":
     WAXWING_RACE={{ COUNT }} cargo test --locked --test e2e fifty_apps -- --nocapture
+
+# How many deliveries a second a topic makes to two hundred who are connected.
+fanout:
+    cargo test --locked --release --test e2e how_many_deliveries -- --ignored --nocapture
 
 # Two nodes and a broker, a sealed message each way.
 demo:

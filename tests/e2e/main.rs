@@ -27,6 +27,7 @@ mod doctor; // What is wrong with a node is named, with what mends it; and nothi
 mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
+mod fanout; // What a topic gives to two hundred who are connected, a second: for measuring.
 mod faults; // Syncs that fail, a clock that is set, a process that sleeps for long: nothing is lost, and nothing ends for it.
 mod flapping; // A thousand nodes that come and go: only who goes leaves, and once.
 mod floods; // A member that floods a space: refused, and nobody else waits for it.
@@ -40,7 +41,7 @@ mod invites; // Whom an invite lets in, and whom not; and nothing half made is l
 mod joining; // A node killed at each step of a join.
 mod kills; // Sender, broker and recipient killed at each step of a message's way.
 mod kv; // Shared state: put, read, watched and refused, with the broker away and after restarts.
-mod leases; // One lease, fifty apps: never two have it, whatever dies; and commands under one.
+mod leases; // Leases: in turn, what cannot be is refused, and commands under one.
 mod leaving; // A node leaves a mesh: it is a member, or nothing of it is left.
 mod loss; // A broker that loses its store loses no mail, and decides nothing about the log.
 mod membership; // Who may do what, and what becomes of a node that is thrown out.
@@ -51,6 +52,7 @@ mod operators; // Messages that do not arrive, a node on another host, and how e
 mod order; // Nothing overtakes what was refused for the moment.
 mod presence; // Who is online: one join and one leave each, whatever becomes of links, broker and node.
 mod privacy; // What a broker and a disk can be searched for, and do not have.
+mod race; // Fifty apps race for one lease: never two have it, whatever dies, and nobody waits for nothing.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
 mod requests; // Requests: answered once or not at all, and why not is said; and what stays on one host.
