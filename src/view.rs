@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use waxwing_client::Name;
 use waxwing_client::api::{
-    Author, Category, Event, EventBody, InboxItem, KvChange, LeaseEnd, LeaseNews, LeaveReason, MessageState,
-    SendStatus, Voucher,
+    Author, Category, Event, EventBody, InboxItem, KvChange, LeaseEnd, LeaseHolder, LeaseNews, LeaveReason,
+    MessageState, SendStatus, Voucher,
 };
 
 use crate::output::{escape, inline, time};
@@ -178,6 +178,14 @@ fn first_line(text: &str) -> String {
 pub(crate) fn at(app: &Name, instance: Option<&Name>, node: &Name) -> String {
     let instance = instance.map(|instance| format!("/{instance}")).unwrap_or_default();
     format!("{app}{instance}@{node}")
+}
+
+/// Who has a lease, or waits for it.
+pub(crate) fn holder(holder: &LeaseHolder) -> String {
+    match &holder.app {
+        Some(app) => at(app, holder.instance.as_ref(), &holder.node),
+        None => holder.node.to_string(),
+    }
 }
 
 /// What has become of a key of shared state.

@@ -1,4 +1,4 @@
-//! Commands that are run under a lease.
+//! Commands that are run under a lease; who has one, and taking it away.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,17 @@ use waxwing_client::Name;
 #[derive(Args, Debug)]
 pub(crate) struct Lock {
     /// What the lease is of: any text, the same for all who take turns; or with --file a path
-    pub(crate) name: String,
+    #[arg(required_unless_present = "list")]
+    pub(crate) name: Option<String>,
+    /// Show who has what and who waits, of NAME or of everything
+    #[arg(long, conflicts_with_all = ["revoke", "file", "wait", "shared", "purpose", "command"])]
+    pub(crate) list: bool,
+    /// Take it away from whoever has it: as an admin, or from an app of this node
+    #[arg(long, conflicts_with_all = ["file", "wait", "shared", "purpose", "command"])]
+    pub(crate) revoke: bool,
+    /// With --revoke: only if this is the token it is held under
+    #[arg(long, value_name = "N", requires = "revoke", conflicts_with_all = ["list", "command"])]
+    pub(crate) token: Option<u64>,
     /// It is of a file or folder of a repository: NAME is its path
     #[arg(long, requires = "repository")]
     pub(crate) file: bool,
@@ -36,6 +46,6 @@ pub(crate) struct Lock {
     #[arg(long, value_name = "APP", env = "WAXWING_APP", hide_env = true)]
     pub(crate) app: Option<Name>,
     /// The command, and its arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present_any = ["list", "revoke"], value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
 }

@@ -196,9 +196,12 @@ It is not started if it cannot be registered: if no node runs, or its name is ta
     #[command(after_help = "\
 Example: waxwing lock deploy --wait 10m -- ./deploy.sh
          waxwing lock --file src/api.rs --repository https://git.example/app -- ./edit.sh
+         waxwing lock --list
+         waxwing lock deploy --revoke
 
-The command finds the fencing token in $WAXWING_FENCE. It is stopped if the lease is lost; then, and if the lease
-was not to be had, the exit code is 8. Otherwise it is the command's.")]
+The command finds the fencing token in $WAXWING_FENCE. It is stopped if the lease is lost, with all that it has
+started unless it is at a terminal; then, and if the lease was not to be had, the exit code is 8. Otherwise it is
+the command's.")]
     Lock(Lock),
     /// Be the one of many who acts on something: try, complete, abandon, list
     #[command(subcommand)]

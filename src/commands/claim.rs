@@ -3,7 +3,7 @@
 use waxwing_client::Client;
 use waxwing_client::api::{
     AbandonRequest, Claim as Listed, ClaimAnswer, ClaimRequest, ClaimState, ClaimsQuery, CompleteRequest,
-    Completion, LeaseHolder,
+    Completion,
 };
 
 use super::Context;
@@ -37,16 +37,9 @@ fn people(answer: &ClaimAnswer) -> String {
     let key = inline(&answer.key);
     match (&answer.token, &answer.holder, &answer.completion) {
         (Some(token), ..) => format!("{key} claimed: token {token}"),
-        (None, Some(holder), _) => format!("{key} held by {}", by(holder)),
+        (None, Some(holder), _) => format!("{key} held by {}", view::holder(holder)),
         (None, None, Some(done)) => format!("{key} done by {}", outcome(done)),
         (None, None, None) => format!("{key} {}", answer.state.as_str()),
-    }
-}
-
-fn by(holder: &LeaseHolder) -> String {
-    match &holder.app {
-        Some(app) => view::at(app, holder.instance.as_ref(), &holder.node),
-        None => holder.node.to_string(),
     }
 }
 
@@ -113,7 +106,7 @@ async fn list(context: &Context, asked: ClaimList) -> Result<()> {
 fn row(claim: &Listed) -> Vec<String> {
     let (by, token) = match (&claim.completion, &claim.holder) {
         (Some(done), _) => (view::author(&done.by), done.token.to_string()),
-        (None, Some(holder)) => (by(holder), holder.token.to_string()),
+        (None, Some(holder)) => (view::holder(holder), holder.token.to_string()),
         (None, None) => (String::new(), String::new()),
     };
     let outcome = claim.completion.as_ref().and_then(|done| done.outcome.as_deref()).map(inline);

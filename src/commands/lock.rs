@@ -19,8 +19,8 @@ use waxwing_client::api::{
 };
 use waxwing_client::{Client, Error, RegistrationId, ResumingEvents};
 
-use super::Context;
 use super::run::child::{Child, Ended};
+use super::{Context, leases};
 use crate::cli::Lock;
 use crate::failure::{Failure, Result};
 use crate::output::inline;
@@ -60,6 +60,18 @@ struct Held {
 }
 
 pub(crate) async fn run(context: &Context, arguments: Lock) -> Result<ExitCode> {
+    if arguments.list {
+        return leases::list(context, arguments.name).await.map(|()| ExitCode::SUCCESS);
+    }
+    match arguments.name.clone() {
+        Some(name) if arguments.revoke => {
+            leases::revoke(context, name, arguments.token).await.map(|()| ExitCode::SUCCESS)
+        }
+        _ => lock(context, &arguments).await,
+    }
+}
+
+async fn lock(context: &Context, arguments: &Lock) -> Result<ExitCode> {
     let app = arguments.app.clone().map_or_else(|| APP.parse(), Ok);
     let app = app.map_err(|_| Failure::failed("this is no name of an app"))?;
     let mut random = [0; 16];
@@ -81,7 +93,7 @@ pub(crate) async fn run(context: &Context, arguments: Lock) -> Result<ExitCode> 
     };
     let not_started = |failure: Failure| failure.after("the command was not started");
     let mut events = client.events_resuming(&query).await.map_err(|error| not_started(error.into()))?;
-    let mut held = acquire(context, client, &arguments).await.map_err(not_started)?;
+    let mut held = acquire(context, client, arguments).await.map_err(not_started)?;
     if held.until <= Instant::now() + ASKED_LATELY {
         // It was waited for: what is left of it is counted from before that.
         let renewed = held.renew(context).await;
@@ -92,7 +104,7 @@ pub(crate) async fn run(context: &Context, arguments: Lock) -> Result<ExitCode> 
         renewed.map_err(over)?;
     }
     let environment = [("WAXWING_FENCE", held.token.to_string().into())];
-    let ran = match Child::start(&arguments.command, &environment) {
+    let ran = match Child::lead(&arguments.command, &environment) {
         Ok(child) => under(context, child, &mut held, &mut events).await,
         Err(failure) => Err(failure),
     };
@@ -151,9 +163,9 @@ fn request(context: &Context, arguments: &Lock) -> Result<AcquireRequest> {
         let root = root.map_err(|error| Failure::failed(error.to_string()))?;
         let root = root.to_str().ok_or_else(|| Failure::usage("the path of the repository is not UTF-8"))?;
         request.root = Some(root.to_owned());
-        (request.file, request.repository) = (Some(arguments.name.clone()), arguments.repository.clone());
+        (request.file, request.repository) = (arguments.name.clone(), arguments.repository.clone());
     } else {
-        request.name = Some(arguments.name.clone());
+        request.name = arguments.name.clone();
     }
     Ok(request)
 }

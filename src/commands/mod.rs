@@ -18,6 +18,7 @@ pub(crate) mod inbox;
 pub(crate) mod invite;
 pub(crate) mod join;
 pub(crate) mod kv;
+mod leases;
 pub(crate) mod leave;
 mod links;
 pub(crate) mod list;

@@ -117,18 +117,54 @@ async fn a_command_runs_under_a_lease_and_the_next_one_after_it() {
 }
 
 #[tokio::test]
-async fn a_command_whose_lease_is_revoked_is_stopped() {
-    let lab = mesh(&["alpha"]).await;
-    let mut running = Running::start(
-        &lab.state("alpha"),
-        &["lock", "deploy", "--", "sh", "-c", "echo $$; exec sleep 1000"],
-    );
-    running.line().await;
-    let request = waxwing_client::api::RevokeLeaseRequest { name: "deploy".into(), token: None, mesh: None };
-    let revoked = lab.client("alpha").revoke_lease(&request).await.unwrap();
-    assert_eq!(revoked.revoked.len(), 1);
+async fn a_command_whose_lease_is_revoked_is_stopped_with_all_that_it_has_started() {
+    let lab = mesh(&["alpha", "beta"]).await;
+    // One listens, and one does not.
+    let script = "trap '' TERM; sleep 1000 & echo $!; trap - TERM; sleep 1000 & echo $!; wait";
+    let state = lab.state("alpha");
+    let mut running =
+        Running::start(&state, &["lock", "deploy", "--purpose", "4.2", "--", "sh", "-c", script]);
+    let mut started = Vec::new();
+    for _ in 0..2 {
+        started.push(std::path::PathBuf::from(format!("/proc/{}", running.line().await)));
+    }
+    assert!(started.iter().all(|process| process.exists()));
+    let seen = async || {
+        let listed = run(&lab, "beta", &["lock", "--list"]).await;
+        listed.stdout.contains("lock/lock-").then_some(listed)
+    };
+    let listed = eventually(WITHIN, "beta lists it", seen).await.unwrap();
+    assert!(listed.stdout.contains("held") && listed.stdout.contains("4.2"), "{listed:?}");
+    let document = json(&lab, "alpha", &["lock", "deploy", "--list"]).await;
+    let token = document["leases"][0]["holders"][0]["token"].as_u64().unwrap();
+    // Neither a member that is no admin nor whoever means another token takes it away.
+    assert_eq!(fails(&lab, "beta", &["lock", "deploy", "--revoke"], 3).await, "not_admin");
+    let other = run(&lab, "alpha", &["lock", "deploy", "--revoke", "--token", "1"]).await;
+    assert!(other.code == Some(7) && other.stderr.contains("nobody has"), "{other:?}");
+    let revoked = json(&lab, "alpha", &["lock", "deploy", "--revoke", "--token", &token.to_string()]).await;
+    assert_eq!(revoked["revoked"], serde_json::json!([token]));
     let ended = running.end().await;
     assert!(ended.code == Some(8) && ended.stderr.contains("revoked"), "{ended:?}");
+    let gone = async || started.iter().all(|process| !process.exists()).then_some(());
+    eventually(WITHIN, "nothing of it is left", gone).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_of_a_lock_is_refused_with_its_usage() {
+    let lab = mesh(&["alpha"]).await;
+    for words in [
+        &["lock"][..],
+        &["lock", "deploy"],
+        &["lock", "--revoke"],
+        &["lock", "deploy", "--list", "--", "true"],
+        &["lock", "deploy", "--revoke", "--list"],
+        &["lock", "deploy", "--token", "1", "--", "true"],
+    ] {
+        let refused = run(&lab, "alpha", words).await;
+        assert_eq!(refused.code, Some(2), "{words:?}: {refused:?}");
+    }
+    let nothing = run(&lab, "alpha", &["lock", "--list"]).await;
+    assert!(nothing.code == Some(0) && nothing.stdout.is_empty(), "{nothing:?}");
 }
 
 /// SB-04.
