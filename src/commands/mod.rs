@@ -59,6 +59,8 @@ use crate::output::{Output, time};
 const APP: &str = "WAXWING_APP";
 /// Proves that to the node. As good as the app's own memory, which is where it comes from.
 const REGISTRATION: &str = "WAXWING_REGISTRATION";
+/// The mesh that it is registered in: in another it proves nothing.
+const REGISTRATION_MESH: &str = "WAXWING_REGISTRATION_MESH";
 
 /// What every command is given.
 #[derive(Debug)]
@@ -118,7 +120,9 @@ impl Context {
         let Some(app) = app else { return Ok(client) };
         let named = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let own = named(APP).as_deref() == Some(app.as_str());
-        let registration = named(REGISTRATION).filter(|_| own && self.state.is_none());
+        let of = named(REGISTRATION_MESH);
+        let elsewhere = self.mesh.as_ref().zip(of).is_some_and(|(mesh, of)| mesh.as_str() != of);
+        let registration = named(REGISTRATION).filter(|_| own && !elsewhere && self.state.is_none());
         let client = client.app(app);
         let Some(registration) = registration else { return Ok(client) };
         let registration = registration

@@ -167,7 +167,10 @@ pub(super) async fn reply(
     From(caller): From,
     Json(request): Json<ReplyRequest>,
 ) -> Result<StatusCode, Refused> {
-    let mesh = &api.mesh(request.mesh.as_ref())?;
-    requests::reply(mesh, &caller, request).await?;
+    let mesh = api.mesh(request.mesh.as_ref())?;
+    // A task of its mesh: what has been said goes its way, also when the connection it was said on does not last.
+    let tasks = mesh.tasks.clone();
+    let said = tasks.spawn(async move { requests::reply(&mesh, &caller, request).await });
+    said.await.map_err(|_| Problem::new(ProblemCode::Internal))??;
     Ok(StatusCode::NO_CONTENT)
 }

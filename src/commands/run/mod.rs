@@ -22,7 +22,7 @@ use waxwing_protocol::Address;
 
 use self::child::{Child, Ended};
 use self::hold::Hold;
-use super::{APP, Context, REGISTRATION};
+use super::{APP, Context, REGISTRATION, REGISTRATION_MESH};
 use crate::cli::Run;
 use crate::failure::{Failure, Result};
 use crate::output::{escape, inline};
@@ -60,7 +60,7 @@ pub(crate) async fn run(context: &Context, arguments: Run) -> Result<ExitCode> {
     let not_started = |failure: Failure| failure.after("the command was not started");
     known(context, &client, &arguments.tell).await.map_err(not_started)?;
     let hold = Hold::begin(client.clone(), context, &arguments).await.map_err(not_started)?;
-    let ran = with_child(context, &arguments, &hold).await;
+    let ran = with_child(context, &client, &arguments, &hold).await;
     // Whoever has taken the name keeps it.
     let (ended, took) = match ran {
         Ok(ran) => ran,
@@ -83,11 +83,19 @@ pub(crate) async fn run(context: &Context, arguments: Run) -> Result<ExitCode> {
 }
 
 /// Runs the command while its registration is held.
-async fn with_child(context: &Context, arguments: &Run, hold: &Hold) -> Result<(Ended, Duration)> {
+async fn with_child(
+    context: &Context,
+    client: &Client,
+    arguments: &Run,
+    hold: &Hold,
+) -> Result<(Ended, Duration)> {
     let started = Instant::now();
     let mut all = environment(context, &arguments.name)?;
     // What `waxwing` in it does is done by this app, which proves to be it.
     all.push((REGISTRATION, hold.id().as_str().into()));
+    if let Some(mesh) = mesh(context, client).await {
+        all.push((REGISTRATION_MESH, mesh.as_str().into()));
+    }
     let mut child = Child::start(&arguments.command, &all)?;
     // For people who look at the list. That the process lives is known by this command alone.
     hold.say(Registration { pid: child.id(), ..Registration::default() }).await;
@@ -96,6 +104,16 @@ async fn with_child(context: &Context, arguments: &Run, hold: &Hold) -> Result<(
         () = hold.keep() => child.wait().await,
     };
     Ok((ended?, started.elapsed()))
+}
+
+/// The mesh that it is registered in: the one that was named, or the only one there is.
+async fn mesh(context: &Context, client: &Client) -> Option<Name> {
+    if context.mesh.is_some() {
+        return context.mesh.clone();
+    }
+    let mut meshes = client.health().await.ok()?.meshes.into_iter();
+    let only = meshes.next().filter(|_| meshes.next().is_none());
+    only.map(|mesh| mesh.mesh)
 }
 
 /// What the command finds its node by, and itself.
