@@ -89,8 +89,9 @@ async fn from_and_to_a_node_that_is_parted_nothing_comes_through_until_it_is_not
         send(&mut node, ask(n)).await;
         send(&mut broker, done(n)).await;
     }
-    let read = async || (proxy.captured().len() == 6).then_some(());
-    crate::eventually(CONNECT_WITHIN, "the proxy has all of it", read).await.unwrap();
+    // The first each way is read, and the other behind it.
+    let read = async || (proxy.captured().len() == 4).then_some(());
+    crate::eventually(CONNECT_WITHIN, "the proxy has the first of it", read).await.unwrap();
     assert!(receive(&mut node).now_or_never().is_none() && receive(&mut broker).now_or_never().is_none());
     drop((parted, others));
     for n in 2..4 {
