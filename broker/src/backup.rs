@@ -32,7 +32,7 @@ pub async fn backup(data: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) 
         Ok(file) => file.len(),
         Err(err) => return Err(Error::Config(format!("no store in {}: {err}", data.display()))),
     };
-    let mut db = inspect::connect(&database).await?;
+    let mut db = inspect::file(&database).await?;
     let mut copying = std::pin::pin!(copy::copy(&mut db, to));
     let mut ticks = interval(TELL_EVERY);
     loop {

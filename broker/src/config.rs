@@ -1,11 +1,13 @@
 //! What an operator can set, with the defaults in one place.
 
+mod database;
 mod limits;
 mod settings;
 mod transport;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use waxwing_crypto::MeshId;
 use waxwing_protocol::BrokerUrl;
 
+pub use self::database::{BadDatabase, Database, PostgresUrl};
 pub use self::limits::{Limits, MeshLimits, MeshSettings};
 pub use self::settings::{SETTINGS, Setting, reference};
 pub use self::transport::TlsFiles;
@@ -21,6 +24,7 @@ pub(crate) use self::transport::{Transport, own_url};
 use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::folder::Folder;
 
 /// Configuration of a broker, and the form of its file. Only the data folder has no default.
 ///
@@ -30,6 +34,8 @@ use crate::error::{Error, Result};
 pub struct Config {
     /// Folder for the store. Empty until somebody says.
     pub data: PathBuf,
+    /// Where the store is. None: in `broker.db` in the data folder.
+    pub database: Option<Database>,
     /// Address to listen on.
     pub listen: SocketAddr,
     /// URLs that nodes may dial this broker by, `wss://host:port`. Empty: the listen address, and on loopback the
@@ -83,6 +89,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data: PathBuf::new(),
+            database: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7900)),
             urls: Vec::new(),
             plaintext: false,
@@ -111,7 +118,21 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |err: &dyn std::fmt::Display| Error::Config(format!("{}: {err}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|err| failed(&err))?;
-        let mut config: Self = toml::from_str(&text).map_err(|err| failed(&err))?;
+        let mut config: Self = toml::from_str(&text).map_err(|err| {
+            // Not with the line itself, which may have a password.
+            let before = err.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            failed(&format!("line {}: {}", before.matches('\n').count() + 1, err.message()))
+        })?;
+        if config.database.as_ref().is_some_and(Database::has_password) {
+            let mode = std::fs::metadata(path).map_err(|err| failed(&err))?.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                let why = format!(
+                    "it has a password, and others have access (mode {mode:03o}): chmod 600 {}",
+                    path.display()
+                );
+                return Err(failed(&why));
+            }
+        }
         let folder = path.parent().unwrap_or(Path::new(""));
         for path in [Some(&mut config.data), config.tls.cert.as_mut(), config.tls.key.as_mut()] {
             if let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) {
@@ -137,6 +158,11 @@ impl Config {
             self.limits_of(mesh).check(&format!("mesh.{mesh}.limits"))?;
         }
         self.parsed_urls().map(drop)
+    }
+
+    /// Where the store is.
+    pub fn store(&self) -> Database {
+        self.database.clone().unwrap_or_else(|| Database::Sqlite(Folder::database(&self.data)))
     }
 
     /// The limits in force for one mesh.

@@ -10,9 +10,12 @@ pub enum Error {
     /// The configuration, or what it points at, must be changed first. Says what and how.
     #[error("{0}")]
     Config(String),
-    /// Another broker runs on this data folder.
+    /// Another broker runs on this data folder or database.
     #[error("another broker is using {}", .0.display())]
     InUse(PathBuf),
+    /// The database server cannot be reached, or takes no writes now. Nothing that was not stored has been acknowledged.
+    #[error("the database is away: {0}")]
+    Unavailable(#[source] BoxError),
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}: {cause}")]
     Listen {
@@ -59,8 +62,36 @@ impl Error {
 /// SQLite's codes for a file that is damaged, and for one that is no database at all.
 const DAMAGED: [u32; 2] = [11, 26];
 
+/// What PostgreSQL says of itself, by SQLSTATE or the beginning of one, that another try may find mended: a connection that has ended
+/// (08, 57P), a standby that takes no writes (25006), another transaction in the way (40), no room or no place (53), a lock that
+/// was not had in time (55P03).
+const PASSING: [&str; 6] = ["08", "57P", "25006", "40", "53", "55P03"];
+/// Of a damaged table or index.
+const CORRUPTED: &str = "XX00";
+
+fn of_postgres(code: &str, err: sqlx::Error) -> Error {
+    if PASSING.iter().any(|passing| code.starts_with(passing)) {
+        Error::Unavailable(err.into())
+    } else if code.starts_with(CORRUPTED) && code != "XX000" {
+        Error::Damaged(err.to_string())
+    } else {
+        Error::Internal(err.into())
+    }
+}
+
 impl From<sqlx::Error> for Error {
     fn from(err: sqlx::Error) -> Self {
+        if let Some(code) = err.as_database_error().and_then(|err| {
+            Some(err.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?.code().to_owned())
+        }) {
+            return of_postgres(&code, err);
+        }
+        if matches!(
+            err,
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut
+        ) {
+            return Self::Unavailable(err.into());
+        }
         let code = err.as_database_error().and_then(|err| err.code()?.parse::<u32>().ok());
         // The lowest byte is the kind of fault, the others say where.
         match code.map(|code| code & 0xff) {

@@ -6,7 +6,7 @@
 //! handlers  what each frame asks for: checks, then a change for the writer
 //! accept    the writer: the one task that changes the store, in batches, and answers after the commit
 //! strangers who has not logged in: a bounded number
-//! store     SQLite: one file per table, the only place with SQL
+//! store     SQLite or PostgreSQL: one file per table, the only place with SQL
 //! limiter   how fast nodes and addresses may go
 //! hub       who is connected; meshes: who is a member; life: the store's id and marks; sweep: what has ended
 //! followers who follows which space; leases: who is present, and what ends when
@@ -68,7 +68,8 @@ use waxwing_protocol::BrokerUrl;
 pub use backup::backup;
 pub use clock::Clock;
 pub use config::{
-    Config, Founding, Limits, MeshLimits, MeshSettings, SETTINGS, Setting, TlsFiles, reference,
+    BadDatabase, Config, Database, Founding, Limits, MeshLimits, MeshSettings, PostgresUrl, SETTINGS,
+    Setting, TlsFiles, reference,
 };
 pub use error::{BoxError, Error, Result};
 pub use folder::{Holder, holder};
@@ -90,7 +91,7 @@ use tls::Tls;
 ///
 /// # Errors
 /// `Config` for a configuration or listen address that cannot be; `InUse` if another broker runs on the data folder;
-/// `NewerSchema` if a newer one has; `Internal` if the store or the listener fails.
+/// `NewerSchema` if a newer one has; `Unavailable` if the database server is not there at the start; `Internal` if the store or the listener fails.
 pub async fn run(
     config: Config,
     listener: TcpListener,
@@ -163,7 +164,7 @@ impl Broker {
         urls: &[BrokerUrl],
         creation: Option<CreationToken>,
     ) -> Result<Self> {
-        let mut store = Store::open(&Folder::database(&config.data)).await?;
+        let mut store = Store::open(&config.store()).await?;
         let fresh = Fresh::mint()?;
         let life = Life::new(store::meta::open(&mut store.writer, &fresh, config.clock.now()).await?);
         let passes = Folder::pass_key(&config.data)?;

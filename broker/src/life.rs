@@ -47,7 +47,7 @@ pub(crate) struct Life {
 struct Current {
     store: StoreId,
     began: Timestamp,
-    /// Cancelled when the life ends: so do the links that began in it.
+    /// Cancelled when the life ends or is interrupted: so do the links that began in it.
     ended: CancellationToken,
 }
 
@@ -69,7 +69,7 @@ impl Life {
         self.current().began
     }
 
-    /// Cancelled when the life that is now ends.
+    /// Cancelled when the life that is now ends, or is interrupted.
     pub(crate) fn ended(&self) -> CancellationToken {
         self.current().ended
     }
@@ -105,6 +105,19 @@ impl Life {
         let before =
             std::mem::replace(&mut *self.current.write().unwrap_or_else(PoisonError::into_inner), next);
         before.ended.cancel();
+    }
+
+    /// Ends the links of this life, which goes on: what they had asked for was lost with a connection to the store.
+    pub(crate) fn interrupt(&self) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::take(&mut current.ended);
+        drop(current);
+        before.cancel();
+    }
+
+    /// The name of this opening of the store.
+    pub(crate) const fn run(&self) -> RunId {
+        self.run
     }
 
     fn current(&self) -> Current {

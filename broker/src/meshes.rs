@@ -4,14 +4,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::watch;
 use waxwing_crypto::membership::{LogHead, Roster, SignedEntry, Standing};
 use waxwing_crypto::{Digest, MeshId, NodeId, VerifyingKey};
 use waxwing_protocol::limits;
 
 use crate::error::{Error, Result};
-use crate::store;
+use crate::store::{self, Pool};
 
 /// One mesh.
 #[derive(Clone, Debug)]
@@ -78,7 +77,7 @@ impl Meshes {
     ///
     /// # Errors
     /// If the store fails, or holds a log that its own rules forbid.
-    pub(crate) async fn load(db: &SqlitePool) -> Result<Self> {
+    pub(crate) async fn load(db: &Pool) -> Result<Self> {
         let mut meshes = HashMap::new();
         for (id, waits) in store::mesh::all(db).await? {
             let roster = Arc::new(replay(db, id).await?);
@@ -139,7 +138,7 @@ impl Meshes {
     }
 }
 
-async fn replay(db: &SqlitePool, mesh: MeshId) -> Result<Roster> {
+async fn replay(db: &Pool, mesh: MeshId) -> Result<Roster> {
     let mut roster = None;
     let mut after = 0;
     loop {
@@ -155,7 +154,7 @@ async fn replay(db: &SqlitePool, mesh: MeshId) -> Result<Roster> {
 }
 
 /// The branches of a mesh: each is the log as far as both have it, and then its own entries.
-async fn branches(db: &SqlitePool, main: &Roster) -> Result<Vec<Arc<Roster>>> {
+async fn branches(db: &Pool, main: &Roster) -> Result<Vec<Arc<Roster>>> {
     let mut branches = Vec::new();
     for head in store::branch::heads(db, main.mesh()).await? {
         let entries = store::branch::entries(db, main.mesh(), &head).await?;

@@ -2,10 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,10 +14,9 @@ use waxwing_protocol::BrokerUrl;
 use crate::accept::{LastCommit, Writer};
 use crate::alarms::Alarms;
 use crate::clock::{Clock, Even};
-use crate::config::{Config, Limits};
+use crate::config::{Config, Database, Limits};
 use crate::drain::Drain;
 use crate::error::Result;
-use crate::folder::Folder;
 use crate::followers::Followers;
 use crate::hub::Hub;
 use crate::leases::Leases;
@@ -29,7 +26,7 @@ use crate::link::Uploads;
 use crate::meshes::Meshes;
 use crate::metrics::Metrics;
 use crate::sparing::Sparing;
-use crate::store::{self, NodeKey, READERS};
+use crate::store::{self, NodeKey, Pool, READERS};
 use crate::strangers::Strangers;
 use crate::sweep::Nudge;
 use crate::totals::Totals;
@@ -46,8 +43,8 @@ pub(crate) struct State {
     pub(crate) places: Arc<Semaphore>,
     /// What is counted.
     pub(crate) metrics: Metrics,
-    /// The file of the store.
-    pub(crate) database: PathBuf,
+    /// Where the store is.
+    pub(crate) database: Database,
     /// When the store took its last commit.
     pub(crate) last_commit: LastCommit,
     /// The same for meshes that have settings of their own.
@@ -67,7 +64,7 @@ pub(crate) struct State {
     /// This life of the store.
     pub(crate) life: Life,
     /// Connections that read.
-    pub(crate) readers: SqlitePool,
+    pub(crate) readers: Pool,
     /// A turn at reading a queue, as many as there are connections for it: who waits for one holds next to nothing, and
     /// who waits for a connection with a statement in hand holds 3 KiB. At a rush of logins all of them wait.
     pub(crate) reading: Semaphore,
@@ -110,7 +107,7 @@ pub(crate) struct Kept {
     /// See [`State::life`].
     pub(crate) life: Life,
     /// See [`State::readers`].
-    pub(crate) readers: SqlitePool,
+    pub(crate) readers: Pool,
     /// See [`State::meshes`].
     pub(crate) meshes: Meshes,
     /// See [`State::passes`].
@@ -137,7 +134,7 @@ impl KeptSpaces {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn read(db: &SqlitePool) -> Result<Self> {
+    pub(crate) async fn read(db: &Pool) -> Result<Self> {
         Ok(Self {
             totals: Totals::new(store::space::usage(db).await?),
             bound: store::record::bound_nodes(db).await?,
@@ -163,7 +160,7 @@ impl State {
             since: config.clock.now(),
             places: Arc::new(Semaphore::new(config.limits.connections as usize)),
             metrics: Metrics::new(),
-            database: Folder::database(&config.data),
+            database: config.store(),
             last_commit: LastCommit::default(),
             mesh_limits: config.mesh.keys().map(|mesh| (*mesh, config.limits_of(mesh))).collect(),
             limiter: Limiter::new(config),

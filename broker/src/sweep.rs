@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use waxwing_crypto::membership::Standing;
 
 use crate::accept::Change;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::state::State;
 use crate::store::{self, NodeKey};
 
@@ -82,5 +82,6 @@ fn is_gone(state: &State, node: NodeKey) -> bool {
 async fn step(state: &State, change: impl FnOnce(oneshot::Sender<bool>) -> Change) -> Result<bool> {
     let (answer, answered) = oneshot::channel();
     state.writer.submit(change(answer)).await?;
-    answered.await.map_err(|_| Error::Internal("the writer has stopped".into()))
+    // No answer: the store was away, or the writer has ended, which others see to.
+    Ok(answered.await.unwrap_or(false))
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use getrandom::SysRng;
 use rand_core::UnwrapErr;
-use sqlx::SqliteConnection;
 use tempfile::TempDir;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +22,7 @@ use crate::life::Life;
 use crate::meshes::{Mesh, Meshes};
 use crate::state::{Kept, KeptSpaces, State};
 use crate::store::meta::Fresh;
-use crate::store::{self, LoginNumber, NodeKey, Store};
+use crate::store::{self, Connection, LoginNumber, NodeKey, Store};
 use crate::{Clock, Config};
 
 /// When tests begin.
@@ -32,7 +31,7 @@ pub(crate) const START: u64 = 1_000_000_000;
 /// A broker's state, the store's writing end, and a mesh.
 pub(crate) struct Fixture {
     pub(crate) state: Arc<State>,
-    pub(crate) db: SqliteConnection,
+    pub(crate) db: Connection,
     pub(crate) founder: SigningKey,
     pub(crate) now: Arc<AtomicU64>,
     pub(crate) invite: InviteSeed,
@@ -44,7 +43,6 @@ impl Fixture {
     /// A mesh with its founder and an invite, in an empty store.
     pub(crate) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::open(&dir.path().join("broker.db")).await.unwrap();
         let now = Arc::new(AtomicU64::new(START));
         let told = Arc::clone(&now);
         let passed = Arc::clone(&now);
@@ -52,7 +50,8 @@ impl Fixture {
             move || Timestamp::from_millis(told.load(Ordering::SeqCst)),
             move || std::time::Duration::from_millis(passed.load(Ordering::SeqCst) - START),
         );
-        let config = Config { clock, ..Config::new(dir.path()) };
+        let config = Config { clock, database: store::testing::on_a_server(), ..Config::new(dir.path()) };
+        let mut store = Store::open(&config.store()).await.unwrap();
         let meshes = Meshes::load(&store.readers).await.unwrap();
         let (writer, inbox) = Writer::new();
         let listen = "127.0.0.1:7900".parse().unwrap();

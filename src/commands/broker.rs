@@ -237,6 +237,9 @@ impl From<waxwing_broker::Error> for Failure {
             Error::Unreachable(_) => {
                 Self::unreachable("unreachable", message).hint("`waxwing broker doctor` says what is wrong")
             }
+            Error::Unavailable(_) => Self::unreachable("database_away", message).hint(
+                "start the database server, or see that it can be reached; `waxwing broker doctor` asks it",
+            ),
             Error::Internal(_) => Self::failed(message),
         }
     }

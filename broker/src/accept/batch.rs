@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
 use tokio::sync::oneshot;
 use waxwing_crypto::membership::{LogHead, SignedEntry, Standing};
 use waxwing_crypto::{MeshId, Timestamp, WireId};
@@ -20,7 +19,7 @@ use crate::refusal::Refusal;
 use crate::state::State;
 use crate::store::node::Counters;
 use crate::store::queue::{Item, Notice, Removed};
-use crate::store::{self, LoginNumber, NodeKey, Place, QueueKey, Rank, Ranks, Seq};
+use crate::store::{self, Connection, LoginNumber, NodeKey, Place, QueueKey, Rank, Ranks, Seq};
 
 /// A notice is worth hearing this long after its message's expiry.
 const NOTICE_TTL: std::time::Duration = std::time::Duration::from_secs(35 * 24 * 60 * 60);
@@ -28,7 +27,7 @@ const NOTICE_TTL: std::time::Duration = std::time::Duration::from_secs(35 * 24 *
 /// A batch inside its transaction.
 pub(super) struct Batch<'a> {
     /// The transaction.
-    pub(super) db: &'a mut SqliteConnection,
+    pub(super) db: &'a mut Connection,
     /// The broker.
     pub(super) state: &'a State,
     /// When the batch began. One moment for all of its changes.
@@ -86,7 +85,7 @@ pub(super) struct Effects {
 
 impl<'a> Batch<'a> {
     /// Reads the counters that the work is known to need, in one go.
-    pub(super) async fn open(db: &'a mut SqliteConnection, state: &'a State, work: &Work) -> Result<Self> {
+    pub(super) async fn open(db: &'a mut Connection, state: &'a State, work: &Work) -> Result<Self> {
         let m = state.life.m() + 1;
         let now = state.clock.now();
         let mut batch = Self {

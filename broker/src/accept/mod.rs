@@ -19,6 +19,7 @@ mod batch;
 mod change;
 mod keys;
 mod last;
+mod lost;
 mod send;
 mod settle;
 mod spaces;
@@ -28,7 +29,6 @@ mod work;
 
 use std::sync::Arc;
 
-use sqlx::{Connection as _, SqliteConnection};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,8 +42,9 @@ pub(crate) use last::LastCommit;
 
 use crate::error::{Error, Result};
 use crate::state::State;
-use crate::store;
+use crate::store::Connection;
 use batch::{Batch, Effects};
+use lost::Attempt;
 use work::Work;
 
 /// Changes that wait for the writer. Each link has a few dozen at most.
@@ -93,24 +94,34 @@ impl Writer {
     }
 }
 
-/// Writes until `stop` is cancelled and nothing waits any more; then closes the store.
+/// Writes until `stop` is cancelled and nothing waits any more; then closes the store. A server that goes away is waited for.
 ///
 /// # Errors
 /// If the store fails. What was not answered is not known to be stored.
 pub(crate) async fn run(
-    mut db: SqliteConnection,
+    mut db: Connection,
     mut inbox: Inbox,
     state: &State,
     stop: &CancellationToken,
 ) -> Result<()> {
     while let Some(work) = inbox.collect(stop).await {
         let (begin, items) = (Instant::now(), work.items);
-        let effects = commit(&mut db, work, state).await?;
+        let effects = match commit(&mut db, work, state).await {
+            Ok(effects) => effects,
+            Err(attempt) => {
+                let Some((again, effects)) = lost::recover(attempt, state, stop).await? else {
+                    return Ok(());
+                };
+                db = again;
+                let Some(effects) = effects else { continue };
+                effects
+            }
+        };
         state.last_commit.is_now();
         state.metrics.committed(&effects.tally, items, begin.elapsed());
         effects.publish(state);
     }
-    store::close(db).await
+    db.close().await
 }
 
 impl Inbox {
@@ -137,9 +148,25 @@ impl Inbox {
 }
 
 /// Runs one batch. When it returns, the disk has it.
-async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<Effects> {
-    let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
-    let mut batch = Batch::open(&mut tx, state, &work).await?;
+async fn commit(db: &mut Connection, work: Work, state: &State) -> Result<Effects, Attempt> {
+    db.begin().await?;
+    let effects = match apply(db, work, state).await {
+        Ok(effects) => effects,
+        Err(err) => {
+            // Whether it could be undone or not, it was not committed.
+            let _ = db.roll_back().await;
+            return Err(err.into());
+        }
+    };
+    match db.commit().await {
+        Ok(()) => Ok(effects),
+        Err(err) => Err(Attempt { err, unsure: Some(effects) }),
+    }
+}
+
+/// Makes the changes of one batch, in an open transaction.
+async fn apply(db: &mut Connection, work: Work, state: &State) -> Result<Effects> {
+    let mut batch = Batch::open(db, state, &work).await?;
     upload::renew(&mut batch, work.renewals).await?;
     upload::apply(&mut batch, work.uploads).await?;
     batch.login(work.logins);
@@ -151,9 +178,7 @@ async fn commit(db: &mut SqliteConnection, work: Work, state: &State) -> Result<
     batch.probe(work.probes).await?;
     send::apply(&mut batch, work.sends).await?;
     spaces::apply(&mut batch, work.ends, work.writes, work.offers, work.byes).await?;
-    let effects = batch.close().await?;
-    tx.commit().await?;
-    Ok(effects)
+    batch.close().await
 }
 
 #[cfg(test)]

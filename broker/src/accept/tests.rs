@@ -8,7 +8,7 @@ use super::*;
 use crate::store::counting;
 use crate::store::node::Counters;
 use crate::store::prekey::PrekeyRow;
-use crate::store::{NodeKey, Place, Rank, Seq};
+use crate::store::{self, NodeKey, Place, Rank, Seq};
 use crate::testing::{Fixture, TestLink};
 
 impl Fixture {

@@ -36,6 +36,7 @@ pub use token::token_file;
 use crate::error::{Error, Result};
 use crate::metrics;
 use crate::state::State;
+use crate::store::inspect;
 use token::Token;
 
 /// Where it listens unless somebody says.
@@ -128,7 +129,8 @@ async fn ready(Shared(state): Shared<Arc<State>>) -> Response {
 }
 
 async fn show(Shared(state): Shared<Arc<State>>) -> Response {
-    match spawn_blocking(move || metrics::render(&state)).await {
+    let store = inspect::bytes(&state.database, &state.readers).await;
+    match spawn_blocking(move || metrics::render(&state, &store)).await {
         Ok(page) => ([(header::CONTENT_TYPE, METRICS)], page).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use super::ready::{self, Readiness};
-use crate::metrics::{Kind, store_bytes};
+use crate::metrics::Kind;
 use crate::state::State;
+use crate::store::inspect;
 
 /// How a broker is.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -73,7 +74,11 @@ pub(super) async fn of(state: &State) -> Status {
         meshes: state.meshes.count(),
         meshes_waiting: state.meshes.waiting(),
         queued: Queued { envelopes, bytes },
-        store_bytes: store_bytes(&state.database).iter().map(|(_, bytes)| bytes).sum(),
+        store_bytes: inspect::bytes(&state.database, &state.readers)
+            .await
+            .iter()
+            .map(|(_, bytes)| bytes)
+            .sum(),
         store_id: format!("{:.8}", state.life.store().to_string()),
         schema_version: crate::store::schema_version(),
         readiness: ready::ask(state).await,

@@ -25,6 +25,15 @@ pub const SETTINGS: &[Setting] = &[
         about: "Folder for what the broker stores. Made if absent; only its owner may have access.",
     },
     Setting {
+        key: "database",
+        flag: Some("--database"),
+        default: "`broker.db` in the data folder",
+        example: "\"postgres://waxwing@db.example:5432/waxwing?sslmode=verify-full\"",
+        about: "Where the store is: `sqlite:///PATH`, or a PostgreSQL database (see operations.md). The flag takes no password, which \
+                others on this machine could read: it is in `PGPASSWORD`, in the password file (`~/.pgpass`), or in this file, which \
+                must then be its owner's alone.",
+    },
+    Setting {
         key: "listen",
         flag: Some("--listen"),
         default: "\"127.0.0.1:7900\"",

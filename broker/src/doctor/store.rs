@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
-
 use waxwing_protocol::finding::{size, span};
 
 use super::Finding;
-use crate::config::Config;
+use crate::config::{Config, Database};
 use crate::error::Error;
-use crate::folder::{Folder, Holder};
+use crate::folder::Holder;
 use crate::store::inspect::{self, Depth, QueueState};
-use crate::store::schema_version;
+use crate::store::{Connection, schema_version};
 
 /// Queues that are listed.
 const QUEUES: u32 = 5;
@@ -22,19 +20,16 @@ const EPOCH: u64 = 1_735_689_600_000;
 
 /// Looks at the database, over a connection that only reads.
 pub(super) async fn examine(config: &Config, holder: Option<&Holder>, arguments: &str) -> Vec<Finding> {
-    let path = Folder::database(&config.data);
-    if !path.exists() {
+    let database = config.store();
+    if database.file().is_some_and(|path| !path.exists()) {
         let detail = "there is none yet: the first start makes it";
         return vec![Finding::ok("database", detail)];
     }
-    let mut db = match inspect::connect(&path).await {
-        Ok(db) => db,
-        Err(err) => return vec![damaged(&err.to_string(), arguments)],
+    let (mut db, first) = match open(&database, holder, arguments).await {
+        Ok(opened) => opened,
+        Err(finding) => return vec![finding],
     };
-    let mut findings = vec![whole(&mut db, holder, arguments).await];
-    if findings[0].verdict != super::Verdict::Ok {
-        return findings; // What is damaged cannot be asked.
-    }
+    let mut findings = vec![first];
     let asked = [
         schema(&mut db).await,
         clock(&mut db, config).await,
@@ -46,19 +41,45 @@ pub(super) async fn examine(config: &Config, holder: Option<&Holder>, arguments:
             Error::Damaged(what) => damaged(&what, arguments),
             Error::Config(_)
             | Error::InUse(_)
+            | Error::Unavailable(_)
             | Error::Listen { .. }
             | Error::NewerSchema { .. }
             | Error::Unreachable(_)
             | Error::Exists(_)
-            | Error::Internal(_) => {
-                Finding::wrong("database", err.to_string(), format!("ls -l {}", path.display()))
-            }
+            | Error::Internal(_) => Finding::wrong("database", err.to_string(), look_at(&database)),
         }));
     }
     findings
 }
 
-async fn whole(db: &mut SqliteConnection, holder: Option<&Holder>, arguments: &str) -> Finding {
+/// Opens it, and looks whether it is whole or answers. What is damaged or away cannot be asked more.
+async fn open(
+    database: &Database,
+    holder: Option<&Holder>,
+    arguments: &str,
+) -> Result<(Connection, Finding), Finding> {
+    match database {
+        Database::Sqlite(path) => {
+            let mut db = inspect::file(path).await.map_err(|err| damaged(&err.to_string(), arguments))?;
+            let whole = whole(&mut db, holder, arguments).await;
+            if whole.verdict == super::Verdict::Ok { Ok((db.into(), whole)) } else { Err(whole) }
+        }
+        Database::Postgres(url) => match inspect::look(database).await {
+            Ok(db) => Ok((db, Finding::ok("database", format!("{url} answers")))),
+            Err(err) => Err(Finding::wrong("database", format!("{url}: {err}"), look_at(database))),
+        },
+    }
+}
+
+/// How somebody looks at it by hand.
+fn look_at(database: &Database) -> String {
+    match database {
+        Database::Sqlite(path) => format!("ls -l {}", path.display()),
+        Database::Postgres(url) => format!("psql {url} -c 'SELECT version()'"),
+    }
+}
+
+async fn whole(db: &mut sqlx::SqliteConnection, holder: Option<&Holder>, arguments: &str) -> Finding {
     match inspect::integrity(db, Depth::Full).await {
         Ok(wrong) if wrong.is_empty() => {
             let open = if holder.is_some() { ", seen beside the running broker" } else { "" };
@@ -78,7 +99,7 @@ fn damaged(what: &str, arguments: &str) -> Finding {
     Finding::wrong("database", format!("damaged: {what}"), mend)
 }
 
-async fn schema(db: &mut SqliteConnection) -> crate::Result<Finding> {
+async fn schema(db: &mut Connection) -> crate::Result<Finding> {
     let known = schema_version();
     Ok(match inspect::schema(db).await? {
         Some(found) if found == known => Finding::ok("schema", format!("version {found}, this program's")),
@@ -95,7 +116,7 @@ async fn schema(db: &mut SqliteConnection) -> crate::Result<Finding> {
     })
 }
 
-async fn clock(db: &mut SqliteConnection, config: &Config) -> crate::Result<Finding> {
+async fn clock(db: &mut Connection, config: &Config) -> crate::Result<Finding> {
     const MEND: &str = "timedatectl set-ntp true";
     let now = config.clock.now();
     if now.as_millis() < EPOCH {
@@ -113,7 +134,7 @@ async fn clock(db: &mut SqliteConnection, config: &Config) -> crate::Result<Find
 }
 
 /// Whether some wait for their admins: the broker has lost its store, or was restored.
-async fn meshes(db: &mut SqliteConnection) -> crate::Result<Finding> {
+async fn meshes(db: &mut Connection) -> crate::Result<Finding> {
     if inspect::schema(db).await? != Some(schema_version()) {
         return Ok(Finding::ok("meshes", "not looked at: another schema"));
     }
@@ -129,7 +150,7 @@ async fn meshes(db: &mut SqliteConnection) -> crate::Result<Finding> {
     })
 }
 
-async fn queues(db: &mut SqliteConnection, config: &Config) -> crate::Result<Finding> {
+async fn queues(db: &mut Connection, config: &Config) -> crate::Result<Finding> {
     if inspect::schema(db).await?.is_none() {
         return Ok(Finding::ok("queues", "none yet"));
     }

@@ -5,7 +5,7 @@ use waxwing_protocol::link::{QueueShow, QueueShown, Shown, ToNode};
 
 use super::answer;
 use crate::accept::Answer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::link::{End, Session};
 use crate::store::dedupe::WireKey;
 use crate::store::{self, NodeKey, QueueKey};
@@ -22,7 +22,7 @@ pub(super) async fn show(
 
 async fn look_up(frame: QueueShow, session: &Session) -> Result<Option<Shown>> {
     let key = WireKey { sender: session.peer.key, wire: frame.id };
-    let mut db = session.state.readers.acquire().await.map_err(Error::from)?;
+    let mut db = session.state.readers.acquire().await?;
     let now = session.state.clock.now();
     let Some(record) = store::dedupe::find(&mut db, &[key], now).await?.remove(&key) else { return Ok(None) };
     let owner = NodeKey { mesh: key.sender.mesh, node: record.recipient };

@@ -330,9 +330,9 @@ pub(super) fn replaced() -> End {
     End::told(Reason::Replaced, "a newer login of this node took over")
 }
 
-/// What links are told whose store was found to be an older copy.
+/// What links are told whose store was found to be an older copy, or was away.
 pub(super) fn set_back() -> End {
-    End::told(Reason::Restarting, "the broker's store was set back to an older copy: log in anew")
+    End::told(Reason::Restarting, "the broker's store was away or was set back: log in anew")
 }
 
 /// What a node is told that is a member in one branch and not in another.

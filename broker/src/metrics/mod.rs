@@ -23,7 +23,7 @@ use prometheus_client::registry::{Metric, Registry};
 
 pub(crate) use labels::Kind;
 use labels::{ByChange, ByDirection, ByKind, ByOutcome, ByPriority, ByReason};
-pub(crate) use scrape::{render, store_bytes};
+pub(crate) use scrape::render;
 pub(crate) use tally::Tally;
 
 use crate::link::End;

@@ -63,7 +63,7 @@ impl Looked {
         }
     }
 
-    fn look(&self, state: &State) {
+    fn look(&self, state: &State, store: &[(&'static str, u64)]) {
         let limits = state.limits;
         self.connections.set(i64::from(limits.connections) - state.places.available_permits() as i64);
         self.meshes.set(state.meshes.count() as i64);
@@ -76,10 +76,11 @@ impl Looked {
         let (changes, bytes) = state.writer.waiting();
         self.writer_changes.set(changes as i64);
         self.writer_bytes.set(bytes as i64);
-        for (file, bytes) in store_bytes(&state.database) {
+        for (file, bytes) in store {
             self.store_bytes.get_or_create(&ByFile { file }).set(bytes.cast_signed());
         }
-        if let Some(free) = state.database.parent().and_then(|folder| rustix::fs::statvfs(folder).ok()) {
+        let folder = state.database.file().and_then(Path::parent);
+        if let Some(free) = folder.and_then(|folder| rustix::fs::statvfs(folder).ok()) {
             self.disk_free_bytes.set((free.f_bavail * free.f_frsize).cast_signed());
         }
         self.process.look();
@@ -120,16 +121,11 @@ impl Process {
 }
 
 /// Everything, as Prometheus reads it. Reads a few files: not for the task of a link.
-pub(crate) fn render(state: &State) -> String {
-    state.metrics.looked.look(state);
+/// `store`: the sizes of what the store is in, see [`inspect::bytes`](crate::store::inspect::bytes).
+pub(crate) fn render(state: &State, store: &[(&'static str, u64)]) -> String {
+    state.metrics.looked.look(state, store);
     let mut page = String::new();
     // Writing to a string does not fail.
     let _ = text::encode(&mut page, &state.metrics.registry);
     page
-}
-
-/// The sizes of the store's files, by what they are. One that is not there has none.
-pub(crate) fn store_bytes(database: &Path) -> [(&'static str, u64); 2] {
-    let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
-    [("database", size(database)), ("log", size(&crate::store::log_file(database)))]
 }

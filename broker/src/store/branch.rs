@@ -2,77 +2,76 @@
 
 use std::sync::LazyLock;
 
-use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::{Digest, MeshId};
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, RowsSql, array, integer, query};
 use super::log::{entry, signatures};
-use super::sql::{RowsSql, array, integer};
 use crate::error::Result;
 
-static INSERT: LazyLock<RowsSql> =
-    LazyLock::new(|| RowsSql::new("INSERT INTO branch (mesh, head, seq, entry, signatures) VALUES", 5, ""));
+static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new(
+        "INSERT INTO branch (mesh, head, seq, entry, signatures)",
+        &[Blob, Blob, Int, Blob, Blob],
+        "",
+    )
+});
 
 /// Keeps a branch: its entries from `seq` on, the last of which has the hash `head`.
 pub(crate) async fn insert(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     mesh: MeshId,
     head: &Digest,
     seq: u64,
     entries: &[SignedEntry],
 ) -> Result<()> {
     let rows: Vec<_> = (seq..).zip(entries).collect();
-    for (sql, chunk) in INSERT.exact(&rows) {
-        let mut query = sqlx::query(sql);
-        for (seq, entry) in chunk {
-            query = query
-                .bind(&mesh.as_bytes()[..])
-                .bind(&head.as_bytes()[..])
+    INSERT
+        .execute(db, &rows, |values, (seq, entry)| {
+            values
+                .bind(mesh.as_bytes())
+                .bind(head.as_bytes())
                 .bind(integer(*seq))
                 .bind(&entry.bytes[..])
                 .bind(signatures(entry));
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+        })
+        .await
+        .map(drop)
 }
 
 /// The branches of a mesh, oldest first.
-pub(crate) async fn heads(db: impl SqliteExecutor<'_>, mesh: MeshId) -> Result<Vec<Digest>> {
-    let rows = sqlx::query("SELECT head FROM branch WHERE mesh = $1 GROUP BY head ORDER BY min(rowid)")
-        .bind(&mesh.as_bytes()[..])
+pub(crate) async fn heads(db: impl Into<Db<'_>>, mesh: MeshId) -> Result<Vec<Digest>> {
+    let rows = query("SELECT head FROM branch WHERE mesh = $1 GROUP BY head ORDER BY min(id)")
+        .bind(mesh.as_bytes())
         .fetch_all(db)
         .await?;
     rows.iter().map(|row| array(row, 0).map(Digest::from_bytes)).collect()
 }
 
 /// The entries of a branch, in order.
-pub(crate) async fn entries(
-    db: impl SqliteExecutor<'_>,
-    mesh: MeshId,
-    head: &Digest,
-) -> Result<Vec<SignedEntry>> {
-    let rows = sqlx::query("SELECT entry, signatures FROM branch WHERE mesh = $1 AND head = $2 ORDER BY seq")
-        .bind(&mesh.as_bytes()[..])
-        .bind(&head.as_bytes()[..])
+pub(crate) async fn entries(db: impl Into<Db<'_>>, mesh: MeshId, head: &Digest) -> Result<Vec<SignedEntry>> {
+    let rows = query("SELECT entry, signatures FROM branch WHERE mesh = $1 AND head = $2 ORDER BY seq")
+        .bind(mesh.as_bytes())
+        .bind(head.as_bytes())
         .fetch_all(db)
         .await?;
     rows.iter().map(entry).collect()
 }
 
 /// Drops one branch of a mesh.
-pub(crate) async fn remove(db: impl SqliteExecutor<'_>, mesh: MeshId, head: &Digest) -> Result<()> {
-    sqlx::query("DELETE FROM branch WHERE mesh = $1 AND head = $2")
-        .bind(&mesh.as_bytes()[..])
-        .bind(&head.as_bytes()[..])
+pub(crate) async fn remove(db: impl Into<Db<'_>>, mesh: MeshId, head: &Digest) -> Result<()> {
+    query("DELETE FROM branch WHERE mesh = $1 AND head = $2")
+        .bind(mesh.as_bytes())
+        .bind(head.as_bytes())
         .execute(db)
         .await?;
     Ok(())
 }
 
 /// Drops every branch of a mesh.
-pub(crate) async fn remove_all(db: impl SqliteExecutor<'_>, mesh: MeshId) -> Result<()> {
-    sqlx::query("DELETE FROM branch WHERE mesh = $1").bind(&mesh.as_bytes()[..]).execute(db).await?;
+pub(crate) async fn remove_all(db: impl Into<Db<'_>>, mesh: MeshId) -> Result<()> {
+    query("DELETE FROM branch WHERE mesh = $1").bind(mesh.as_bytes()).execute(db).await?;
     Ok(())
 }
 

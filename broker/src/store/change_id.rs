@@ -3,23 +3,22 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{ChangeId, Digest, MeshId, NodeId, Timestamp};
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, RowsSql, array, integer, number, query};
 use super::key::NodeKey;
-use super::sql::{RowsSql, array, integer, number};
 use crate::error::Result;
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    let head =
-        "SELECT mesh, writer, id, digest, seq, expires FROM change_id WHERE (mesh, writer, id) IN (VALUES";
-    RowsSql::new(head, 3, ")")
+    let head = "SELECT mesh, writer, id, digest, seq, expires FROM change_id WHERE (mesh, writer, id) IN (";
+    RowsSql::new(head, &[Blob, Blob, Blob], ")")
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO change_id (mesh, writer, id, digest, seq, expires) VALUES",
-        6,
+        "INSERT INTO change_id (mesh, writer, id, digest, seq, expires)",
+        &[Blob, Blob, Blob, Blob, Int, Int],
         "ON CONFLICT (mesh, writer, id) DO UPDATE SET digest = excluded.digest, seq = excluded.seq,
          expires = excluded.expires",
     )
@@ -47,54 +46,46 @@ pub(crate) struct Made {
 
 /// What is remembered of those of these changes that were made and are not past their end.
 pub(crate) async fn find(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     keys: &[ChangeKey],
     now: Timestamp,
 ) -> Result<HashMap<ChangeKey, Made>> {
     let mut found = HashMap::new();
-    for (sql, chunk) in FIND.padded(keys) {
-        let mut query = sqlx::query(sql);
-        for key in chunk {
-            query = query
-                .bind(&key.writer.mesh.as_bytes()[..])
-                .bind(&key.writer.node.as_bytes()[..])
-                .bind(&key.id.as_bytes()[..]);
-        }
-        for row in query.fetch_all(&mut *db).await? {
-            let (mesh, node) = (MeshId::from_bytes(array(&row, 0)?), NodeId::from_bytes(array(&row, 1)?));
-            let id = ChangeId::from_bytes(array(&row, 2)?);
-            let expires = Timestamp::from_millis(number(&row, 5)?);
-            if expires > now {
-                let made =
-                    Made { digest: Digest::from_bytes(array(&row, 3)?), seq: number(&row, 4)?, expires };
-                found.insert(ChangeKey { writer: NodeKey { mesh, node }, id }, made);
-            }
+    let rows = FIND
+        .fetch(db, keys, |values, key| {
+            values.bind(key.writer.mesh.as_bytes()).bind(key.writer.node.as_bytes()).bind(key.id.as_bytes());
+        })
+        .await?;
+    for row in rows {
+        let (mesh, node) = (MeshId::from_bytes(array(&row, 0)?), NodeId::from_bytes(array(&row, 1)?));
+        let id = ChangeId::from_bytes(array(&row, 2)?);
+        let expires = Timestamp::from_millis(number(&row, 5)?);
+        if expires > now {
+            let made = Made { digest: Digest::from_bytes(array(&row, 3)?), seq: number(&row, 4)?, expires };
+            found.insert(ChangeKey { writer: NodeKey { mesh, node }, id }, made);
         }
     }
     Ok(found)
 }
 
 /// Remembers changes, in the place of what was there.
-pub(crate) async fn put(db: &mut SqliteConnection, rows: &[(ChangeKey, Made)]) -> Result<()> {
-    for (sql, chunk) in PUT.exact(rows) {
-        let mut query = sqlx::query(sql);
-        for (key, made) in chunk {
-            query = query
-                .bind(&key.writer.mesh.as_bytes()[..])
-                .bind(&key.writer.node.as_bytes()[..])
-                .bind(&key.id.as_bytes()[..])
-                .bind(&made.digest.as_bytes()[..])
-                .bind(integer(made.seq))
-                .bind(integer(made.expires.as_millis()));
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+pub(crate) async fn put(db: &mut Connection, rows: &[(ChangeKey, Made)]) -> Result<()> {
+    PUT.execute(db, rows, |values, (key, made)| {
+        values
+            .bind(key.writer.mesh.as_bytes())
+            .bind(key.writer.node.as_bytes())
+            .bind(key.id.as_bytes())
+            .bind(made.digest.as_bytes())
+            .bind(integer(made.seq))
+            .bind(integer(made.expires.as_millis()));
+    })
+    .await
+    .map(drop)
 }
 
 /// Forgets changes past their end, the oldest first, at most `limit`. Says how many.
-pub(crate) async fn forget(db: impl SqliteExecutor<'_>, now: Timestamp, limit: usize) -> Result<usize> {
-    let done = sqlx::query(
+pub(crate) async fn forget(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) -> Result<usize> {
+    let done = query(
         "DELETE FROM change_id WHERE (mesh, writer, id) IN
          (SELECT mesh, writer, id FROM change_id WHERE expires <= $1 ORDER BY expires LIMIT $2)",
     )
@@ -102,7 +93,7 @@ pub(crate) async fn forget(db: impl SqliteExecutor<'_>, now: Timestamp, limit: u
     .bind(integer(limit as u64))
     .execute(db)
     .await?;
-    Ok(done.rows_affected() as usize)
+    Ok(done as usize)
 }
 
 #[cfg(test)]
@@ -129,7 +120,7 @@ mod tests {
         assert_eq!(forget(&mut db, now, 50).await.unwrap(), 50);
         assert_eq!(forget(&mut db, now, 50).await.unwrap(), 2);
         assert_eq!(forget(&mut db, now, 50).await.unwrap(), 0);
-        let plan = plan(&mut db, FIND.padded(&[0; 4]).next().unwrap().0).await;
+        let plan = plan(FIND.for_one()).await;
         assert!(plan.contains("SEARCH change_id USING PRIMARY KEY (mesh=? AND writer=? AND id=?)"), "{plan}");
     }
 }

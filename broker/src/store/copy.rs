@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::inspect;
+use super::{inspect, sqlite};
 use crate::error::{Error, Result};
 
 /// Tables whose rows say which life of the store this is.
@@ -75,7 +75,7 @@ async fn strip(path: &Path) -> Result<()> {
         .disable_statement_logging();
     let mut db = options.connect().await?;
     for table in IDENTITY {
-        if inspect::has_table(&mut db, table).await? {
+        if sqlite::has_table(&mut db, table).await? {
             sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut db).await?;
         }
     }

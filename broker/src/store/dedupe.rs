@@ -3,21 +3,20 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{Fingerprint, MeshId, NodeId, Timestamp, WireId};
 use waxwing_protocol::MessageId;
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, Row, RowsSql, array, integer, number, query};
 use super::key::{NodeKey, Place, Seq};
 use super::queue::rank;
-use super::sql::{RowsSql, array, integer, number};
 use crate::error::{Error, Result};
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
         "SELECT mesh, sender, wire, fingerprint, message, recipient, rank, seq, seal, first_seen, expires
-         FROM dedupe WHERE (mesh, sender, wire) IN (VALUES",
-        3,
+         FROM dedupe WHERE (mesh, sender, wire) IN (",
+        &[Blob, Blob, Blob],
         ")",
     )
 });
@@ -25,8 +24,8 @@ static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
         "INSERT INTO dedupe (mesh, sender, wire, fingerprint, message, recipient, rank, seq, seal, first_seen,
-         expires) VALUES",
-        11,
+         expires)",
+        &[Blob, Blob, Blob, Blob, Blob, Blob, Int, Int, Int, Int, Int],
         "ON CONFLICT (mesh, sender, wire) DO UPDATE SET fingerprint = excluded.fingerprint,
          message = excluded.message, recipient = excluded.recipient, rank = excluded.rank, seq = excluded.seq,
          seal = excluded.seal, first_seen = excluded.first_seen, expires = excluded.expires",
@@ -63,30 +62,29 @@ pub(crate) struct Record {
 
 /// The records of those of `keys` that have one and are not past their end.
 pub(crate) async fn find(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     keys: &[WireKey],
     now: Timestamp,
 ) -> Result<HashMap<WireKey, Record>> {
     let mut found = HashMap::new();
-    for (sql, chunk) in FIND.padded(keys) {
-        let mut query = sqlx::query(sql);
-        for key in chunk {
-            query = query
-                .bind(&key.sender.mesh.as_bytes()[..])
-                .bind(&key.sender.node.as_bytes()[..])
-                .bind(&key.wire.as_bytes()[..]);
-        }
-        for row in query.fetch_all(&mut *db).await? {
-            let (key, record) = read(&row)?;
-            if record.expires > now {
-                found.insert(key, record);
-            }
+    let rows = FIND
+        .fetch(db, keys, |values, key| {
+            values
+                .bind(key.sender.mesh.as_bytes())
+                .bind(key.sender.node.as_bytes())
+                .bind(key.wire.as_bytes());
+        })
+        .await?;
+    for row in rows {
+        let (key, record) = read(&row)?;
+        if record.expires > now {
+            found.insert(key, record);
         }
     }
     Ok(found)
 }
 
-fn read(row: &SqliteRow) -> Result<(WireKey, Record)> {
+fn read(row: &Row) -> Result<(WireKey, Record)> {
     let sender =
         NodeKey { mesh: MeshId::from_bytes(array(row, 0)?), node: NodeId::from_bytes(array(row, 1)?) };
     let key = WireKey { sender, wire: WireId::from_bytes(array(row, 2)?) };
@@ -103,31 +101,28 @@ fn read(row: &SqliteRow) -> Result<(WireKey, Record)> {
 }
 
 /// Stores records, in the place of what was there.
-pub(crate) async fn put(db: &mut SqliteConnection, rows: &[(WireKey, Record)]) -> Result<()> {
-    for (sql, chunk) in PUT.exact(rows) {
-        let mut query = sqlx::query(sql);
-        for (key, record) in chunk {
-            query = query
-                .bind(&key.sender.mesh.as_bytes()[..])
-                .bind(&key.sender.node.as_bytes()[..])
-                .bind(&key.wire.as_bytes()[..])
-                .bind(&record.fingerprint.as_bytes()[..])
-                .bind(&record.message.as_bytes()[..])
-                .bind(&record.recipient.as_bytes()[..])
-                .bind(integer(record.place.rank.index() as u64))
-                .bind(integer(record.place.seq.0))
-                .bind(i64::from(record.seal))
-                .bind(integer(record.first_seen.as_millis()))
-                .bind(integer(record.expires.as_millis()));
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+pub(crate) async fn put(db: &mut Connection, rows: &[(WireKey, Record)]) -> Result<()> {
+    PUT.execute(db, rows, |values, (key, record)| {
+        values
+            .bind(key.sender.mesh.as_bytes())
+            .bind(key.sender.node.as_bytes())
+            .bind(key.wire.as_bytes())
+            .bind(record.fingerprint.as_bytes())
+            .bind(record.message.as_bytes())
+            .bind(record.recipient.as_bytes())
+            .bind(integer(record.place.rank.index() as u64))
+            .bind(integer(record.place.seq.0))
+            .bind(i64::from(record.seal))
+            .bind(integer(record.first_seen.as_millis()))
+            .bind(integer(record.expires.as_millis()));
+    })
+    .await
+    .map(drop)
 }
 
 /// Forgets records past their end, the oldest first, at most `limit`. Says how many.
-pub(crate) async fn forget(db: impl SqliteExecutor<'_>, now: Timestamp, limit: usize) -> Result<usize> {
-    let done = sqlx::query(
+pub(crate) async fn forget(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) -> Result<usize> {
+    let done = query(
         "DELETE FROM dedupe WHERE (mesh, sender, wire) IN
          (SELECT mesh, sender, wire FROM dedupe WHERE expires <= $1 ORDER BY expires LIMIT $2)",
     )
@@ -135,7 +130,7 @@ pub(crate) async fn forget(db: impl SqliteExecutor<'_>, now: Timestamp, limit: u
     .bind(integer(limit as u64))
     .execute(db)
     .await?;
-    Ok(done.rows_affected() as usize)
+    Ok(done as usize)
 }
 
 #[cfg(test)]
@@ -188,9 +183,8 @@ mod tests {
 
     #[tokio::test]
     async fn records_are_looked_up_by_their_key() {
-        let mut db = database().await;
-        let sql = FIND.padded(&[0; 4]).next().unwrap().0;
-        let plan = plan(&mut db, sql).await;
+        let sql = FIND.for_one();
+        let plan = plan(sql).await;
         assert!(plan.contains("SEARCH dedupe USING PRIMARY KEY (mesh=? AND sender=? AND wire=?)"), "{plan}");
     }
 }

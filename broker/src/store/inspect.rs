@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, SqliteExecutor};
 use waxwing_crypto::{MeshId, NodeId, Timestamp};
 
-use super::sql::{array, number};
+use super::db::{Connection, Pool, array, number, query};
+use super::{postgres, sqlite};
+use crate::config::Database;
 use crate::error::Result;
 
 /// How closely a database is looked at.
@@ -34,8 +36,19 @@ pub(crate) struct QueueState {
     pub(crate) oldest: Option<Timestamp>,
 }
 
-/// A connection that changes nothing, whichever way the database keeps its log: that of a backup is not the broker's.
-pub(crate) async fn connect(database: &Path) -> Result<SqliteConnection> {
+/// A connection that changes nothing.
+///
+/// # Errors
+/// If there is no such database, or it does not answer.
+pub(crate) async fn look(database: &Database) -> Result<Connection> {
+    match database {
+        Database::Sqlite(path) => file(path).await.map(Connection::from),
+        Database::Postgres(url) => postgres::look(url).await,
+    }
+}
+
+/// The same to a file, whichever way that keeps its log: that of a backup is not the broker's.
+pub(crate) async fn file(database: &Path) -> Result<SqliteConnection> {
     let options = SqliteConnectOptions::new().filename(database).read_only(true);
     Ok(options.disable_statement_logging().connect().await?)
 }
@@ -51,29 +64,20 @@ pub(crate) async fn integrity(db: &mut SqliteConnection, depth: Depth) -> Result
     Ok(found.into_iter().filter(|line| line != "ok").collect())
 }
 
-/// Whether there is such a table.
-pub(crate) async fn has_table(db: impl SqliteExecutor<'_>, table: &str) -> Result<bool> {
-    let found = sqlx::query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1")
-        .bind(table)
-        .fetch_optional(db)
-        .await?;
-    Ok(found.is_some())
-}
-
 /// The schema's version; none if nothing was ever made in it.
-pub(crate) async fn schema(db: &mut SqliteConnection) -> Result<Option<i64>> {
-    if !has_table(&mut *db, "_sqlx_migrations").await? {
-        return Ok(None);
+pub(crate) async fn schema(db: &mut Connection) -> Result<Option<i64>> {
+    match db {
+        Connection::Sqlite(held) => sqlite::schema(held.get()).await,
+        Connection::Postgres(held) => postgres::schema(held.get()).await,
     }
-    Ok(sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(db).await?)
 }
 
 /// The fullest queues.
-pub(crate) async fn fullest(db: &mut SqliteConnection, limit: u32) -> Result<Vec<QueueState>> {
-    let rows = sqlx::query(
+pub(crate) async fn fullest(db: &mut Connection, limit: u32) -> Result<Vec<QueueState>> {
+    let rows = query(
         "SELECT mesh, node, queued, queued_bytes FROM node WHERE queued > 0 ORDER BY queued DESC LIMIT $1",
     )
-    .bind(limit)
+    .bind(i64::from(limit))
     .fetch_all(&mut *db)
     .await?;
     let mut queues = Vec::with_capacity(rows.len());
@@ -90,17 +94,17 @@ pub(crate) async fn fullest(db: &mut SqliteConnection, limit: u32) -> Result<Vec
 }
 
 /// When the first envelope of a queue was accepted. The first of each rank is looked at, by its record.
-async fn oldest(db: &mut SqliteConnection, mesh: MeshId, node: NodeId) -> Result<Option<Timestamp>> {
+async fn oldest(db: &mut Connection, mesh: MeshId, node: NodeId) -> Result<Option<Timestamp>> {
     let mut oldest = None;
-    for rank in 1..=3 {
-        let row = sqlx::query(
+    for rank in 1..=3_i64 {
+        let row = query(
             "SELECT d.first_seen FROM
                (SELECT mesh, sender, wire FROM queue WHERE mesh = $1 AND recipient = $2 AND rank = $3
                 ORDER BY seq LIMIT 1) q
              JOIN dedupe d ON d.mesh = q.mesh AND d.sender = q.sender AND d.wire = q.wire",
         )
-        .bind(&mesh.as_bytes()[..])
-        .bind(&node.as_bytes()[..])
+        .bind(mesh.as_bytes())
+        .bind(node.as_bytes())
         .bind(rank)
         .fetch_optional(&mut *db)
         .await?;
@@ -113,9 +117,23 @@ async fn oldest(db: &mut SqliteConnection, mesh: MeshId, node: NodeId) -> Result
 }
 
 /// The latest moment that the store has seen: no clock that is right is far behind it.
-pub(crate) async fn latest(db: &mut SqliteConnection) -> Result<Option<Timestamp>> {
+pub(crate) async fn latest(db: &mut Connection) -> Result<Option<Timestamp>> {
     // Records are written with the same distance to their end, so the last to end is the last that was written.
-    let row =
-        sqlx::query("SELECT first_seen FROM dedupe ORDER BY expires DESC LIMIT 1").fetch_optional(db).await?;
+    let row = query("SELECT first_seen FROM dedupe ORDER BY expires DESC LIMIT 1").fetch_optional(db).await?;
     row.map(|row| Ok(Timestamp::from_millis(number(&row, 0)?))).transpose()
+}
+
+/// The sizes of what a store is in, by what it is: its file and the log beside it, or its database on the server, with what else
+/// is in that. What cannot be found out is left out.
+pub(crate) async fn bytes(database: &Database, readers: &Pool) -> Vec<(&'static str, u64)> {
+    match database {
+        Database::Sqlite(path) => {
+            let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+            vec![("database", size(path)), ("log", size(&sqlite::log_file(path)))]
+        }
+        Database::Postgres(_) => {
+            let asked = query("SELECT pg_database_size(current_database())").fetch_one(readers).await;
+            asked.and_then(|row| number(&row, 0)).map_or(Vec::new(), |bytes| vec![("database", bytes)])
+        }
+    }
 }

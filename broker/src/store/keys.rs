@@ -4,21 +4,20 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::state_key::{
     EarlierKeys, Holder, KeyListHead, ProofPath, ProvenSlot, SealedStateKeys, Slot,
 };
 use waxwing_crypto::{Digest, MeshId, NodeId, Timestamp, VerifyingKey};
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, Row, RowsSql, array, integer, number, query};
 use super::key::NodeKey;
-use super::sql::{RowsSql, array, integer, number};
 use crate::error::{Error, Result};
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO key_slot (mesh, list, place, holder, sealed_to, sealed, path) VALUES",
-        7,
+        "INSERT INTO key_slot (mesh, list, place, holder, sealed_to, sealed, path)",
+        &[Blob, Int, Int, Blob, Blob, Blob, Blob],
         "ON CONFLICT (mesh, list, place) DO NOTHING",
     )
 });
@@ -48,40 +47,37 @@ impl List {
 }
 
 /// A list by its root.
-pub(crate) async fn find(db: impl SqliteExecutor<'_>, mesh: MeshId, root: &Digest) -> Result<Option<List>> {
-    let row =
-        sqlx::query("SELECT id, mesh, root, epoch, slots, held FROM key_list WHERE mesh = $1 AND root = $2")
-            .bind(&mesh.as_bytes()[..])
-            .bind(&root.as_bytes()[..])
-            .fetch_optional(db)
-            .await?;
+pub(crate) async fn find(db: impl Into<Db<'_>>, mesh: MeshId, root: &Digest) -> Result<Option<List>> {
+    let row = query("SELECT id, mesh, root, epoch, slots, held FROM key_list WHERE mesh = $1 AND root = $2")
+        .bind(mesh.as_bytes())
+        .bind(root.as_bytes())
+        .fetch_optional(db)
+        .await?;
     row.as_ref().map(list).transpose()
 }
 
 /// How many lists there are of a mesh, whole or not.
-pub(crate) async fn count(db: impl SqliteExecutor<'_>, mesh: MeshId) -> Result<u64> {
-    let row = sqlx::query("SELECT count(*) FROM key_list WHERE mesh = $1")
-        .bind(&mesh.as_bytes()[..])
-        .fetch_one(db)
-        .await?;
+pub(crate) async fn count(db: impl Into<Db<'_>>, mesh: MeshId) -> Result<u64> {
+    let row =
+        query("SELECT count(*) FROM key_list WHERE mesh = $1").bind(mesh.as_bytes()).fetch_one(db).await?;
     number(&row, 0)
 }
 
 /// Begins a list without slots.
 pub(crate) async fn begin(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Db<'_>>,
     maker: NodeKey,
     root: &Digest,
     head: &KeyListHead,
 ) -> Result<List> {
-    let row = sqlx::query(
+    let row = query(
         "INSERT INTO key_list (mesh, root, epoch, maker, slots, held, touched, earlier)
          VALUES ($1, $2, $3, $4, $5, 0, 0, $6) RETURNING id, mesh, root, epoch, slots, held",
     )
-    .bind(&maker.mesh.as_bytes()[..])
-    .bind(&root.as_bytes()[..])
+    .bind(maker.mesh.as_bytes())
+    .bind(root.as_bytes())
     .bind(integer(head.epoch))
-    .bind(&maker.node.as_bytes()[..])
+    .bind(maker.node.as_bytes())
     .bind(integer(head.slots))
     .bind(&head.earlier.as_bytes()[..])
     .fetch_one(db)
@@ -91,27 +87,24 @@ pub(crate) async fn begin(
 
 /// Keeps those slots of a list that are not here yet.
 pub(crate) async fn put(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     list: &List,
     slots: &[ProvenSlot],
     now: Timestamp,
 ) -> Result<()> {
-    let mut new = 0;
-    for (sql, chunk) in PUT.exact(slots) {
-        let mut query = sqlx::query(sql);
-        for ProvenSlot { at, path, slot } in chunk {
-            query = query
-                .bind(&list.mesh.as_bytes()[..])
-                .bind(list.id)
-                .bind(integer(*at))
-                .bind(slot.holder.as_bytes())
-                .bind(&slot.to.as_bytes()[..])
-                .bind(&slot.sealed.as_bytes()[..])
-                .bind(path.to_bytes());
-        }
-        new += query.execute(&mut *db).await?.rows_affected();
-    }
-    sqlx::query("UPDATE key_list SET held = held + $1, touched = $2 WHERE id = $3")
+    let mesh = list.mesh.as_bytes().to_vec();
+    let new = PUT.execute(db, slots, |values, ProvenSlot { at, path, slot }| {
+        values
+            .bind(mesh.clone())
+            .bind(list.id)
+            .bind(integer(*at))
+            .bind(slot.holder.as_bytes())
+            .bind(slot.to.as_bytes())
+            .bind(&slot.sealed.as_bytes()[..])
+            .bind(path.to_bytes());
+    });
+    let new = new.await?;
+    query("UPDATE key_list SET held = held + $1, touched = $2 WHERE id = $3")
         .bind(integer(new))
         .bind(integer(now.as_millis()))
         .bind(list.id)
@@ -122,38 +115,36 @@ pub(crate) async fn put(
 
 /// Gives up what a node has put here before, except these two: it is putting another list.
 pub(crate) async fn give_up(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Db<'_>>,
     maker: NodeKey,
     but: &Digest,
     newest: Option<&Digest>,
 ) -> Result<()> {
-    sqlx::query(
-        "UPDATE key_list SET touched = 0 WHERE mesh = $1 AND maker = $2 AND root <> $3 AND root <> $4",
-    )
-    .bind(&maker.mesh.as_bytes()[..])
-    .bind(&maker.node.as_bytes()[..])
-    .bind(&but.as_bytes()[..])
-    .bind(newest.map_or(&[][..], |root| &root.as_bytes()[..]))
-    .execute(db)
-    .await?;
+    query("UPDATE key_list SET touched = 0 WHERE mesh = $1 AND maker = $2 AND root <> $3 AND root <> $4")
+        .bind(maker.mesh.as_bytes())
+        .bind(maker.node.as_bytes())
+        .bind(but.as_bytes())
+        .bind(newest.map_or(&[][..], |root| &root.as_bytes()[..]))
+        .execute(db)
+        .await?;
     Ok(())
 }
 
 /// The slot of one of these holders, the first who has one, and the head of its list.
 pub(crate) async fn slot(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     mesh: MeshId,
     root: &Digest,
     holders: &[Holder],
 ) -> Result<Option<(KeyListHead, ProvenSlot)>> {
     for holder in holders {
-        let row = sqlx::query(
+        let row = query(
             "SELECT epoch, slots, earlier, place, holder, sealed_to, sealed, path
              FROM key_list JOIN key_slot ON key_slot.mesh = key_list.mesh AND key_slot.list = key_list.id
              WHERE key_list.mesh = $1 AND key_list.root = $2 AND key_slot.holder = $3",
         )
-        .bind(&mesh.as_bytes()[..])
-        .bind(&root.as_bytes()[..])
+        .bind(mesh.as_bytes())
+        .bind(root.as_bytes())
         .bind(holder.as_bytes())
         .fetch_optional(&mut *db)
         .await?;
@@ -165,9 +156,9 @@ pub(crate) async fn slot(
 }
 
 /// Lists of which nothing has come since a moment.
-pub(crate) async fn untouched(db: impl SqliteExecutor<'_>, since: Timestamp) -> Result<Vec<List>> {
+pub(crate) async fn untouched(db: impl Into<Db<'_>>, since: Timestamp) -> Result<Vec<List>> {
     let rows =
-        sqlx::query("SELECT id, mesh, root, epoch, slots, held FROM key_list WHERE touched < $1 ORDER BY id")
+        query("SELECT id, mesh, root, epoch, slots, held FROM key_list WHERE touched < $1 ORDER BY id")
             .bind(integer(since.as_millis()))
             .fetch_all(db)
             .await?;
@@ -175,28 +166,28 @@ pub(crate) async fn untouched(db: impl SqliteExecutor<'_>, since: Timestamp) -> 
 }
 
 /// Removes at most so many slots of a list, and the list with the last of them. Says how many.
-pub(crate) async fn remove(db: &mut SqliteConnection, list: &List, limit: usize) -> Result<usize> {
-    let removed = sqlx::query(
-        "DELETE FROM key_slot WHERE rowid IN (SELECT rowid FROM key_slot WHERE mesh = $1 AND list = $2 LIMIT $3)",
+pub(crate) async fn remove(db: &mut Connection, list: &List, limit: usize) -> Result<usize> {
+    let removed = query(
+        "DELETE FROM key_slot WHERE mesh = $1 AND list = $2 AND place IN
+         (SELECT place FROM key_slot WHERE mesh = $1 AND list = $2 ORDER BY place LIMIT $3)",
     )
-    .bind(&list.mesh.as_bytes()[..])
+    .bind(list.mesh.as_bytes())
     .bind(list.id)
     .bind(integer(limit as u64))
     .execute(&mut *db)
     .await?;
-    let removed = removed.rows_affected();
     let sql = if removed == list.held {
         "DELETE FROM key_list WHERE id = $1 AND held = $2"
     } else {
         "UPDATE key_list SET held = held - $2 WHERE id = $1"
     };
-    sqlx::query(sql).bind(list.id).bind(integer(removed)).execute(db).await?;
+    query(sql).bind(list.id).bind(integer(removed)).execute(db).await?;
     Ok(usize::try_from(removed).unwrap_or(usize::MAX))
 }
 
-fn list(row: &SqliteRow) -> Result<List> {
+fn list(row: &Row) -> Result<List> {
     Ok(List {
-        id: row.try_get(0)?,
+        id: row.get(0)?,
         mesh: MeshId::from_bytes(array(row, 1)?),
         root: Digest::from_bytes(array(row, 2)?),
         epoch: number(row, 3)?,
@@ -205,12 +196,12 @@ fn list(row: &SqliteRow) -> Result<List> {
     })
 }
 
-fn read(row: &SqliteRow) -> Result<(KeyListHead, ProvenSlot)> {
+fn read(row: &Row) -> Result<(KeyListHead, ProvenSlot)> {
     let damaged = |_| Error::damaged("a key slot");
-    let bytes = |column: usize| row.try_get::<Vec<u8>, _>(column).map(Bytes::from);
+    let bytes = |column: usize| row.get::<Vec<u8>>(column).map(Bytes::from);
     let earlier = EarlierKeys::from_bytes(bytes(2)?).map_err(damaged)?;
     let head = KeyListHead { epoch: number(row, 0)?, slots: number(row, 1)?, earlier };
-    let holder = match row.try_get::<&[u8], _>(4)? {
+    let holder = match row.get::<&[u8]>(4)? {
         id if id.len() == NodeId::SIZE => Holder::Node(NodeId::from_bytes(array(row, 4)?)),
         _ => Holder::Invite(
             VerifyingKey::from_bytes(&array::<{ VerifyingKey::SIZE }>(row, 4)?).map_err(damaged)?,
@@ -218,7 +209,7 @@ fn read(row: &SqliteRow) -> Result<(KeyListHead, ProvenSlot)> {
     };
     let sealed = SealedStateKeys::from_bytes(bytes(6)?).map_err(damaged)?;
     let slot = Slot { holder, to: Digest::from_bytes(array(row, 5)?), sealed };
-    let path = ProofPath::from_bytes(row.try_get(7)?).map_err(damaged)?;
+    let path = ProofPath::from_bytes(row.get::<&[u8]>(7)?).map_err(damaged)?;
     Ok((head, ProvenSlot { at: number(row, 3)?, path, slot }))
 }
 

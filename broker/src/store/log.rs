@@ -3,16 +3,16 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_crypto::{MeshId, Signature};
 
-use super::sql::{RowsSql, integer};
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, Row, RowsSql, integer, query};
 use crate::error::{Error, Result};
 
-static INSERT: LazyLock<RowsSql> =
-    LazyLock::new(|| RowsSql::new("INSERT INTO log (mesh, seq, entry, signatures) VALUES", 4, ""));
+static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
+    RowsSql::new("INSERT INTO log (mesh, seq, entry, signatures)", &[Blob, Int, Blob, Blob], "")
+});
 
 /// An entry and its place.
 #[derive(Clone, Debug)]
@@ -26,42 +26,39 @@ pub(crate) struct LogRow {
 }
 
 /// Adds entries.
-pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[LogRow]) -> Result<()> {
-    for (sql, chunk) in INSERT.exact(rows) {
-        let mut query = sqlx::query(sql);
-        for row in chunk {
-            query = query
-                .bind(&row.mesh.as_bytes()[..])
+pub(crate) async fn insert(db: &mut Connection, rows: &[LogRow]) -> Result<()> {
+    INSERT
+        .execute(db, rows, |values, row| {
+            values
+                .bind(row.mesh.as_bytes())
                 .bind(integer(row.seq))
                 .bind(&row.entry.bytes[..])
                 .bind(signatures(&row.entry));
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+        })
+        .await
+        .map(drop)
 }
 
 /// The entries after `after`, at most `limit` of them, in order.
 pub(crate) async fn page(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Db<'_>>,
     mesh: MeshId,
     after: u64,
     limit: usize,
 ) -> Result<Vec<SignedEntry>> {
-    let rows =
-        sqlx::query("SELECT entry, signatures FROM log WHERE mesh = $1 AND seq > $2 ORDER BY seq LIMIT $3")
-            .bind(&mesh.as_bytes()[..])
-            .bind(integer(after))
-            .bind(integer(limit as u64))
-            .fetch_all(db)
-            .await?;
+    let rows = query("SELECT entry, signatures FROM log WHERE mesh = $1 AND seq > $2 ORDER BY seq LIMIT $3")
+        .bind(mesh.as_bytes())
+        .bind(integer(after))
+        .bind(integer(limit as u64))
+        .fetch_all(db)
+        .await?;
     rows.iter().map(entry).collect()
 }
 
 /// Takes back the entries after a place: another log has been chosen.
-pub(crate) async fn cut(db: impl SqliteExecutor<'_>, mesh: MeshId, after: u64) -> Result<()> {
-    sqlx::query("DELETE FROM log WHERE mesh = $1 AND seq > $2")
-        .bind(&mesh.as_bytes()[..])
+pub(crate) async fn cut(db: impl Into<Db<'_>>, mesh: MeshId, after: u64) -> Result<()> {
+    query("DELETE FROM log WHERE mesh = $1 AND seq > $2")
+        .bind(mesh.as_bytes())
         .bind(integer(after))
         .execute(db)
         .await?;
@@ -74,10 +71,10 @@ pub(super) fn signatures(entry: &SignedEntry) -> Vec<u8> {
 }
 
 /// An entry from its bytes and its signatures, the first two columns.
-pub(super) fn entry(row: &SqliteRow) -> Result<SignedEntry> {
-    let signatures = row.try_get::<&[u8], _>(1)?.chunks(Signature::SIZE).map(Signature::from_bytes);
+pub(super) fn entry(row: &Row) -> Result<SignedEntry> {
+    let signatures = row.get::<&[u8]>(1)?.chunks(Signature::SIZE).map(Signature::from_bytes);
     let signatures = signatures.collect::<Result<_, _>>().map_err(|_| Error::damaged("a signature"))?;
-    Ok(SignedEntry { bytes: Bytes::from(row.try_get::<Vec<u8>, _>(0)?), signatures })
+    Ok(SignedEntry { bytes: Bytes::from(row.get::<Vec<u8>>(0)?), signatures })
 }
 
 #[cfg(test)]

@@ -1,31 +1,30 @@
 //! The meshes this store holds, and where each log ends.
 
-use sqlx::{Row as _, SqliteExecutor};
 use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::{MeshId, Timestamp};
 
-use super::sql::{array, integer};
+use super::db::{Db, array, integer, number, query};
 use crate::error::{Error, Result};
 
 /// Every mesh, and whether it waits for a `resume`.
-pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> Result<Vec<(MeshId, bool)>> {
-    let rows = sqlx::query("SELECT mesh, waits FROM mesh").fetch_all(db).await?;
-    rows.iter().map(|row| Ok((MeshId::from_bytes(array(row, 0)?), row.try_get(1)?))).collect()
+pub(crate) async fn all(db: impl Into<Db<'_>>) -> Result<Vec<(MeshId, bool)>> {
+    let rows = query("SELECT mesh, waits FROM mesh").fetch_all(db).await?;
+    rows.iter().map(|row| Ok((MeshId::from_bytes(array(row, 0)?), number(row, 1)? == 1))).collect()
 }
 
 /// Adds a mesh with the end of its log.
 pub(crate) async fn insert(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Db<'_>>,
     mesh: MeshId,
     head: LogHead,
     waits: bool,
     now: Timestamp,
 ) -> Result<()> {
-    sqlx::query("INSERT INTO mesh (mesh, created, head_seq, head_hash, waits) VALUES ($1, $2, $3, $4, $5)")
-        .bind(&mesh.as_bytes()[..])
+    query("INSERT INTO mesh (mesh, created, head_seq, head_hash, waits) VALUES ($1, $2, $3, $4, $5)")
+        .bind(mesh.as_bytes())
         .bind(integer(now.as_millis()))
         .bind(integer(head.seq))
-        .bind(&head.hash.as_bytes()[..])
+        .bind(head.hash.as_bytes())
         .bind(waits)
         .execute(db)
         .await?;
@@ -33,14 +32,14 @@ pub(crate) async fn insert(
 }
 
 /// The store has lost something: every mesh waits for a `resume`.
-pub(crate) async fn wait_all(db: impl SqliteExecutor<'_>) -> Result<()> {
-    sqlx::query("UPDATE mesh SET waits = 1").execute(db).await?;
+pub(crate) async fn wait_all(db: impl Into<Db<'_>>) -> Result<()> {
+    query("UPDATE mesh SET waits = 1").execute(db).await?;
     Ok(())
 }
 
 /// A mesh was resumed.
-pub(crate) async fn settle(db: impl SqliteExecutor<'_>, mesh: MeshId) -> Result<()> {
-    sqlx::query("UPDATE mesh SET waits = 0 WHERE mesh = $1").bind(&mesh.as_bytes()[..]).execute(db).await?;
+pub(crate) async fn settle(db: impl Into<Db<'_>>, mesh: MeshId) -> Result<()> {
+    query("UPDATE mesh SET waits = 0 WHERE mesh = $1").bind(mesh.as_bytes()).execute(db).await?;
     Ok(())
 }
 
@@ -48,27 +47,18 @@ pub(crate) async fn settle(db: impl SqliteExecutor<'_>, mesh: MeshId) -> Result<
 ///
 /// # Errors
 /// If it is not where the caller saw it: somebody else writes to this store.
-pub(crate) async fn advance(
-    db: impl SqliteExecutor<'_>,
-    mesh: MeshId,
-    from: LogHead,
-    to: LogHead,
-) -> Result<()> {
-    let done = sqlx::query(
+pub(crate) async fn advance(db: impl Into<Db<'_>>, mesh: MeshId, from: LogHead, to: LogHead) -> Result<()> {
+    let done = query(
         "UPDATE mesh SET head_seq = $1, head_hash = $2 WHERE mesh = $3 AND head_seq = $4 AND head_hash = $5",
     )
     .bind(integer(to.seq))
-    .bind(&to.hash.as_bytes()[..])
-    .bind(&mesh.as_bytes()[..])
+    .bind(to.hash.as_bytes())
+    .bind(mesh.as_bytes())
     .bind(integer(from.seq))
-    .bind(&from.hash.as_bytes()[..])
+    .bind(from.hash.as_bytes())
     .execute(db)
     .await?;
-    if done.rows_affected() == 1 {
-        Ok(())
-    } else {
-        Err(Error::damaged("a log's head is not where it was seen"))
-    }
+    if done == 1 { Ok(()) } else { Err(Error::damaged("a log's head is not where it was seen")) }
 }
 
 #[cfg(test)]

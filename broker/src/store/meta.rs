@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::Timestamp;
 use waxwing_crypto::mark::StoreSecret;
 use waxwing_protocol::{RunId, StoreId};
 
-use super::sql::{array, integer, number};
+use super::db::{Connection, Db, Row, array, integer, number, query};
 use crate::error::{Error, Result};
 use crate::life::Opened;
 
@@ -49,31 +47,31 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
 
 /// Notes an opening. A store without an id, new or brought back from a backup, gets one; if it holds meshes, each then
 /// waits for an admin's word on which log is right.
-pub(crate) async fn open(db: &mut SqliteConnection, fresh: &Fresh, now: Timestamp) -> Result<Opened> {
-    let mut tx = db.begin_with("BEGIN IMMEDIATE").await?;
-    let minted = sqlx::query(
+pub(crate) async fn open(db: &mut Connection, fresh: &Fresh, now: Timestamp) -> Result<Opened> {
+    db.begin().await?;
+    let minted = query(
         "INSERT INTO meta (id, store, secret, m, created, began) VALUES (1, $1, $2, 0, $3, $3)
          ON CONFLICT (id) DO NOTHING",
     )
-    .bind(&fresh.store.as_bytes()[..])
-    .bind(&fresh.secret.reveal()[..])
+    .bind(fresh.store.as_bytes())
+    .bind(fresh.secret.reveal())
     .bind(integer(now.as_millis()))
-    .execute(&mut *tx)
+    .execute(&mut *db)
     .await?;
-    if minted.rows_affected() == 1 {
-        super::mesh::wait_all(&mut *tx).await?;
-        super::space::begin_life(&mut tx, now).await?;
+    if minted == 1 {
+        super::mesh::wait_all(&mut *db).await?;
+        super::space::begin_life(db, now).await?;
     }
-    let meta = sqlx::query("SELECT store, secret, m, began FROM meta").fetch_one(&mut *tx).await?;
+    let meta = query("SELECT store, secret, m, began FROM meta").fetch_one(&mut *db).await?;
     let m = number(&meta, 2)?;
-    let runs = sqlx::query("SELECT run, first FROM run ORDER BY rowid").fetch_all(&mut *tx).await?;
+    let runs = query("SELECT run, first FROM run ORDER BY id").fetch_all(&mut *db).await?;
     let past = ends(&runs, m)?;
-    sqlx::query("INSERT INTO run (run, first) VALUES ($1, $2)")
-        .bind(&fresh.run.as_bytes()[..])
+    query("INSERT INTO run (run, first) VALUES ($1, $2)")
+        .bind(fresh.run.as_bytes())
         .bind(integer(m))
-        .execute(&mut *tx)
+        .execute(&mut *db)
         .await?;
-    tx.commit().await?;
+    db.commit().await?;
     let store = StoreId::from_bytes(array(&meta, 0)?);
     let secret = StoreSecret::from_bytes(array(&meta, 1)?);
     let began = Timestamp::from_millis(number(&meta, 3)?);
@@ -81,7 +79,7 @@ pub(crate) async fn open(db: &mut SqliteConnection, fresh: &Fresh, now: Timestam
 }
 
 /// Each run with the number at which the next one began; the last one's is `m`.
-fn ends(runs: &[SqliteRow], m: u64) -> Result<HashMap<RunId, u64>> {
+fn ends(runs: &[Row], m: u64) -> Result<HashMap<RunId, u64>> {
     let mut past = HashMap::with_capacity(runs.len());
     for (at, row) in runs.iter().enumerate() {
         let end = runs.get(at + 1).map_or(Ok(m), |next| number(next, 1))?;
@@ -90,17 +88,40 @@ fn ends(runs: &[SqliteRow], m: u64) -> Result<HashMap<RunId, u64>> {
     Ok(past)
 }
 
+/// What a store says of itself now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    /// Its id.
+    pub(crate) store: StoreId,
+    /// Its last opening.
+    pub(crate) run: RunId,
+    /// The number of its last commit.
+    pub(crate) m: u64,
+}
+
+/// Reads what a store says of itself.
+///
+/// # Errors
+/// If it was never opened, or fails.
+pub(crate) async fn now(db: &mut Connection) -> Result<Now> {
+    let row = query("SELECT store, (SELECT run FROM run ORDER BY id DESC LIMIT 1), m FROM meta")
+        .fetch_one(db)
+        .await?;
+    let (store, run) = (StoreId::from_bytes(array(&row, 0)?), RunId::from_bytes(array(&row, 1)?));
+    Ok(Now { store, run, m: number(&row, 2)? })
+}
+
 /// Counts a commit.
 ///
 /// # Errors
 /// If the number is not the one before: somebody else writes to this store.
-pub(crate) async fn raise(db: impl SqliteExecutor<'_>, m: u64) -> Result<()> {
-    let raised = sqlx::query("UPDATE meta SET m = $1 WHERE m = $2")
+pub(crate) async fn raise(db: impl Into<Db<'_>>, m: u64) -> Result<()> {
+    let raised = query("UPDATE meta SET m = $1 WHERE m = $2")
         .bind(integer(m))
         .bind(integer(m.saturating_sub(1)))
         .execute(db)
         .await?;
-    if raised.rows_affected() == 1 {
+    if raised == 1 {
         Ok(())
     } else {
         Err(Error::damaged("its number of commits is not the one that this broker has counted"))
@@ -108,9 +129,9 @@ pub(crate) async fn raise(db: impl SqliteExecutor<'_>, m: u64) -> Result<()> {
 }
 
 /// Begins a new life: another id, every mesh waits, and spaces are [of the life before](super::space::begin_life).
-pub(crate) async fn renew(db: &mut SqliteConnection, store: StoreId, now: Timestamp) -> Result<()> {
-    sqlx::query("UPDATE meta SET store = $1, began = $2")
-        .bind(&store.as_bytes()[..])
+pub(crate) async fn renew(db: &mut Connection, store: StoreId, now: Timestamp) -> Result<()> {
+    query("UPDATE meta SET store = $1, began = $2")
+        .bind(store.as_bytes())
         .bind(integer(now.as_millis()))
         .execute(&mut *db)
         .await?;

@@ -3,26 +3,28 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{MeshId, NodeId};
 use waxwing_protocol::link::Progress;
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, Each, RowsSql, array, integer, number, query};
 use super::key::{LoginNumber, NodeKey, Seq};
-use super::sql::{RowsSql, array, integer, number};
 use crate::error::Result;
+
+/// On PostgreSQL whoever reads these rows to give out places holds them until its commit: no place is seen before a lower one.
+const LOCKED: Each = Each { sqlite: ")", postgres: ") ORDER BY mesh, node FOR UPDATE" };
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
     let head =
         "SELECT mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows
-                FROM node WHERE (mesh, node) IN (VALUES";
-    RowsSql::new(head, 2, ")")
+                FROM node WHERE (mesh, node) IN (";
+    RowsSql::new(head, &[Blob, Blob], LOCKED)
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO node (mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows)
-         VALUES",
-        9,
+        "INSERT INTO node (mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows)",
+        &[Blob, Blob, Int, Int, Int, Int, Int, Int, Int],
         "ON CONFLICT (mesh, node) DO UPDATE SET login = excluded.login, next_seq = excluded.next_seq,
          queued = excluded.queued, queued_bytes = excluded.queued_bytes, shown_login = excluded.shown_login,
          shown_through = excluded.shown_through, shown_rows = excluded.shown_rows",
@@ -57,59 +59,49 @@ impl Default for Counters {
 }
 
 /// The counters of those of `keys` that have any.
-pub(crate) async fn find(db: &mut SqliteConnection, keys: &[NodeKey]) -> Result<HashMap<NodeKey, Counters>> {
+pub(crate) async fn find(db: &mut Connection, keys: &[NodeKey]) -> Result<HashMap<NodeKey, Counters>> {
     let mut found = HashMap::with_capacity(keys.len());
-    for (sql, chunk) in FIND.padded(keys) {
-        let mut query = sqlx::query(sql);
-        for key in chunk {
-            query = query.bind(&key.mesh.as_bytes()[..]).bind(&key.node.as_bytes()[..]);
-        }
-        for row in query.fetch_all(&mut *db).await? {
-            let key = NodeKey {
-                mesh: MeshId::from_bytes(array(&row, 0)?),
-                node: NodeId::from_bytes(array(&row, 1)?),
-            };
-            let counters = Counters {
-                login: LoginNumber(number(&row, 2)?),
-                next_seq: Seq(number(&row, 3)?),
-                queued: number(&row, 4)?,
-                queued_bytes: number(&row, 5)?,
-                shown: Progress {
-                    login: number(&row, 6)?,
-                    through: number(&row, 7)?,
-                    rows: number(&row, 8)?,
-                },
-            };
-            found.insert(key, counters);
-        }
+    let rows = FIND
+        .fetch(db, keys, |values, key| {
+            values.bind(key.mesh.as_bytes()).bind(key.node.as_bytes());
+        })
+        .await?;
+    for row in rows {
+        let key =
+            NodeKey { mesh: MeshId::from_bytes(array(&row, 0)?), node: NodeId::from_bytes(array(&row, 1)?) };
+        let counters = Counters {
+            login: LoginNumber(number(&row, 2)?),
+            next_seq: Seq(number(&row, 3)?),
+            queued: number(&row, 4)?,
+            queued_bytes: number(&row, 5)?,
+            shown: Progress { login: number(&row, 6)?, through: number(&row, 7)?, rows: number(&row, 8)? },
+        };
+        found.insert(key, counters);
     }
     Ok(found)
 }
 
 /// Stores counters.
-pub(crate) async fn put(db: &mut SqliteConnection, rows: &[(NodeKey, Counters)]) -> Result<()> {
-    for (sql, chunk) in PUT.exact(rows) {
-        let mut query = sqlx::query(sql);
-        for (key, counters) in chunk {
-            query = query
-                .bind(&key.mesh.as_bytes()[..])
-                .bind(&key.node.as_bytes()[..])
-                .bind(integer(counters.login.0))
-                .bind(integer(counters.next_seq.0))
-                .bind(integer(counters.queued))
-                .bind(integer(counters.queued_bytes))
-                .bind(integer(counters.shown.login))
-                .bind(integer(counters.shown.through))
-                .bind(integer(counters.shown.rows));
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+pub(crate) async fn put(db: &mut Connection, rows: &[(NodeKey, Counters)]) -> Result<()> {
+    PUT.execute(db, rows, |values, (key, counters)| {
+        values
+            .bind(key.mesh.as_bytes())
+            .bind(key.node.as_bytes())
+            .bind(integer(counters.login.0))
+            .bind(integer(counters.next_seq.0))
+            .bind(integer(counters.queued))
+            .bind(integer(counters.queued_bytes))
+            .bind(integer(counters.shown.login))
+            .bind(integer(counters.shown.through))
+            .bind(integer(counters.shown.rows));
+    })
+    .await
+    .map(drop)
 }
 
 /// What is in all queues: envelopes, and their bytes. Reads every node: for the start, not for every day.
-pub(crate) async fn totals(db: impl SqliteExecutor<'_>) -> Result<(u64, u64)> {
-    let row = sqlx::query("SELECT COALESCE(SUM(queued), 0), COALESCE(SUM(queued_bytes), 0) FROM node")
+pub(crate) async fn totals(db: impl Into<Db<'_>>) -> Result<(u64, u64)> {
+    let row = query("SELECT CAST(COALESCE(SUM(queued), 0) AS BIGINT), CAST(COALESCE(SUM(queued_bytes), 0) AS BIGINT) FROM node")
         .fetch_one(db)
         .await?;
     Ok((number(&row, 0)?, number(&row, 1)?))
@@ -117,11 +109,11 @@ pub(crate) async fn totals(db: impl SqliteExecutor<'_>) -> Result<(u64, u64)> {
 
 /// Nodes after `after` that have envelopes queued, at most `limit`, in the order of their keys.
 pub(crate) async fn with_mail(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Db<'_>>,
     after: Option<NodeKey>,
     limit: usize,
 ) -> Result<Vec<NodeKey>> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT mesh, node FROM node WHERE (mesh, node) > ($1, $2) AND queued > 0 ORDER BY mesh, node LIMIT $3",
     )
     .bind(after.map_or(Vec::new(), |key| key.mesh.as_bytes().to_vec()))

@@ -4,25 +4,25 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::sealing::PrekeyId;
 use waxwing_crypto::{MeshId, NodeId, Signature, Signed};
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, RowsSql, array, integer, query};
 use super::key::NodeKey;
-use super::sql::{RowsSql, array, integer};
 use crate::error::{Error, Result};
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO prekey (mesh, node, id, prekey, signature) VALUES",
-        5,
+        "INSERT INTO prekey (mesh, node, id, prekey, signature)",
+        &[Blob, Blob, Int, Blob, Blob],
         "ON CONFLICT (mesh, node) DO UPDATE SET id = excluded.id, prekey = excluded.prekey,
          signature = excluded.signature WHERE excluded.id > prekey.id",
     )
 });
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    RowsSql::new("SELECT node, prekey, signature FROM prekey WHERE (mesh, node) IN (VALUES", 2, ")")
+    RowsSql::new("SELECT node, prekey, signature FROM prekey WHERE (mesh, node) IN (", &[Blob, Blob], ")")
 });
 
 /// A prekey as its node signed it.
@@ -36,28 +36,25 @@ pub(crate) struct PrekeyRow {
     pub(crate) prekey: Signed,
 }
 
-/// Keeps those that are newer than what is there.
-pub(crate) async fn put(db: &mut SqliteConnection, rows: &[PrekeyRow]) -> Result<()> {
-    for (sql, chunk) in PUT.exact(rows) {
-        let mut query = sqlx::query(sql);
-        for row in chunk {
-            query = query
-                .bind(&row.owner.mesh.as_bytes()[..])
-                .bind(&row.owner.node.as_bytes()[..])
-                .bind(integer(row.id.as_u64()))
-                .bind(&row.prekey.bytes[..])
-                .bind(&row.prekey.signature.as_bytes()[..]);
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+/// Keeps those that are newer than what is there; one of each node.
+pub(crate) async fn put(db: &mut Connection, rows: &[PrekeyRow]) -> Result<()> {
+    PUT.execute(db, rows, |values, row| {
+        values
+            .bind(row.owner.mesh.as_bytes())
+            .bind(row.owner.node.as_bytes())
+            .bind(integer(row.id.as_u64()))
+            .bind(&row.prekey.bytes[..])
+            .bind(row.prekey.signature.as_bytes());
+    })
+    .await
+    .map(drop)
 }
 
 /// Forgets a node's prekey: the key that signed it is no longer the node's.
-pub(crate) async fn remove(db: impl SqliteExecutor<'_>, owner: NodeKey) -> Result<()> {
-    sqlx::query("DELETE FROM prekey WHERE mesh = $1 AND node = $2")
-        .bind(&owner.mesh.as_bytes()[..])
-        .bind(&owner.node.as_bytes()[..])
+pub(crate) async fn remove(db: impl Into<Db<'_>>, owner: NodeKey) -> Result<()> {
+    query("DELETE FROM prekey WHERE mesh = $1 AND node = $2")
+        .bind(owner.mesh.as_bytes())
+        .bind(owner.node.as_bytes())
         .execute(db)
         .await?;
     Ok(())
@@ -65,24 +62,23 @@ pub(crate) async fn remove(db: impl SqliteExecutor<'_>, owner: NodeKey) -> Resul
 
 /// The newest prekey of those of `nodes` that have one.
 pub(crate) async fn find(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     mesh: MeshId,
     nodes: &[NodeId],
 ) -> Result<HashMap<NodeId, Signed>> {
     let mut found = HashMap::with_capacity(nodes.len());
-    for (sql, chunk) in FIND.padded(nodes) {
-        let mut query = sqlx::query(sql);
-        for node in chunk {
-            query = query.bind(&mesh.as_bytes()[..]).bind(&node.as_bytes()[..]);
-        }
-        for row in query.fetch_all(&mut *db).await? {
-            let signature = row.try_get::<&[u8], _>(2)?;
-            let signed = Signed {
-                bytes: Bytes::from(row.try_get::<Vec<u8>, _>(1)?),
-                signature: Signature::from_bytes(signature).map_err(|_| Error::damaged("a signature"))?,
-            };
-            found.insert(NodeId::from_bytes(array(&row, 0)?), signed);
-        }
+    let rows = FIND
+        .fetch(db, nodes, |values, node| {
+            values.bind(mesh.as_bytes()).bind(node.as_bytes());
+        })
+        .await?;
+    for row in rows {
+        let signature = row.get::<&[u8]>(2)?;
+        let signed = Signed {
+            bytes: Bytes::from(row.get::<Vec<u8>>(1)?),
+            signature: Signature::from_bytes(signature).map_err(|_| Error::damaged("a signature"))?,
+        };
+        found.insert(NodeId::from_bytes(array(&row, 0)?), signed);
     }
     Ok(found)
 }
@@ -103,7 +99,8 @@ mod tests {
             id: PrekeyId::from_u64(id),
             prekey: Signed::new(&key, Purpose::Prekey, vec![n, id as u8]),
         };
-        put(&mut db, &[row(1, 5), row(2, 1), row(1, 4)]).await.unwrap();
+        put(&mut db, &[row(1, 5), row(2, 1)]).await.unwrap();
+        put(&mut db, &[row(1, 4)]).await.unwrap();
         let nodes = [node(1).node, node(2).node, node(3).node];
         let found = find(&mut db, node(1).mesh, &nodes).await.unwrap();
         assert_eq!(found.len(), 2);

@@ -1,52 +1,64 @@
 //! The queues: for each node the envelopes and notices that wait for it.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
 use waxwing_protocol::link::NoticeKind;
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, Each, Row, RowsSql, Values, array, integer, number, query};
 use super::key::{NodeKey, Place, QueueKey, Rank, Seq};
 use super::notice;
-use super::sql::{RowsSql, array, integer, number};
 use crate::error::{Error, Result};
 
 static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO queue (mesh, recipient, rank, seq, kind, sender, wire, seal, expires, body) VALUES",
-        10,
+        "INSERT INTO queue (mesh, recipient, rank, seq, kind, sender, wire, seal, expires, body)",
+        &[Blob, Blob, Int, Int, Int, Blob, Blob, Int, Int, Blob],
         "",
     )
 });
 
 static SIZES: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "SELECT mesh, recipient, rank, seq, length(body) FROM queue
-         WHERE (mesh, recipient, rank, seq) IN (VALUES",
-        4,
+        "SELECT mesh, recipient, rank, seq, CAST(length(body) AS BIGINT) FROM queue
+         WHERE (mesh, recipient, rank, seq) IN (",
+        &[Blob, Blob, Int, Int],
         ")",
     )
 });
 
 static DELETE: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "DELETE FROM queue WHERE (mesh, recipient, rank, seq) IN (VALUES",
-        4,
-        ") RETURNING mesh, recipient, rank, seq, length(body)",
+        "DELETE FROM queue WHERE (mesh, recipient, rank, seq) IN (",
+        &[Blob, Blob, Int, Int],
+        ") RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT)",
     )
 });
 
 static DELETE_SEALED: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "DELETE FROM queue WHERE (mesh, recipient, rank, seq, seal) IN (VALUES",
-        5,
-        ") RETURNING mesh, recipient, rank, seq, length(body)",
+        "DELETE FROM queue WHERE (mesh, recipient, rank, seq, seal) IN (",
+        &[Blob, Blob, Int, Int, Int],
+        ") RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT)",
     )
 });
+
+/// SQLite is asked row by row, and no longer than there is room. PostgreSQL sends all it has found: it finds no more than
+/// what fits, and the first that does not.
+const READ: Each = Each {
+    sqlite: "SELECT seq, kind, sender, wire, seal, expires, body FROM queue
+             WHERE mesh = $1 AND recipient = $2 AND rank = $3 AND seq > $4 ORDER BY seq LIMIT $5",
+    postgres: "SELECT seq, kind, sender, wire, seal, expires, body FROM
+                 (SELECT *, sum(length(body)) OVER (ORDER BY seq) - length(body) AS ahead FROM
+                   (SELECT * FROM queue
+                    WHERE mesh = $1 AND recipient = $2 AND rank = $3 AND seq > $4 ORDER BY seq LIMIT $5) AS next)
+                 AS page
+               WHERE ahead <= $6 ORDER BY seq",
+};
 
 /// Kind of a row that holds an envelope. The others are [`notice`]'s.
 const ENVELOPE: i64 = 0;
@@ -132,128 +144,106 @@ pub(crate) struct Ended {
 }
 
 /// Adds rows.
-pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(QueueKey, Item)]) -> Result<()> {
-    for (sql, chunk) in INSERT.exact(rows) {
-        let mut query = sqlx::query(sql);
-        for (key, item) in chunk {
-            query = query
-                .bind(&key.owner.mesh.as_bytes()[..])
-                .bind(&key.owner.node.as_bytes()[..])
-                .bind(integer(key.place.rank.index() as u64))
-                .bind(integer(key.place.seq.0));
-            query = match item {
-                Item::Envelope(mail) => query
+pub(crate) async fn insert(db: &mut Connection, rows: &[(QueueKey, Item)]) -> Result<()> {
+    INSERT
+        .execute(db, rows, |values, (key, item)| {
+            bind_key(values, key);
+            match item {
+                Item::Envelope(mail) => values
                     .bind(ENVELOPE)
-                    .bind(Some(&mail.from.as_bytes()[..]))
-                    .bind(&mail.id.as_bytes()[..])
+                    .bind(mail.from.as_bytes())
+                    .bind(mail.id.as_bytes())
                     .bind(i64::from(mail.seal))
                     .bind(integer(mail.exp.as_millis()))
                     .bind(&mail.env[..]),
-                Item::Notice(notice) => query
+                Item::Notice(notice) => values
                     .bind(notice::code(&notice.kind))
                     .bind(None::<&[u8]>)
-                    .bind(&notice.id.as_bytes()[..])
-                    .bind(0)
+                    .bind(notice.id.as_bytes())
+                    .bind(0_i64)
                     .bind(integer(notice.ends.as_millis()))
                     .bind(notice::body(&notice.kind)),
             };
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+        })
+        .await
+        .map(drop)
 }
 
 /// Reads one rank of a queue from after a place, at most `items` rows, and no more than `bytes` of their cost. Stops
 /// reading when that is reached.
 pub(crate) async fn read(
-    db: impl SqliteExecutor<'_>,
+    db: impl Into<Db<'_>>,
     owner: NodeKey,
     after: Place,
     items: usize,
     bytes: usize,
 ) -> Result<Page> {
-    let mut found = sqlx::query(
-        "SELECT seq, kind, sender, wire, seal, expires, body FROM queue
-         WHERE mesh = $1 AND recipient = $2 AND rank = $3 AND seq > $4 ORDER BY seq LIMIT $5",
-    )
-    .bind(&owner.mesh.as_bytes()[..])
-    .bind(&owner.node.as_bytes()[..])
-    .bind(integer(after.rank.index() as u64))
-    .bind(integer(after.seq.0))
-    .bind(integer(items as u64 + 1))
-    .fetch(db);
-    let (mut rows, mut left) = (Vec::new(), bytes);
-    while let Some(row) = found.try_next().await? {
-        let item = item(&row)?;
-        if rows.len() == items || item.cost() > left {
-            return Ok(Page { rows, more: true });
+    let (mut page, mut left) = (Page { rows: Vec::new(), more: false }, bytes);
+    let rows = query(READ)
+        .bind(owner.mesh.as_bytes())
+        .bind(owner.node.as_bytes())
+        .bind(integer(after.rank.index() as u64))
+        .bind(integer(after.seq.0))
+        .bind(integer(items as u64 + 1))
+        .bind(integer(bytes as u64));
+    let visit = |row: &Row| {
+        let item = item(row)?;
+        if page.rows.len() == items || item.cost() > left {
+            page.more = true;
+            return Ok(ControlFlow::Break(()));
         }
         left -= item.cost();
-        rows.push((Seq(number(&row, 0)?), item));
-    }
-    Ok(Page { rows, more: false })
+        page.rows.push((Seq(number(row, 0)?), item));
+        Ok(ControlFlow::Continue(()))
+    };
+    rows.scan(db, visit).await?;
+    Ok(page)
 }
 
-fn item(row: &SqliteRow) -> Result<Item> {
+fn item(row: &Row) -> Result<Item> {
     let id = WireId::from_bytes(array(row, 3)?);
     let ends = Timestamp::from_millis(number(row, 5)?);
-    match row.try_get::<i64, _>(1)? {
+    match row.get::<i64>(1)? {
         ENVELOPE => Ok(Item::Envelope(Mail {
             from: NodeId::from_bytes(array(row, 2)?),
             id,
             seal: u32::try_from(number(row, 4)?).map_err(|_| Error::damaged("a seal"))?,
             exp: ends,
-            env: Bytes::from(row.try_get::<Vec<u8>, _>(6)?),
+            env: Bytes::from(row.get::<Vec<u8>>(6)?),
         })),
-        code => Ok(Item::Notice(Notice { id, kind: notice::kind(code, row.try_get(6)?)?, ends })),
+        code => Ok(Item::Notice(Notice { id, kind: notice::kind(code, row.get::<&[u8]>(6)?)?, ends })),
     }
 }
 
 /// The size of those of these rows that are there.
-pub(crate) async fn sizes(db: &mut SqliteConnection, keys: &[QueueKey]) -> Result<HashMap<QueueKey, u64>> {
+pub(crate) async fn sizes(db: &mut Connection, keys: &[QueueKey]) -> Result<HashMap<QueueKey, u64>> {
     let mut found = HashMap::with_capacity(keys.len());
-    for (sql, chunk) in SIZES.padded(keys) {
-        let query = chunk.fold(sqlx::query(sql), bind_key);
-        for row in query.fetch_all(&mut *db).await? {
-            let removed = removed(&row)?;
-            found.insert(removed.key, removed.bytes);
-        }
+    for row in SIZES.fetch(db, keys, bind_key).await? {
+        let removed = removed(&row)?;
+        found.insert(removed.key, removed.bytes);
     }
     Ok(found)
 }
 
 /// Takes rows out, whatever their seal. Says which were there.
-pub(crate) async fn delete(db: &mut SqliteConnection, keys: &[QueueKey]) -> Result<Vec<Removed>> {
-    let mut gone = Vec::with_capacity(keys.len());
-    for (sql, chunk) in DELETE.padded(keys) {
-        let query = chunk.fold(sqlx::query(sql), bind_key);
-        for row in query.fetch_all(&mut *db).await? {
-            gone.push(removed(&row)?);
-        }
-    }
-    Ok(gone)
+pub(crate) async fn delete(db: &mut Connection, keys: &[QueueKey]) -> Result<Vec<Removed>> {
+    DELETE.fetch(db, keys, bind_key).await?.iter().map(removed).collect()
 }
 
 /// Takes rows out that hold exactly this seal. Says which did.
-pub(crate) async fn delete_sealed(
-    db: &mut SqliteConnection,
-    keys: &[(QueueKey, u32)],
-) -> Result<Vec<Removed>> {
-    let mut gone = Vec::with_capacity(keys.len());
-    for (sql, chunk) in DELETE_SEALED.padded(keys) {
-        let bind = |query, (key, seal): &(QueueKey, u32)| bind_key(query, key).bind(i64::from(*seal));
-        for row in chunk.fold(sqlx::query(sql), bind).fetch_all(&mut *db).await? {
-            gone.push(removed(&row)?);
-        }
-    }
-    Ok(gone)
+pub(crate) async fn delete_sealed(db: &mut Connection, keys: &[(QueueKey, u32)]) -> Result<Vec<Removed>> {
+    let rows = DELETE_SEALED.fetch(db, keys, |values, (key, seal)| {
+        bind_key(values, key);
+        values.bind(i64::from(*seal));
+    });
+    rows.await?.iter().map(removed).collect()
 }
 
 /// Takes out rows past their end, the oldest first, at most `limit`.
-pub(crate) async fn expire(db: impl SqliteExecutor<'_>, now: Timestamp, limit: usize) -> Result<Vec<Ended>> {
-    let rows = sqlx::query(
+pub(crate) async fn expire(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) -> Result<Vec<Ended>> {
+    let rows = query(
         "DELETE FROM queue WHERE id IN (SELECT id FROM queue WHERE expires <= $1 ORDER BY expires LIMIT $2)
-         RETURNING mesh, recipient, rank, seq, length(body), sender, wire, expires",
+         RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT), sender, wire, expires",
     )
     .bind(integer(now.as_millis()))
     .bind(integer(limit as u64))
@@ -263,40 +253,38 @@ pub(crate) async fn expire(db: impl SqliteExecutor<'_>, now: Timestamp, limit: u
 }
 
 /// Takes out the rows of one queue, at most `limit`.
-pub(crate) async fn evict(db: impl SqliteExecutor<'_>, owner: NodeKey, limit: usize) -> Result<Vec<Ended>> {
-    let rows = sqlx::query(
+pub(crate) async fn evict(db: impl Into<Db<'_>>, owner: NodeKey, limit: usize) -> Result<Vec<Ended>> {
+    let rows = query(
         "DELETE FROM queue WHERE id IN
          (SELECT id FROM queue WHERE mesh = $1 AND recipient = $2 ORDER BY rank, seq LIMIT $3)
-         RETURNING mesh, recipient, rank, seq, length(body), sender, wire, expires",
+         RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT), sender, wire, expires",
     )
-    .bind(&owner.mesh.as_bytes()[..])
-    .bind(&owner.node.as_bytes()[..])
+    .bind(owner.mesh.as_bytes())
+    .bind(owner.node.as_bytes())
     .bind(integer(limit as u64))
     .fetch_all(db)
     .await?;
     rows.iter().map(ended).collect()
 }
 
-type Query<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
-
-fn bind_key<'q>(query: Query<'q>, key: &QueueKey) -> Query<'q> {
-    query
-        .bind(key.owner.mesh.as_bytes().to_vec())
-        .bind(key.owner.node.as_bytes().to_vec())
+fn bind_key<'v>(values: &mut Values<'v>, key: &'v QueueKey) {
+    values
+        .bind(key.owner.mesh.as_bytes())
+        .bind(key.owner.node.as_bytes())
         .bind(integer(key.place.rank.index() as u64))
-        .bind(integer(key.place.seq.0))
+        .bind(integer(key.place.seq.0));
 }
 
-fn removed(row: &SqliteRow) -> Result<Removed> {
+fn removed(row: &Row) -> Result<Removed> {
     let owner =
         NodeKey { mesh: MeshId::from_bytes(array(row, 0)?), node: NodeId::from_bytes(array(row, 1)?) };
     let place = Place { rank: rank(number(row, 2)?)?, seq: Seq(number(row, 3)?) };
     Ok(Removed { key: QueueKey { owner, place }, bytes: number(row, 4)? })
 }
 
-fn ended(row: &SqliteRow) -> Result<Ended> {
+fn ended(row: &Row) -> Result<Ended> {
     let removed = removed(row)?;
-    let mail = match row.try_get::<Option<&[u8]>, _>(5)? {
+    let mail = match row.get::<Option<&[u8]>>(5)? {
         None => None,
         Some(_) => {
             let sender = NodeKey { mesh: removed.key.owner.mesh, node: NodeId::from_bytes(array(row, 5)?) };

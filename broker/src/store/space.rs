@@ -3,24 +3,25 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{MeshId, SpaceId, Timestamp};
 use waxwing_protocol::limits;
 
-use super::sql::{RowsSql, array, integer, number};
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{Connection, Db, Each, Row, RowsSql, array, integer, number, query};
 use crate::error::Result;
 
+/// On PostgreSQL whoever reads these rows to give out places holds them until its commit: no place is seen before a lower one.
+const LOCKED: Each = Each { sqlite: ")", postgres: ") ORDER BY mesh, space FOR UPDATE" };
+
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    let head =
-        "SELECT mesh, space, id, last, horizon, records, bytes FROM space WHERE (mesh, space) IN (VALUES";
-    RowsSql::new(head, 2, ")")
+    let head = "SELECT mesh, space, id, last, horizon, records, bytes FROM space WHERE (mesh, space) IN (";
+    RowsSql::new(head, &[Blob, Blob], LOCKED)
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
-        "INSERT INTO space (mesh, space, last, past, horizon, records, bytes) VALUES",
-        7,
+        "INSERT INTO space (mesh, space, last, past, horizon, records, bytes)",
+        &[Blob, Blob, Int, Int, Int, Int, Int],
         "ON CONFLICT (mesh, space) DO UPDATE SET last = excluded.last, horizon = excluded.horizon,
          records = excluded.records, bytes = excluded.bytes RETURNING mesh, space, id",
     )
@@ -70,68 +71,63 @@ fn floor(began: Timestamp) -> u64 {
 }
 
 /// Those of these spaces that there are.
-pub(crate) async fn find(db: &mut SqliteConnection, keys: &[SpaceKey]) -> Result<HashMap<SpaceKey, Space>> {
+pub(crate) async fn find(db: &mut Connection, keys: &[SpaceKey]) -> Result<HashMap<SpaceKey, Space>> {
     let mut found = HashMap::with_capacity(keys.len());
-    for (sql, chunk) in FIND.padded(keys) {
-        let mut query = sqlx::query(sql);
-        for key in chunk {
-            query = query.bind(&key.mesh.as_bytes()[..]).bind(&key.space.as_bytes()[..]);
-        }
-        for row in query.fetch_all(&mut *db).await? {
-            let usage = Usage { records: number(&row, 5)?, bytes: number(&row, 6)? };
-            let id = Some(row.try_get(2)?);
-            let space = Space { id, last: number(&row, 3)?, horizon: number(&row, 4)?, usage };
-            found.insert(key(&row)?, space);
-        }
+    let rows = FIND
+        .fetch(db, keys, |values, key| {
+            values.bind(key.mesh.as_bytes()).bind(key.space.as_bytes());
+        })
+        .await?;
+    for row in rows {
+        let usage = Usage { records: number(&row, 5)?, bytes: number(&row, 6)? };
+        let id = Some(row.get(2)?);
+        let space = Space { id, last: number(&row, 3)?, horizon: number(&row, 4)?, usage };
+        found.insert(key(&row)?, space);
     }
     Ok(found)
 }
 
 /// Stores spaces, new ones among them. Says what their rows are found by.
-pub(crate) async fn put(
-    db: &mut SqliteConnection,
-    spaces: &[(SpaceKey, Space)],
-) -> Result<Vec<(SpaceKey, i64)>> {
+pub(crate) async fn put(db: &mut Connection, spaces: &[(SpaceKey, Space)]) -> Result<Vec<(SpaceKey, i64)>> {
     let mut ids = Vec::with_capacity(spaces.len());
-    for (sql, chunk) in PUT.exact(spaces) {
-        let mut query = sqlx::query(sql);
-        for (key, space) in chunk {
-            query = query
-                .bind(&key.mesh.as_bytes()[..])
-                .bind(&key.space.as_bytes()[..])
+    let rows = PUT
+        .fetch_exact(db, spaces, |values, (key, space)| {
+            values
+                .bind(key.mesh.as_bytes())
+                .bind(key.space.as_bytes())
                 .bind(integer(space.last))
                 .bind(0_i64) // Of one that is there, it stays.
                 .bind(integer(space.horizon))
                 .bind(integer(space.usage.records))
                 .bind(integer(space.usage.bytes));
-        }
-        for row in query.fetch_all(&mut *db).await? {
-            ids.push((key(&row)?, row.try_get(2)?));
-        }
+        })
+        .await?;
+    for row in rows {
+        ids.push((key(&row)?, row.get(2)?));
     }
     Ok(ids)
 }
 
 /// A new life of the store begins. Every space goes on above whatever was before; what stands in it counts as handed back from
 /// then on; and what was bound to leases is gone, as it is from a store that was lost.
-pub(crate) async fn begin_life(db: &mut SqliteConnection, began: Timestamp) -> Result<()> {
-    sqlx::query(
-        "UPDATE space SET past = last, last = max(last, $1),
+pub(crate) async fn begin_life(db: &mut Connection, began: Timestamp) -> Result<()> {
+    query(
+        "UPDATE space SET past = last, last = CASE WHEN last > $1 THEN last ELSE $1 END,
          records = records - (SELECT count(*) FROM record AS r
                               WHERE r.mesh = space.mesh AND r.space = space.id AND r.bound IS NOT NULL),
-         bytes = bytes - (SELECT coalesce(sum(length(r.sealed)), 0) FROM record AS r
+         bytes = bytes - (SELECT CAST(coalesce(sum(length(r.sealed)), 0) AS BIGINT) FROM record AS r
                           WHERE r.mesh = space.mesh AND r.space = space.id AND r.bound IS NOT NULL)",
     )
     .bind(integer(floor(began)))
     .execute(&mut *db)
     .await?;
-    sqlx::query("DELETE FROM record WHERE bound IS NOT NULL").execute(db).await?;
+    query("DELETE FROM record WHERE bound IS NOT NULL").execute(db).await?;
     Ok(())
 }
 
 /// How much each mesh has in its spaces. A space itself counts for a record.
-pub(crate) async fn usage(db: impl SqliteExecutor<'_>) -> Result<HashMap<MeshId, Usage>> {
-    let rows = sqlx::query("SELECT mesh, count(*) + sum(records), sum(bytes) FROM space GROUP BY mesh")
+pub(crate) async fn usage(db: impl Into<Db<'_>>) -> Result<HashMap<MeshId, Usage>> {
+    let rows = query("SELECT mesh, CAST(count(*) + sum(records) AS BIGINT), CAST(sum(bytes) AS BIGINT) FROM space GROUP BY mesh")
         .fetch_all(db)
         .await?;
     rows.iter()
@@ -142,7 +138,7 @@ pub(crate) async fn usage(db: impl SqliteExecutor<'_>) -> Result<HashMap<MeshId,
         .collect()
 }
 
-fn key(row: &SqliteRow) -> Result<SpaceKey> {
+fn key(row: &Row) -> Result<SpaceKey> {
     Ok(SpaceKey { mesh: MeshId::from_bytes(array(row, 0)?), space: SpaceId::from_bytes(array(row, 1)?) })
 }
 

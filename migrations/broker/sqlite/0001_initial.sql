@@ -12,6 +12,7 @@ CREATE TABLE meta (
 
 -- Every opening of the store there ever was. A mark of one that is not here is from a future that was lost.
 CREATE TABLE run (
+    id    INTEGER PRIMARY KEY, -- rises
     run   BLOB    NOT NULL UNIQUE CHECK (length(run) = 16), -- random
     first INTEGER NOT NULL -- meta.m when it began
 ) STRICT;
@@ -34,6 +35,7 @@ CREATE TABLE log (
 
 -- Logs that part from the one in log, of meshes that wait: what follows the last entry that both have.
 CREATE TABLE branch (
+    id         INTEGER PRIMARY KEY, -- rises
     mesh       BLOB    NOT NULL,
     head       BLOB    NOT NULL CHECK (length(head) = 32), -- hash of its last entry, which names the branch
     seq        INTEGER NOT NULL,

@@ -9,7 +9,6 @@ mod write;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sqlx::SqliteConnection;
 use waxwing_crypto::{KeyId, MeshId, Timestamp};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{EndedBy, Stands};
@@ -18,6 +17,7 @@ use super::batch::Batch;
 use super::change::{Bye, EndDue, SpaceOffers, SpaceWrites};
 use crate::error::{Error, Result};
 use crate::state::State;
+use crate::store::Connection;
 use crate::store::record::{Body, NewRow, Row, Slot};
 use crate::store::space::{Space, SpaceKey, Usage};
 use crate::store::{self, NodeKey};
@@ -347,7 +347,7 @@ impl Spaces {
 }
 
 /// Reads the rows in slots, at places, and appended under keys.
-async fn load_rows(db: &mut SqliteConnection, spaces: &mut Spaces, wanted: &Wanted) -> Result<()> {
+async fn load_rows(db: &mut Connection, spaces: &mut Spaces, wanted: &Wanted) -> Result<()> {
     let with_id = |slot: &Slot| spaces.id(slot.space).map(|id| (*slot, id));
     let slots: Vec<_> = wanted.slots.iter().filter_map(with_id).collect();
     let places: Vec<_> = wanted

@@ -17,7 +17,7 @@ fn mail(seal: u32, exp: u64, size: usize) -> Item {
     })
 }
 
-async fn read_all(db: &mut SqliteConnection, owner: u8, rank: Rank) -> Vec<(Seq, Item)> {
+async fn read_all(db: &mut Connection, owner: u8, rank: Rank) -> Vec<(Seq, Item)> {
     let after = Place { rank, seq: Seq(0) };
     let page = read(db, node(owner), after, 1_000, usize::MAX).await.unwrap();
     assert!(!page.more);
@@ -121,9 +121,8 @@ async fn a_queue_is_evicted_in_bounded_steps() {
 
 #[tokio::test]
 async fn rows_are_looked_up_by_their_place() {
-    let mut db = database().await;
-    for sql in [SIZES.padded(&[0; 4]).next().unwrap().0, DELETE.padded(&[0; 4]).next().unwrap().0] {
-        let plan = plan(&mut db, sql).await;
+    for sql in [SIZES.for_one(), DELETE.for_one()] {
+        let plan = plan(sql).await;
         assert!(plan.contains("INDEX queue_place (mesh=? AND recipient=? AND rank=? AND seq=?)"), "{plan}");
     }
 }

@@ -9,8 +9,6 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 use waxwing_crypto::{KeyId, MeshId, NodeId, SpaceId, Timestamp};
 use waxwing_protocol::link::{EndedBy, Stands};
 
@@ -19,57 +17,52 @@ pub(crate) use due::{bound, bound_nodes, earliest, forget, lapsed, least_bound};
 pub(crate) use page::page_of;
 pub(crate) use page::{Page, page, sealed_bytes};
 
+use super::db::Column::{Bytes as Blob, Int};
+use super::db::{self, Connection, RowsSql, array, integer, number, optional};
 use super::space::SpaceKey;
-use super::sql::{RowsSql, array, integer, number};
 use crate::error::{Error, Result};
-
-/// Appended records under one key that are looked at when a change may be made only if there are none. More than one
-/// batch can take away.
-pub(crate) const APPENDED: usize = 2_048;
 
 /// What a [`Row`] is read from: `r` is the record, `s` its space.
 const ROW: &str =
     "r.id, s.mesh, s.space, r.seq, r.kind, r.key, r.writer, r.stands, r.ends, r.bound, r.touched,
-                   length(r.sealed), r.offered = 1 OR r.seq <= s.past";
+                   CAST(length(r.sealed) AS BIGINT), r.offered = 1 OR r.seq <= s.past";
 
 static IN_SLOTS: LazyLock<RowsSql> = LazyLock::new(|| {
     let tail = ") AS w JOIN space AS s ON s.id = w.column2
          JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.key = w.column3
           AND r.stands = w.column4 AND (w.column4 = 0 OR r.writer = w.column5)";
-    RowsSql::new(&format!("SELECT {ROW} FROM (VALUES"), 5, tail)
+    RowsSql::new(&format!("SELECT {ROW} FROM ("), &[Blob, Int, Blob, Int, Blob], tail)
 });
 
 static AT: LazyLock<RowsSql> = LazyLock::new(|| {
     let tail = ") AS w JOIN space AS s ON s.id = w.column2
          JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.seq = w.column3";
-    RowsSql::new(&format!("SELECT {ROW} FROM (VALUES"), 3, tail)
+    RowsSql::new(&format!("SELECT {ROW} FROM ("), &[Blob, Int, Int], tail)
 });
 
 static APPENDED_UNDER: LazyLock<RowsSql> = LazyLock::new(|| {
-    let tail = format!(
-        ") AS w JOIN space AS s ON s.id = w.column2 JOIN record AS r ON r.id IN
+    let tail = ") AS w JOIN space AS s ON s.id = w.column2 JOIN record AS r ON r.id IN
          (SELECT id FROM record WHERE mesh = w.column1 AND space = w.column2 AND key = w.column3 AND stands = 2
-          AND kind = 0 ORDER BY seq LIMIT {APPENDED})"
-    );
-    RowsSql::new(&format!("SELECT {ROW} FROM (VALUES"), 3, &tail)
+          AND kind = 0 ORDER BY seq LIMIT 2048)";
+    RowsSql::new(&format!("SELECT {ROW} FROM ("), &[Blob, Int, Blob], tail)
 });
 
 static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
     RowsSql::new(
         "INSERT INTO record (mesh, space, seq, kind, key, writer, stands, of_seq, why, at, ends, bound, touched,
-         touched_at, offered, sealed) VALUES",
-        16,
+         touched_at, offered, sealed)",
+        &[Blob, Int, Int, Int, Blob, Blob, Int, Int, Int, Int, Int, Int, Int, Int, Int, Blob],
         "",
     )
 });
 
 static DELETE: LazyLock<RowsSql> =
-    LazyLock::new(|| RowsSql::new("DELETE FROM record WHERE id IN (VALUES", 1, ")"));
+    LazyLock::new(|| RowsSql::new("DELETE FROM record WHERE id IN (", &[Int], ")"));
 
 static TOUCH: LazyLock<RowsSql> = LazyLock::new(|| {
     let tail = ") AS w WHERE record.id = w.column1";
-    let head = "UPDATE record SET touched = w.column2, touched_at = w.column3, ends = w.column4 FROM (VALUES";
-    RowsSql::new(head, 4, tail)
+    let head = "UPDATE record SET touched = w.column2, touched_at = w.column3, ends = w.column4 FROM (";
+    RowsSql::new(head, &[Int, Int, Int, Int], tail)
 });
 
 /// Where the one record of a kind stands under a key.
@@ -165,70 +158,60 @@ pub(crate) struct NewRow {
 }
 
 /// The rows in these slots. Each space comes with its number.
-pub(crate) async fn in_slots(db: &mut SqliteConnection, slots: &[(Slot, i64)]) -> Result<Vec<Row>> {
+pub(crate) async fn in_slots(db: &mut Connection, slots: &[(Slot, i64)]) -> Result<Vec<Row>> {
     let mut found = Vec::new();
-    for (sql, chunk) in IN_SLOTS.padded(slots) {
-        let mut query = sqlx::query(sql);
-        for (slot, space) in chunk {
-            let (stands, owner) = match &slot.owner {
-                Some(owner) => (Stands::Own, &owner.as_bytes()[..]),
-                None => (Stands::Shared, &[][..]),
-            };
-            query = query
-                .bind(&slot.space.mesh.as_bytes()[..])
-                .bind(*space)
-                .bind(&slot.key.as_bytes()[..])
-                .bind(stands_code(stands))
-                .bind(owner);
-        }
-        read_all(&query.fetch_all(&mut *db).await?, &mut found)?;
-    }
+    let rows = IN_SLOTS.fetch(db, slots, |values, (slot, space)| {
+        let (stands, owner) = match &slot.owner {
+            Some(owner) => (Stands::Own, &owner.as_bytes()[..]),
+            None => (Stands::Shared, &[][..]),
+        };
+        values
+            .bind(slot.space.mesh.as_bytes())
+            .bind(*space)
+            .bind(slot.key.as_bytes())
+            .bind(stands_code(stands))
+            .bind(owner);
+    });
+    read_all(&rows.await?, &mut found)?;
     Ok(found)
 }
 
 /// The rows at these places.
-pub(crate) async fn at(db: &mut SqliteConnection, places: &[(MeshId, i64, u64)]) -> Result<Vec<Row>> {
+pub(crate) async fn at(db: &mut Connection, places: &[(MeshId, i64, u64)]) -> Result<Vec<Row>> {
     let mut found = Vec::new();
-    for (sql, chunk) in AT.padded(places) {
-        let mut query = sqlx::query(sql);
-        for (mesh, space, seq) in chunk {
-            query = query.bind(&mesh.as_bytes()[..]).bind(*space).bind(integer(*seq));
-        }
-        read_all(&query.fetch_all(&mut *db).await?, &mut found)?;
-    }
+    let rows = AT.fetch(db, places, |values, (mesh, space, seq)| {
+        values.bind(mesh.as_bytes()).bind(*space).bind(integer(*seq));
+    });
+    read_all(&rows.await?, &mut found)?;
     Ok(found)
 }
 
-/// The appended records under these keys, of each the first [`APPENDED`].
-pub(crate) async fn appended(db: &mut SqliteConnection, keys: &[(MeshId, i64, KeyId)]) -> Result<Vec<Row>> {
+/// The appended records under these keys, of each the first 2,048: more than one batch can take away.
+pub(crate) async fn appended(db: &mut Connection, keys: &[(MeshId, i64, KeyId)]) -> Result<Vec<Row>> {
     let mut found = Vec::new();
-    for (sql, chunk) in APPENDED_UNDER.padded(keys) {
-        let mut query = sqlx::query(sql);
-        for (mesh, space, key) in chunk {
-            query = query.bind(&mesh.as_bytes()[..]).bind(*space).bind(&key.as_bytes()[..]);
-        }
-        read_all(&query.fetch_all(&mut *db).await?, &mut found)?;
-    }
+    let rows = APPENDED_UNDER.fetch(db, keys, |values, (mesh, space, key)| {
+        values.bind(mesh.as_bytes()).bind(*space).bind(key.as_bytes());
+    });
+    read_all(&rows.await?, &mut found)?;
     Ok(found)
 }
 
 /// Stores rows. Each space comes with its number.
-pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(&NewRow, i64)]) -> Result<()> {
-    for (sql, chunk) in INSERT.exact(rows) {
-        let mut query = sqlx::query(sql);
-        for (NewRow { row, at, body }, space) in chunk {
+pub(crate) async fn insert(db: &mut Connection, rows: &[(&NewRow, i64)]) -> Result<()> {
+    INSERT
+        .execute(db, rows, |values, (NewRow { row, at, body }, space)| {
             let (kind, of, why, sealed) = match body {
-                Body::Record { sealed } => (0, None, None, &sealed[..]),
+                Body::Record { sealed } => (0_i64, None, None, &sealed[..]),
                 Body::Tombstone { of, sealed } => (1, Some(*of), None, &sealed[..]),
                 Body::End { of, why } => (2, Some(*of), Some(why_code(*why)), &[][..]),
             };
-            query = query
-                .bind(&row.space.mesh.as_bytes()[..])
+            values
+                .bind(row.space.mesh.as_bytes())
                 .bind(*space)
                 .bind(integer(row.seq))
                 .bind(kind)
-                .bind(&row.key.as_bytes()[..])
-                .bind(&row.writer.as_bytes()[..])
+                .bind(row.key.as_bytes())
+                .bind(row.writer.as_bytes())
                 .bind(stands_code(row.stands))
                 .bind(of.map(integer))
                 .bind(why)
@@ -239,42 +222,35 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[(&NewRow, i64)]) -
                 .bind(row.touched.map(|_| integer(at.as_millis()))) // One that is new was renewed in the same batch.
                 .bind(row.offered)
                 .bind(sealed);
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+        })
+        .await
+        .map(drop)
 }
 
 /// Takes rows out.
-pub(crate) async fn delete(db: &mut SqliteConnection, ids: &[i64]) -> Result<()> {
-    for (sql, chunk) in DELETE.padded(ids) {
-        chunk.fold(sqlx::query(sql), |query, id| query.bind(*id)).execute(&mut *db).await?;
-    }
-    Ok(())
+pub(crate) async fn delete(db: &mut Connection, ids: &[i64]) -> Result<()> {
+    DELETE
+        .fetch(db, ids, |values, id| {
+            values.bind(*id);
+        })
+        .await
+        .map(drop)
 }
 
 /// Renews records: which, at which place, until when.
-pub(crate) async fn touch(
-    db: &mut SqliteConnection,
-    rows: &[(i64, u64, Timestamp)],
-    now: Timestamp,
-) -> Result<()> {
-    for (sql, chunk) in TOUCH.padded(rows) {
-        let mut query = sqlx::query(sql);
-        for (id, touched, ends) in chunk {
-            query = query
-                .bind(*id)
-                .bind(integer(*touched))
-                .bind(integer(now.as_millis()))
-                .bind(integer(ends.as_millis()));
-        }
-        query.execute(&mut *db).await?;
-    }
-    Ok(())
+pub(crate) async fn touch(db: &mut Connection, rows: &[(i64, u64, Timestamp)], now: Timestamp) -> Result<()> {
+    let renewed = TOUCH.fetch(db, rows, |values, (id, touched, ends)| {
+        values
+            .bind(*id)
+            .bind(integer(*touched))
+            .bind(integer(now.as_millis()))
+            .bind(integer(ends.as_millis()));
+    });
+    renewed.await.map(drop)
 }
 
 /// Takes what was read; a padded statement finds some rows more than once.
-fn read_all(rows: &[SqliteRow], into: &mut Vec<Row>) -> Result<()> {
+fn read_all(rows: &[db::Row], into: &mut Vec<Row>) -> Result<()> {
     let mut seen: HashMap<i64, ()> = HashMap::with_capacity(rows.len());
     for row in rows {
         let row = read(row)?;
@@ -285,11 +261,11 @@ fn read_all(rows: &[SqliteRow], into: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
-fn read(row: &SqliteRow) -> Result<Row> {
+fn read(row: &db::Row) -> Result<Row> {
     let space =
         SpaceKey { mesh: MeshId::from_bytes(array(row, 1)?), space: SpaceId::from_bytes(array(row, 2)?) };
     Ok(Row {
-        id: Some(row.try_get(0)?),
+        id: Some(row.get(0)?),
         space,
         seq: number(row, 3)?,
         is_record: number(row, 4)? == 0,
@@ -300,15 +276,8 @@ fn read(row: &SqliteRow) -> Result<Row> {
         bound: optional(row, 9)?,
         touched: optional(row, 10)?,
         bytes: number(row, 11)?,
-        offered: row.try_get(12)?,
+        offered: row.get(12)?,
     })
-}
-
-fn optional(row: &SqliteRow, column: usize) -> Result<Option<u64>> {
-    match row.try_get::<Option<i64>, _>(column)? {
-        Some(_) => number(row, column).map(Some),
-        None => Ok(None),
-    }
 }
 
 const fn stands_code(stands: Stands) -> i64 {

@@ -3,18 +3,17 @@
 //! A row is told at its place. One that was renewed is told again, at the place of the renewal, to who has been told of it
 //! before; so nobody is told of a renewal of what it has not got, whenever its pages were read.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
-use futures_util::TryStreamExt as _;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteExecutor};
 use waxwing_crypto::{KeyId, NodeId, Timestamp};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Changed, Deleted, EndedRecord, Record, What};
 
-use super::{optional, stands, why};
+use super::{stands, why};
 use crate::error::{Error, Result};
+use crate::store::db::{Db, Each, Row, array, integer, number, optional, query};
 use crate::store::space::SpaceKey;
-use crate::store::sql::{array, integer, number};
 
 /// Some changes of a space.
 #[derive(Clone, Debug)]
@@ -36,57 +35,72 @@ const SPACE: u64 = 0;
 const TOUCH: u64 = 1;
 
 /// Reads changes after a place, as many as a frame takes.
-pub(crate) async fn page(db: impl SqliteExecutor<'_>, key: SpaceKey, after: u64) -> Result<Page> {
+pub(crate) async fn page(db: impl Into<Db<'_>>, key: SpaceKey, after: u64) -> Result<Page> {
     page_of(db, key, after, limits::SPACE_PAGE).await
 }
 
-/// Reads at most so many changes after a place, and no more than a frame takes in bytes. One statement, so that it is one moment.
-pub(crate) async fn page_of(
-    db: impl SqliteExecutor<'_>,
-    key: SpaceKey,
-    after: u64,
-    most: usize,
-) -> Result<Page> {
-    let mut found = sqlx::query(
-        "SELECT 0 AS n, 0 AS part, last, horizon, (SELECT m FROM meta), past, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                NULL
+/// The space, what was renewed, and what stands, in the order of their places.
+macro_rules! changes {
+    () => {
+        "SELECT CAST(0 AS BIGINT) AS n, CAST(0 AS BIGINT) AS part, last, horizon, (SELECT m FROM meta), past,
+                CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT), CAST(NULL AS BIGINT),
+                CAST(NULL AS BYTEA), CAST(NULL AS BYTEA), CAST(NULL AS BYTEA) AS sealed
          FROM space WHERE mesh = $1 AND space = $2
          UNION ALL
-         SELECT touched, 1, seq, ends, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, touched_at, NULL FROM record
+         SELECT touched, 1, seq, ends, NULL, NULL, NULL, NULL, NULL, touched_at, NULL, NULL, NULL FROM record
          WHERE mesh = $1 AND space = (SELECT id FROM space WHERE mesh = $1 AND space = $2) AND touched > $3 AND seq <= $3
          UNION ALL
-         SELECT seq, 2, kind, key, writer, stands, of_seq, why, ends, bound, offered, NULL, at, sealed FROM record
+         SELECT seq, 2, kind, stands, of_seq, why, ends, bound, offered, at, key, writer, sealed FROM record
          WHERE mesh = $1 AND space = (SELECT id FROM space WHERE mesh = $1 AND space = $2) AND seq > $3
-         ORDER BY n LIMIT $4",
-    )
-    .bind(&key.mesh.as_bytes()[..])
-    .bind(&key.space.as_bytes()[..])
-    .bind(integer(after))
-    .bind(integer(most as u64 + 2)) // The space, and one to see that there is more.
-    .fetch(db);
+         ORDER BY n LIMIT $4"
+    };
+}
+
+/// SQLite is asked row by row, and no longer than there is room. PostgreSQL sends all it has found: it finds no more than
+/// what fits, and the first that does not.
+const CHANGES: Each = Each {
+    sqlite: changes!(),
+    postgres: concat!(
+        "SELECT * FROM (SELECT *, sum(coalesce(length(sealed), 0)) OVER (ORDER BY n) - coalesce(length(sealed), 0) AS ahead
+                        FROM (",
+        changes!(),
+        ") AS next) AS page WHERE ahead <= $5 ORDER BY n"
+    ),
+};
+
+/// Reads at most so many changes after a place, and no more than a frame takes in bytes. One statement, so that it is one moment.
+pub(crate) async fn page_of(db: impl Into<Db<'_>>, key: SpaceKey, after: u64, most: usize) -> Result<Page> {
+    let rows = query(CHANGES)
+        .bind(key.mesh.as_bytes())
+        .bind(key.space.as_bytes())
+        .bind(integer(after))
+        .bind(integer(most as u64 + 2)) // The space, and one to see that there is more.
+        .bind(integer(limits::FRAME_ENVELOPES as u64));
     let mut page = Page { head: 0, horizon: 0, m: 0, upto: 0, changes: Vec::new() };
-    let (mut left, mut past) = (limits::FRAME_ENVELOPES, 0);
-    while let Some(row) = found.try_next().await? {
-        if number(&row, 1)? == SPACE {
-            (page.head, page.horizon, page.m) = (number(&row, 2)?, number(&row, 3)?, number(&row, 4)?);
-            past = number(&row, 5)?;
-            continue;
+    let (mut left, mut past, mut is_full) = (limits::FRAME_ENVELOPES, 0, false);
+    let visit = |row: &Row| {
+        if number(row, 1)? == SPACE {
+            (page.head, page.horizon, page.m) = (number(row, 2)?, number(row, 3)?, number(row, 4)?);
+            past = number(row, 5)?;
+            return Ok(ControlFlow::Continue(()));
         }
-        let changed = changed(&row, past)?;
+        let changed = changed(row, past)?;
         let bytes = sealed_bytes(&changed.what);
-        if page.changes.len() == most || bytes > left {
-            page.upto = page.changes.last().map_or(after, |last| last.n);
-            return Ok(page);
+        is_full = page.changes.len() == most || bytes > left;
+        if is_full {
+            return Ok(ControlFlow::Break(()));
         }
         left -= bytes;
         page.changes.push(changed);
-    }
-    page.upto = page.head;
+        Ok(ControlFlow::Continue(()))
+    };
+    rows.scan(db, visit).await?;
+    page.upto = if is_full { page.changes.last().map_or(after, |last| last.n) } else { page.head };
     Ok(page)
 }
 
-fn changed(row: &SqliteRow, past: u64) -> Result<Changed> {
-    let (n, at) = (number(row, 0)?, Timestamp::from_millis(number(row, 12)?));
+fn changed(row: &Row, past: u64) -> Result<Changed> {
+    let (n, at) = (number(row, 0)?, Timestamp::from_millis(number(row, 9)?));
     let what = if number(row, 1)? == TOUCH {
         What::Touched { seq: number(row, 2)?, expires: Timestamp::from_millis(number(row, 3)?) }
     } else {
@@ -96,19 +110,19 @@ fn changed(row: &SqliteRow, past: u64) -> Result<Changed> {
 }
 
 /// `past`: the last place of the store's lives before. What stands up to there counts as handed back.
-fn what(row: &SqliteRow, n: u64, past: u64) -> Result<What> {
-    let (key, writer) = (KeyId::from_bytes(array(row, 3)?), NodeId::from_bytes(array(row, 4)?));
-    let stands = stands(number(row, 5)?)?;
-    let sealed = || row.try_get::<Vec<u8>, _>(13).map(Bytes::from);
-    let offered = n <= past || number(row, 10)? == 1;
+fn what(row: &Row, n: u64, past: u64) -> Result<What> {
+    let (key, writer) = (KeyId::from_bytes(array(row, 10)?), NodeId::from_bytes(array(row, 11)?));
+    let stands = stands(number(row, 3)?)?;
+    let sealed = || row.get::<Vec<u8>>(12).map(Bytes::from);
+    let offered = n <= past || number(row, 8)? == 1;
     match number(row, 2)? {
         0 => Ok(What::Record(Record {
             seq: n,
             key,
             writer,
             stands,
-            expires: optional(row, 8)?.map(Timestamp::from_millis),
-            bound: optional(row, 9)?,
+            expires: optional(row, 6)?.map(Timestamp::from_millis),
+            bound: optional(row, 7)?,
             offered,
             sealed: sealed()?,
         })),
@@ -116,7 +130,7 @@ fn what(row: &SqliteRow, n: u64, past: u64) -> Result<What> {
             key,
             writer,
             stood: stands,
-            seq: number(row, 6)?,
+            seq: number(row, 4)?,
             offered,
             sealed: sealed()?,
         })),
@@ -124,8 +138,8 @@ fn what(row: &SqliteRow, n: u64, past: u64) -> Result<What> {
             key,
             writer,
             stood: stands,
-            seq: number(row, 6)?,
-            why: why(number(row, 7)?)?,
+            seq: number(row, 4)?,
+            why: why(number(row, 5)?)?,
         })),
         _ => Err(Error::damaged("a kind of record")),
     }

@@ -1,0 +1,156 @@
+//! The two databases behind the store, as one: connections, pools, transactions.
+//!
+//! Everything above speaks one SQL, through [`query()`] for one statement and [`RowsSql`] for many rows. What differs between
+//! SQLite and PostgreSQL is here, in `sqlite.rs` and `postgres.rs` beside it, and in the statements that say so
+//! themselves ([`Each`]).
+
+mod query;
+mod rows;
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection as _, Database, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
+
+pub(super) use query::{Each, Row, array, integer, number, optional, query};
+#[cfg(test)]
+pub(crate) use rows::counting;
+pub(super) use rows::{Column, RowsSql, Values};
+
+use crate::error::Result;
+
+/// A connection of either database, a pool's or its own.
+pub(crate) enum Connection {
+    /// To SQLite.
+    Sqlite(Held<Sqlite>),
+    /// To PostgreSQL.
+    Postgres(Held<Postgres>),
+}
+
+/// Whose a connection is.
+pub(crate) enum Held<D: Database> {
+    /// Its holder's.
+    Own(Box<D::Connection>),
+    /// Its pool's, to which it goes back.
+    Lent(PoolConnection<D>),
+}
+
+impl<D: Database> Held<D> {
+    pub(super) fn get(&mut self) -> &mut D::Connection {
+        match self {
+            Self::Own(connection) => connection,
+            Self::Lent(connection) => connection,
+        }
+    }
+}
+
+impl From<SqliteConnection> for Connection {
+    fn from(connection: SqliteConnection) -> Self {
+        Self::Sqlite(Held::Own(Box::new(connection)))
+    }
+}
+
+impl From<PgConnection> for Connection {
+    fn from(connection: PgConnection) -> Self {
+        Self::Postgres(Held::Own(Box::new(connection)))
+    }
+}
+
+impl Connection {
+    /// Begins a transaction, on SQLite with the right to write. It ends with [`Connection::commit`]; after an error of anything
+    /// in it, with [`Connection::roll_back`] or with the connection.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        let begin = Each { sqlite: "BEGIN IMMEDIATE", postgres: "BEGIN" };
+        query(begin).execute(self).await.map(drop)
+    }
+
+    /// Commits. When it returns, the disk has it.
+    ///
+    /// # Errors
+    /// If the database fails, or its answer is lost: then it may have committed or not.
+    pub(crate) async fn commit(&mut self) -> Result<()> {
+        query("COMMIT").execute(self).await.map(drop)
+    }
+
+    /// Undoes a transaction.
+    ///
+    /// # Errors
+    /// If the database fails. It is undone then too.
+    pub(crate) async fn roll_back(&mut self) -> Result<()> {
+        query("ROLLBACK").execute(self).await.map(drop)
+    }
+
+    /// Closes it; one that was lent goes back.
+    ///
+    /// # Errors
+    /// If the database fails.
+    pub(crate) async fn close(self) -> Result<()> {
+        match self {
+            Self::Sqlite(Held::Own(connection)) => connection.close().await?,
+            Self::Postgres(Held::Own(connection)) => connection.close().await?,
+            Self::Sqlite(Held::Lent(_)) | Self::Postgres(Held::Lent(_)) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Connections that read.
+#[derive(Clone)]
+pub(crate) enum Pool {
+    /// To SQLite.
+    Sqlite(SqlitePool),
+    /// To PostgreSQL.
+    Postgres(PgPool),
+}
+
+impl Pool {
+    /// Waits for a connection.
+    ///
+    /// # Errors
+    /// If none can be made.
+    pub(crate) async fn acquire(&self) -> Result<Connection> {
+        Ok(match self {
+            Self::Sqlite(pool) => Connection::Sqlite(Held::Lent(pool.acquire().await?)),
+            Self::Postgres(pool) => Connection::Postgres(Held::Lent(pool.acquire().await?)),
+        })
+    }
+
+    /// Closes every connection, once it is back.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+/// Where a statement runs.
+pub(crate) enum Db<'c> {
+    /// One connection.
+    Sqlite(&'c mut SqliteConnection),
+    /// Any of a pool.
+    SqlitePool(&'c SqlitePool),
+    /// One connection.
+    Postgres(&'c mut PgConnection),
+    /// Any of a pool.
+    PostgresPool(&'c PgPool),
+}
+
+impl<'c> From<&'c mut Connection> for Db<'c> {
+    fn from(connection: &'c mut Connection) -> Self {
+        match connection {
+            Connection::Sqlite(held) => Self::Sqlite(held.get()),
+            Connection::Postgres(held) => Self::Postgres(held.get()),
+        }
+    }
+}
+
+impl<'c> From<&'c Pool> for Db<'c> {
+    fn from(pool: &'c Pool) -> Self {
+        match pool {
+            Pool::Sqlite(pool) => Self::SqlitePool(pool),
+            Pool::Postgres(pool) => Self::PostgresPool(pool),
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! One statement, its values, and the rows it gives.
+//!
+//! Two kinds of values are all that the store keeps: numbers and bytes.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
+use futures_util::TryStreamExt as _;
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
+use sqlx::{Arguments as _, Decode, Postgres, Row as _, Sqlite, Type};
+
+use super::Db;
+use crate::error::{Error, Result};
+
+/// The text of a statement where the databases disagree.
+#[derive(Clone, Copy)]
+pub(in crate::store) struct Each {
+    /// As SQLite takes it.
+    pub(in crate::store) sqlite: &'static str,
+    /// As PostgreSQL takes it.
+    pub(in crate::store) postgres: &'static str,
+}
+
+impl From<&'static str> for Each {
+    fn from(both: &'static str) -> Self {
+        Self { sqlite: both, postgres: both }
+    }
+}
+
+/// A value of a statement.
+pub(in crate::store) enum Value<'v> {
+    /// A number, or that there is none.
+    Int(Option<i64>),
+    /// Bytes, or that there are none.
+    Bytes(Option<Cow<'v, [u8]>>),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Int(Some(number))
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(is: bool) -> Self {
+        Self::Int(Some(is.into()))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Self::Int(number)
+    }
+}
+
+impl<'v> From<&'v [u8]> for Value<'v> {
+    fn from(bytes: &'v [u8]) -> Self {
+        Self::Bytes(Some(Cow::Borrowed(bytes)))
+    }
+}
+
+impl<'v, const N: usize> From<&'v [u8; N]> for Value<'v> {
+    fn from(bytes: &'v [u8; N]) -> Self {
+        Self::Bytes(Some(Cow::Borrowed(bytes)))
+    }
+}
+
+impl From<Vec<u8>> for Value<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(Some(Cow::Owned(bytes)))
+    }
+}
+
+impl<'v> From<Option<&'v [u8]>> for Value<'v> {
+    fn from(bytes: Option<&'v [u8]>) -> Self {
+        Self::Bytes(bytes.map(Cow::Borrowed))
+    }
+}
+
+/// A statement with its values.
+#[must_use = "it does nothing until it is run"]
+pub(in crate::store) struct Query<'v> {
+    text: Each,
+    values: Vec<Value<'v>>,
+}
+
+/// A statement. Its values are `$1`, `$2` and so on, in the order in which they are bound.
+pub(in crate::store) fn query<'v>(text: impl Into<Each>) -> Query<'v> {
+    Query { text: text.into(), values: Vec::new() }
+}
+
+/// Runs a statement on whichever database it is: `$run` is what is done with sqlx's query and executor.
+macro_rules! run {
+    ($query:expr, $db:expr, |$sqlx:ident, $on:ident| $run:expr) => {
+        match $db {
+            Db::Sqlite($on) => {
+                let $sqlx = sqlx::query_with($query.text.sqlite, sqlite_arguments($query.values)?);
+                $run
+            }
+            Db::SqlitePool($on) => {
+                let $sqlx = sqlx::query_with($query.text.sqlite, sqlite_arguments($query.values)?);
+                $run
+            }
+            Db::Postgres($on) => {
+                let $sqlx = sqlx::query_with($query.text.postgres, postgres_arguments($query.values)?);
+                $run
+            }
+            Db::PostgresPool($on) => {
+                let $sqlx = sqlx::query_with($query.text.postgres, postgres_arguments($query.values)?);
+                $run
+            }
+        }
+    };
+}
+
+impl<'v> Query<'v> {
+    /// The next value.
+    pub(in crate::store) fn bind(mut self, value: impl Into<Value<'v>>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Runs it. Says how many rows it changed.
+    pub(in crate::store) async fn execute(self, db: impl Into<Db<'_>>) -> Result<u64> {
+        run!(self, db.into(), |query, db| Ok(query.execute(db).await?.rows_affected()))
+    }
+
+    /// Every row.
+    pub(in crate::store) async fn fetch_all(self, db: impl Into<Db<'_>>) -> Result<Vec<Row>> {
+        run!(self, db.into(), |query, db| {
+            Ok(query.fetch_all(db).await?.into_iter().map(Row::from).collect())
+        })
+    }
+
+    /// The one row that there is.
+    pub(in crate::store) async fn fetch_one(self, db: impl Into<Db<'_>>) -> Result<Row> {
+        run!(self, db.into(), |query, db| Ok(query.fetch_one(db).await?.into()))
+    }
+
+    /// The one row that there may be.
+    pub(in crate::store) async fn fetch_optional(self, db: impl Into<Db<'_>>) -> Result<Option<Row>> {
+        run!(self, db.into(), |query, db| Ok(query.fetch_optional(db).await?.map(Row::from)))
+    }
+
+    /// Row by row, until `visit` has enough.
+    pub(in crate::store) async fn scan(
+        self,
+        db: impl Into<Db<'_>>,
+        mut visit: impl FnMut(&Row) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        run!(self, db.into(), |query, db| {
+            let mut rows = query.fetch(db);
+            while let Some(row) = rows.try_next().await? {
+                if visit(&Row::from(row))?.is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+pub(super) fn sqlite_arguments(values: Vec<Value<'_>>) -> Result<SqliteArguments> {
+    let mut arguments = SqliteArguments::default();
+    for value in values {
+        let added = match value {
+            Value::Int(number) => arguments.add(number),
+            Value::Bytes(None) => arguments.add(None::<Vec<u8>>),
+            Value::Bytes(Some(bytes)) => arguments.add(bytes.into_owned()),
+        };
+        added.map_err(Error::Internal)?;
+    }
+    Ok(arguments)
+}
+
+fn postgres_arguments(values: Vec<Value<'_>>) -> Result<PgArguments> {
+    let mut arguments = PgArguments::default();
+    for value in values {
+        let added = match value {
+            Value::Int(number) => arguments.add(number),
+            Value::Bytes(bytes) => arguments.add(bytes.as_deref()),
+        };
+        added.map_err(Error::Internal)?;
+    }
+    Ok(arguments)
+}
+
+/// A row of either database.
+pub(in crate::store) enum Row {
+    /// SQLite's.
+    Sqlite(SqliteRow),
+    /// PostgreSQL's.
+    Postgres(PgRow),
+}
+
+impl From<SqliteRow> for Row {
+    fn from(row: SqliteRow) -> Self {
+        Self::Sqlite(row)
+    }
+}
+
+impl From<PgRow> for Row {
+    fn from(row: PgRow) -> Self {
+        Self::Postgres(row)
+    }
+}
+
+impl Row {
+    /// A column, by its place.
+    ///
+    /// # Errors
+    /// If it is not of this type.
+    pub(in crate::store) fn get<'r, T>(&'r self, column: usize) -> Result<T>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+    {
+        Ok(match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        })
+    }
+}
+
+/// Bytes of a fixed size: an id or a digest.
+pub(in crate::store) fn array<const N: usize>(row: &Row, column: usize) -> Result<[u8; N]> {
+    row.get::<&[u8]>(column)?.try_into().map_err(|_| Error::damaged("an id has a wrong length"))
+}
+
+/// A number that is never negative.
+pub(in crate::store) fn number(row: &Row, column: usize) -> Result<u64> {
+    u64::try_from(row.get::<i64>(column)?).map_err(|_| Error::damaged("a number is negative"))
+}
+
+/// The same, if there is one.
+pub(in crate::store) fn optional(row: &Row, column: usize) -> Result<Option<u64>> {
+    match row.get::<Option<i64>>(column)? {
+        Some(_) => number(row, column).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A number as SQL knows it. What exceeds it (the year 292 million) is as good as its largest.
+pub(in crate::store) fn integer(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,393 @@
+//! A PostgreSQL server that a test throws away: made from the binaries that are installed, in a folder of its own, on a Unix
+//! socket and a free port of loopback, and gone with the process that made it, however that ends.
+//!
+//! Its settings are those of a server that keeps what it confirms: `fsync` and `synchronous_commit` are on.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use tempfile::TempDir;
+
+/// The variable that says where the binaries are, if they are not where they usually are.
+pub const BINARIES: &str = "WAXWING_TEST_POSTGRES_BIN";
+/// The variable that makes a missing server a failure of the test, as in CI.
+pub const REQUIRED: &str = "WAXWING_TEST_POSTGRES";
+
+/// A server takes no longer to start or stop.
+const WITHIN: Duration = Duration::from_secs(30);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Keeps a server until its standard input ends, which it does with whoever made it; then stops it and removes its folder.
+const KEEPER: &str = r#"
+"$1" -D "$2/data" </dev/null & server=$!
+cat >/dev/null
+kill -INT $server 2>/dev/null; wait $server
+[ -z "$3" ] || rm -rf "$2"
+"#;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing is installed.
+    #[error(
+        "PostgreSQL's server is not installed (Debian: apt-get install postgresql; or say in {BINARIES} where initdb is)"
+    )]
+    NotInstalled,
+    /// The system.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// One of its programs.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A result with [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A server.
+#[derive(Debug)]
+pub struct Server {
+    binaries: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    user: User,
+    running: Option<Running>,
+    databases: AtomicU32,
+    /// Removes the folder, if the keeper does not.
+    _folder: Option<TempDir>,
+}
+
+#[derive(Debug)]
+struct Running {
+    keeper: Child,
+    /// Closed, it ends the keeper.
+    hold: Option<ChildStdin>,
+}
+
+/// Whom it runs as: PostgreSQL refuses to be root.
+#[derive(Clone, Copy, Debug)]
+struct User(Option<(u32, u32)>);
+
+impl Server {
+    /// Makes a server and starts it.
+    ///
+    /// # Errors
+    /// `NotInstalled`; or what went wrong.
+    pub fn start() -> Result<Self> {
+        Self::make(false)
+    }
+
+    /// A hot standby of this server, which follows it and takes no writes until [`Server::promote`]. This one acknowledges no commit
+    /// that the standby has not.
+    ///
+    /// # Errors
+    /// What went wrong.
+    pub fn standby(&mut self) -> Result<Self> {
+        let mut standby = Self::prepare(false)?;
+        let port = self.port.to_string();
+        standby.run(
+            "pg_basebackup",
+            &[
+                "-D",
+                &standby.data(),
+                "-h",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "-U",
+                "waxwing",
+                "-R",
+                "-X",
+                "stream",
+                "-c",
+                "fast",
+            ],
+        )?;
+        standby.configure()?;
+        standby.resume()?;
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'")?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        let synced = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        wait("the standby follows", || Ok(self.sql("postgres", synced)?.trim() == "1"))?;
+        Ok(standby)
+    }
+
+    /// The one server of this process, or nothing if none is installed: then a line says that the test is skipped.
+    ///
+    /// # Panics
+    /// If it does not start, or none is installed and [`REQUIRED`] is set.
+    #[expect(clippy::panic, reason = "a test cannot go on without it, and says why")]
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Option<Server>> = OnceLock::new();
+        let started = SHARED.get_or_init(|| match Self::make(true) {
+            Ok(server) => Some(server),
+            Err(Error::NotInstalled) if std::env::var_os(REQUIRED).is_none() => None,
+            Err(err) => panic!("no PostgreSQL server for the tests: {err}"),
+        });
+        if started.is_none() {
+            eprintln!("skipped: {}", Error::NotInstalled);
+        }
+        started.as_ref()
+    }
+
+    /// `kept`: its folder goes with its keeper, since nobody drops what is static.
+    fn make(kept: bool) -> Result<Self> {
+        let mut server = Self::prepare(kept)?;
+        server.run(
+            "initdb",
+            &["-D", &server.data(), "-U", "waxwing", "-A", "trust", "--no-sync", "-E", "UTF8"],
+        )?;
+        server.configure()?;
+        server.resume()?;
+        Ok(server)
+    }
+
+    fn prepare(kept: bool) -> Result<Self> {
+        let (binaries, user) = (binaries()?, User::find()?);
+        let dir = tempfile::Builder::new().prefix("waxwing-pg-").tempdir()?;
+        user.own(dir.path())?;
+        let folder = dir.path().to_owned();
+        let dir = if kept {
+            let _ = dir.keep();
+            None
+        } else {
+            Some(dir)
+        };
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        Ok(Self { binaries, folder, port, user, running: None, databases: AtomicU32::new(0), _folder: dir })
+    }
+
+    fn data(&self) -> String {
+        self.folder.join("data").display().to_string()
+    }
+
+    /// Where it listens, and how much it takes on.
+    fn configure(&self) -> Result<()> {
+        let socket = self.folder.display();
+        let settings = format!(
+            "port = {}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{socket}'\nmax_connections = 200\n\
+             shared_buffers = 64MB\nmax_wal_size = 4GB\nlog_min_messages = fatal\n",
+            self.port
+        );
+        let path = self.folder.join("data/postgresql.auto.conf");
+        // A standby's has where it follows.
+        let before = fs::read_to_string(&path).unwrap_or_default();
+        let kept = before.lines().filter(|line| line.starts_with("primary_")).collect::<Vec<_>>().join("\n");
+        fs::write(&path, format!("{kept}\n{settings}"))?;
+        Ok(())
+    }
+
+    /// Starts it, if it was stopped.
+    ///
+    /// # Errors
+    /// If it does not answer in time.
+    pub fn resume(&mut self) -> Result<()> {
+        let began = wait("it answers", || {
+            // What is left of one that was killed keeps the next from starting for a moment.
+            let ended = match &mut self.running {
+                Some(running) => running.server_ended(&self.folder)?,
+                None => true,
+            };
+            if ended {
+                self.stop()?;
+                self.running = Some(self.spawn()?);
+            }
+            Ok(self.sql("postgres", "SELECT 1").is_ok())
+        });
+        began.map_err(|err| {
+            let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            Error::Failed(format!("{err}\n{log}"))
+        })
+    }
+
+    fn spawn(&self) -> Result<Running> {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(KEEPER).arg("keeper").arg(self.binaries.join("postgres")).arg(&self.folder);
+        command.arg(if self._folder.is_none() { "remove" } else { "" });
+        self.user.become_it(&mut command);
+        let log = fs::File::create(self.folder.join("log"))?;
+        // A group of its own: what interrupts the test ends it by closing its input, in order.
+        command.process_group(0).stdin(Stdio::piped()).stdout(log.try_clone()?).stderr(log);
+        let mut keeper = command.current_dir("/").spawn()?;
+        let hold = keeper.stdin.take();
+        Ok(Running { keeper, hold })
+    }
+
+    /// Stops it, cutting every connection.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn stop(&mut self) -> Result<()> {
+        if let Some(mut running) = self.running.take() {
+            drop(running.hold.take());
+            running.keeper.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Kills it without a word, as a loss of power does.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub fn kill(&mut self) -> Result<()> {
+        let pids = fs::read_to_string(self.folder.join("data/postmaster.pid"))?;
+        let pid = pids.lines().next().unwrap_or_default();
+        // The postmaster's children end with it.
+        signal(pid, "KILL")?;
+        self.stop()
+    }
+
+    /// Makes a standby take writes.
+    ///
+    /// # Errors
+    /// If it does not within half a minute.
+    pub fn promote(&self) -> Result<()> {
+        self.sql("postgres", "SELECT pg_promote(true, 30)").map(drop)
+    }
+
+    /// Makes an empty database.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub fn database(&self) -> Result<String> {
+        let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
+        Ok(name)
+    }
+
+    /// What a client takes for one of its databases.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://waxwing@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Its port on 127.0.0.1.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Runs statements with its own client, and gives what they print.
+    ///
+    /// # Errors
+    /// What the client says.
+    pub fn sql(&self, database: &str, statements: &str) -> Result<String> {
+        let host = self.folder.display().to_string();
+        let port = self.port.to_string();
+        let args = [
+            "-h",
+            &host,
+            "-p",
+            &port,
+            "-U",
+            "waxwing",
+            "-d",
+            database,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-qtAXc",
+            statements,
+        ];
+        self.run("psql", &args)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(self.binaries.join(program));
+        command.args(args).current_dir("/").stdin(Stdio::null());
+        self.user.become_it(&mut command);
+        let Output { status, stdout, stderr } = command.output()?;
+        if status.success() {
+            Ok(String::from_utf8_lossy(&stdout).into_owned())
+        } else {
+            Err(Error::Failed(format!("{program}: {}", String::from_utf8_lossy(&stderr).trim())))
+        }
+    }
+}
+
+impl Running {
+    /// Whether there is no server although it should be starting: it says so in its log.
+    fn server_ended(&mut self, folder: &Path) -> Result<bool> {
+        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
+        Ok(log.contains("FATAL") && !folder.join("data/postmaster.pid").exists()
+            || self.keeper.try_wait()?.is_some())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Nobody can be told.
+        let _ = self.stop();
+    }
+}
+
+impl User {
+    /// The one that Debian's package makes, or nobody's, if we are root; otherwise us.
+    fn find() -> io::Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Self(None));
+        }
+        let users = fs::read_to_string("/etc/passwd")?;
+        let ids = |name: &str| {
+            let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+            let mut fields = line.split(':').skip(2);
+            Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+        };
+        Ok(Self(Some(ids("postgres").or_else(|| ids("nobody")).unwrap_or((65_534, 65_534)))))
+    }
+
+    fn own(self, path: &Path) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
+        match self.0 {
+            Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
+            None => Ok(()),
+        }
+    }
+
+    fn become_it(self, command: &mut Command) {
+        if let Some((user, group)) = self.0 {
+            command.uid(user).gid(group);
+        }
+    }
+}
+
+/// The newest that is installed.
+fn binaries() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os(BINARIES) {
+        return Ok(named.into());
+    }
+    let debian = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<_> = debian.map(|version| version.path().join("bin")).collect();
+    found.sort_by_key(|path| version(path));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = found.into_iter().rev().chain(std::env::split_paths(&path));
+    found.into_iter().find(|folder| folder.join("initdb").exists()).ok_or(Error::NotInstalled)
+}
+
+fn version(binaries: &Path) -> u32 {
+    let name = binaries.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.and_then(|name| name.parse().ok()).unwrap_or(0)
+}
+
+fn signal(pid: &str, signal: &str) -> Result<()> {
+    let sent = Command::new("kill").args(["-s", signal, pid]).status()?;
+    if sent.success() { Ok(()) } else { Err(Error::Failed(format!("kill -s {signal} {pid} failed"))) }
+}
+
+fn wait(what: &str, mut is: impl FnMut() -> Result<bool>) -> Result<()> {
+    let begin = SystemTime::now();
+    while !is()? {
+        if begin.elapsed().is_ok_and(|passed| passed > WITHIN) {
+            return Err(Error::Failed(format!("not within {} s: {what}", WITHIN.as_secs())));
+        }
+        sleep(LOOK);
+    }
+    Ok(())
+}
