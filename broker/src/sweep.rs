@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
+use tracing::warn;
 use waxwing_crypto::membership::Standing;
 
 use crate::accept::Change;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::state::State;
 use crate::store::{self, NodeKey};
 
@@ -37,15 +38,33 @@ pub(crate) async fn run(state: &State) -> Result<()> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buckets = interval(BUCKETS_EVERY);
     buckets.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    state.nudge.gone.notify_one(); // What was left over by the run before.
+    // What was left over by the run before, or by a store that was away meanwhile.
+    let mut left_over = true;
     loop {
         tokio::select! {
             () = state.stop.cancelled() => return Ok(()),
             _ = buckets.tick() => forget(state),
-            _ = ticks.tick() => expire(state).await?,
+            _ = ticks.tick() => {
+                expire(state).await?;
+                if left_over {
+                    left_over = !evicted(state).await?;
+                }
+            }
             () = state.nudge.expired.notified() => expire(state).await?,
-            () = state.nudge.gone.notified() => evict(state).await?,
+            () = state.nudge.gone.notified() => left_over |= !evicted(state).await?,
         }
+    }
+}
+
+/// Whether the queues of nodes that are no longer members are empty now; not if the store is away.
+async fn evicted(state: &State) -> Result<bool> {
+    match evict(state).await {
+        Ok(()) => Ok(true),
+        Err(Error::Unavailable(why)) => {
+            warn!(%why, "the database is away: what former members left is swept later");
+            Ok(false)
+        }
+        Err(err) => Err(err),
     }
 }
 

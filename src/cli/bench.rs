@@ -1,6 +1,7 @@
 //! Measuring.
 
 use clap::{Args, Subcommand, ValueEnum};
+use waxwing_broker::{BadDatabase, Database};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Bench {
@@ -14,6 +15,9 @@ pub(crate) enum Bench {
     /// Measure what mail that nobody fetches costs the rest: a full and an empty broker, in turns
     #[command(after_help = "Example: waxwing bench backlog --queued 1000000")]
     Backlog(BenchBacklog),
+    /// Measure a broker's store on a database server beside one in a file, in turns
+    #[command(after_help = "Example: waxwing bench database postgres://waxwing@127.0.0.1/bench")]
+    Database(BenchDatabase),
 }
 
 #[derive(Args, Debug)]
@@ -61,6 +65,35 @@ fn body(text: &str) -> Result<usize, String> {
     const MOST: usize = waxwing_protocol::limits::BODY;
     let number = text.parse().ok().filter(|number| *number <= MOST);
     number.ok_or_else(|| format!("it is a number of bytes, {MOST} at most"))
+}
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchDatabase {
+    /// An empty database; a password comes from PGPASSWORD or ~/.pgpass. What is made there stays
+    #[arg(value_name = "URL", value_parser = server)]
+    pub(crate) server: String,
+    /// Messages that each broker carries in each round
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = at_least::<1>)]
+    pub(crate) messages: usize,
+    /// Messages that each carries one at a time in each round
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = at_least::<1>)]
+    pub(crate) single: usize,
+    /// Rounds
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least::<1>)]
+    pub(crate) rounds: usize,
+}
+
+fn server(text: &str) -> Result<String, String> {
+    let database: Database = text.parse().map_err(|err: BadDatabase| err.to_string())?;
+    if database.has_password() {
+        return Err(
+            "others on this machine could read the password: put it into PGPASSWORD or ~/.pgpass".to_owned()
+        );
+    }
+    match database {
+        Database::Postgres(_) => Ok(text.to_owned()),
+        Database::Sqlite(_) => Err("name a server: a file is what it is measured beside".to_owned()),
+    }
 }
 
 #[derive(Args, Clone, Copy, Debug)]

@@ -24,7 +24,7 @@ pub(crate) use admin::{
     Up,
 };
 pub(crate) use apps::{Apps, Profile, Run};
-pub(crate) use bench::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
+pub(crate) use bench::{Bench, BenchBacklog, BenchDatabase, BenchLinks, BenchSend, Handed};
 pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
 pub(crate) use claim::{Claim, ClaimComplete, ClaimList, ClaimOf, ClaimTry};
 pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};

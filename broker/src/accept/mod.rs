@@ -28,9 +28,10 @@ mod upload;
 mod work;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use change::{
@@ -149,23 +150,24 @@ impl Inbox {
 
 /// Runs one batch. When it returns, the disk has it.
 async fn commit(db: &mut Connection, work: Work, state: &State) -> Result<Effects, Attempt> {
-    db.begin().await?;
-    let effects = match apply(db, work, state).await {
-        Ok(effects) => effects,
-        Err(err) => {
-            // Whether it could be undone or not, it was not committed.
-            let _ = db.roll_back().await;
-            return Err(err.into());
-        }
-    };
-    match db.commit().await {
+    let patience = db.patience();
+    let effects = within(patience, apply(db, work, state)).await?;
+    match within(patience, db.commit()).await {
         Ok(()) => Ok(effects),
         Err(err) => Err(Attempt { err, unsure: Some(effects) }),
     }
 }
 
-/// Makes the changes of one batch, in an open transaction.
+/// Takes a server for away that has not answered by then, whatever the network says.
+async fn within<T>(patience: Option<Duration>, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let Some(patience) = patience else { return work.await };
+    let away = || Error::Unavailable(format!("no answer within {} s", patience.as_secs()).into());
+    timeout(patience, work).await.unwrap_or_else(|_| Err(away()))
+}
+
+/// Makes the changes of one batch, in a transaction that it leaves open. After an error the connection is of no more use.
 async fn apply(db: &mut Connection, work: Work, state: &State) -> Result<Effects> {
+    db.begin().await?;
     let mut batch = Batch::open(db, state, &work).await?;
     upload::renew(&mut batch, work.renewals).await?;
     upload::apply(&mut batch, work.uploads).await?;

@@ -114,14 +114,8 @@ pub(crate) mod testing {
 
     /// An empty database on a server, if that is where tests are to run.
     pub(crate) fn on_a_server() -> Option<Database> {
-        match std::env::var("WAXWING_TEST_DATABASE").as_deref() {
-            Ok("postgres") => {
-                let server = Server::shared().expect("WAXWING_TEST_DATABASE asks for a server");
-                Some(server.url(&server.database().unwrap()).parse().unwrap())
-            }
-            Ok("sqlite") | Err(_) => None,
-            Ok(other) => panic!("WAXWING_TEST_DATABASE is {other}, not sqlite or postgres"),
-        }
+        let server = Server::asked_for()?;
+        Some(server.url(&server.database().unwrap()).parse().unwrap())
     }
 
     pub(crate) fn node(n: u8) -> NodeKey {

@@ -36,6 +36,14 @@ const PLANNER: [(&str, &str); 5] = [
     ("jit", "off"),
 ];
 
+/// How soon the server notices that a broker is gone that did not say so, and gives the lock to the next.
+const SESSION: [(&str, &str); 4] = [
+    ("tcp_keepalives_idle", "10"),
+    ("tcp_keepalives_interval", "5"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "25000"),
+];
+
 /// Connects, takes the lock, and brings the schema up to date. See [`Store::open`].
 pub(super) async fn open(url: &PostgresUrl) -> Result<Store> {
     let mut writer = connect(url).await?;
@@ -76,7 +84,11 @@ pub(super) async fn look(url: &PostgresUrl) -> Result<Connection> {
 }
 
 fn options(url: &PostgresUrl) -> PgConnectOptions {
-    url.options().application_name("waxwing-broker").options(PLANNER).disable_statement_logging()
+    url.options()
+        .application_name("waxwing-broker")
+        .options(PLANNER)
+        .options(SESSION)
+        .disable_statement_logging()
 }
 
 /// Connects to a server that can be written to, and keeps what it confirms.
@@ -156,4 +168,123 @@ pub(super) async fn schema(db: &mut PgConnection) -> Result<Option<i64>> {
         return Ok(None);
     }
     Ok(sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(db).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::watch;
+    use waxwing_crypto::{SpaceId, Timestamp, WireId};
+    use waxwing_lab_postgres::Server;
+    use waxwing_protocol::link::NoticeKind;
+
+    use super::*;
+    use crate::config::Database;
+    use crate::store::db::query;
+    use crate::store::queue::{Item, Notice};
+    use crate::store::space::{Space, SpaceKey};
+    use crate::store::testing::node;
+    use crate::store::{Place, QueueKey, Rank, Seq, node, queue, space};
+
+    /// Writers at once, and transactions of each.
+    const WRITERS: u64 = 4;
+    const EACH: u64 = 25;
+
+    fn url(server: &Server) -> PostgresUrl {
+        match server.url(&server.database().unwrap()).parse().unwrap() {
+            Database::Postgres(url) => url,
+            Database::Sqlite(_) => unreachable!("it is a server's"),
+        }
+    }
+
+    /// A session that writes beside others, as several brokers on one database would.
+    async fn session(url: &PostgresUrl) -> Connection {
+        connect(url).await.unwrap().into()
+    }
+
+    async fn put_one_in_the_queue(db: &mut Connection) {
+        let mut counters = node::find(db, &[node(1)]).await.unwrap()[&node(1)];
+        let place = Place { rank: Rank::Notice, seq: counters.next_seq };
+        let id = WireId::from_bytes(u128::from(place.seq.0).to_be_bytes());
+        let notice = Notice { id, kind: NoticeKind::Expired, ends: Timestamp::from_millis(u64::MAX >> 1) };
+        let key = QueueKey { owner: node(1), place };
+        queue::insert(db, &[(key, Item::Notice(notice))]).await.unwrap();
+        counters.next_seq = Seq(place.seq.0 + 1);
+        node::put(db, &[(node(1), counters)]).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn no_cursor_skips_a_row_however_long_commits_take() {
+        let Some(server) = Server::shared() else { return };
+        let url = Arc::new(url(server));
+        let mut store = open(&url).await.unwrap();
+        node::put(&mut store.writer, &[(node(1), node::Counters::default())]).await.unwrap();
+        let (done, ended) = watch::channel(());
+        let writers: Vec<_> = (0..WRITERS)
+            .map(|writer| {
+                let (url, done) = (Arc::clone(&url), done.clone());
+                tokio::spawn(async move {
+                    let mut db = session(&url).await;
+                    for n in 0..EACH {
+                        db.begin().await.unwrap();
+                        put_one_in_the_queue(&mut db).await;
+                        // Each commit comes late by another time.
+                        let late = i64::try_from((writer * 7 + n * 3) % 5).unwrap();
+                        query("SELECT 1 FROM pg_sleep($1 / 1000.0)")
+                            .bind(late)
+                            .fetch_all(&mut db)
+                            .await
+                            .unwrap();
+                        db.commit().await.unwrap();
+                    }
+                    drop(done);
+                })
+            })
+            .collect();
+        drop(done);
+        let (mut cursor, mut got) = (0, Vec::new());
+        loop {
+            let is_last = ended.has_changed().is_err();
+            let after = Place { rank: Rank::Notice, seq: Seq(cursor) };
+            let page = queue::read(&store.readers, node(1), after, 10, usize::MAX >> 1).await.unwrap();
+            got.extend(page.rows.iter().map(|(seq, _)| seq.0));
+            cursor = got.last().copied().unwrap_or(0);
+            if is_last && page.rows.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(got, (1..=WRITERS * EACH).collect::<Vec<_>>());
+        for writer in writers {
+            writer.await.unwrap();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_place_in_a_space_is_given_after_the_one_before_it_is_committed() {
+        let Some(server) = Server::shared() else { return };
+        let url = url(server);
+        let mut store = open(&url).await.unwrap();
+        let key = SpaceKey { mesh: node(1).mesh, space: SpaceId::from_bytes([1; 32]) };
+        let new = Space::new(Timestamp::from_millis(1_000));
+        space::put(&mut store.writer, &[(key, new)]).await.unwrap();
+        let mut first = session(&url).await;
+        first.begin().await.unwrap();
+        let found = space::find(&mut first, &[key]).await.unwrap()[&key];
+        space::put(&mut first, &[(key, Space { last: found.last + 1, ..found })]).await.unwrap();
+        let mut second = session(&url).await;
+        let waiting = tokio::spawn(async move {
+            second.begin().await.unwrap();
+            space::find(&mut second, &[key]).await.unwrap()[&key].last
+        });
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let mut looks = session(&url).await;
+        timeout(LOCK_WITHIN, async {
+            while query(waits).fetch_one(&mut looks).await.unwrap().get::<i64>(0).unwrap() == 0 {}
+        })
+        .await
+        .unwrap();
+        first.commit().await.unwrap();
+        assert_eq!(waiting.await.unwrap(), found.last + 1);
+    }
 }

@@ -46,7 +46,7 @@ pub async fn until(broker: &Broker, name: &str, is: impl Fn(f64) -> bool) {
 
 #[tokio::test]
 async fn a_message_on_its_way_is_counted_once_at_each_step() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     let before = samples(&broker).await;
     let mut from = mesh.login(&broker, &alpha).await;
@@ -173,7 +173,7 @@ async fn readiness_is_a_commit_and_status_says_what_runs() {
 #[tokio::test]
 async fn a_store_that_takes_no_commit_is_not_ready() {
     use sqlx::Connection as _;
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let admin = broker.admin().await;
     let database = format!("sqlite://{}/broker.db", broker.path().display());
     let mut other = sqlx::SqliteConnection::connect(&database).await.unwrap();

@@ -14,6 +14,7 @@ async fn restore(backup: &Path) -> Broker {
     let backup = backup.to_owned();
     let place = move |config: &mut Config| {
         private(&config.data);
+        config.database = None;
         std::fs::copy(backup, config.data.join("broker.db")).unwrap();
     };
     Broker::with(place).await
@@ -33,7 +34,7 @@ async fn connect(data: &Path) -> SqliteConnection {
 
 #[tokio::test]
 async fn a_backup_beside_the_mail_is_one_moment_of_it_and_a_new_store() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     let store = Dialled::dial(&broker).await.challenge.store;
     let mut from = mesh.login(&broker, &alpha).await;
@@ -80,7 +81,7 @@ async fn a_backup_beside_the_mail_is_one_moment_of_it_and_a_new_store() {
 
 #[tokio::test]
 async fn a_backup_replaces_nothing_and_leaves_nothing_half_made() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     drop(Mesh::found(&broker).await);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("backup.db");
@@ -103,7 +104,7 @@ async fn a_backup_replaces_nothing_and_leaves_nothing_half_made() {
 
 #[tokio::test]
 async fn a_stopped_broker_is_backed_up_too() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     send(&mut mesh.login(&broker, &alpha).await, &broker, &beta, 0..10).await;
     let (_, dir, _) = broker.stop().await;
@@ -131,7 +132,7 @@ async fn start(dir: &Path) -> waxwing_broker::Result<()> {
 
 #[tokio::test]
 async fn after_a_kill_a_whole_store_starts_and_a_damaged_one_does_not() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     send(&mut mesh.login(&broker, &alpha).await, &broker, &beta, 0..500).await;
     let broker = broker.restart().await; // Everything is in the database file now.

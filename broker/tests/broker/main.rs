@@ -44,6 +44,8 @@ mod loss;
 mod offers;
 /// Every limit, and one more.
 mod plus_one;
+/// A store on a server that restarts, is killed, is replaced by its standby, or is not what it must be.
+mod postgres;
 /// Prekeys: the newest of each member.
 mod prekeys;
 /// Copies of a node's state, and which of them may go on.

@@ -93,7 +93,7 @@ async fn hundreds_are_answered_sent_away_and_told_to_come_back_spread_out() {
 
 #[tokio::test]
 async fn a_second_broker_on_a_folder_is_refused() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     broker.ready().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let second =
@@ -105,7 +105,7 @@ async fn a_second_broker_on_a_folder_is_refused() {
 
 #[tokio::test]
 async fn a_newer_schema_is_refused() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     broker.ready().await;
     let (config, dir, _) = broker.stop().await;
     let database = format!("sqlite://{}/broker.db", dir.path().display());
@@ -130,7 +130,7 @@ async fn an_address_that_stands_for_all_needs_a_url_that_is_dialled() {
 
 #[tokio::test]
 async fn a_store_that_fails_stops_the_broker_and_answers_nothing() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     let mut link = mesh.login(&broker, &alpha).await;
     let database = format!("sqlite://{}/broker.db", broker.path().display());

@@ -90,7 +90,7 @@ async fn lives(mut link: Raw, bytes: &[u8]) -> Duration {
 
 #[tokio::test]
 async fn a_byte_a_second_buys_no_more_time_to_log_in() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let (mesh, alpha, _) = Mesh::with_two(&broker).await;
     mesh.login(&broker, &alpha).await.until_tail().await; // Nothing reads the store when time begins to jump.
     for (what, bytes) in kinds() {
@@ -114,7 +114,7 @@ async fn a_byte_a_second_buys_no_more_time_to_log_in() {
 
 #[tokio::test]
 async fn half_a_frame_keeps_no_link_alive_however_slowly_it_comes() {
-    let broker = Broker::start().await;
+    let broker = Broker::in_a_file().await;
     let (mesh, alpha, _) = Mesh::with_two(&broker).await;
     for (what, bytes) in
         [("a frame", frame_of(BINARY, 126, 60_000, b"x")), ("a ping", frame_of(PING, 125, 125, b"x"))]

@@ -22,6 +22,9 @@ pub const BINARIES: &str = "WAXWING_TEST_POSTGRES_BIN";
 /// The variable that makes a missing server a failure of the test, as in CI.
 pub const REQUIRED: &str = "WAXWING_TEST_POSTGRES";
 
+/// The variable that says on what tests of the broker keep their stores: `sqlite`, as without it, or `postgres`.
+pub const DATABASE: &str = "WAXWING_TEST_DATABASE";
+
 /// A server takes no longer to start or stop.
 const WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks.
@@ -79,14 +82,6 @@ struct Running {
 struct User(Option<(u32, u32)>);
 
 impl Server {
-    /// Makes a server and starts it.
-    ///
-    /// # Errors
-    /// `NotInstalled`; or what went wrong.
-    pub fn start() -> Result<Self> {
-        Self::make(false)
-    }
-
     /// A hot standby of this server, which follows it and takes no writes until [`Server::promote`]. This one acknowledges no commit
     /// that the standby has not.
     ///
@@ -126,21 +121,32 @@ impl Server {
     ///
     /// # Panics
     /// If it does not start, or none is installed and [`REQUIRED`] is set.
-    #[expect(clippy::panic, reason = "a test cannot go on without it, and says why")]
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<Server>> = OnceLock::new();
-        let started = SHARED.get_or_init(|| match Self::make(true) {
-            Ok(server) => Some(server),
-            Err(Error::NotInstalled) if std::env::var_os(REQUIRED).is_none() => None,
-            Err(err) => panic!("no PostgreSQL server for the tests: {err}"),
-        });
-        if started.is_none() {
-            eprintln!("skipped: {}", Error::NotInstalled);
-        }
-        started.as_ref()
+        SHARED.get_or_init(|| Self::unless_missing(true)).as_ref()
     }
 
-    /// `kept`: its folder goes with its keeper, since nobody drops what is static.
+    /// A server of this test's own, or nothing if none is installed: then a line says that the test is skipped.
+    ///
+    /// # Panics
+    /// If it does not start, or none is installed and [`REQUIRED`] is set.
+    pub fn own() -> Option<Self> {
+        Self::unless_missing(false)
+    }
+
+    #[expect(clippy::panic, reason = "a test cannot go on without it, and says why")]
+    fn unless_missing(kept: bool) -> Option<Self> {
+        match Self::make(kept) {
+            Ok(server) => Some(server),
+            Err(missing @ Error::NotInstalled) if std::env::var_os(REQUIRED).is_none() => {
+                eprintln!("skipped: {missing}");
+                None
+            }
+            Err(err) => panic!("no PostgreSQL server for the tests: {err}"),
+        }
+    }
+
+    /// Makes a server and starts it. `kept`: its folder goes with its keeper, since nobody drops what is static.
     fn make(kept: bool) -> Result<Self> {
         let mut server = Self::prepare(kept)?;
         server.run(
@@ -263,6 +269,50 @@ impl Server {
         let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
         self.sql("postgres", &format!("CREATE DATABASE {name}"))?;
         Ok(name)
+    }
+
+    /// Makes a copy of a database that nobody is connected to.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub fn copy(&self, of: &str) -> Result<String> {
+        let name = format!("t{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        self.sql("postgres", &format!("CREATE DATABASE {name} TEMPLATE {of}"))?;
+        Ok(name)
+    }
+
+    /// Puts a copy of another database, or an empty one, in the place of a database, whoever is connected.
+    ///
+    /// # Errors
+    /// If the server refuses.
+    pub fn replace(&self, database: &str, with: Option<&str>) -> Result<()> {
+        // Not dropped: that would have every file of every database synced.
+        let away = format!("{database}_before_{}", self.databases.fetch_add(1, Ordering::Relaxed));
+        let end =
+            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'");
+        let rename = format!("ALTER DATABASE {database} RENAME TO {away}");
+        wait("nobody is connected", || {
+            self.sql("postgres", &end)?;
+            Ok(self.sql("postgres", &rename).is_ok())
+        })?;
+        let template = with.map(|with| format!(" TEMPLATE {with}")).unwrap_or_default();
+        self.sql("postgres", &format!("CREATE DATABASE {database}{template}")).map(drop)
+    }
+
+    /// The server on which a test is to keep its stores, if `WAXWING_TEST_DATABASE` says `postgres`.
+    ///
+    /// # Panics
+    /// If that says something else than `postgres` or `sqlite`, or there is no server.
+    #[expect(clippy::panic, reason = "a test cannot go on with it, and says why")]
+    pub fn asked_for() -> Option<&'static Self> {
+        match std::env::var(DATABASE).as_deref() {
+            Ok("postgres") => match Self::shared() {
+                Some(server) => Some(server),
+                None => panic!("{DATABASE} asks for a server, and none is installed"),
+            },
+            Ok("sqlite") | Err(_) => None,
+            Ok(other) => panic!("{DATABASE} is {other}, not sqlite or postgres"),
+        }
     }
 
     /// What a client takes for one of its databases.

@@ -1,6 +1,8 @@
 //! What it costs: `waxwing bench`. Real processes in a temporary folder, measured from outside.
 
 pub mod backlog;
+mod carrier;
+pub mod database;
 pub mod links;
 pub mod send;
 mod spread;
@@ -32,4 +34,10 @@ pub fn raise_descriptors() -> Option<u64> {
 pub(crate) fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+pub(crate) fn median(figures: &[f64]) -> f64 {
+    let mut figures = figures.to_vec();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

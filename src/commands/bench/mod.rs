@@ -6,11 +6,11 @@ mod view;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use waxwing_lab::bench::{backlog, links, send};
+use waxwing_lab::bench::{backlog, database, links, send};
 
 use self::bar::Bar;
 use super::{Context, stop};
-use crate::cli::{Bench, BenchBacklog, BenchLinks, BenchSend, Handed};
+use crate::cli::{Bench, BenchBacklog, BenchDatabase, BenchLinks, BenchSend, Handed};
 use crate::failure::{Failure, Result};
 
 /// A measurement, and on what.
@@ -37,6 +37,7 @@ pub(crate) async fn run(context: &Context, command: Bench) -> Result<()> {
             Bench::Send(arguments) => send(context, &arguments).await,
             Bench::Links(arguments) => links(context, &arguments).await,
             Bench::Backlog(arguments) => backlog(context, &arguments).await,
+            Bench::Database(arguments) => database(context, arguments).await,
         }
     };
     tokio::select! {
@@ -87,6 +88,16 @@ async fn backlog(context: &Context, arguments: &BenchBacklog) -> Result<()> {
     drop(bar);
     let measured = Measured::new(&report);
     context.output.print(&measured, || view::backlog(&measured))
+}
+
+async fn database(context: &Context, arguments: BenchDatabase) -> Result<()> {
+    let BenchDatabase { server, messages, single, rounds } = arguments;
+    let plan = database::Plan { program: program()?, database: server, messages, single, rounds };
+    let bar = Bar::new(context.output);
+    let report = database::run(&plan, &bar).await?;
+    drop(bar);
+    let measured = Measured::new(&report);
+    context.output.print(&measured, || view::database(&measured))
 }
 
 fn program() -> Result<PathBuf> {

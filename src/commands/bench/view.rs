@@ -1,6 +1,6 @@
 //! How measurements look to people.
 
-use waxwing_lab::bench::{Spread, backlog, links, send};
+use waxwing_lab::bench::{Spread, backlog, database, links, send};
 
 use super::Measured;
 use crate::output::table;
@@ -68,6 +68,27 @@ pub(super) fn links(measured: &Measured<'_, links::Report>) -> String {
         report.before.resident as f64 / MIB,
         report.idle_cpu_percent,
         report.after.descriptors,
+    )
+}
+
+pub(super) fn database(measured: &Measured<'_, database::Report>) -> String {
+    let report = measured.report;
+    let rounds =
+        |figures: &[f64]| figures.iter().map(|figure| format!("{figure:.0}")).collect::<Vec<_>>().join(", ");
+    let mut times =
+        vec![["ONE AT A TIME, MILLISECONDS", "P50", "P90", "P99", "MAX"].map(String::from).to_vec()];
+    times.push(spread("in a file", &report.file.single));
+    times.push(spread("on the server", &report.server.single));
+    format!(
+        "{} cores; waxwing {}\n\nmessages per second, {} in each round\n  in a file      {}\n  on the server  {}\n\
+         server, of file: {:.2}\n\n{}",
+        measured.cores,
+        measured.version,
+        report.messages,
+        rounds(&report.file.per_second),
+        rounds(&report.server.per_second),
+        report.ratio,
+        table(&times),
     )
 }
 

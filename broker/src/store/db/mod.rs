@@ -7,6 +7,8 @@
 mod query;
 mod rows;
 
+use std::time::Duration;
+
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection as _, Database, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
 
@@ -16,6 +18,9 @@ pub(crate) use rows::counting;
 pub(super) use rows::{Column, RowsSql, Values};
 
 use crate::error::Result;
+
+/// A server that has not done a batch by then is taken for away.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection of either database, a pool's or its own.
 pub(crate) enum Connection {
@@ -56,7 +61,7 @@ impl From<PgConnection> for Connection {
 
 impl Connection {
     /// Begins a transaction, on SQLite with the right to write. It ends with [`Connection::commit`]; after an error of anything
-    /// in it, with [`Connection::roll_back`] or with the connection.
+    /// in it, with the connection.
     ///
     /// # Errors
     /// If the database fails.
@@ -73,12 +78,12 @@ impl Connection {
         query("COMMIT").execute(self).await.map(drop)
     }
 
-    /// Undoes a transaction.
-    ///
-    /// # Errors
-    /// If the database fails. It is undone then too.
-    pub(crate) async fn roll_back(&mut self) -> Result<()> {
-        query("ROLLBACK").execute(self).await.map(drop)
+    /// How long an answer may take before the other side counts as away. A disk is waited for.
+    pub(crate) const fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Postgres(_) => Some(ANSWERS_WITHIN),
+        }
     }
 
     /// Closes it; one that was lent goes back.

@@ -11,8 +11,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use waxwing_broker::{Clock, Config};
+use waxwing_broker::{Clock, Config, Database};
 use waxwing_crypto::Timestamp;
+use waxwing_lab_postgres::Server;
 
 use super::PATIENCE;
 
@@ -68,16 +69,23 @@ impl Broker {
         Self::with(|_| {}).await
     }
 
+    /// For what is about the file itself.
+    pub async fn in_a_file() -> Self {
+        Self::with(|config| config.database = None).await
+    }
+
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
         let clock = TestClock::default();
         let mut config = Config::new(dir.path());
         config.clock = clock.clock();
+        config.database = on_a_server();
         change(&mut config);
         Self::run(config, dir, clock).await
     }
 
-    async fn run(config: Config, dir: Arc<TempDir>, clock: TestClock) -> Self {
+    /// One on a folder that another has left.
+    pub async fn run(config: Config, dir: Arc<TempDir>, clock: TestClock) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -132,28 +140,58 @@ impl Broker {
         Self::run(config, dir, clock).await
     }
 
-    /// Stops it, does something to its data folder, and starts another there.
-    pub async fn restart_after(self, change: impl FnOnce(&Path)) -> Self {
-        let (config, dir, clock) = self.stop().await;
-        change(dir.path());
-        Self::run(config, dir, clock).await
-    }
-
     /// Loses the whole store.
     pub async fn lose_store(self) -> Self {
-        self.restart_after(|data| std::fs::remove_file(data.join("broker.db")).unwrap()).await
+        self.replace_store(None).await
     }
 
     /// Stops and starts, with a copy of the store made in between.
-    pub async fn copied(self) -> (Self, PathBuf) {
-        let copy = self.path().join("copy");
-        let to = copy.clone();
-        let copied = move |data: &Path| assert_ne!(std::fs::copy(data.join("broker.db"), to).unwrap(), 0);
-        (self.restart_after(copied).await, copy)
+    pub async fn copied(self) -> (Self, StoreCopy) {
+        let (config, dir, clock) = self.stop().await;
+        let copy = match Server::asked_for().zip(config.database.as_ref()) {
+            Some((server, database)) => StoreCopy::Database(server.copy(&name(database)).unwrap()),
+            None => {
+                let copy = dir.path().join("copy");
+                assert_ne!(std::fs::copy(dir.path().join("broker.db"), &copy).unwrap(), 0);
+                StoreCopy::File(copy)
+            }
+        };
+        (Self::run(config, dir, clock).await, copy)
     }
 
     /// Puts a copy in the place of the store.
-    pub async fn set_back(self, copy: &Path) -> Self {
-        self.restart_after(|data| assert_ne!(std::fs::copy(copy, data.join("broker.db")).unwrap(), 0)).await
+    pub async fn set_back(self, copy: &StoreCopy) -> Self {
+        self.replace_store(Some(copy)).await
     }
+
+    async fn replace_store(self, with: Option<&StoreCopy>) -> Self {
+        let (config, dir, clock) = self.stop().await;
+        let file = dir.path().join("broker.db");
+        match (Server::asked_for().zip(config.database.as_ref()), with) {
+            (Some((server, database)), Some(StoreCopy::Database(copy))) => {
+                server.replace(&name(database), Some(copy)).unwrap();
+            }
+            (Some((server, database)), _) => server.replace(&name(database), None).unwrap(),
+            (None, Some(StoreCopy::File(copy))) => assert_ne!(std::fs::copy(copy, file).unwrap(), 0),
+            (None, _) => std::fs::remove_file(file).unwrap(),
+        }
+        Self::run(config, dir, clock).await
+    }
+}
+
+/// A copy of a store.
+pub enum StoreCopy {
+    File(PathBuf),
+    Database(String),
+}
+
+/// A database on a server, if that is where tests are to keep their stores.
+fn on_a_server() -> Option<Database> {
+    let server = Server::asked_for()?;
+    Some(server.url(&server.database().unwrap()).parse().unwrap())
+}
+
+/// The name of a database, at the end of its URL.
+fn name(database: &Database) -> String {
+    database.to_string().rsplit('/').next().unwrap().to_owned()
 }
