@@ -23,7 +23,7 @@ use crate::meshes::{Mesh, Meshes};
 use crate::state::{Kept, KeptSpaces, State};
 use crate::store::meta::Fresh;
 use crate::store::{self, Connection, LoginNumber, NodeKey, Store};
-use crate::{Clock, Config};
+use crate::{Clock, Config, Database};
 
 /// When tests begin.
 pub(crate) const START: u64 = 1_000_000_000;
@@ -42,6 +42,11 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// A mesh with its founder and an invite, in an empty store.
     pub(crate) async fn new() -> Self {
+        Self::on(store::testing::on_a_server()).await
+    }
+
+    /// The same on this database; none is a file.
+    pub(crate) async fn on(database: Option<Database>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now = Arc::new(AtomicU64::new(START));
         let told = Arc::clone(&now);
@@ -50,7 +55,7 @@ impl Fixture {
             move || Timestamp::from_millis(told.load(Ordering::SeqCst)),
             move || std::time::Duration::from_millis(passed.load(Ordering::SeqCst) - START),
         );
-        let config = Config { clock, database: store::testing::on_a_server(), ..Config::new(dir.path()) };
+        let config = Config { clock, database, ..Config::new(dir.path()) };
         let mut store = Store::open(&config.store()).await.unwrap();
         let meshes = Meshes::load(&store.readers).await.unwrap();
         let (writer, inbox) = Writer::new();
@@ -197,5 +202,22 @@ impl TestLink {
         let permit = || Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let budget = [Budget::new(permit()), Budget::new(permit())];
         Sends { peer: Arc::clone(&self.peer), req: 1, rows: 1, items, reply: self.reply(), budget }
+    }
+}
+
+/// Numbers that look random, the same for the same seed.
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 8) % sides
+    }
+
+    pub(crate) fn one<T: Copy>(&mut self, of: &[T]) -> Option<T> {
+        let at = self.roll(of.len().max(1) as u64);
+        of.get(usize::try_from(at).unwrap()).copied()
     }
 }

@@ -1,3 +1,5 @@
+mod alike;
+
 use tokio::sync::oneshot;
 use waxwing_crypto::membership::Roster;
 use waxwing_crypto::sealing::PrekeyId;

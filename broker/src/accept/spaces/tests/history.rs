@@ -12,26 +12,9 @@ use super::model::Standings;
 use crate::accept;
 use crate::store::NodeKey;
 use crate::store::record::page_of;
-use crate::testing::{Fixture, TestLink};
+use crate::testing::{Dice, Fixture, TestLink};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
-
-/// Numbers that look random, the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 8) % sides
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> Option<T> {
-        let at = self.roll(of.len().max(1) as u64);
-        of.get(usize::try_from(at).unwrap()).copied()
-    }
-}
 
 /// A copy of the space, as far as it has been told.
 #[derive(Default)]
