@@ -212,6 +212,10 @@ async fn register(
         state.alarms.duplicated(key);
         stale(&progress, &shown)
     })?;
+    // No welcome to a link that ends at once.
+    if life.is_cancelled() {
+        return Err(set_back());
+    }
     let registration = state.hub.register(key, login).ok_or_else(replaced)?;
     Ok((Peer::new(key, login, life), registration))
 }

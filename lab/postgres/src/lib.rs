@@ -32,9 +32,11 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// Keeps a server until its standard input ends, which it does with whoever made it; then stops it and removes its folder.
 const KEEPER: &str = r#"
-"$1" -D "$2/data" </dev/null & server=$!
-cat >/dev/null
-kill -INT $server 2>/dev/null; wait $server
+exec 3<&0
+"$1" -D "$2/data" </dev/null 3<&- & server=$!
+{ cat <&3 >/dev/null; kill -INT $server 2>/dev/null; } & guard=$!
+wait $server
+kill $guard 2>/dev/null
 [ -z "$3" ] || rm -rf "$2"
 "#;
 
@@ -182,7 +184,7 @@ impl Server {
         let socket = self.folder.display();
         let settings = format!(
             "port = {}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = '{socket}'\nmax_connections = 200\n\
-             shared_buffers = 64MB\nmax_wal_size = 4GB\nlog_min_messages = fatal\n",
+             shared_buffers = 64MB\nmax_wal_size = 4GB\nlog_min_messages = fatal\nrecovery_init_sync_method = syncfs\n",
             self.port
         );
         let path = self.folder.join("data/postgresql.auto.conf");
@@ -201,7 +203,7 @@ impl Server {
         let began = wait("it answers", || {
             // What is left of one that was killed keeps the next from starting for a moment.
             let ended = match &mut self.running {
-                Some(running) => running.server_ended(&self.folder)?,
+                Some(running) => running.keeper.try_wait()?.is_some(),
                 None => true,
             };
             if ended {
@@ -359,15 +361,6 @@ impl Server {
         } else {
             Err(Error::Failed(format!("{program}: {}", String::from_utf8_lossy(&stderr).trim())))
         }
-    }
-}
-
-impl Running {
-    /// Whether there is no server although it should be starting: it says so in its log.
-    fn server_ended(&mut self, folder: &Path) -> Result<bool> {
-        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-        Ok(log.contains("FATAL") && !folder.join("data/postmaster.pid").exists()
-            || self.keeper.try_wait()?.is_some())
     }
 }
 

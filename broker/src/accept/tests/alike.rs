@@ -59,7 +59,8 @@ impl Side {
     async fn take(&mut self, step: &Step) -> Vec<Said> {
         match step {
             Step::Send { from, items } => {
-                let items = items.iter().map(|(to, item)| SendItem { to: self.links[*to].0.node, ..item.clone() });
+                let items =
+                    items.iter().map(|(to, item)| SendItem { to: self.links[*to].0.node, ..item.clone() });
                 let sends = self.links[*from].1.sends(items.collect());
                 self.fixture.apply(vec![Change::Send(sends)]).await;
                 let outcomes = self.links[*from].1.outcomes().unwrap();
@@ -68,12 +69,9 @@ impl Side {
             Step::Settle { at, places } => {
                 let queued = self.queue(*at).await;
                 let mail = |place: &Place| match queued.iter().find(|(at, _)| at == place) {
-                    Some((_, Item::Envelope(mail))) => Some(MailRef {
-                        from: mail.from,
-                        id: mail.id,
-                        seal: mail.seal,
-                        exp: mail.exp,
-                    }),
+                    Some((_, Item::Envelope(mail))) => {
+                        Some(MailRef { from: mail.from, id: mail.id, seal: mail.seal, exp: mail.exp })
+                    }
                     Some((_, Item::Notice(_))) | None => None,
                 };
                 let receipt = Settlement::Receipt(Receipt::from_bytes([3; 16]));
@@ -120,7 +118,8 @@ async fn step(dice: &mut Dice, side: &mut Side) -> Step {
                 let seal = dice.roll(3) as u32;
                 let lasts = Duration::from_millis(1 + dice.roll(90_000));
                 // An id goes to one recipient, with one priority; nearly always.
-                let to = if dice.roll(20) == 0 { dice.roll(NODES.into()) } else { u64::from(id % NODES) } as usize;
+                let to =
+                    if dice.roll(20) == 0 { dice.roll(NODES.into()) } else { u64::from(id % NODES) } as usize;
                 let pri = [Priority::Now, Priority::Next, Priority::Low][usize::from(id % 3)];
                 let item = side.fixture.item(side.links[to].0, id, seal);
                 items.push((to, SendItem { pri, exp: side.fixture.time().plus(lasts), ..item }));
