@@ -249,7 +249,7 @@ pub(crate) async fn expire(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) 
     .bind(integer(limit as u64))
     .fetch_all(db)
     .await?;
-    rows.iter().map(ended).collect()
+    in_order(&rows)
 }
 
 /// Takes out the rows of one queue, at most `limit`.
@@ -264,7 +264,7 @@ pub(crate) async fn evict(db: impl Into<Db<'_>>, owner: NodeKey, limit: usize) -
     .bind(integer(limit as u64))
     .fetch_all(db)
     .await?;
-    rows.iter().map(ended).collect()
+    in_order(&rows)
 }
 
 fn bind_key<'v>(values: &mut Values<'v>, key: &'v QueueKey) {
@@ -280,6 +280,13 @@ fn removed(row: &Row) -> Result<Removed> {
         NodeKey { mesh: MeshId::from_bytes(array(row, 0)?), node: NodeId::from_bytes(array(row, 1)?) };
     let place = Place { rank: rank(number(row, 2)?)?, seq: Seq(number(row, 3)?) };
     Ok(Removed { key: QueueKey { owner, place }, bytes: number(row, 4)? })
+}
+
+/// By their places: a database returns what it deletes in any order.
+fn in_order(rows: &[Row]) -> Result<Vec<Ended>> {
+    let mut all = rows.iter().map(ended).collect::<Result<Vec<_>>>()?;
+    all.sort_unstable_by_key(|ended| ended.removed.key);
+    Ok(all)
 }
 
 fn ended(row: &Row) -> Result<Ended> {
