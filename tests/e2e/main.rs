@@ -59,6 +59,7 @@ mod requests; // Requests: answered once or not at all, and why not is said; and
 mod retention; // What is over goes, a repeat stays a repeat, and an outbox that fills up says so.
 mod run; // Any program as an app: its signals, its exit code, its end.
 mod services; // A node as a service: what it tells its service manager, what it takes from it, and its unit.
+mod serving; // Services: asked in turn, with notes on the way, by a program or a command; and what of it is on no disk.
 mod shells; // What shells and manuals are given: completions that know who is there, a page for each command.
 mod sites; // Machines of their own, or this one, each with a state folder and an environment.
 mod spaces; // A broker that lies about a space, and a member that wants what is another's: told, or harmless.
