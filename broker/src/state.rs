@@ -1,4 +1,11 @@
 //! What the parts of a running broker share.
+//!
+//! Three kinds of things are in memory, and the day that several brokers share a database each kind needs something else:
+//! - what is true of this process alone: links, limits, allowances, metrics, strangers. Nothing is needed;
+//! - copies of what the store says, replaced by the writer after each commit, and right because one writer holds the store's lock:
+//!   [`Meshes`], [`Totals`], the number in [`Life`]. Others' commits would have to be heard of;
+//! - what is nowhere else, with one owner each: who is connected to whom ([`Hub`], with [`Followers`] beside it), and who was heard
+//!   of when ([`Leases`]). These would have to be shared.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

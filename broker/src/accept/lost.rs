@@ -38,16 +38,15 @@ impl From<Error> for Attempt {
     }
 }
 
-/// Waits until the store can be written to again. Gives the connection, and what follows the batch if it was committed; nothing if
-/// the broker stops meanwhile.
+/// Waits until the store can be written to again. Gives the connection, and what follows the batch if it was committed.
 ///
 /// # Errors
-/// If the store has failed for good, or what is there now is not what was there.
+/// If the store has failed for good, what is there now is not what was there, or the broker stops meanwhile.
 pub(super) async fn recover(
     attempt: Attempt,
     state: &State,
     stop: &CancellationToken,
-) -> Result<Option<(Connection, Option<Effects>)>> {
+) -> Result<(Connection, Option<Effects>)> {
     let Attempt { err, unsure } = attempt;
     if !matches!(err, Error::Unavailable(_)) {
         return Err(err);
@@ -80,5 +79,5 @@ pub(super) async fn recover(
         state.life.interrupt();
     }
     info!(m = found.m, lost = committed.is_none(), "the database is back");
-    Ok(Some((db, committed)))
+    Ok((db, committed))
 }

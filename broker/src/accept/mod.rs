@@ -110,9 +110,7 @@ pub(crate) async fn run(
         let effects = match commit(&mut db, work, state).await {
             Ok(effects) => effects,
             Err(attempt) => {
-                let Some((again, effects)) = lost::recover(attempt, state, stop).await? else {
-                    return Ok(());
-                };
+                let (again, effects) = lost::recover(attempt, state, stop).await?;
                 db = again;
                 let Some(effects) = effects else { continue };
                 effects

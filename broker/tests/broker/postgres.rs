@@ -10,6 +10,7 @@ use waxwing_broker::{Config, Database, Error};
 use waxwing_lab_postgres::Server;
 use waxwing_protocol::link::{Outcome, Reason};
 
+use crate::admin::get;
 use crate::harness::{Broker, Keys, Link, Mesh, PATIENCE, envelopes, item, wire};
 
 /// A server that was killed looks for what it had not finished, and a broker tries again every two seconds.
@@ -62,6 +63,9 @@ async fn a_server_that_restarts_costs_the_links_and_nothing_else() {
 
     server.stop().unwrap();
     from.post(vec![item(&broker.clock, &beta, 1)]).await;
+    let admin = broker.admin().await;
+    let not_ready = async { while get(admin, "/readyz", "").await.0 != 503 {} };
+    timeout(BACK, not_ready).await.unwrap();
     server.resume().unwrap();
     assert_eq!(timeout(BACK, from.goaway()).await.unwrap().reason, Reason::Restarting);
     assert!(!from.has_sent(), "nothing was acknowledged that was not stored");
