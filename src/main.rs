@@ -101,6 +101,7 @@ async fn broker(command: Broker, context: &Context) -> Result<()> {
         Broker::Status(at) => commands::broker::status::run(context, at).await,
         Broker::Down(at) => commands::broker::down(context, at).await,
         Broker::Backup(arguments) => commands::broker::backup::run(context, arguments).await,
+        Broker::Migrate(arguments) => commands::broker::migrate::run(context, arguments).await,
         Broker::Doctor(at) => commands::broker::doctor::run(context, at).await,
         Broker::InstallService(arguments) => commands::broker::service::install(context, &arguments),
         Broker::UninstallService(service) => commands::broker::service::uninstall(context, &service),

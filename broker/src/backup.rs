@@ -10,27 +10,30 @@ use std::time::Duration;
 
 use tokio::time::interval;
 
+use crate::config::{Config, Database};
 use crate::error::{Error, Result};
-use crate::folder::Folder;
 use crate::store::{copy, inspect};
 
 /// How often progress is told.
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
-/// Copies the store of a data folder to a file that must not exist, and says how large it is. `progress` is told how
-/// many bytes are written, of how many at most.
+/// Copies a broker's store to a file that must not exist, and says how large it is. `progress` is told how many bytes are
+/// written, of how many at most.
 ///
 /// The copy is private to this user, on the disk, and has passed SQLite's integrity check. It has no store id: a broker
 /// that starts on it is a new store to its nodes.
 ///
 /// # Errors
-/// `Config` if there is no store; `Exists` if the file is there; `Damaged` if the store or its copy is; `Internal` if it
+/// `OnServer` if the store is in no file; `Config` if there is none; `Exists` if the file is there; `Damaged` if the store or its copy is; `Internal` if it
 /// cannot be written.
-pub async fn backup(data: &Path, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<u64> {
-    let database = Folder::database(data);
+pub async fn backup(config: &Config, to: &Path, mut progress: impl FnMut(u64, u64)) -> Result<u64> {
+    let database = match config.store() {
+        Database::Sqlite(file) => file,
+        Database::Postgres(url) => return Err(Error::OnServer(url.to_string())),
+    };
     let all = match fs::metadata(&database) {
         Ok(file) => file.len(),
-        Err(err) => return Err(Error::Config(format!("no store in {}: {err}", data.display()))),
+        Err(err) => return Err(Error::Config(format!("no store at {}: {err}", database.display()))),
     };
     let mut db = inspect::file(&database).await?;
     let mut copying = std::pin::pin!(copy::copy(&mut db, to));

@@ -41,6 +41,15 @@ pub enum Error {
     /// A file that was to be made is there already.
     #[error("{} is there already", .0.display())]
     Exists(PathBuf),
+    /// What takes a file was asked of a store on a server, which has tools of its own for it.
+    #[error("the store is on a database server ({0}), whose own tools copy it")]
+    OnServer(String),
+    /// A database that was to take a store has one.
+    #[error("{0} is not empty: it has a store already")]
+    NotEmpty(String),
+    /// What was written is not what was read. Nothing of it stays.
+    #[error("the copy differs from the store in table `{0}`: it was undone, and nothing has moved")]
+    Differs(&'static str),
     /// Our side failed: the disk, the database, the listener. Nothing that was not stored has been acknowledged.
     #[error("the broker failed: {0}")]
     Internal(#[source] BoxError),

@@ -38,6 +38,7 @@ mod link;
 mod meshes;
 mod meter;
 mod metrics;
+mod migrate;
 mod refusal;
 mod secret;
 mod sparing;
@@ -73,6 +74,7 @@ pub use config::{
 };
 pub use error::{BoxError, Error, Result};
 pub use folder::{Holder, holder};
+pub use migrate::{Moved, MovedTable, Step, migrate};
 
 use accept::Writer;
 use folder::Folder;

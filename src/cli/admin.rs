@@ -9,7 +9,7 @@ use waxwing_client::{ClientMessageId, Name};
 use waxwing_crypto::membership::Role;
 use waxwing_protocol::Address;
 
-use super::broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
+use super::broker::{BrokerAt, BrokerBackup, BrokerMigrate, BrokerService, NodeService, ServiceOf};
 use super::tokens::Token;
 use crate::completion;
 
@@ -28,6 +28,7 @@ pub(crate) enum Broker {
     /// Run a broker until it is told to stop (SIGINT, SIGTERM)
     #[command(after_help = "Examples: waxwing broker run --data /var/lib/waxwing-broker
           waxwing broker run --listen 192.168.1.5:7900
+          waxwing broker run --database postgres://waxwing@db.example/waxwing?sslmode=verify-full
           waxwing broker run --config /etc/waxwing/broker.toml")]
     Run(BrokerRun),
     /// Show how a running broker is
@@ -42,6 +43,11 @@ pub(crate) enum Broker {
     /// Look for what is wrong with a broker, running or not; exits with 1 if something is
     #[command(after_help = "Example: waxwing broker doctor --data /var/lib/waxwing-broker")]
     Doctor(BrokerAt),
+    /// Move a store to another database, while no broker runs on it; every row is read back and compared
+    #[command(
+        after_help = "Example: waxwing broker migrate --from sqlite:///var/lib/waxwing-broker/broker.db --to postgres://waxwing@db.example/waxwing"
+    )]
+    Migrate(BrokerMigrate),
     /// Have the system run a broker from now on
     #[command(after_help = "Examples: waxwing broker install-service --print
           waxwing broker install-service --system --config /etc/waxwing/broker.toml")]
@@ -65,6 +71,9 @@ pub(crate) struct BrokerRun {
     /// Folder for what the broker stores [default: `broker` in the state folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Where the store is: sqlite:///PATH or postgres://USER@HOST/NAME, without a password [default: `broker.db` in the data folder]
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
     /// URL that nodes may dial it by; may be repeated [default: the listen address and loopback names]
     #[arg(long, value_name = "URL")]
     pub(crate) advertise: Vec<String>,

@@ -13,6 +13,19 @@ pub(crate) struct BrokerAt {
     /// Its data folder [default: the file's, else `broker` in the state folder]
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// Where its store is, as it was started with [default: the file's, else `broker.db` in the data folder]
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BrokerMigrate {
+    /// Where the store is: sqlite:///PATH or postgres://USER@HOST/NAME
+    #[arg(long, value_name = "URL")]
+    pub(crate) from: String,
+    /// Where it goes; nothing may be stored there
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: String,
 }
 
 #[derive(Args, Debug)]
@@ -48,6 +61,9 @@ pub(crate) struct BrokerService {
     /// File with the broker's settings; the service must be able to read it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Where the store is, without a password: postgres://USER@HOST/NAME [default: the file's, else a file in its folder]
+    #[arg(long, value_name = "URL")]
+    pub(crate) database: Option<String>,
     /// Print the unit and change nothing
     #[arg(long, visible_alias = "dry-run")]
     pub(crate) print: bool,

@@ -25,7 +25,7 @@ pub(crate) use admin::{
 };
 pub(crate) use apps::{Apps, Profile, Run};
 pub(crate) use bench::{Bench, BenchBacklog, BenchDatabase, BenchLinks, BenchSend, Handed};
-pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerService, NodeService, ServiceOf};
+pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerMigrate, BrokerService, NodeService, ServiceOf};
 pub(crate) use claim::{Claim, ClaimComplete, ClaimList, ClaimOf, ClaimTry};
 pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};
 pub(crate) use locks::Lock;

@@ -4,6 +4,7 @@
 mod at;
 pub(crate) mod backup;
 pub(crate) mod doctor;
+pub(crate) mod migrate;
 pub(crate) mod service;
 pub(crate) mod status;
 
@@ -79,7 +80,8 @@ pub(crate) async fn run(context: &Context, arguments: BrokerRun) -> Result<()> {
         logs::serving(context.verbose);
     }
     let detached = arguments.detached;
-    let named = at::arguments(context, arguments.config.as_deref(), arguments.data.as_ref());
+    let database = arguments.database.as_deref();
+    let named = at::arguments(context, arguments.config.as_deref(), arguments.data.as_ref(), database);
     let config = configured(context, arguments)?;
     config.check()?;
     config.check_listen(config.listen)?;
@@ -133,6 +135,9 @@ fn configured(context: &Context, arguments: BrokerRun) -> Result<waxwing_broker:
         config.data = data;
     } else if config.data.as_os_str().is_empty() {
         config.data = data_folder(&context.config()?);
+    }
+    if let Some(url) = &arguments.database {
+        config.database = Some(at::database("--database", url)?);
     }
     if let Some(listen) = arguments.listen {
         config.listen = listen;
@@ -228,7 +233,7 @@ impl From<waxwing_broker::Error> for Failure {
         let message = error.to_string();
         match error {
             Error::Config(_) => Self::usage(message),
-            Error::InUse(_) => Self::conflict(message).hint("stop it first, or use another --data"),
+            Error::InUse(_) => Self::conflict(message).hint("stop it first, or use another --data or --database"),
             Error::Listen { addr, cause } => cannot_listen(addr, &cause),
             Error::NewerSchema { .. } => Self::incompatible(message),
             Error::Damaged(_) => Self::damaged(message)
@@ -239,6 +244,14 @@ impl From<waxwing_broker::Error> for Failure {
             }
             Error::Unavailable(_) => Self::unreachable("database_away", message).hint(
                 "start the database server, or see that it can be reached; `waxwing broker doctor` asks it",
+            ),
+            Error::OnServer(_) => Self::usage(message).hint(
+                "`pg_dump -Fc -f FILE URL` copies it as it is now; pg_basebackup and archived WAL bring back any moment",
+            ),
+            Error::NotEmpty(_) => Self::conflict(message)
+                .hint("name a database that is new (`createdb`), or a file that is not there"),
+            Error::Differs(_) => Self::failed(message).hint(
+                "see that nothing else changes either database (triggers, other programs), and run it again",
             ),
             Error::Internal(_) => Self::failed(message),
         }

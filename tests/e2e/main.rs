@@ -21,6 +21,7 @@ mod client; // The Rust client: its examples, on real nodes.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.
 mod damage; // A database that a disk has damaged: refused by name, one mesh alone, and made anew of what can be read.
+mod databases; // A broker's store on PostgreSQL: started, looked at, moved there and back; and passwords that no command line has.
 mod demo; // `waxwing demo` does what the README says.
 mod disk; // A disk that is full, read-only or damaged; a socket and a lock that are deleted.
 mod doctor; // What is wrong with a node is named, with what mends it; and nothing is changed by looking.

@@ -4,6 +4,7 @@
 
 mod certificate;
 mod host;
+mod server;
 mod store;
 
 use std::fs;
@@ -27,7 +28,10 @@ pub async fn examine(config: &Config, arguments: &str) -> Vec<Finding> {
     findings.push(finding);
     findings.extend(store::examine(config, holder.as_ref(), arguments).await);
     findings.extend(certificate::examine(config));
-    findings.push(host::disk(&config.data));
+    // A server has a disk of its own, which it alone can look at.
+    if config.store().file().is_some() {
+        findings.push(host::disk(&config.data));
+    }
     findings.push(host::listen(config, holder.as_ref(), arguments).await);
     findings
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use waxwing_protocol::finding::{size, span};
 
-use super::Finding;
+use super::{Finding, server};
 use crate::config::{Config, Database};
 use crate::error::Error;
 use crate::folder::Holder;
@@ -30,12 +30,16 @@ pub(super) async fn examine(config: &Config, holder: Option<&Holder>, arguments:
         Err(finding) => return vec![finding],
     };
     let mut findings = vec![first];
-    let asked = [
-        schema(&mut db).await,
+    let mut asked = Vec::new();
+    if let Database::Postgres(url) = &database {
+        asked.extend(server::examine(&mut db, url, config.clock.now(), holder, arguments).await);
+    }
+    asked.extend([
+        schema(&mut db, &database).await,
         clock(&mut db, config).await,
         queues(&mut db, config).await,
         meshes(&mut db).await,
-    ];
+    ]);
     for finding in asked {
         findings.push(finding.unwrap_or_else(|err| match err {
             Error::Damaged(what) => damaged(&what, arguments),
@@ -46,6 +50,9 @@ pub(super) async fn examine(config: &Config, holder: Option<&Holder>, arguments:
             | Error::NewerSchema { .. }
             | Error::Unreachable(_)
             | Error::Exists(_)
+            | Error::OnServer(_)
+            | Error::NotEmpty(_)
+            | Error::Differs(_)
             | Error::Internal(_) => Finding::wrong("database", err.to_string(), look_at(&database)),
         }));
     }
@@ -99,7 +106,7 @@ fn damaged(what: &str, arguments: &str) -> Finding {
     Finding::wrong("database", format!("damaged: {what}"), mend)
 }
 
-async fn schema(db: &mut Connection) -> crate::Result<Finding> {
+async fn schema(db: &mut Connection, database: &Database) -> crate::Result<Finding> {
     let known = schema_version();
     Ok(match inspect::schema(db).await? {
         Some(found) if found == known => Finding::ok("schema", format!("version {found}, this program's")),
@@ -108,10 +115,10 @@ async fn schema(db: &mut Connection) -> crate::Result<Finding> {
             format!("version {found}, and this program knows {known}"),
             "waxwing --version    (run the newer one)",
         ),
-        Some(found) => Finding::ok(
-            "schema",
-            format!("version {found}: the next start keeps a copy and migrates to {known}"),
-        ),
+        Some(found) => {
+            let keeps = if database.file().is_some() { "keeps a copy and " } else { "" };
+            Finding::ok("schema", format!("version {found}: the next start {keeps}migrates to {known}"))
+        }
         None => Finding::ok("schema", format!("none yet: the next start makes version {known}")),
     })
 }

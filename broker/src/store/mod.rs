@@ -29,7 +29,9 @@ pub(crate) mod node;
 pub(crate) mod prekey;
 pub(crate) mod queue;
 pub(crate) mod record;
+pub(crate) mod server;
 pub(crate) mod space;
+pub(crate) mod tables;
 
 use sqlx::migrate::Migrator;
 

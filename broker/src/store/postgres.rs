@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/broker/postgres");
 
 /// "wxbr", as in the header of SQLite's file: the first half of the lock. The second is the schema's name.
-const LOCK: i32 = 2_004_378_226;
+pub(super) const LOCK: i32 = 2_004_378_226;
 /// How long the session of a broker that was killed may keep its lock before it counts for one that runs.
 const LOCK_WITHIN: Duration = Duration::from_secs(5);
 /// How often a lock is tried that is held.

@@ -46,7 +46,8 @@ async fn a_backup_beside_the_mail_is_one_moment_of_it_and_a_new_store() {
         }
     };
     let mut told = Vec::new();
-    let (made, ()) = tokio::join!(backup(broker.path(), &file, |done, all| told.push((done, all))), busy);
+    let config = Config::new(broker.path());
+    let (made, ()) = tokio::join!(backup(&config, &file, |done, all| told.push((done, all))), busy);
     assert_eq!(made.unwrap(), std::fs::metadata(&file).unwrap().len());
     assert!(!told.is_empty() && told.iter().all(|(done, all)| done <= all), "{told:?}");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -86,16 +87,16 @@ async fn a_backup_replaces_nothing_and_leaves_nothing_half_made() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("backup.db");
     std::fs::write(&file, "dear").unwrap();
-    let refused = backup(broker.path(), &file, |_, _| ()).await;
+    let refused = backup(&Config::new(broker.path()), &file, |_, _| ()).await;
     assert!(matches!(refused, Err(Error::Exists(_))), "{refused:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "dear");
     let nowhere = folder.path().join("no/such/folder/backup.db");
-    backup(broker.path(), &nowhere, |_, _| ()).await.unwrap_err();
-    let nothing = backup(folder.path(), &folder.path().join("new.db"), |_, _| ()).await;
+    backup(&Config::new(broker.path()), &nowhere, |_, _| ()).await.unwrap_err();
+    let nothing = backup(&Config::new(folder.path()), &folder.path().join("new.db"), |_, _| ()).await;
     assert!(matches!(nothing, Err(Error::Config(_))), "there is no store in that folder: {nothing:?}");
     // What a backup that was killed has left is in nobody's way.
     std::fs::write(folder.path().join("second.db.partial"), "half").unwrap();
-    backup(broker.path(), &folder.path().join("second.db"), |_, _| ()).await.unwrap();
+    backup(&Config::new(broker.path()), &folder.path().join("second.db"), |_, _| ()).await.unwrap();
     let mut names: Vec<_> =
         std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();
@@ -109,7 +110,7 @@ async fn a_stopped_broker_is_backed_up_too() {
     send(&mut mesh.login(&broker, &alpha).await, &broker, &beta, 0..10).await;
     let (_, dir, _) = broker.stop().await;
     let file = dir.path().join("backup.db");
-    backup(dir.path(), &file, |_, _| ()).await.unwrap();
+    backup(&Config::new(dir.path()), &file, |_, _| ()).await.unwrap();
     let restored = restore(&file).await;
     restored.ready().await;
     assert_eq!(examine(&Config::new(restored.path()), "").await.len(), 9);

@@ -8,10 +8,10 @@ use waxwing_lab::bench::Progress;
 use crate::output::Output;
 
 /// A line that goes when it is dropped. Nothing, unless a person watches.
-pub(super) struct Bar(ProgressBar);
+pub(in crate::commands) struct Bar(ProgressBar);
 
 impl Bar {
-    pub(super) fn new(output: Output) -> Self {
+    pub(in crate::commands) fn new(output: Output) -> Self {
         if !output.is_for_people() || !stderr().is_terminal() {
             return Self(ProgressBar::hidden());
         }

@@ -1,6 +1,6 @@
 //! `waxwing bench`: what it costs, on this machine.
 
-mod bar;
+pub(super) mod bar;
 mod view;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use waxwing_broker::{Config, Holder};
+use waxwing_broker::{BadDatabase, Config, Database, Holder};
 
 use crate::cli::BrokerAt;
 use crate::commands::Context;
@@ -29,7 +29,11 @@ impl At {
         } else if config.data.as_os_str().is_empty() {
             config.data = super::data_folder(&context.config()?);
         }
-        let arguments = arguments(context, at.config.as_deref(), named.then_some(&config.data));
+        if let Some(url) = &at.database {
+            config.database = Some(database("--database", url)?);
+        }
+        let data = named.then_some(&config.data);
+        let arguments = arguments(context, at.config.as_deref(), data, at.database.as_deref());
         Ok(Self { config, arguments, from_file: at.config.is_some() })
     }
 
@@ -58,6 +62,7 @@ pub(super) fn arguments(
     context: &Context,
     config: Option<&Path>,
     data: Option<&std::path::PathBuf>,
+    database: Option<&str>,
 ) -> String {
     let mut arguments = String::new();
     if let Some(config) = config {
@@ -70,7 +75,24 @@ pub(super) fn arguments(
         }
         (None, _) => {}
     }
+    if let Some(database) = database {
+        arguments.push_str(&format!(" --database '{database}'"));
+    }
     arguments
+}
+
+/// A database that a flag names. Whoever is on this machine can read a command line, so it has no password.
+pub(super) fn database(flag: &str, url: &str) -> Result<Database> {
+    let database: Database =
+        url.parse().map_err(|err: BadDatabase| Failure::usage(format!("{flag}: {err}")))?;
+    if database.has_password() {
+        let message = format!("{flag}: everybody on this machine can read a password on a command line");
+        return Err(Failure::usage(message).hint(
+            "leave it out of the URL: the variable PGPASSWORD and the file ~/.pgpass (mode 600) are looked at, and \
+             `database` in a file of mode 600 that --config names may have one",
+        ));
+    }
+    Ok(database)
 }
 
 /// An error whose commands name this broker.

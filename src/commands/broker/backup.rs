@@ -29,7 +29,7 @@ pub(crate) async fn run(context: &Context, arguments: BrokerBackup) -> Result<()
             let _ = write!(io::stderr(), "\r{} of at most {}   ", size(done), size(all));
         }
     };
-    let made = waxwing_broker::backup(at.data(), &to, progress).await;
+    let made = waxwing_broker::backup(&at.config, &to, progress).await;
     if shows {
         let _ = write!(io::stderr(), "\r\x1b[K");
     }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::at;
 use crate::cli::{BrokerService, ServiceOf};
 use crate::commands::Context;
 use crate::failure::{Failure, Result};
@@ -41,12 +42,13 @@ RemoveIPC=yes
 ";
 
 pub(crate) fn install(context: &Context, arguments: &BrokerService) -> Result<()> {
-    let service = service(context, scope(&arguments.service), arguments.config.as_deref())?;
+    let database = arguments.database.as_deref();
+    let service = service(context, scope(&arguments.service), arguments.config.as_deref(), database)?;
     if arguments.print { service.print(context) } else { service.install(context) }
 }
 
 pub(crate) fn uninstall(context: &Context, arguments: &ServiceOf) -> Result<()> {
-    service(context, scope(arguments), None)?.uninstall(context)
+    service(context, scope(arguments), None, None)?.uninstall(context)
 }
 
 fn scope(of: &ServiceOf) -> Scope {
@@ -54,7 +56,12 @@ fn scope(of: &ServiceOf) -> Scope {
     if of.system || (root && !of.user) { Scope::System } else { Scope::User }
 }
 
-fn service(context: &Context, scope: Scope, config: Option<&Path>) -> Result<Service> {
+fn service(
+    context: &Context,
+    scope: Scope,
+    config: Option<&Path>,
+    database: Option<&str>,
+) -> Result<Service> {
     let mut arguments: Vec<OsString> = ["broker", "run"].map(Into::into).to_vec();
     if let Some(config) = config {
         let config =
@@ -68,6 +75,10 @@ fn service(context: &Context, scope: Scope, config: Option<&Path>) -> Result<Ser
     };
     let log = data.join("launchd.log");
     arguments.extend(["--data".into(), data.into()]);
+    if let Some(url) = database {
+        at::database("--database", url)?;
+        arguments.extend(["--database".into(), url.into()]);
+    }
     let (unit, next) = match scope {
         Scope::System => (
             SYSTEM,
