@@ -6,13 +6,13 @@ use std::sync::LazyLock;
 use waxwing_crypto::{ChangeId, Digest, MeshId, NodeId, Timestamp};
 
 use super::db::Column::{Bytes as Blob, Int};
-use super::db::{Connection, Db, RowsSql, array, integer, number, query};
+use super::db::{Connection, Db, Keyed, RowsSql, array, integer, number, query, taken};
 use super::key::NodeKey;
 use crate::error::Result;
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    let head = "SELECT mesh, writer, id, digest, seq, expires FROM change_id WHERE (mesh, writer, id) IN (";
-    RowsSql::new(head, &[Blob, Blob, Blob], ")")
+    let read = "mesh, writer, id, digest, seq, expires";
+    Keyed { table: "change_id", key: &["mesh", "writer", "id"] }.find(read, false, &[Blob, Blob, Blob])
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
@@ -85,14 +85,11 @@ pub(crate) async fn put(db: &mut Connection, rows: &[(ChangeKey, Made)]) -> Resu
 
 /// Forgets changes past their end, the oldest first, at most `limit`. Says how many.
 pub(crate) async fn forget(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) -> Result<usize> {
-    let done = query(
-        "DELETE FROM change_id WHERE (mesh, writer, id) IN
-         (SELECT mesh, writer, id FROM change_id WHERE expires <= $1 ORDER BY expires LIMIT $2)",
-    )
-    .bind(integer(now.as_millis()))
-    .bind(integer(limit as u64))
-    .execute(db)
-    .await?;
+    let done = query(taken!("change_id", "mesh, writer, id", "expires <= $1 ORDER BY expires LIMIT $2"))
+        .bind(integer(now.as_millis()))
+        .bind(integer(limit as u64))
+        .execute(db)
+        .await?;
     Ok(done as usize)
 }
 

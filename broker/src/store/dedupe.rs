@@ -7,18 +7,14 @@ use waxwing_crypto::{Fingerprint, MeshId, NodeId, Timestamp, WireId};
 use waxwing_protocol::MessageId;
 
 use super::db::Column::{Bytes as Blob, Int};
-use super::db::{Connection, Db, Row, RowsSql, array, integer, number, query};
+use super::db::{Connection, Db, Keyed, Row, RowsSql, array, integer, number, query, taken};
 use super::key::{NodeKey, Place, Seq};
 use super::queue::rank;
 use crate::error::{Error, Result};
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    RowsSql::new(
-        "SELECT mesh, sender, wire, fingerprint, message, recipient, rank, seq, seal, first_seen, expires
-         FROM dedupe WHERE (mesh, sender, wire) IN (",
-        &[Blob, Blob, Blob],
-        ")",
-    )
+    let read = "mesh, sender, wire, fingerprint, message, recipient, rank, seq, seal, first_seen, expires";
+    Keyed { table: "dedupe", key: &["mesh", "sender", "wire"] }.find(read, false, &[Blob, Blob, Blob])
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
@@ -122,14 +118,11 @@ pub(crate) async fn put(db: &mut Connection, rows: &[(WireKey, Record)]) -> Resu
 
 /// Forgets records past their end, the oldest first, at most `limit`. Says how many.
 pub(crate) async fn forget(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) -> Result<usize> {
-    let done = query(
-        "DELETE FROM dedupe WHERE (mesh, sender, wire) IN
-         (SELECT mesh, sender, wire FROM dedupe WHERE expires <= $1 ORDER BY expires LIMIT $2)",
-    )
-    .bind(integer(now.as_millis()))
-    .bind(integer(limit as u64))
-    .execute(db)
-    .await?;
+    let done = query(taken!("dedupe", "mesh, sender, wire", "expires <= $1 ORDER BY expires LIMIT $2"))
+        .bind(integer(now.as_millis()))
+        .bind(integer(limit as u64))
+        .execute(db)
+        .await?;
     Ok(done as usize)
 }
 

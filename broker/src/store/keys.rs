@@ -10,7 +10,7 @@ use waxwing_crypto::state_key::{
 use waxwing_crypto::{Digest, MeshId, NodeId, Timestamp, VerifyingKey};
 
 use super::db::Column::{Bytes as Blob, Int};
-use super::db::{Connection, Db, Row, RowsSql, array, integer, number, query};
+use super::db::{Connection, Db, Row, RowsSql, array, integer, number, query, taken};
 use super::key::NodeKey;
 use crate::error::{Error, Result};
 
@@ -167,15 +167,13 @@ pub(crate) async fn untouched(db: impl Into<Db<'_>>, since: Timestamp) -> Result
 
 /// Removes at most so many slots of a list, and the list with the last of them. Says how many.
 pub(crate) async fn remove(db: &mut Connection, list: &List, limit: usize) -> Result<usize> {
-    let removed = query(
-        "DELETE FROM key_slot WHERE mesh = $1 AND list = $2 AND place IN
-         (SELECT place FROM key_slot WHERE mesh = $1 AND list = $2 ORDER BY place LIMIT $3)",
-    )
-    .bind(list.mesh.as_bytes())
-    .bind(list.id)
-    .bind(integer(limit as u64))
-    .execute(&mut *db)
-    .await?;
+    let removed =
+        query(taken!("key_slot", "mesh, list, place", "mesh = $1 AND list = $2 ORDER BY place LIMIT $3"))
+            .bind(list.mesh.as_bytes())
+            .bind(list.id)
+            .bind(integer(limit as u64))
+            .execute(&mut *db)
+            .await?;
     let sql = if removed == list.held {
         "DELETE FROM key_list WHERE id = $1 AND held = $2"
     } else {

@@ -7,18 +7,14 @@ use waxwing_crypto::{MeshId, NodeId};
 use waxwing_protocol::link::Progress;
 
 use super::db::Column::{Bytes as Blob, Int};
-use super::db::{Connection, Db, Each, RowsSql, array, integer, number, query};
+use super::db::{Connection, Db, Keyed, RowsSql, array, integer, number, query};
 use super::key::{LoginNumber, NodeKey, Seq};
 use crate::error::Result;
 
-/// On PostgreSQL whoever reads these rows to give out places holds them until its commit: no place is seen before a lower one.
-const LOCKED: Each = Each { sqlite: ")", postgres: ") ORDER BY mesh, node FOR UPDATE" };
-
+/// Who reads these rows gives out places, and holds them until its commit: no place is seen before a lower one.
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    let head =
-        "SELECT mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows
-                FROM node WHERE (mesh, node) IN (";
-    RowsSql::new(head, &[Blob, Blob], LOCKED)
+    let read = "mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows";
+    Keyed { table: "node", key: &["mesh", "node"] }.find(read, true, &[Blob, Blob])
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {

@@ -8,7 +8,7 @@ use waxwing_crypto::sealing::PrekeyId;
 use waxwing_crypto::{MeshId, NodeId, Signature, Signed};
 
 use super::db::Column::{Bytes as Blob, Int};
-use super::db::{Connection, Db, RowsSql, array, integer, query};
+use super::db::{Connection, Db, Keyed, RowsSql, array, integer, query};
 use super::key::NodeKey;
 use crate::error::{Error, Result};
 
@@ -22,7 +22,7 @@ static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
 });
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    RowsSql::new("SELECT node, prekey, signature FROM prekey WHERE (mesh, node) IN (", &[Blob, Blob], ")")
+    Keyed { table: "prekey", key: &["mesh", "node"] }.find("node, prekey, signature", false, &[Blob, Blob])
 });
 
 /// A prekey as its node signed it.

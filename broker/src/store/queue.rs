@@ -9,7 +9,7 @@ use waxwing_crypto::{MeshId, NodeId, Timestamp, WireId};
 use waxwing_protocol::link::NoticeKind;
 
 use super::db::Column::{Bytes as Blob, Int};
-use super::db::{Connection, Db, Each, Row, RowsSql, Values, array, integer, number, query};
+use super::db::{Connection, Db, Each, Keyed, Row, RowsSql, Values, array, integer, number, query, taken};
 use super::key::{NodeKey, Place, QueueKey, Rank, Seq};
 use super::notice;
 use crate::error::{Error, Result};
@@ -22,29 +22,19 @@ static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
     )
 });
 
-static SIZES: LazyLock<RowsSql> = LazyLock::new(|| {
-    RowsSql::new(
-        "SELECT mesh, recipient, rank, seq, CAST(length(body) AS BIGINT) FROM queue
-         WHERE (mesh, recipient, rank, seq) IN (",
-        &[Blob, Blob, Int, Int],
-        ")",
-    )
-});
+/// Where a row is.
+const PLACE: Keyed = Keyed { table: "queue", key: &["mesh", "recipient", "rank", "seq"] };
 
-static DELETE: LazyLock<RowsSql> = LazyLock::new(|| {
-    RowsSql::new(
-        "DELETE FROM queue WHERE (mesh, recipient, rank, seq) IN (",
-        &[Blob, Blob, Int, Int],
-        ") RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT)",
-    )
-});
+/// What a [`Removed`] is read from.
+const REMOVED: &str = "mesh, recipient, rank, seq, CAST(length(body) AS BIGINT)";
+
+static SIZES: LazyLock<RowsSql> = LazyLock::new(|| PLACE.find(REMOVED, false, &[Blob, Blob, Int, Int]));
+
+static DELETE: LazyLock<RowsSql> = LazyLock::new(|| PLACE.take(REMOVED, &[Blob, Blob, Int, Int]));
 
 static DELETE_SEALED: LazyLock<RowsSql> = LazyLock::new(|| {
-    RowsSql::new(
-        "DELETE FROM queue WHERE (mesh, recipient, rank, seq, seal) IN (",
-        &[Blob, Blob, Int, Int, Int],
-        ") RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT)",
-    )
+    let sealed = Keyed { table: "queue", key: &["mesh", "recipient", "rank", "seq", "seal"] };
+    sealed.take(REMOVED, &[Blob, Blob, Int, Int, Int])
 });
 
 /// SQLite is asked row by row, and no longer than there is room. PostgreSQL sends all it has found: it finds no more than
@@ -239,31 +229,36 @@ pub(crate) async fn delete_sealed(db: &mut Connection, keys: &[(QueueKey, u32)])
     rows.await?.iter().map(removed).collect()
 }
 
+/// A statement that takes out rows of which an [`Ended`] is made.
+macro_rules! ended {
+    ($which:literal) => {
+        taken!(
+            "queue",
+            "id",
+            $which,
+            "mesh, recipient, rank, seq, CAST(length(body) AS BIGINT), sender, wire, expires"
+        )
+    };
+}
+
 /// Takes out rows past their end, the oldest first, at most `limit`.
 pub(crate) async fn expire(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) -> Result<Vec<Ended>> {
-    let rows = query(
-        "DELETE FROM queue WHERE id IN (SELECT id FROM queue WHERE expires <= $1 ORDER BY expires LIMIT $2)
-         RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT), sender, wire, expires",
-    )
-    .bind(integer(now.as_millis()))
-    .bind(integer(limit as u64))
-    .fetch_all(db)
-    .await?;
+    let rows = query(ended!("expires <= $1 ORDER BY expires LIMIT $2"))
+        .bind(integer(now.as_millis()))
+        .bind(integer(limit as u64))
+        .fetch_all(db)
+        .await?;
     in_order(&rows)
 }
 
 /// Takes out the rows of one queue, at most `limit`.
 pub(crate) async fn evict(db: impl Into<Db<'_>>, owner: NodeKey, limit: usize) -> Result<Vec<Ended>> {
-    let rows = query(
-        "DELETE FROM queue WHERE id IN
-         (SELECT id FROM queue WHERE mesh = $1 AND recipient = $2 ORDER BY rank, seq LIMIT $3)
-         RETURNING mesh, recipient, rank, seq, CAST(length(body) AS BIGINT), sender, wire, expires",
-    )
-    .bind(owner.mesh.as_bytes())
-    .bind(owner.node.as_bytes())
-    .bind(integer(limit as u64))
-    .fetch_all(db)
-    .await?;
+    let rows = query(ended!("mesh = $1 AND recipient = $2 ORDER BY rank, seq LIMIT $3"))
+        .bind(owner.mesh.as_bytes())
+        .bind(owner.node.as_bytes())
+        .bind(integer(limit as u64))
+        .fetch_all(db)
+        .await?;
     in_order(&rows)
 }
 

@@ -7,15 +7,13 @@ use waxwing_crypto::{MeshId, SpaceId, Timestamp};
 use waxwing_protocol::limits;
 
 use super::db::Column::{Bytes as Blob, Int};
-use super::db::{Connection, Db, Each, Row, RowsSql, array, integer, number, query};
+use super::db::{Connection, Db, Keyed, Row, RowsSql, array, integer, number, query};
 use crate::error::Result;
 
-/// On PostgreSQL whoever reads these rows to give out places holds them until its commit: no place is seen before a lower one.
-const LOCKED: Each = Each { sqlite: ")", postgres: ") ORDER BY mesh, space FOR UPDATE" };
-
+/// Who reads these rows gives out places, and holds them until its commit: no place is seen before a lower one.
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    let head = "SELECT mesh, space, id, last, horizon, records, bytes FROM space WHERE (mesh, space) IN (";
-    RowsSql::new(head, &[Blob, Blob], LOCKED)
+    let read = "mesh, space, id, last, horizon, records, bytes";
+    Keyed { table: "space", key: &["mesh", "space"] }.find(read, true, &[Blob, Blob])
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {

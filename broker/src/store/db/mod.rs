@@ -4,6 +4,23 @@
 //! SQLite and PostgreSQL is here, in `sqlite.rs` and `postgres.rs` beside it, and in the statements that say so
 //! themselves ([`Each`]).
 
+/// A statement that takes out those rows of a table that a query over it finds, by their key. PostgreSQL is told to find them first:
+/// it plans a statement once, and would walk a table that is empty at that moment.
+macro_rules! taken {
+    ($table:literal, $key:literal, $which:literal $(, $returning:literal)?) => {
+        $crate::store::db::Each {
+            sqlite: concat!(
+                "DELETE FROM ", $table, " WHERE (", $key, ") IN (SELECT ", $key, " FROM ", $table, " WHERE ", $which, ")"
+                $(, " RETURNING ", $returning)?
+            ),
+            postgres: concat!(
+                "DELETE FROM ", $table, " WHERE ctid = ANY (ARRAY(SELECT ctid FROM ", $table, " WHERE ", $which, "))"
+                $(, " RETURNING ", $returning)?
+            ),
+        }
+    };
+}
+
 mod query;
 mod rows;
 
@@ -15,7 +32,8 @@ use sqlx::{Connection as _, Database, PgConnection, PgPool, Postgres, Sqlite, Sq
 pub(super) use query::{Each, Row, array, integer, number, optional, query};
 #[cfg(test)]
 pub(crate) use rows::counting;
-pub(super) use rows::{Column, RowsSql, Values};
+pub(super) use rows::{Column, Keyed, RowsSql, Values};
+pub(super) use taken;
 
 use crate::error::Result;
 

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments as _, PgConnection};
 
+use super::Connection;
 use super::query::{Row, Value, sqlite_arguments};
-use super::{Connection, Each};
 use crate::error::{Error, Result};
 
 /// Row counts that a statement for SQLite is built for. A factor of four apart: at most three statements per size.
@@ -44,22 +44,80 @@ impl<'v> Values<'v> {
     }
 }
 
+/// Rows that are looked for by their key.
+pub(in crate::store) struct Keyed {
+    /// Their table.
+    pub(in crate::store) table: &'static str,
+    /// The columns of the key, as many as each row given has.
+    pub(in crate::store) key: &'static [&'static str],
+}
+
+impl Keyed {
+    /// The statement that reads these columns of the rows that are there.
+    ///
+    /// PostgreSQL plans a statement once, whatever is in its tables then: a lookup per key is written out, so that it cannot take a walk
+    /// through a table for cheaper because that is empty for a moment. With `lock` it holds each row until the transaction ends,
+    /// taking them in the order of their keys.
+    pub(in crate::store) fn find(&self, read: &str, lock: bool, columns: &'static [Column]) -> RowsSql {
+        let Self { table, key } = self;
+        let (ordered, lock) =
+            if lock { (format!(" ORDER BY {}", names(columns)), " FOR UPDATE") } else { (String::new(), "") };
+        let tail = format!(
+            "{ordered}) AS wanted CROSS JOIN LATERAL (SELECT {read} FROM {table} WHERE {} OFFSET 0{lock}) AS found",
+            self.is_wanted()
+        );
+        RowsSql::each(
+            [&format!("SELECT {read} FROM {table} WHERE ({}) IN (", key.join(", ")), ")"],
+            ["SELECT found.* FROM (", &tail],
+            columns,
+        )
+    }
+
+    /// The statement that takes them out, and reads these columns of those that were there.
+    pub(in crate::store) fn take(&self, read: &str, columns: &'static [Column]) -> RowsSql {
+        let Self { table, key } = self;
+        let tail = format!(
+            ") AS wanted CROSS JOIN LATERAL (SELECT ctid AS at FROM {table} WHERE {} OFFSET 0) AS found)) RETURNING {read}",
+            self.is_wanted()
+        );
+        RowsSql::each(
+            [&format!("DELETE FROM {table} WHERE ({}) IN (", key.join(", ")), &format!(") RETURNING {read}")],
+            [&format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT found.at FROM ("), &tail],
+            columns,
+        )
+    }
+
+    fn is_wanted(&self) -> String {
+        let equal = |(at, column): (usize, &&str)| format!("{column} = wanted.column{}", at + 1);
+        self.key.iter().enumerate().map(equal).collect::<Vec<_>>().join(" AND ")
+    }
+}
+
+/// `column1, column2` and so on.
+fn names(columns: &[Column]) -> String {
+    (1..=columns.len()).map(|at| format!("column{at}")).collect::<Vec<_>>().join(", ")
+}
+
 impl RowsSql {
-    /// `head`, then the rows as something to select from, their columns `column1`, `column2` and so on; then `tail`. What only
-    /// PostgreSQL takes, such as a lock, comes after that.
-    pub(in crate::store) fn new(head: &str, columns: &'static [Column], tail: impl Into<Each>) -> Self {
-        let tail = tail.into();
+    /// `head`, then the rows as something to select from, their columns `column1`, `column2` and so on; then `tail`.
+    pub(in crate::store) fn new(head: &str, columns: &'static [Column], tail: &str) -> Self {
+        Self::each([head, tail], [head, tail], columns)
+    }
+
+    /// The same where the databases disagree: what is before the rows, and what is after them.
+    pub(in crate::store) fn each(sqlite: [&str; 2], postgres: [&str; 2], columns: &'static [Column]) -> Self {
+        let ([head, tail], [postgres_head, postgres_tail]) = (sqlite, postgres);
         // No numbers: for each numbered one SQLite searches a list at every execution, which makes 2,816 cost milliseconds.
         let group = format!("({})", vec!["?"; columns.len()].join(","));
-        let sqlite = SIZES
-            .map(|rows| format!("{head} VALUES {} {}", vec![group.as_str(); rows].join(","), tail.sqlite));
+        let sqlite =
+            SIZES.map(|rows| format!("{head} VALUES {} {}", vec![group.as_str(); rows].join(","), tail));
         let arrays = columns.iter().enumerate().map(|(at, column)| match column {
             Column::Int => format!("${}::int8[]", at + 1),
             Column::Bytes => format!("${}::bytea[]", at + 1),
         });
-        let names = (1..=columns.len()).map(|at| format!("column{at}"));
-        let (arrays, names) = (arrays.collect::<Vec<_>>().join(","), names.collect::<Vec<_>>().join(","));
-        let postgres = format!("{head} SELECT * FROM UNNEST({arrays}) AS given({names}) {}", tail.postgres);
+        let (arrays, names) = (arrays.collect::<Vec<_>>().join(","), names(columns));
+        let postgres =
+            format!("{postgres_head} SELECT * FROM UNNEST({arrays}) AS given({names}) {postgres_tail}");
         Self { sqlite, postgres, columns }
     }
 
@@ -269,7 +327,7 @@ mod tests {
     fn postgres_takes_a_column_as_an_array() {
         assert_eq!(
             SQL.postgres,
-            "INSERT INTO t SELECT * FROM UNNEST($1::int8[],$2::bytea[]) AS given(column1,column2) RETURNING a"
+            "INSERT INTO t SELECT * FROM UNNEST($1::int8[],$2::bytea[]) AS given(column1, column2) RETURNING a"
         );
     }
 }

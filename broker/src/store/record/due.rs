@@ -5,28 +5,28 @@ use waxwing_crypto::{MeshId, NodeId, SpaceId, Timestamp};
 use super::{Row, read_all};
 use crate::error::Result;
 use crate::store::NodeKey;
-use crate::store::db::{Connection, Db, array, integer, number, optional, query};
+use crate::store::db::{Connection, Db, array, integer, number, optional, query, taken};
 use crate::store::space::{SpaceKey, Usage};
 
-/// A statement that reads rows; `$tail` says which.
+/// A statement that reads rows; `$which` says which, in which order, and how many. They are found before their spaces are.
 macro_rules! rows_where {
-    ($tail:literal) => {
+    ($which:literal) => {
         concat!(
             "SELECT r.id, s.mesh, s.space, r.seq, r.kind, r.key, r.writer, r.stands, r.ends, r.bound, r.touched,
-             CAST(length(r.sealed) AS BIGINT), r.offered = 1 OR r.seq <= s.past FROM record AS r JOIN space AS s ON s.id = r.space WHERE ",
-            $tail
+             CAST(length(r.sealed) AS BIGINT), r.offered = 1 OR r.seq <= s.past FROM (SELECT * FROM record WHERE ",
+            $which,
+            ") AS r JOIN space AS s ON s.id = r.space"
         )
     };
 }
 
 /// Records whose lifetime is over, the first to end first.
 pub(crate) async fn lapsed(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) -> Result<Vec<Row>> {
-    let rows =
-        query(rows_where!("r.kind = 0 AND r.ends IS NOT NULL AND r.ends <= $1 ORDER BY r.ends LIMIT $2"))
-            .bind(integer(now.as_millis()))
-            .bind(integer(limit as u64))
-            .fetch_all(db)
-            .await?;
+    let rows = query(rows_where!("kind = 0 AND ends IS NOT NULL AND ends <= $1 ORDER BY ends LIMIT $2"))
+        .bind(integer(now.as_millis()))
+        .bind(integer(limit as u64))
+        .fetch_all(db)
+        .await?;
     let mut found = Vec::with_capacity(rows.len());
     read_all(&rows, &mut found)?;
     Ok(found)
@@ -46,7 +46,7 @@ pub(crate) async fn bound(
     limit: usize,
 ) -> Result<Vec<Row>> {
     let rows = query(rows_where!(
-        "r.mesh = $1 AND r.writer = $2 AND r.bound IS NOT NULL AND r.bound <= $3 ORDER BY r.bound LIMIT $4"
+        "mesh = $1 AND writer = $2 AND bound IS NOT NULL AND bound <= $3 ORDER BY bound LIMIT $4"
     ))
     .bind(writer.mesh.as_bytes())
     .bind(writer.node.as_bytes())
@@ -93,10 +93,12 @@ pub(crate) async fn forget(
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<(SpaceKey, u64, Usage)>> {
-    let rows = query(
-        "DELETE FROM record WHERE id IN (SELECT id FROM record WHERE kind > 0 AND ends <= $1 ORDER BY ends LIMIT $2)
-         RETURNING mesh, (SELECT s.space FROM space AS s WHERE s.id = record.space), seq, CAST(length(sealed) AS BIGINT)",
-    )
+    let rows = query(taken!(
+        "record",
+        "id",
+        "kind > 0 AND ends <= $1 ORDER BY ends LIMIT $2",
+        "mesh, (SELECT s.space FROM space AS s WHERE s.id = record.space), seq, CAST(length(sealed) AS BIGINT)"
+    ))
     .bind(integer(now.as_millis()))
     .bind(integer(limit as u64))
     .fetch_all(db)

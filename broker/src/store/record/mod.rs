@@ -27,24 +27,44 @@ const ROW: &str =
     "r.id, s.mesh, s.space, r.seq, r.kind, r.key, r.writer, r.stands, r.ends, r.bound, r.touched,
                    CAST(length(r.sealed) AS BIGINT), r.offered = 1 OR r.seq <= s.past";
 
+/// What finds rows of spaces for PostgreSQL, by one lookup for each that is given: see [`Keyed::find`](db::Keyed::find).
+macro_rules! wanted {
+    ($which:literal) => {
+        concat!(
+            ") AS w CROSS JOIN LATERAL (SELECT * FROM space WHERE id = w.column2 OFFSET 0) AS s
+             CROSS JOIN LATERAL (SELECT * FROM record WHERE mesh = w.column1 AND space = w.column2 AND ",
+            $which,
+            ") AS r"
+        )
+    };
+}
+
+fn reading(columns: &'static [db::Column], sqlite: &str, postgres: &str) -> RowsSql {
+    let head = format!("SELECT {ROW} FROM (");
+    RowsSql::each([&head, sqlite], [&head, postgres], columns)
+}
+
 static IN_SLOTS: LazyLock<RowsSql> = LazyLock::new(|| {
-    let tail = ") AS w JOIN space AS s ON s.id = w.column2
+    let sqlite = ") AS w JOIN space AS s ON s.id = w.column2
          JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.key = w.column3
           AND r.stands = w.column4 AND (w.column4 = 0 OR r.writer = w.column5)";
-    RowsSql::new(&format!("SELECT {ROW} FROM ("), &[Blob, Int, Blob, Int, Blob], tail)
+    let postgres =
+        wanted!("key = w.column3 AND stands = w.column4 AND (w.column4 = 0 OR writer = w.column5) OFFSET 0");
+    reading(&[Blob, Int, Blob, Int, Blob], sqlite, postgres)
 });
 
 static AT: LazyLock<RowsSql> = LazyLock::new(|| {
-    let tail = ") AS w JOIN space AS s ON s.id = w.column2
+    let sqlite = ") AS w JOIN space AS s ON s.id = w.column2
          JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.seq = w.column3";
-    RowsSql::new(&format!("SELECT {ROW} FROM ("), &[Blob, Int, Int], tail)
+    reading(&[Blob, Int, Int], sqlite, wanted!("seq = w.column3 OFFSET 0"))
 });
 
 static APPENDED_UNDER: LazyLock<RowsSql> = LazyLock::new(|| {
-    let tail = ") AS w JOIN space AS s ON s.id = w.column2 JOIN record AS r ON r.id IN
+    let sqlite = ") AS w JOIN space AS s ON s.id = w.column2 JOIN record AS r ON r.id IN
          (SELECT id FROM record WHERE mesh = w.column1 AND space = w.column2 AND key = w.column3 AND stands = 2
           AND kind = 0 ORDER BY seq LIMIT 2048)";
-    RowsSql::new(&format!("SELECT {ROW} FROM ("), &[Blob, Int, Blob], tail)
+    let postgres = wanted!("key = w.column3 AND stands = 2 AND kind = 0 ORDER BY seq LIMIT 2048");
+    reading(&[Blob, Int, Blob], sqlite, postgres)
 });
 
 static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
@@ -57,12 +77,18 @@ static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
 });
 
 static DELETE: LazyLock<RowsSql> =
-    LazyLock::new(|| RowsSql::new("DELETE FROM record WHERE id IN (", &[Int], ")"));
+    LazyLock::new(|| db::Keyed { table: "record", key: &["id"] }.take("id", &[Int]));
 
 static TOUCH: LazyLock<RowsSql> = LazyLock::new(|| {
-    let tail = ") AS w WHERE record.id = w.column1";
-    let head = "UPDATE record SET touched = w.column2, touched_at = w.column3, ends = w.column4 FROM (";
-    RowsSql::new(head, &[Int, Int, Int, Int], tail)
+    let set = "UPDATE record SET touched = w.column2, touched_at = w.column3, ends = w.column4 FROM (";
+    let sqlite = [set, ") AS w WHERE record.id = w.column1"];
+    let found = format!("{set} SELECT found.at, wanted.* FROM (");
+    let postgres = [
+        found.as_str(),
+        ") AS wanted CROSS JOIN LATERAL (SELECT ctid AS at FROM record WHERE id = wanted.column1 OFFSET 0) AS found)
+         AS w WHERE record.ctid = w.at",
+    ];
+    RowsSql::each(sqlite, postgres, &[Int, Int, Int, Int])
 });
 
 /// Where the one record of a kind stands under a key.
