@@ -115,3 +115,36 @@ impl From<std::io::Error> for Error {
         Self::Internal(err.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_try_may_mend_is_told_from_what_it_does_not() {
+        let kind = |code| match of_postgres(code, sqlx::Error::RowNotFound) {
+            Error::Unavailable(_) => "away",
+            Error::Damaged(_) => "damaged",
+            Error::Config(_)
+            | Error::InUse(_)
+            | Error::Listen { .. }
+            | Error::NewerSchema { .. }
+            | Error::Unreachable(_)
+            | Error::Exists(_)
+            | Error::OnServer(_)
+            | Error::NotEmpty(_)
+            | Error::Differs(_)
+            | Error::Internal(_) => "failed",
+        };
+        // A cut connection, a server that stops, crashes or starts, a standby, a serialisation failure, a deadlock, a full disk.
+        for code in ["08006", "57P01", "57P02", "57P03", "25006", "40001", "40P01", "53100"] {
+            assert_eq!(kind(code), "away", "{code}");
+        }
+        assert_eq!(kind("XX001"), "damaged");
+        assert_eq!(kind("XX002"), "damaged");
+        // A failed write or sync, an internal error, a row that is there twice.
+        for code in ["58030", "XX000", "23505"] {
+            assert_eq!(kind(code), "failed", "{code}");
+        }
+    }
+}

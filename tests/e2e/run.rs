@@ -5,6 +5,7 @@ use waxwing_client::api::{AppsQuery, InboxQuery, Scope};
 use waxwing_lab::{Lab, eventually};
 
 use crate::commands::{fails, json, run};
+use crate::meshes::linked;
 use crate::support::{PROGRAM, WITHIN, mesh};
 use crate::terminal::Running;
 
@@ -86,6 +87,20 @@ async fn what_a_program_shares_and_claims_it_does_as_the_app_that_it_runs_as() {
     let clean = ["-u", "WAXWING_REGISTRATION", "sh", "-c", &other];
     let run = [&["run", "--name", "ci", "--", "env"][..], &clean].concat();
     assert_eq!(Running::start(&lab.state("alpha"), &run).line().await, "3");
+}
+
+#[tokio::test]
+async fn in_another_mesh_than_its_own_a_program_acts_as_whoever_is_not_registered_there() {
+    let lab = mesh(&["alpha"]).await;
+    let create = ["mesh", "create", "second", "--broker", &lab.url(), "--node", "alpha"];
+    lab.json("alpha", &create).await.unwrap();
+    linked(&lab.client("alpha"), "second").await;
+    let script = "$0 --mesh lab kv put target blue && $0 --mesh second kv put target green";
+    let run = ["run", "--mesh", "lab", "--name", "ci", "--", "sh", "-c", script, PROGRAM];
+    let ended = Running::start(&lab.state("alpha"), &run).end().await;
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let shown = json(&lab, "alpha", &["--mesh", "second", "kv", "get", "target"]).await;
+    assert!(shown.to_string().contains("green"), "{shown}");
 }
 
 #[tokio::test]
