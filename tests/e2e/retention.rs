@@ -25,7 +25,8 @@ async fn a_message_pruned_at_both_ends_is_a_duplicate_when_its_app_sends_it_agai
     pair.warm_up().await;
     let (alpha, beta) = (pair.lab.client("alpha"), pair.lab.client("beta"));
     let all = InboxQuery { after: Some(0), app: Some("*".into()), ..InboxQuery::default() };
-    let cursor = beta.inbox(&all).await.unwrap().items[0].id;
+    let first = async || beta.inbox(&all).await.unwrap().items.first().map(|item| item.id);
+    let cursor = eventually(WITHIN, "beta has it", first).await.unwrap();
     beta.ack(&AckRequest { ids: Some(vec![cursor]), ..AckRequest::default() }).await.unwrap();
     // The next look is a minute away, but for a node that starts.
     pair.lab.restart("alpha").await.unwrap();

@@ -118,6 +118,7 @@ impl Lane {
         let member = *lock(&self.member);
         let mut parted = self.shared.parted.subscribe();
         tokio::select! {
+            biased; // What its sender said last is passed on, gone or not.
             // The sender is here.
             _ = parted.wait_for(|parted| member.is_none_or(|node| !parted.contains(&node))) => Ok(()),
             () = gone.cancelled() => Err(Ended),
