@@ -80,7 +80,6 @@ fn has_body(route: &Route) -> bool {
     matches!(route.method, "POST" | "PUT")
 }
 
-/// MB-07, SB-17.
 /// What alpha says of its meshes, but for what is measured anew each time.
 async fn meshes(lab: &Lab) -> Vec<MeshHealth> {
     let mut meshes = lab.client("alpha").health().await.unwrap().meshes;
@@ -88,6 +87,7 @@ async fn meshes(lab: &Lab) -> Vec<MeshHealth> {
     meshes
 }
 
+/// MB-07, SB-17.
 #[tokio::test]
 async fn whatever_is_wrong_with_a_request_is_refused_on_every_route_and_nothing_comes_of_it() {
     let (lab, listen) = listening(&["alpha"]).await;
