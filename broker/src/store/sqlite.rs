@@ -26,11 +26,10 @@ const CHECKPOINT_PAGES: u32 = 16_000;
 
 /// Opens or makes the database at `path`, and brings its schema up to date. See [`Store::open`].
 pub(super) async fn open(path: &Path) -> Result<Store> {
-    let closed = is_closed(path);
-    let mut writer = options(path).create_if_missing(true).connect().await?;
-    if !closed {
-        check(&mut writer).await?;
+    if !is_closed(path) {
+        check(path).await?;
     }
+    let mut writer = options(path).create_if_missing(true).connect().await?;
     migrate(&mut writer, &MIGRATOR, Some(path)).await?;
     assert_durable(&mut writer).await?;
     let readers = SqlitePoolOptions::new()
@@ -59,9 +58,13 @@ fn is_closed(path: &Path) -> bool {
 }
 
 /// Looks at a database that was not closed. A crash alone does no damage to it; what caused the crash may have.
-async fn check(db: &mut SqliteConnection) -> Result<()> {
+///
+/// By a connection that cannot write: another would fold the log into the file when it is closed, and a damaged file stays as it was
+/// found.
+async fn check(path: &Path) -> Result<()> {
     let begin = Instant::now();
-    let wrong = inspect::integrity(db, inspect::Depth::Quick).await?;
+    let mut db = inspect::file(path).await?;
+    let wrong = inspect::integrity(&mut db, inspect::Depth::Quick).await?;
     match wrong.first() {
         Some(wrong) => Err(Error::Damaged(wrong.clone())),
         None => {
