@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::batch::Effects;
+use crate::config::Database;
 use crate::error::{Error, Result};
 use crate::state::State;
-use crate::store::{self, Connection, meta};
+use crate::store::meta::{self, Now};
+use crate::store::{self, Connection};
 
 /// Between two tries to reach the server: doubled with each, from the first to the second.
 const AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
@@ -53,19 +55,18 @@ pub(super) async fn recover(
     }
     warn!(%err, "the database is away: nothing is acknowledged until it is back");
     let mut wait = AGAIN[0];
-    let mut db = loop {
+    let (db, found) = loop {
         tokio::select! {
             () = stop.cancelled() => return Err(err),
             () = sleep(wait) => {}
         }
         wait = (wait * 2).min(AGAIN[1]);
-        match store::reopen(&state.database).await {
-            Ok(db) => break db,
+        match reach(&state.database).await {
+            Ok(reached) => break reached,
             Err(Error::Unavailable(why)) => info!(%why, "the database is still away"),
             Err(err) => return Err(err),
         }
     };
-    let found = meta::now(&mut db).await?;
     let before = state.life.m();
     if (found.store, found.run) != (state.life.store(), state.life.run()) {
         return Err(Error::Internal("the database that came back is not the one that went".into()));
@@ -80,4 +81,11 @@ pub(super) async fn recover(
     }
     info!(m = found.m, lost = committed.is_none(), "the database is back");
     Ok((db, committed))
+}
+
+/// Connects anew, and reads what the store says of itself: a server may go away again between the two.
+async fn reach(database: &Database) -> Result<(Connection, Now)> {
+    let mut db = store::reopen(database).await?;
+    let found = meta::now(&mut db).await?;
+    Ok((db, found))
 }

@@ -203,6 +203,48 @@ async fn the_right_to_write_ends_with_its_session() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_goes_away_again_before_it_has_said_what_it_holds_is_tried_again() {
+    let Some(server) = Server::own() else { return };
+    let name = server.database().unwrap();
+    let broker = on(&server.url(&name)).await;
+    let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
+    let mut from = mesh.login(&broker, &alpha).await;
+    // Ends the session that writes, and the next one as it waits to read what is locked here.
+    let twice = "DO $$ DECLARE next integer; BEGIN
+        LOCK TABLE meta IN ACCESS EXCLUSIVE MODE;
+        PERFORM pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted;
+        FOR i IN 1..3000 LOOP
+            SELECT pid INTO next FROM pg_locks
+                WHERE relation = 'meta'::regclass AND NOT granted
+                AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted);
+            IF next IS NOT NULL THEN PERFORM pg_terminate_backend(next); RETURN; END IF;
+            PERFORM pg_sleep(0.01);
+        END LOOP;
+        RAISE 'nobody came back';
+    END $$";
+    let locked =
+        "SELECT count(*) FROM pg_locks WHERE relation = 'meta'::regclass AND mode = 'AccessExclusiveLock'";
+    let server = Arc::new(server);
+    let ended = tokio::task::spawn_blocking({
+        let (server, name) = (Arc::clone(&server), name.clone());
+        move || server.sql(&name, twice)
+    });
+    timeout(BACK, async {
+        while server.sql(&name, locked).unwrap().trim() != "1" {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    from.try_send(vec![item(&broker.clock, &beta, 0)]).await;
+    ended.await.unwrap().unwrap();
+    let mut from = login(&mesh, &broker, &alpha).await;
+    from.send_one(item(&broker.clock, &beta, 0)).await;
+    assert_eq!(waiting(&mesh, &broker, &beta).await, [wire(0)]);
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_second_broker_on_a_database_is_refused_and_says_no_password() {
     let Some(server) = Server::own() else { return };
     let database = server.url(&server.database().unwrap());
