@@ -128,6 +128,9 @@ async fn whatever_is_wrong_with_a_request_is_refused_on_every_route_and_nothing_
         let with_token = format!("{path}{mark}token={admin}");
         let in_query = answered(listen, method, &with_token, &Said { token: None, ..plain }).await;
         assert_eq!(in_query, (400, "token_in_query".to_owned()), "{method} {path}");
+        let no_text = format!("{path}{mark}name=%ff");
+        let no_text = answered(listen, method, &no_text, &of_an_app).await;
+        assert_eq!(no_text, (400, "malformed".to_owned()), "{method} {path}");
         let (wrong, _) = answered(listen, "PATCH", &path, &plain).await;
         assert_eq!(wrong, 405, "PATCH {path}");
         if has_body(route) {

@@ -102,6 +102,7 @@ fn check(api: &Api, request: &Request) -> Result<(Who, Place), Refused> {
     };
     may(&who, request)?;
     let place = api.callers.enter(who.caller.clone())?;
+    query_is_text(request)?;
     content_type(request)?;
     Ok((who, place))
 }
@@ -123,6 +124,15 @@ fn no_token_in_query(request: &Request) -> Result<(), Problem> {
         NAMES.iter().any(|token| name.eq_ignore_ascii_case(token)) || value.parse::<AccessToken>().is_ok()
     });
     if shown { Err(Problem::new(ProblemCode::TokenInQuery)) } else { Ok(()) }
+}
+
+/// Whoever decodes a query puts U+FFFD for what is not UTF-8, and that would then be looked for.
+fn query_is_text(request: &Request) -> Result<(), Problem> {
+    let query = request.uri().query().unwrap_or_default();
+    match percent_encoding::percent_decode_str(query).decode_utf8() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Problem::new(ProblemCode::Malformed).detail("the query is not UTF-8")),
+    }
 }
 
 /// A name that somebody else has made to mean this machine is none of ours.
