@@ -20,6 +20,10 @@ doc:
 test FILTER="":
     cargo test --locked --workspace {{ FILTER }}
 
+# Writes docs/reliability.md anew: the promises with their tests, and the figures of the last full runs (docs/reliability/*.json).
+reliability:
+    WAXWING_BLESS=1 cargo test --locked --test e2e the_reliability_document
+
 # Presence while nodes, broker and links die by seed, as many times as asked for.
 upheavals COUNT="50":
     WAXWING_UPHEAVALS={{ COUNT }} cargo test --locked --test e2e upheavals -- --nocapture

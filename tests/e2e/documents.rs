@@ -1,4 +1,4 @@
-//! What docs/security.md and docs/coverage.md name is there: a claim is worth no more than the test beside it.
+//! What docs/security.md, docs/coverage.md and docs/reliability.md name is there: a claim is worth no more than the test beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,12 @@ fn named(document: &str) -> usize {
 fn every_test_that_the_security_document_names_exists() {
     let tests = named("docs/security.md");
     assert!(tests > 80, "{tests} found: the document is not read as it is written");
+}
+
+#[test]
+fn every_test_that_the_reliability_document_names_exists() {
+    let tests = named("docs/reliability.md");
+    assert!(tests > 50, "{tests} found: the document is not read as it is written");
 }
 
 #[test]

@@ -56,6 +56,7 @@ mod privacy; // What a broker and a disk can be searched for, and do not have.
 mod race; // Fifty apps race for one lease: never two have it, whatever dies, and nobody waits for nothing.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.
+mod reliability; // docs/reliability.md: what its table and the last full runs make of it.
 mod requests; // Requests: answered once or not at all, and why not is said; and what stays on one host.
 mod retention; // What is over goes, a repeat stays a repeat, and an outbox that fills up says so.
 mod run; // Any program as an app: its signals, its exit code, its end.
