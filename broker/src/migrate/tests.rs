@@ -71,7 +71,7 @@ async fn a_row_changed_under_way_fails_the_comparison_and_the_target_stays_empty
     filled(&file).await;
     drop(Store::open(&to).await.unwrap());
     let meddler = "CREATE FUNCTION meddle() RETURNS trigger LANGUAGE plpgsql AS
-                     'BEGIN NEW.expires := NEW.expires + (NEW.id = 77)::int; RETURN NEW; END';
+                     'BEGIN NEW.expires := NEW.expires + (NEW.seq = 77)::int; RETURN NEW; END';
                    CREATE TRIGGER meddler BEFORE INSERT ON queue FOR EACH ROW EXECUTE FUNCTION meddle()";
     server.sql(&name, meddler).unwrap();
     let differs = migrate(&file, &to, untold).await.unwrap_err();

@@ -234,7 +234,7 @@ macro_rules! ended {
     ($which:literal) => {
         taken!(
             "queue",
-            "id",
+            "rowid",
             $which,
             "mesh, recipient, rank, seq, CAST(length(body) AS BIGINT), sender, wire, expires"
         )

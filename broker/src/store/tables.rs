@@ -66,7 +66,7 @@ static TABLES: LazyLock<Vec<Table>> = LazyLock::new(|| {
         Table::new("node", 2, PAGE, NODE),
         Table::new("prekey", 2, PAGE, PREKEY),
         Table::new("dedupe", 3, PAGE, DEDUPE),
-        Table::numbered("queue", PAGE_OF_SEALED, QUEUE),
+        Table::new("queue", 4, PAGE_OF_SEALED, QUEUE),
         Table::numbered("key_list", PAGE_OF_SEALED, KEY_LIST),
         Table::new("key_slot", 3, PAGE, KEY_SLOT),
         Table::numbered("space", PAGE, SPACE),
@@ -110,7 +110,6 @@ const DEDUPE: &[(&str, Column)] = &[
     ("expires", Int),
 ];
 const QUEUE: &[(&str, Column)] = &[
-    ("id", Int),
     ("mesh", Bytes),
     ("recipient", Bytes),
     ("rank", Int),

@@ -87,7 +87,6 @@ CREATE INDEX dedupe_expires ON dedupe (expires);
 
 -- A rowid table: an envelope inside a key costs 2.6 times as much.
 CREATE TABLE queue (
-    id        INTEGER PRIMARY KEY, -- names nothing outside one statement
     mesh      BLOB    NOT NULL,
     recipient BLOB    NOT NULL, -- the node it waits for
     rank      INTEGER NOT NULL CHECK (rank BETWEEN 0 AND 3), -- delivered in this order: 0 notice, 1 now, 2 next, 3 low
@@ -97,10 +96,10 @@ CREATE TABLE queue (
     wire      BLOB    NOT NULL, -- the message, as its sender calls it
     seal      INTEGER NOT NULL, -- of an envelope: how often it had been sealed anew; 0 for a notice
     expires   INTEGER NOT NULL, -- an envelope's end makes a notice for its sender; a notice's end makes nothing
-    body      BLOB    NOT NULL  -- the envelope as sent; the receipt; the nack's signature and signed bytes; or nothing
+    body      BLOB    NOT NULL, -- the envelope as sent; the receipt; the nack's signature and signed bytes; or nothing
+    PRIMARY KEY (mesh, recipient, rank, seq)
 ) STRICT;
 
-CREATE UNIQUE INDEX queue_place ON queue (mesh, recipient, rank, seq);
 CREATE INDEX queue_expires ON queue (expires);
 
 -- Sealed-key lists, one or a few per mesh: that of the newest epoch, and those that an admin's node is putting here before

@@ -123,6 +123,9 @@ async fn a_queue_is_evicted_in_bounded_steps() {
 async fn rows_are_looked_up_by_their_place() {
     for sql in [SIZES.for_one(), DELETE.for_one()] {
         let plan = plan(sql).await;
-        assert!(plan.contains("INDEX queue_place (mesh=? AND recipient=? AND rank=? AND seq=?)"), "{plan}");
+        assert!(
+            plan.contains("INDEX sqlite_autoindex_queue_1 (mesh=? AND recipient=? AND rank=? AND seq=?)"),
+            "{plan}"
+        );
     }
 }

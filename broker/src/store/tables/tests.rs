@@ -110,7 +110,7 @@ async fn a_digest_tells_any_two_stores_apart_and_names_the_table() {
     let held = digest(&mut db).await.unwrap();
     for (change, table) in [
         ("UPDATE meta SET secret = zeroblob(32)", "meta"),
-        ("UPDATE queue SET body = x'00' WHERE id = 299", "queue"),
+        ("UPDATE queue SET body = x'00' WHERE seq = 299", "queue"),
         ("UPDATE record SET of_seq = 0 WHERE id = 1", "record"),
         ("UPDATE run SET id = 9999 WHERE id = 300", "run"),
         ("DELETE FROM dedupe WHERE seq = 300", "dedupe"),
