@@ -36,6 +36,10 @@ race COUNT="1000":
 fanout:
     cargo test --locked --release --test e2e how_many_deliveries -- --ignored --nocapture
 
+# A second implementation of the protocol, other WebSocket stacks, and the local API held against its document; keeps the figures.
+interop:
+    .ci/record interop tests/interop/run
+
 # Two nodes and a broker, a sealed message each way.
 demo:
     cargo run --release -- demo
