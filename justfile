@@ -24,6 +24,14 @@ test FILTER="":
 reliability:
     WAXWING_BLESS=1 cargo test --locked --test e2e the_reliability_document
 
+# Small schedules of faults by seed, each judged; CI does 500. 10,000 take about 20 minutes on 2 cores. The figures are kept.
+schedules COUNT="10000":
+    .ci/record schedules env WAXWING_SCHEDULES={{ COUNT }} cargo test --locked --test e2e seeded_schedules -- --nocapture
+
+# Processes killed by the thousand, on three nodes. 2,000 take about half an hour on 2 cores. The figures are kept.
+prove KILLS="2000":
+    .ci/record prove env WAXWING_KILLS={{ KILLS }} cargo test --locked --release --test e2e kills_by_the_thousand -- --ignored --nocapture
+
 # Presence while nodes, broker and links die by seed, as many times as asked for.
 upheavals COUNT="50":
     WAXWING_UPHEAVALS={{ COUNT }} cargo test --locked --test e2e upheavals -- --nocapture

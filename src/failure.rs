@@ -50,6 +50,11 @@ impl Failure {
         Self::new("failed", 1, message)
     }
 
+    /// What is promised was not kept.
+    pub(crate) fn broken_promise(message: impl Into<String>) -> Self {
+        Self::new("broken_promise", 1, message)
+    }
+
     /// What is on the other side, or on this disk, is of another version.
     pub(crate) fn incompatible(message: impl Into<String>) -> Self {
         Self::new("incompatible", 5, message)

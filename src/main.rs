@@ -54,6 +54,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
     let done = match command {
         Command::Demo => commands::demo::run(context).await,
         Command::Bench(command) => commands::bench::run(context, command).await,
+        Command::Prove(arguments) => commands::prove::run(context, arguments).await,
         Command::Up(arguments) => commands::up::run(context, arguments).await,
         Command::Down => commands::down::run(context).await,
         Command::Broker(command) => broker(command, context).await,

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
 use waxwing_client::{Client, Error as ClientError, Priority, api};
 
 use crate::error::{Error, Result};
 use crate::history::{Event, Key, Recorder};
 use crate::wait::eventually;
+
+/// Before a node that is away is asked again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// An app that sends in order: each message is tried until its node has answered for it, before the next is begun.
 #[derive(Clone, Debug)]
@@ -25,19 +29,79 @@ impl Sender {
     /// # Errors
     /// A refusal, or `Timeout` if the node does not come back.
     pub async fn send(&self, to: &str, id: &str, within: Duration) -> Result<api::SendAnswer> {
-        let request = request(to, id)?;
-        let answer = eventually(within, &format!("{id} is accepted by {}", self.node), async || {
-            match self.client.send(&request).await {
+        self.hand_over(&request(to, id)?, within).await
+    }
+
+    /// The same with any message that has an id.
+    ///
+    /// # Errors
+    /// As for [`Sender::send`].
+    pub async fn hand_over(&self, message: &api::SendRequest, within: Duration) -> Result<api::SendAnswer> {
+        let answer = self.patiently(within, async || self.client.send(message).await).await?;
+        self.record.push(acceptance(&self.node, message));
+        Ok(answer)
+    }
+
+    /// The same with several in one request: all of them again, until there is an answer.
+    ///
+    /// # Errors
+    /// As for [`Sender::send`].
+    pub async fn hand_over_batch(&self, messages: Vec<api::SendRequest>, within: Duration) -> Result<()> {
+        let batch = api::BatchRequest { items: messages };
+        let answer = self.patiently(within, async || self.client.send_batch(&batch).await).await?;
+        for (message, outcome) in batch.items.iter().zip(answer.items) {
+            match outcome {
+                api::BatchOutcome::Sent(_) => self.record.push(acceptance(&self.node, message)),
+                api::BatchOutcome::Refused(problem) => {
+                    return Err(ClientError::Problem(Box::new(problem)).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks until there is an answer, while the node is away or stopping.
+    async fn patiently<T>(
+        &self,
+        within: Duration,
+        ask: impl AsyncFn() -> Result<T, ClientError>,
+    ) -> Result<T> {
+        let what = format!("a message is accepted by {}", self.node);
+        let answer = eventually(within, &what, async || {
+            match ask().await {
                 Ok(answer) => Some(Ok(answer)),
                 Err(ClientError::Unreachable { .. } | ClientError::Lost(_)) => None,
                 // It is stopping.
                 Err(ClientError::Problem(problem)) if problem.code == api::ProblemCode::MeshClosed => None,
                 Err(error @ (ClientError::Problem(_) | ClientError::Incompatible(_))) => Some(Err(error)),
             }
-        })
-        .await??;
-        self.record.push(accepted(&self.node, to, id));
-        Ok(answer)
+        });
+        Ok(answer.await??)
+    }
+
+    /// Watches the stream of what becomes of its messages, across restarts of its node, for as long as it is let.
+    ///
+    /// # Errors
+    /// If the node is not there to begin with, or refuses.
+    pub async fn watch(&self) -> Result<()> {
+        let (app, kind) = (Some("*".to_owned()), Some("receipt,outbox".to_owned()));
+        let query = api::EventQuery { after: Some(0), app, kind, ..Default::default() };
+        let mut events = self.client.events_resuming(&query).await?;
+        loop {
+            let event = events.next().await?;
+            let key = |id: waxwing_client::ClientMessageId| Key::new(&self.node, id.as_str());
+            if let api::EventBody::Receipt { client_message_id, state: api::MessageState::Delivered } =
+                event.body
+            {
+                let at = event.at.as_millis();
+                self.record.push(Event::Delivered { key: key(client_message_id), at });
+            } else if let api::EventBody::Outbox { client_message_id, state, reason } = event.body
+                && state.is_end()
+            {
+                let (key, reason) = (key(client_message_id), reason.unwrap_or_default());
+                self.record.push(Event::Ended { key, state, reason });
+            }
+        }
     }
 
     /// Waits until its node calls this message delivered, or has given it up.
@@ -89,12 +153,21 @@ impl Reader {
         let what = format!("{count} messages at {}", self.node);
         let done = eventually(within, &what, async || {
             if read.len() < count {
-                read.extend(self.page().await?);
+                read.extend(self.page(None).await?);
             }
             (read.len() >= count).then_some(())
         })
         .await;
         done.map(|()| read)
+    }
+
+    /// Reads on as messages come, across restarts of its node, for as long as it is let.
+    pub async fn follow(&mut self) {
+        loop {
+            if self.page(Some("5s")).await.is_none() {
+                sleep(PAUSE).await;
+            }
+        }
     }
 
     /// Reads every mailbox from the beginning, as an app without memory would, and writes nothing down.
@@ -105,7 +178,7 @@ impl Reader {
         let mut all = Vec::new();
         loop {
             let after = all.last().map(|item: &api::InboxItem| item.id);
-            let page = self.client.inbox(&query(after)).await?;
+            let page = self.client.inbox(&query(after, None)).await?;
             if page.items.is_empty() {
                 return Ok(all);
             }
@@ -113,9 +186,9 @@ impl Reader {
         }
     }
 
-    /// One page, written down and acknowledged; none while the node is away or nothing is new.
-    async fn page(&mut self) -> Option<Vec<api::InboxItem>> {
-        let page = self.client.inbox(&query(Some(self.cursor))).await.ok()?;
+    /// One page, written down and acknowledged; none while the node is away or nothing is new, also not after this wait.
+    async fn page(&mut self, wait: Option<&str>) -> Option<Vec<api::InboxItem>> {
+        let page = self.client.inbox(&query(Some(self.cursor), wait)).await.ok()?;
         for item in &page.items {
             self.record.push(Event::Shown {
                 key: Key::new(item.from.as_str(), item.client_message_id.as_str()),
@@ -145,6 +218,17 @@ pub fn accepted(from: &str, to: &str, id: &str) -> Event {
     Event::Accepted { key: Key::new(from, id), to, priority: Priority::default().as_str().to_owned() }
 }
 
+/// The event of any message that a node has answered for.
+fn acceptance(from: &str, message: &api::SendRequest) -> Event {
+    let id =
+        message.client_message_id.as_ref().map(waxwing_client::ClientMessageId::as_str).unwrap_or_default();
+    let mut event = accepted(from, &message.to, id);
+    if let Event::Accepted { priority, .. } = &mut event {
+        message.priority.unwrap_or_default().as_str().clone_into(priority);
+    }
+    event
+}
+
 /// A small message under this id.
 ///
 /// # Errors
@@ -162,8 +246,9 @@ fn parse(id: &str) -> Result<waxwing_client::ClientMessageId> {
     id.parse().map_err(|err| Error::Unreadable(format!("{id}: {err}")))
 }
 
-fn query(after: Option<u64>) -> api::InboxQuery {
-    api::InboxQuery { after, app: Some("*".to_owned()), limit: Some(1_000), ..Default::default() }
+fn query(after: Option<u64>, wait: Option<&str>) -> api::InboxQuery {
+    let (app, wait) = (Some("*".to_owned()), wait.map(str::to_owned));
+    api::InboxQuery { after, app, wait, limit: Some(1_000), ..Default::default() }
 }
 
 const fn is_final(state: api::MessageState) -> bool {

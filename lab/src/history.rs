@@ -7,6 +7,7 @@
 //! - each lane is shown in the order it was accepted in (what is marked late was passed over, and reported)
 //! - nothing is called delivered before its recipient had stored it, nor without that
 //! - nothing is acknowledged that was not shown
+//! - once it is over ([`History::check_all`]): every sender was told what became of its messages
 //!
 //! The order of a lane is the order of its `accepted` events, so each lane must be sent by one app that waits for each
 //! answer, or in batches. Written as JSON lines, one event each, so that a record can be kept, read and judged again.
@@ -138,7 +139,20 @@ impl History {
     /// # Errors
     /// Every violation, each with the whole history of the message it is about.
     pub fn check(&self) -> Result<Summary, Broken> {
-        check::check(&self.events)
+        check::check(&self.events, false)
+    }
+
+    /// The same of a history that is over: whoever sent a message knows what became of it, too.
+    ///
+    /// # Errors
+    /// As for [`History::check`].
+    pub fn check_all(&self) -> Result<Summary, Broken> {
+        check::check(&self.events, true)
+    }
+
+    /// What it contains, kept promises or not.
+    pub fn summary(&self) -> Summary {
+        check::count(&self.events)
     }
 
     /// Writes the events as JSON lines.
@@ -182,6 +196,20 @@ impl Recorder {
     pub fn shown(&self) -> usize {
         let history = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         history.events.iter().filter(|event| matches!(event, Event::Shown { .. })).count()
+    }
+
+    /// What was recorded after so many events.
+    pub fn since(&self, read: usize) -> Vec<Event> {
+        let history = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        history.events.get(read..).map(<[Event]>::to_vec).unwrap_or_default()
+    }
+
+    /// Judges the record so far as a whole: [`History::check_all`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_all(&self) -> Result<Summary, Broken> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).check_all()
     }
 
     /// The record so far.

@@ -4,13 +4,15 @@
 //! ```text
 //! Lab        a temporary folder with one broker, its nodes, and a Proxy between them
 //!   Process  one real `waxwing` process: start (waits for its ready line), kill -9, restart, stop; its log is kept
-//!   Proxy    passes frames between nodes and broker, and can hold, drop, rewrite or cut at one it is asked for
+//!   Proxy    passes frames between nodes and broker, and can hold, drop, rewrite or cut at one it is asked for; and make links slow,
+//!            silent, half open, or go byte by byte
 //!   Client   of each node, as an app has it
 //! hostile    a broker that lies, on the Proxy, and a member that does
 //! crowd      a mesh of many members that come and go, and are no nodes
 //! Network    machines of their own, for what must cross a network
 //! apps       what apps do in tests: send until accepted, read by cursor, watch receipts, each into a History
 //! bench      what `waxwing bench` measures
+//! prove      what `waxwing prove` does: faults by a seed, on all of the above, while apps write to each other
 //! History    what was accepted, shown, acknowledged and receipted; History::check is the one judge of all
 //! ```
 //!
@@ -18,6 +20,7 @@
 
 pub mod apps;
 pub mod bench;
+pub mod chance;
 pub mod crowd;
 mod error;
 pub mod history;
@@ -27,6 +30,7 @@ mod members;
 mod mesh;
 mod network;
 mod process;
+pub mod prove;
 pub mod proxy;
 mod raw;
 mod records;

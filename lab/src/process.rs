@@ -103,6 +103,17 @@ impl Process {
         }
     }
 
+    /// How it has ended, if it did so by itself.
+    ///
+    /// # Errors
+    /// If the system cannot say.
+    pub fn has_ended(&mut self) -> Result<Option<ExitStatus>> {
+        match &mut self.running {
+            Some(running) => running.child.try_wait().map_err(Error::io("looking for a process")),
+            None => Ok(None),
+        }
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.running.as_ref()?.child.id()

@@ -56,7 +56,7 @@ pub(crate) struct BenchLinks {
     pub(crate) idle: String,
 }
 
-fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
+pub(super) fn at_least<const LEAST: usize>(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| *number >= LEAST);
     number.ok_or_else(|| format!("it is a number, {LEAST} or more"))
 }

@@ -9,6 +9,7 @@ mod kv;
 mod locks;
 mod messages;
 mod peers;
+mod prove;
 mod requests;
 mod tokens;
 mod topics;
@@ -31,6 +32,7 @@ pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};
 pub(crate) use locks::Lock;
 pub(crate) use messages::{Ack, Events, Inbox, Send, Trace, Wanted};
 pub(crate) use peers::Peers;
+pub(crate) use prove::Prove;
 pub(crate) use requests::{Reply, Request, Serve};
 pub(crate) use tokens::{Token, TokenCreate};
 pub(crate) use topics::{
@@ -87,6 +89,16 @@ pub(crate) enum Command {
     /// Measure it on this machine: throwaway processes in a temporary folder
     #[command(subcommand)]
     Bench(Bench),
+    /// Try to break it on this machine: processes killed, links cut; then account for every message
+    #[command(after_help = "Examples: waxwing prove
+          waxwing prove --for 8h --nodes 5 --json
+          waxwing prove --seed 4711 --kills 200 --history saw.jsonl
+          waxwing prove --judge saw.jsonl
+
+A broker and nodes of its own, in a temporary folder. Sent is by every node to every other, one by one, in batches and again
+under the same id. It ends with 1 at the first message that is lost, shown twice, out of order, or said to be delivered before
+it was, and prints its whole history. The seed decides the faults; where exactly they strike, this machine does.")]
+    Prove(Prove),
     /// Start what is not running of broker, mesh and node, in the background
     #[command(after_help = "Example: waxwing up
          waxwing up --mesh team --name desk --listen 127.0.0.1:7950")]

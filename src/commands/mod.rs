@@ -32,6 +32,7 @@ pub(crate) mod node_service;
 pub(crate) mod outbox;
 pub(crate) mod peers;
 pub(crate) mod profile;
+pub(crate) mod prove;
 pub(crate) mod repair;
 pub(crate) mod request;
 pub(crate) mod rotate_keys;

@@ -11,7 +11,6 @@ use waxwing_crypto::membership::{Body, SignedEntry};
 use waxwing_lab::{Frame, Lab, Output, When, eventually};
 use waxwing_protocol::link::ToBroker;
 
-use crate::loss::lose_store;
 use crate::support::{PROGRAM, WITHIN, mesh};
 
 /// What an entry does.
@@ -120,7 +119,7 @@ async fn an_entry_whose_answer_is_lost_is_found_in_the_log_and_one_that_is_lost_
 #[tokio::test]
 async fn a_resume_whose_answer_is_lost_is_found_in_the_log() {
     let mut lab = mesh(&["alpha", "beta"]).await;
-    lose_store(&mut lab).await;
+    lab.lose_store().await.unwrap();
     let wanted = async |lab: &Lab| {
         let health = lab.client("alpha").health().await.ok()?;
         health.meshes[0].resume_wanted.is_some().then_some(())

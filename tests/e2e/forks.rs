@@ -8,7 +8,6 @@ use waxwing_lab::hostile::{Member, broker};
 use waxwing_lab::{Direction, Frame, Lab, When, eventually};
 use waxwing_protocol::link::{ToNode, ToNodeLogin};
 
-use crate::loss::lose_store;
 use crate::metrics::{sample, shows};
 use crate::support::{Pair, WITHIN, mesh};
 
@@ -126,7 +125,7 @@ async fn two_logs_are_found_out_by_the_first_message_and_a_resume_ends_it() {
 
     // Nobody can say which is right as long as the broker pretends that there is one. Its successor asks.
     drop(hidden);
-    lose_store(&mut pair.lab).await;
+    pair.lab.lose_store().await.unwrap();
     let client = pair.lab.client("alpha");
     let branches = async || client.health().await.ok()?.meshes.pop()?.resume_wanted.filter(|b| b.len() == 2);
     eventually(WITHIN, "alpha is told of two logs", branches).await.unwrap();

@@ -15,18 +15,6 @@ const MESSAGES: usize = 5_000;
 /// Messages in one request.
 const BATCH: usize = 1_000;
 
-/// Loses the broker's store, as if its disk were gone: without any warning.
-pub(crate) async fn lose_store(lab: &mut Lab) {
-    lab.kill(Lab::BROKER).await.unwrap();
-    for entry in std::fs::read_dir(lab.state(Lab::BROKER)).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().unwrap().to_string_lossy().starts_with("broker.db") {
-            std::fs::remove_file(path).unwrap();
-        }
-    }
-    lab.restart(Lab::BROKER).await.unwrap();
-}
-
 /// A copy of the store, made while the broker is stopped.
 async fn copy_store(lab: &mut Lab) {
     lab.stop(Lab::BROKER).await.unwrap();
@@ -89,7 +77,7 @@ async fn a_broker_that_loses_its_whole_store_loses_no_mail() {
     lab.stop("beta").await.unwrap();
     send(&lab, &record, 0, MESSAGES).await;
     until_accepted(&lab, MESSAGES as u64).await;
-    lose_store(&mut lab).await;
+    lab.lose_store().await.unwrap();
     // While beta is away, too: its prekey is on alpha's disk.
     let client = lab.client("alpha");
     let knows = async || client.health().await.ok()?.meshes.pop()?.resume_wanted;
@@ -144,7 +132,7 @@ async fn a_receipt_that_was_lost_with_the_store_is_given_again() {
         (settled.sum::<usize>() == 3).then_some(())
     };
     eventually(WITHIN, "beta has settled", settled).await.unwrap();
-    lose_store(&mut pair.lab).await;
+    pair.lab.lose_store().await.unwrap();
     pair.lab.restart("alpha").await.unwrap();
     for id in ["m-1", "m-2", "m-3"] {
         assert_eq!(pair.settled(id).await.state, MessageState::Delivered);
@@ -156,7 +144,7 @@ async fn a_receipt_that_was_lost_with_the_store_is_given_again() {
 #[tokio::test]
 async fn after_a_loss_a_mesh_takes_nobody_in_until_an_admin_resumes_it() {
     let mut lab = mesh(&["alpha", "beta"]).await;
-    lose_store(&mut lab).await;
+    lab.lose_store().await.unwrap();
     lab.linked("beta").await.unwrap();
     lab.linked("alpha").await.unwrap();
     let status = lab.run("alpha", &["node", "status"], b"").await.unwrap();

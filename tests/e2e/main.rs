@@ -53,6 +53,7 @@ mod operators; // Messages that do not arrive, a node on another host, and how e
 mod order; // Nothing overtakes what was refused for the moment.
 mod presence; // Who is online: one join and one leave each, whatever becomes of links, broker and node.
 mod privacy; // What a broker and a disk can be searched for, and do not have.
+mod prove; // `waxwing prove` finds nothing where nothing is wrong, and what is; and five hundred seeded schedules of faults.
 mod race; // Fifty apps race for one lease: never two have it, whatever dies, and nobody waits for nothing.
 mod receipts; // A receipt counts whenever it comes, and only if it verifies.
 mod recovery; // The members as the log has them, and an admin by the recovery words.

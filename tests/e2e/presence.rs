@@ -11,7 +11,6 @@ use waxwing_client::api::{
 use waxwing_lab::{Lab, Scan, eventually};
 
 use crate::commands::{json, run};
-use crate::loss::lose_store;
 use crate::support::{PROGRAM, WITHIN, mesh};
 
 /// A lease that a test can wait for.
@@ -221,7 +220,7 @@ async fn without_a_link_peers_are_shown_as_they_were_with_the_age_of_that() {
 async fn after_a_loss_of_the_brokers_store_only_who_does_not_come_back_leaves() {
     let mut lab = online_for(LONG, &["alpha", "beta", "gamma"]).await;
     lab.kill("gamma").await.unwrap();
-    lose_store(&mut lab).await;
+    lab.lose_store().await.unwrap();
     for node in ["alpha", "beta"] {
         lab.linked(node).await.unwrap();
     }

@@ -7,7 +7,6 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use waxwing_lab::{Lab, Scan, eventually};
 
-use crate::loss::lose_store;
 use crate::operators::terminal;
 use crate::support::{PROGRAM, WITHIN, mesh};
 
@@ -106,7 +105,7 @@ async fn a_mesh_that_waits_for_a_resume_and_has_no_admin_left_goes_on_by_the_wor
     let mut lab = mesh(&["alpha", "beta"]).await;
     lab.kill("alpha").await.unwrap();
     std::fs::remove_dir_all(lab.state("alpha")).unwrap();
-    lose_store(&mut lab).await;
+    lab.lose_store().await.unwrap();
     let waits = async |lab: &Lab| {
         let health = lab.client("beta").health().await.ok()?;
         Some(health.meshes[0].resume_wanted.is_some())

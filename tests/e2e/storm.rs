@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use waxwing_client::api::MessageState;
 use waxwing_lab::apps::Reader;
+pub(crate) use waxwing_lab::chance::chance;
 use waxwing_lab::{Lab, Recorder};
 
 use crate::support::mesh;
@@ -93,13 +94,4 @@ async fn faults(lab: &mut Lab, record: &Recorder, mut seed: u64) {
 pub(crate) async fn strike(lab: &mut Lab, victim: &str) {
     lab.kill(victim).await.unwrap();
     lab.restart(victim).await.unwrap();
-}
-
-/// SplitMix64: enough chance for choosing whom to kill.
-pub(crate) fn chance(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *seed;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }

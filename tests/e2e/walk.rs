@@ -21,7 +21,6 @@ use waxwing_client::{Asks, Client, KvTerms, Name, Requests, Step};
 use waxwing_crypto::membership::Role;
 use waxwing_lab::{Lab, eventually};
 
-use crate::loss::lose_store;
 use crate::meshes::linked;
 use crate::support::{WITHIN, mesh};
 
@@ -113,7 +112,7 @@ async fn the_client_asks_every_route_and_reads_what_a_node_answers() {
     lab.stop("gamma").await.unwrap();
     outbox(&alpha).await;
     members(&alpha, lab.recovery_words()).await;
-    lose_store(&mut lab).await;
+    lab.lose_store().await.unwrap();
     resume(&alpha).await;
     lab.linked("beta").await.unwrap();
     meshes(&alpha, &beta, &lab.url()).await;

@@ -11,6 +11,7 @@ mod usage;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use waxwing_crypto::Timestamp;
 
+pub use send::DURABILITY;
 pub use spread::Spread;
 pub use usage::Usage;
 

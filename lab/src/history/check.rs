@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use serde::Serialize;
+
 use super::{Event, Key};
 
 /// What a history that keeps every promise contains.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Summary {
     /// Messages accepted.
     pub accepted: usize,
@@ -35,6 +37,8 @@ pub enum Violation {
     DeliveredEarly,
     /// Acknowledged without having been shown.
     AcknowledgedUnseen,
+    /// Shown, and its sender was not told.
+    Untold,
 }
 
 impl fmt::Display for Violation {
@@ -47,6 +51,7 @@ impl fmt::Display for Violation {
             Self::Reordered => "was shown before one of its lane that was accepted earlier",
             Self::DeliveredEarly => "was called delivered before its recipient had it",
             Self::AcknowledgedUnseen => "was acknowledged without having been shown",
+            Self::Untold => "was accepted and shown, and its sender was not told",
         })
     }
 }
@@ -95,6 +100,12 @@ struct Life<'a> {
     events: Vec<usize>,
 }
 
+impl Life<'_> {
+    const fn is_untold(&self) -> bool {
+        self.accepted.is_some() && !self.shown.is_empty() && self.delivered.is_empty() && !self.ended
+    }
+}
+
 struct Showing<'a> {
     position: usize,
     to: &'a str,
@@ -103,11 +114,15 @@ struct Showing<'a> {
     late: bool,
 }
 
-pub(super) fn check(events: &[Event]) -> Result<Summary, Broken> {
+/// Judges. What is `over` must have come to an end at its sender as well.
+pub(super) fn check(events: &[Event], over: bool) -> Result<Summary, Broken> {
     let lives = lives(events);
     let mut found: Vec<(Violation, &Key)> = Vec::new();
     for (key, life) in &lives {
         found.extend(judge(life).into_iter().map(|violation| (violation, *key)));
+        if over && life.is_untold() {
+            found.push((Violation::Untold, key));
+        }
     }
     found.extend(reordered(&lives).into_iter().map(|key| (Violation::Reordered, key)));
     if found.is_empty() {
@@ -117,6 +132,11 @@ pub(super) fn check(events: &[Event]) -> Result<Summary, Broken> {
     Err(Broken {
         found: found.into_iter().map(|(violation, key)| (violation, key.clone(), story(key))).collect(),
     })
+}
+
+/// What a history contains.
+pub(super) fn count(events: &[Event]) -> Summary {
+    summary(&lives(events))
 }
 
 fn lives(events: &[Event]) -> BTreeMap<&Key, Life<'_>> {

@@ -130,6 +130,15 @@ fn an_acknowledgement_of_what_was_not_shown_is_caught() {
 }
 
 #[test]
+fn once_it_is_over_a_sender_that_was_not_told_is_caught() {
+    let untold = history([accepted("a"), shown("a", 1), accepted("b"), dead("b")]);
+    untold.check().unwrap();
+    let found = untold.check_all().unwrap_err();
+    let found: Vec<_> = found.violations().map(|(violation, key)| (violation, &*key.id)).collect();
+    assert_eq!(found, [(Violation::Untold, "a")]);
+}
+
+#[test]
 fn a_broken_history_tells_the_message_story() {
     let error = history([accepted("a"), accepted("b"), shown("b", 1)]).check().unwrap_err().to_string();
     assert!(error.contains("a from alpha was accepted, and neither shown nor reported dead"), "{error}");

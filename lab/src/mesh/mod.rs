@@ -275,12 +275,31 @@ impl Lab {
     /// # Errors
     /// `Timeout` if it does not come up.
     pub async fn linked(&self, node: &str) -> Result<()> {
-        let client = self.client(node);
-        eventually(LINKED_WITHIN, &format!("{node} is linked"), async || {
-            let health = client.health().await.ok()?;
-            health.meshes.iter().all(|mesh| mesh.link.state == api::LinkState::Up).then_some(())
-        })
-        .await
+        let linked = async || self.is_linked(node).await.then_some(());
+        eventually(LINKED_WITHIN, &format!("{node} is linked"), linked).await
+    }
+
+    /// Whether a node's link is up.
+    pub async fn is_linked(&self, node: &str) -> bool {
+        let health = self.client(node).health().await;
+        health.is_ok_and(|health| health.meshes.iter().all(|mesh| mesh.link.state == api::LinkState::Up))
+    }
+
+    /// Loses the broker's store, as if its disk were gone: without any warning.
+    ///
+    /// # Errors
+    /// If the broker does not start again.
+    pub async fn lose_store(&mut self) -> Result<()> {
+        self.kill(Self::BROKER).await?;
+        let files =
+            std::fs::read_dir(self.state(Self::BROKER)).map_err(Error::io("reading the broker's folder"))?;
+        for file in files {
+            let file = file.map_err(Error::io("reading the broker's folder"))?;
+            if file.file_name().to_string_lossy().starts_with("broker.db") {
+                std::fs::remove_file(file.path()).map_err(Error::io("deleting the broker's store"))?;
+            }
+        }
+        self.restart(Self::BROKER).await
     }
 
     /// A process, to look at its log or wait for its end.

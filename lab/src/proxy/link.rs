@@ -2,12 +2,13 @@
 
 use std::future::pending;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
@@ -15,14 +16,14 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async, client_async};
 use tokio_util::sync::CancellationToken;
-use waxwing_crypto::NodeId;
 use waxwing_protocol::link::{PATH, SUBPROTOCOL};
 
 use super::frame::{Direction, Frame};
 use super::rules::Action;
+use super::wire::Sky;
 use super::{Shared, lock};
 
-pub(super) type Socket = WebSocketStream<TcpStream>;
+pub(super) type Socket = WebSocketStream<DuplexStream>;
 
 /// Frames read and not yet passed on, per direction. More than any window holds, so that a held frame does not keep the
 /// reader from noticing that its end is gone.
@@ -30,8 +31,8 @@ const QUEUED: usize = 4_096;
 
 /// Opens the WebSocket on both sides, or on neither.
 pub(super) async fn upgrade(
-    node: TcpStream,
-    broker: TcpStream,
+    node: DuplexStream,
+    broker: DuplexStream,
     address: SocketAddr,
 ) -> Option<(Socket, Socket)> {
     let broker = dial(broker, address).await?;
@@ -40,14 +41,17 @@ pub(super) async fn upgrade(
 }
 
 /// Opens a WebSocket as a node does.
-pub(super) async fn dial(stream: TcpStream, address: SocketAddr) -> Option<Socket> {
+pub(super) async fn dial<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    address: SocketAddr,
+) -> Option<WebSocketStream<S>> {
     let mut request = format!("ws://{address}{PATH}").into_client_request().ok()?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     client_async(request, stream).await.ok().map(|(socket, _)| socket)
 }
 
 /// Answers one as a broker does.
-pub(super) async fn answer(stream: TcpStream) -> Option<Socket> {
+pub(super) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(stream: S) -> Option<WebSocketStream<S>> {
     let protocol = |_: &Request, mut response: Response| {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         Ok(response)
@@ -56,11 +60,10 @@ pub(super) async fn answer(stream: TcpStream) -> Option<Socket> {
 }
 
 /// Passes frames both ways until either end is gone.
-pub(super) async fn run(node: Socket, broker: Socket, shared: &Arc<Shared>) {
-    let member = Arc::new(Mutex::new(None));
+pub(super) async fn run(node: Socket, broker: Socket, sky: &Sky, shared: &Arc<Shared>) {
     let (to_node, from_node) = node.split();
     let (to_broker, from_broker) = broker.split();
-    let lane = |direction| Lane { direction, member: Arc::clone(&member), shared: Arc::clone(shared) };
+    let lane = |direction| Lane { direction, sky: sky.clone(), shared: Arc::clone(shared) };
     tokio::select! {
         () = lane(Direction::ToBroker).run(from_node, to_broker) => {}
         () = lane(Direction::ToNode).run(from_broker, to_node) => {}
@@ -70,7 +73,7 @@ pub(super) async fn run(node: Socket, broker: Socket, shared: &Arc<Shared>) {
 /// One direction of a link.
 struct Lane {
     direction: Direction,
-    member: Arc<Mutex<Option<NodeId>>>,
+    sky: Sky,
     shared: Arc<Shared>,
 }
 
@@ -83,7 +86,7 @@ impl Lane {
         let gone = CancellationToken::new();
         // Reading ends first and closes the queue; what was read is still passed on, and then the link ends.
         let reading = async {
-            read(from, queue, &gone).await;
+            read(from, queue, &self.sky, &gone).await;
             pending::<()>().await;
         };
         tokio::select! {
@@ -95,10 +98,11 @@ impl Lane {
     async fn write(
         &self,
         mut to: SplitSink<Socket, Message>,
-        mut queued: mpsc::Receiver<Message>,
+        mut queued: mpsc::Receiver<(Instant, Message)>,
         gone: &CancellationToken,
     ) {
-        while let Some(message) = queued.recv().await {
+        while let Some((due, message)) = queued.recv().await {
+            sleep_until(due).await;
             let Ok(messages) = self.decide(message, gone).await else {
                 break;
             };
@@ -115,7 +119,7 @@ impl Lane {
 
     /// Waits for as long as the link's node is cut off.
     async fn comes_through(&self, gone: &CancellationToken) -> Result<(), Ended> {
-        let member = *lock(&self.member);
+        let member = *lock(&self.sky.member);
         let mut parted = self.shared.parted.subscribe();
         tokio::select! {
             biased; // What its sender said last is passed on, gone or not.
@@ -132,9 +136,9 @@ impl Lane {
         };
         let frame = Frame::read(self.direction, &bytes);
         if let Some(member) = frame.member() {
-            *lock(&self.member) = Some(member);
+            *lock(&self.sky.member) = Some(member);
         }
-        let member = *lock(&self.member);
+        let member = *lock(&self.sky.member);
         self.shared.capture(member, self.direction, &frame, &bytes);
         let action = lock(&self.shared.rules).take(member, &frame);
         let pass = Ok(vec![Message::Binary(bytes)]);
@@ -153,14 +157,20 @@ impl Lane {
     }
 }
 
-/// Reads one end until it is gone, and says so.
-async fn read(mut from: SplitStream<Socket>, queue: mpsc::Sender<Message>, gone: &CancellationToken) {
+/// Reads one end until it is gone, and says so. Each message has the time from which it may go on.
+async fn read(
+    mut from: SplitStream<Socket>,
+    queue: mpsc::Sender<(Instant, Message)>,
+    sky: &Sky,
+    gone: &CancellationToken,
+) {
     while let Some(Ok(message)) = from.next().await {
         // Each side's pings are answered by the proxy: the WebSocket does so by itself.
         if matches!(message, Message::Ping(_) | Message::Pong(_)) {
             continue;
         }
-        if queue.send(message).await.is_err() {
+        let due = Instant::now() + sky.weather().delay;
+        if queue.send((due, message)).await.is_err() {
             break;
         }
     }

@@ -9,15 +9,19 @@
 //!                  per direction: read -> queue -> rules -> write
 //! ```
 //!
+//! Below the frames a link can be cut on both sides or on one, be silent, or go byte by byte; a connection can be taken and not answered.
+//!
 //! While a frame is held, what follows it in its direction waits behind it, and a link whose end is gone ends: a frame
 //! held when its sender is killed is a frame that was never sent. A node that is parted is as behind a network that has
 //! fallen in two: its link stays open, and nothing comes through.
 
+mod faults;
 mod frame;
 mod link;
 mod rules;
+mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -30,14 +34,21 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use waxwing_crypto::NodeId;
 
+pub use faults::{Clouds, HalfOpen, Parted, Swallowing};
+use faults::{Link, Links};
 pub use frame::{Direction, Frame, When};
 use rules::{Action, Rules};
 pub use rules::{Happened, Held, Hold, Standing};
+pub use wire::Weather;
+use wire::{Sky, relay};
 
 use crate::error::{Error, Result};
 
 /// A broker on the same machine answers at once, or is not there.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+/// The weather of each node that has one.
+type Skies = BTreeMap<NodeId, Weather>;
 
 /// A frame that passed, or would have.
 #[derive(Clone, Debug)]
@@ -67,10 +78,14 @@ struct Shared {
     broker: Mutex<Option<SocketAddr>>,
     rules: Mutex<Rules>,
     captured: Mutex<Vec<Captured>>,
-    /// Ends the links of the moment; replaced when used.
-    links: Mutex<CancellationToken>,
+    /// The links of the moment.
+    links: Links,
     /// Nodes from and to whom nothing comes through.
     parted: watch::Sender<BTreeSet<NodeId>>,
+    /// Nodes whose links are not as usual.
+    skies: watch::Sender<Skies>,
+    /// Whether connections are taken and not answered.
+    swallowing: watch::Sender<bool>,
     started: Instant,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -88,8 +103,10 @@ impl Proxy {
             broker: Mutex::default(),
             rules: Mutex::default(),
             captured: Mutex::default(),
-            links: Mutex::default(),
+            links: Links::default(),
             parted: watch::Sender::default(),
+            skies: watch::Sender::default(),
+            swallowing: watch::Sender::default(),
             started: Instant::now(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -142,42 +159,18 @@ impl Proxy {
         lock(&self.shared.rules).stand(when, rewrite)
     }
 
-    /// Cuts every link there is. Nodes come back by themselves.
-    pub fn cut_links(&self) {
-        std::mem::take(&mut *lock(&self.shared.links)).cancel();
-    }
-
-    /// Lets nothing through from this node and to it, for as long as the answer is kept; then all of it, late.
-    pub fn part(&self, node: NodeId) -> Parted {
-        self.shared.parted.send_modify(|parted| {
-            parted.insert(node);
-        });
-        Parted { node, shared: Arc::clone(&self.shared) }
-    }
-
     /// Everything that went over the wire so far, in the order it was read.
     pub fn captured(&self) -> Vec<Captured> {
         lock(&self.shared.captured).clone()
     }
 
+    /// Forgets what went over the wire so far: for those who go on for long.
+    pub fn forget(&self) {
+        lock(&self.shared.captured).clear();
+    }
+
     fn once(&self, when: When, action: Action) -> Happened {
         lock(&self.shared.rules).add(when, action)
-    }
-}
-
-/// A node that is cut off. Dropping this ends that.
-#[derive(Debug)]
-#[must_use = "dropping it lets everything through"]
-pub struct Parted {
-    node: NodeId,
-    shared: Arc<Shared>,
-}
-
-impl Drop for Parted {
-    fn drop(&mut self) {
-        self.shared.parted.send_modify(|parted| {
-            parted.remove(&self.node);
-        });
     }
 }
 
@@ -209,16 +202,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let Ok((stream, _)) = listener.accept().await else {
                 continue;
             };
-            let broker = *lock(&shared.broker);
-            // Without a broker the connection closes at once, as if refused.
-            let Some(broker) = broker else { continue };
-            let cut = lock(&shared.links).clone();
-            let link = join(stream, broker, Arc::clone(&shared));
             let stop = shared.stop.clone();
+            let link = take(stream, Arc::clone(&shared));
             shared.tasks.spawn(async move {
                 tokio::select! {
                     () = link => {}
-                    () = cut.cancelled() => {}
                     () = stop.cancelled() => {}
                 }
             });
@@ -230,18 +218,43 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-/// One link, end to end. How it ends is the ends' business.
-async fn join(node: TcpStream, broker: SocketAddr, shared: Arc<Shared>) {
-    let Ok(Ok(upstream)) = timeout(CONNECT_WITHIN, TcpStream::connect(broker)).await else {
+/// One connection, from its first moment to its last.
+async fn take(stream: TcpStream, shared: Arc<Shared>) {
+    if *shared.swallowing.borrow() {
+        // Its end is the end of this one too.
+        let _ = shared.swallowing.subscribe().wait_for(|swallowing| !swallowing).await;
+        return;
+    }
+    let broker = *lock(&shared.broker);
+    // Without a broker the connection closes at once, as if refused.
+    if let Some(broker) = broker {
+        let link = shared.links.enter();
+        join(stream, broker, &link, &shared).await;
+    }
+}
+
+/// One link, end to end.
+async fn join(mut node: TcpStream, address: SocketAddr, link: &Link, shared: &Arc<Shared>) {
+    let Ok(Ok(mut broker)) = timeout(CONNECT_WITHIN, TcpStream::connect(address)).await else {
         return;
     };
     // A proxy must not add the 40 ms that small writes wait for each other.
-    if node.set_nodelay(true).and_then(|()| upstream.set_nodelay(true)).is_err() {
+    if node.set_nodelay(true).and_then(|()| broker.set_nodelay(true)).is_err() {
         return;
     }
-    if let Some((node, broker)) = link::upgrade(node, upstream, broker).await {
-        link::run(node, broker, &shared).await;
-    }
+    let sky = Sky { member: Arc::clone(&link.member), skies: shared.skies.subscribe() };
+    let ((to_node, node_pipe), (to_broker, broker_pipe)) = (wire::pipe(), wire::pipe());
+    let frames = async {
+        if let Some((node, broker)) = link::upgrade(to_node, to_broker, address).await {
+            link::run(node, broker, &sky, shared).await;
+        }
+    };
+    let carried = async {
+        let ends = (relay(&mut node, node_pipe, sky.clone()), relay(&mut broker, broker_pipe, sky.clone()));
+        tokio::join!(frames, ends.0, ends.1);
+    };
+    link.lasts(carried).await;
+    link.is_kept(node, broker).await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,7 +1,9 @@
 //! Between a node and a broker that say what the test tells them to.
 
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::{Digest, MeshId, SigningKey};
@@ -9,8 +11,9 @@ use waxwing_protocol::link::{
     Done, Features, Hello, LogGet, MemberHello, Progress, ToBroker, ToBrokerLogin, ToNode, encode,
 };
 
-use super::link::Socket;
 use super::*;
+
+type Socket = WebSocketStream<TcpStream>;
 
 const NODE: NodeId = NodeId::from_bytes([7; 16]);
 
@@ -176,4 +179,90 @@ async fn without_a_broker_links_are_refused_and_existing_ones_can_be_cut() {
     assert!(link::dial(stream, proxy.address).await.is_none());
     proxy.cut_links();
     assert_eq!(receive(&mut node).await, None);
+}
+
+#[tokio::test]
+async fn one_node_is_cut_and_the_others_are_not() {
+    let (proxy, mut node, mut broker) = linked().await;
+    proxy.cut(NodeId::from_bytes([8; 16]));
+    send(&mut node, ask(1)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(1)));
+    proxy.cut(NODE);
+    assert_eq!((receive(&mut node).await, receive(&mut broker).await), (None, None));
+}
+
+#[tokio::test]
+async fn one_end_of_a_half_open_link_notices_nothing_until_it_is_told() {
+    for (end, node_keeps) in [(Direction::ToNode, true), (Direction::ToBroker, false)] {
+        let (proxy, node, broker) = linked().await;
+        let half = proxy.half_open(NODE, end);
+        let (mut keeps, mut loses) = if node_keeps { (node, broker) } else { (broker, node) };
+        assert_eq!(receive(&mut loses).await, None);
+        send(&mut keeps, ask(1)).await;
+        assert!(keeps.next().now_or_never().is_none(), "nothing comes, and it has not ended");
+        drop(half);
+        assert_eq!(receive(&mut keeps).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_silent_link_goes_on_with_what_was_said_meanwhile_its_end_too() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let silence = proxy.weather(NODE, Weather { silent: true, ..Weather::default() });
+    send(&mut node, ask(1)).await;
+    send(&mut node, ask(2)).await;
+    drop(node);
+    // Somebody who is refused meanwhile shows that there was time to pass something on.
+    proxy.set_broker(None);
+    let mut stranger = TcpStream::connect(proxy.address).await.unwrap();
+    stranger.write_all(b"no request\r\n\r\n").await.unwrap();
+    assert_eq!(stranger.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    assert!(broker.next().now_or_never().is_none(), "neither frames nor the end");
+    drop(silence);
+    assert_eq!((receive(&mut broker).await, receive(&mut broker).await), (Some(ask(1)), Some(ask(2))));
+    assert_eq!(receive(&mut broker).await, None);
+}
+
+#[tokio::test]
+async fn what_is_delayed_comes_late_each_by_as_much_and_in_order() {
+    const LATE: Duration = Duration::from_millis(200);
+    let (proxy, mut node, mut broker) = linked().await;
+    let clouds = proxy.weather(NODE, Weather { delay: LATE, ..Weather::default() });
+    let begun = Instant::now();
+    for req in 1..=5 {
+        send(&mut node, ask(req)).await;
+    }
+    for req in 1..=5 {
+        assert_eq!(receive(&mut broker).await, Some(ask(req)));
+    }
+    let took = begun.elapsed();
+    assert!(took >= LATE && took < 5 * LATE, "{took:?}: one waits for another");
+    drop(clouds);
+    send(&mut node, ask(6)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(6)));
+}
+
+#[tokio::test]
+async fn what_goes_byte_by_byte_is_the_same_bytes() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let clouds = proxy.weather(NODE, Weather { split: true, ..Weather::default() });
+    let large = Bytes::from(vec![7; 5_000]);
+    send(&mut node, large.clone()).await;
+    assert_eq!(receive(&mut broker).await, Some(large.clone()));
+    send(&mut broker, large.clone()).await;
+    assert_eq!(receive(&mut node).await, Some(large));
+    drop(clouds);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_swallowed_is_taken_and_not_answered() {
+    let (proxy, mut node, mut broker) = linked().await;
+    let swallowing = proxy.swallow();
+    let mut dialled = TcpStream::connect(proxy.address).await.unwrap();
+    dialled.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    send(&mut node, ask(1)).await;
+    assert_eq!(receive(&mut broker).await, Some(ask(1)), "links that are there go on");
+    assert!(dialled.read(&mut [0; 1]).now_or_never().is_none());
+    drop(swallowing);
+    assert_eq!(dialled.read(&mut [0; 1]).await.unwrap_or(0), 0);
 }

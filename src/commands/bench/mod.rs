@@ -15,15 +15,15 @@ use crate::failure::{Failure, Result};
 
 /// A measurement, and on what.
 #[derive(Serialize)]
-struct Measured<'a, R> {
-    version: &'static str,
-    cores: usize,
+pub(super) struct Measured<'a, R> {
+    pub(super) version: &'static str,
+    pub(super) cores: usize,
     #[serde(flatten)]
-    report: &'a R,
+    pub(super) report: &'a R,
 }
 
 impl<'a, R> Measured<'a, R> {
-    fn new(report: &'a R) -> Self {
+    pub(super) fn new(report: &'a R) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self { version: env!("CARGO_PKG_VERSION"), cores, report }
     }
@@ -100,6 +100,6 @@ async fn database(context: &Context, arguments: BenchDatabase) -> Result<()> {
     context.output.print(&measured, || view::database(&measured))
 }
 
-fn program() -> Result<PathBuf> {
+pub(super) fn program() -> Result<PathBuf> {
     std::env::current_exe().map_err(|err| Failure::failed(format!("cannot find this program: {err}")))
 }

@@ -6,7 +6,6 @@ use waxwing_lab::{Frame, Lab, When, eventually};
 use waxwing_protocol::link::{Code, ErrorFrame, ToBroker, ToNode};
 
 use super::{epochs, held, holds, invite, join, make_admin, revoke};
-use crate::loss::lose_store;
 use crate::support::{WITHIN, mesh};
 
 #[tokio::test]
@@ -42,7 +41,7 @@ async fn after_the_loss_of_the_store_a_resume_brings_one_new_epoch_however_many_
     for node in ["alpha", "beta", "gamma", "delta"] {
         holds(&lab, node, 2).await;
     }
-    lose_store(&mut lab).await;
+    lab.lose_store().await.unwrap();
     for node in ["alpha", "beta", "gamma", "delta"] {
         lab.linked(node).await.unwrap();
     }

@@ -56,6 +56,23 @@ pub(super) const PROMISES: [Promise; 7] = [
         text: "Every hop tries again until the next has committed, and looks the id up in the transaction that would store it.",
         tests: &[
             (
+                "kills, restarts, cut, half open, silent, slow and split links, lost stores, by seed",
+                "tests/e2e/prove.rs",
+                &[
+                    "twenty_kills_lose_repeat_and_reorder_nothing_and_leave_nothing_behind",
+                    "five_hundred_seeded_schedules_lose_repeat_and_reorder_nothing",
+                    "kills_by_the_thousand_lose_repeat_and_reorder_nothing",
+                ],
+            ),
+            (
+                "the judge is given something to find",
+                "tests/e2e/prove.rs",
+                &[
+                    "a_message_that_no_app_of_the_run_has_sent_fails_it_with_the_seed_the_story_and_the_history",
+                    "a_seed_repeats_its_faults_and_a_kept_history_is_judged_again",
+                ],
+            ),
+            (
                 "kills and cut links in a random order while both sides send",
                 "tests/e2e/storm.rs",
                 &["nothing_is_lost_repeated_or_reordered_in_a_storm_of_faults"],
