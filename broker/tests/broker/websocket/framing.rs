@@ -26,6 +26,14 @@ const TOO_LARGE: Then = Told(Reason::FrameTooLarge);
 /// A frame of a later version: the broker answers `unsupported`, and the link goes on. Before login it is a violation.
 const FRAME: &[u8] = b"\x81\xa5later\x80";
 
+/// A normal close, with as much of a reason as a control frame has room for.
+static LONGEST: [u8; 125] = {
+    let mut payload = [b'r'; 125];
+    payload[0] = 0x03;
+    payload[1] = 0xe8;
+    payload
+};
+
 /// What it is, the bytes, and what must follow.
 type Row = (&'static str, Vec<u8>, Then);
 
@@ -42,9 +50,13 @@ fn always() -> Vec<Row> {
         ("bit 2", frame(BINARY | 0x20, b"x"), VIOLATION),
         ("bit 3", frame(BINARY | 0x10, b"x"), VIOLATION),
         ("a compressed ping", frame(PING | 0x40, b""), VIOLATION),
+        ("a close with bit 2", frame(CLOSE | 0x20, b""), VIOLATION),
+        ("bit 1 on the second fragment", [frame(BINARY - FIN, b"x"), frame(CONTINUATION | 0x40, b"y")].concat(), VIOLATION),
         ("opcode 3", frame(0x83, b"x"), VIOLATION),
+        ("opcode 3, to go on", frame(0x03, b"x"), VIOLATION),
         ("opcode 7", frame(0x87, b"x"), VIOLATION),
         ("opcode 11", frame(0x8b, b""), VIOLATION),
+        ("opcode 12", frame(0x8c, b""), VIOLATION),
         ("opcode 15", frame(0x8f, b""), VIOLATION),
         // 5.2: lengths. Another than the shortest form is forbidden to senders; nothing depends on it, and it is read.
         ("a ping with its length in 16 bits", frame_of(PING, 126, 2, b"hi"), Pong(b"hi")),
@@ -78,13 +90,19 @@ fn always() -> Vec<Row> {
         ("a close with a code", frame(CLOSE, b"\x03\xe8"), Closed(b"\x03\xe8")),
         ("a close with code and reason", frame(CLOSE, b"\x03\xe9bye"), Closed(b"\x03\xe9bye")),
         ("a close with an application's code", frame(CLOSE, b"\x13\x87"), Closed(b"\x13\x87")),
+        ("a close with a library's code", frame(CLOSE, b"\x0b\xb8"), Closed(b"\x0b\xb8")),
+        ("a close with the longest reason", frame(CLOSE, &LONGEST), Closed(&LONGEST)),
         ("a close with half a code", frame(CLOSE, b"\x03"), VIOLATION),
         ("a close whose reason is no UTF-8", frame(CLOSE, b"\x03\xe8\xff\xfe"), VIOLATION),
         ("a close with code 0", frame(CLOSE, b"\x00\x00"), Closed(b"\x03\xeaProtocol violation")),
         ("a close with code 999", frame(CLOSE, b"\x03\xe7"), Closed(b"\x03\xeaProtocol violation")),
+        ("a close with code 1004, which has no meaning", frame(CLOSE, b"\x03\xec"), Closed(b"\x03\xeaProtocol violation")),
         ("a close with code 1005, which is never sent", frame(CLOSE, b"\x03\xed"), Closed(b"\x03\xeaProtocol violation")),
         ("a close with code 1006, which is never sent", frame(CLOSE, b"\x03\xee"), Closed(b"\x03\xeaProtocol violation")),
         ("a close with code 1015, which is never sent", frame(CLOSE, b"\x03\xf7"), Closed(b"\x03\xeaProtocol violation")),
+        ("a close with code 1016, which is nobody's", frame(CLOSE, b"\x03\xf8"), Closed(b"\x03\xeaProtocol violation")),
+        ("a close with code 2999, which is nobody's", frame(CLOSE, b"\x0b\xb7"), Closed(b"\x03\xeaProtocol violation")),
+        ("a close with code 5000", frame(CLOSE, b"\x13\x88"), Closed(b"\x03\xeaProtocol violation")),
         ("a close with code 65535", frame(CLOSE, b"\xff\xff"), Closed(b"\x03\xeaProtocol violation")),
         // 5.6, 8.1: a link is binary.
         ("a text", frame(TEXT, b"hello"), VIOLATION),
@@ -107,6 +125,10 @@ fn after_login() -> Vec<Row> {
         ("a message in one frame", frame(BINARY, FRAME), GoesOn),
         ("a message in three fragments",
             [frame(BINARY - FIN, &FRAME[..1]), frame(CONTINUATION - FIN, &FRAME[1..2]), frame(CONTINUATION, &FRAME[2..])].concat(), GoesOn),
+        ("a pong between fragments",
+            [frame(BINARY - FIN, &FRAME[..1]), frame(PONG, b"in"), frame(CONTINUATION, &FRAME[1..])].concat(), GoesOn),
+        ("two messages in fragments, one after the other",
+            [frame(BINARY - FIN, &FRAME[..3]), frame(CONTINUATION, &FRAME[3..])].concat().repeat(2), GoesOn),
         ("a message of empty fragments",
             [frame(BINARY - FIN, b""), frame(CONTINUATION - FIN, b"").repeat(1_000), frame(CONTINUATION, b"")].concat(), GoesOn),
         ("a message of many small fragments", crumbs.concat(), GoesOn),
