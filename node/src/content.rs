@@ -5,6 +5,7 @@ use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 use waxwing_crypto::storage::{Place, StorageKeys};
 use waxwing_crypto::{ClientMessageId, NodeId};
+use waxwing_protocol::limits;
 use zeroize::Zeroizing;
 
 /// What an app wrote.
@@ -35,7 +36,7 @@ impl Content {
     }
 
     /// The metadata as apps see it.
-    pub(crate) fn shown_meta(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+    pub(crate) fn shown_meta(&self) -> Option<Meta> {
         if self.meta.is_empty() { None } else { serde_json::from_slice(&self.meta).ok() }
     }
 
@@ -78,6 +79,26 @@ impl Content {
         let plain = keys.open(place, sealed)?;
         rmp_serde::from_slice(&plain).map_err(|_| waxwing_crypto::Error::Malformed("content"))
     }
+}
+
+/// A JSON object.
+type Meta = serde_json::Map<String, serde_json::Value>;
+
+// What no app here may write is not taken from others either: apps would be shown less than was sent, or more than they bargained for.
+
+/// Whether this can be the media type of what an app has written.
+pub(crate) fn is_content_type(text: &str) -> bool {
+    (1..=limits::CONTENT_TYPE).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// Whether this can be a thread.
+pub(crate) fn is_thread(text: &str) -> bool {
+    (1..=limits::THREAD).contains(&text.len())
+}
+
+/// Whether this is metadata, or none.
+pub(crate) fn is_meta(bytes: &[u8]) -> bool {
+    bytes.is_empty() || serde_json::from_slice::<Meta>(bytes).is_ok()
 }
 
 fn outgoing(id: &ClientMessageId) -> Place<'_> {

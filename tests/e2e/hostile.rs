@@ -4,7 +4,7 @@ use waxwing_client::api::{MessageState, Voucher};
 use waxwing_crypto::membership::{Body, Grant, Leave, Resume, Revoke, Role, Target};
 use waxwing_crypto::sealing::{CounterRange, Envelope, Nack, NackReason, Opening, PrekeyId};
 use waxwing_crypto::{Receipt, SigningKey};
-use waxwing_lab::hostile::{Member, broker};
+use waxwing_lab::hostile::{Letter, Member, broker};
 use waxwing_lab::{Recorder, When};
 use waxwing_protocol::link::{NoticeKind, Outcome, Settlement};
 
@@ -260,6 +260,31 @@ async fn boxes_of_a_member_that_do_not_open_are_refused_and_cost_others_nothing(
     assert!(alarms(&pair.lab, "beta").await.is_empty());
     pair.send(1).await;
     pair.conclude().await;
+}
+
+#[tokio::test]
+async fn what_no_app_may_write_is_refused_from_a_member_and_not_shown_with_something_left_out() {
+    let pair = Pair::start().await;
+    let beta = pair.lab.id("beta");
+    let mut mallory = hostile(&pair.lab, &["alpha", "beta"]).await;
+    let mut refused = Vec::new();
+    for meta in ["{", "[1]", "null", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}", "{} {}"] {
+        refused.push(Letter { meta: meta.into(), ..mallory.letter(beta) });
+    }
+    refused.push(Letter { meta: b"{\"a\":\"\xff\"}".as_slice().into(), ..mallory.letter(beta) });
+    for content_type in [String::new(), "x".repeat(256), "text/\u{1b}[2Jplain".to_owned()] {
+        refused.push(Letter { content_type, ..mallory.letter(beta) });
+    }
+    for thread in [String::new(), "x".repeat(129)] {
+        refused.push(Letter { thread: Some(thread), ..mallory.letter(beta) });
+    }
+    for letter in refused {
+        let id = mallory.wire_id(&letter.id).unwrap();
+        mallory.send(beta, &letter, 0).await.unwrap();
+        assert_eq!(mallory.refusal(beta, id).await.unwrap(), NackReason::UnsupportedVersion, "{letter:?}");
+    }
+    let shown = pair.lab.client("beta").inbox(&Default::default()).await.unwrap().items;
+    assert!(shown.is_empty(), "{shown:?}");
 }
 
 #[tokio::test]

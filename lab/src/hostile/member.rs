@@ -64,6 +64,12 @@ pub struct Letter {
     pub void: Vec<CounterRange>,
     /// The app's id.
     pub id: String,
+    /// Media type of the body.
+    pub content_type: String,
+    /// Metadata.
+    pub meta: Bytes,
+    /// Thread.
+    pub thread: Option<String>,
     /// Leave the opening out.
     pub without_opening: bool,
     /// Flip a bit of the box.
@@ -140,6 +146,9 @@ impl Member {
             counter: self.sent,
             void: Vec::new(),
             id: format!("hostile-{}", self.sent),
+            content_type: "text/plain".to_owned(),
+            meta: Bytes::new(),
+            thread: None,
             without_opening: false,
             damaged: false,
         }
@@ -193,11 +202,11 @@ impl Member {
             from_app: None,
             to_app: None,
             kind: Kind::Message,
-            content_type: "text/plain".to_owned(),
+            content_type: letter.content_type.clone(),
             body: Bytes::from(format!("the body of {}", letter.id)),
-            meta: Bytes::new(),
+            meta: letter.meta.clone(),
             reply_to: None,
-            thread: None,
+            thread: letter.thread.clone(),
             wants_read: false,
             sent_at: now(),
         })

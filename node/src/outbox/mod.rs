@@ -17,7 +17,7 @@ use waxwing_protocol::{Address, limits};
 pub(crate) use self::give_up::{abort, requeue};
 pub(crate) use self::status::{show, state, status};
 pub(crate) use self::written::{Written, written};
-use crate::content::Content;
+use crate::content::{Content, is_thread};
 use crate::draft::Draft;
 use crate::ids;
 use crate::mesh::Mesh;
@@ -94,7 +94,7 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     })?;
     let recipient = resolve(mesh, &address.node)?;
     let ttl = ttl(request.ttl.as_deref())?;
-    if request.thread.as_ref().is_some_and(|thread| thread.is_empty() || thread.len() > limits::THREAD) {
+    if request.thread.as_deref().is_some_and(|thread| !is_thread(thread)) {
         return Err(malformed("thread must be 1 to 128 bytes"));
     }
     let SendRequest { body, body_base64, content_type, meta, .. } = request;

@@ -7,7 +7,7 @@ use waxwing_protocol::api::{Problem, ProblemCode};
 use waxwing_protocol::limits;
 
 use super::malformed;
-use crate::content::Content;
+use crate::content::{Content, is_content_type};
 
 /// As it is in a request.
 #[derive(Clone, Debug, Default)]
@@ -23,10 +23,7 @@ pub(crate) fn written(written: Written) -> Result<Content, Box<Problem>> {
     let meta = meta(written.meta)?;
     let (body, default_type) = body(written.body, written.body_base64)?;
     let content_type = written.content_type.unwrap_or_else(|| default_type.to_owned());
-    if content_type.is_empty()
-        || content_type.len() > limits::CONTENT_TYPE
-        || content_type.contains(char::is_control)
-    {
+    if !is_content_type(&content_type) {
         return Err(malformed("content_type must be 1 to 255 bytes of text"));
     }
     Ok(Content { content_type, body: body.into(), meta: meta.into(), reply_to: None, thread: None })

@@ -7,7 +7,7 @@ use waxwing_crypto::{ClientMessageId, Name, NodeId};
 use waxwing_protocol::api::TopicMessage;
 use waxwing_protocol::{TopicName, TopicPattern};
 
-use crate::content::Content;
+use crate::content::{Content, is_content_type, is_meta};
 use crate::spaces::Entry;
 
 /// The space that lists topics.
@@ -94,8 +94,11 @@ pub(super) fn shown(
         return None;
     }
     let Says { id, content } = rmp_serde::from_slice(&entry.value).ok()?;
+    if !is_content_type(&content.content_type) || !is_meta(&content.meta) {
+        return None;
+    }
     let (body, body_base64) = content.shown_body();
-    let meta = if content.meta.is_empty() { None } else { serde_json::from_slice(&content.meta).ok() };
+    let meta = content.shown_meta();
     Some(TopicMessage {
         topic: topic.clone(),
         seq: entry.seq,

@@ -14,7 +14,7 @@ use waxwing_protocol::link::Envelope;
 
 use super::{Ended, Receiver, Work};
 use crate::clock;
-use crate::content::Content;
+use crate::content::{Content, is_content_type, is_meta, is_thread};
 use crate::requests::Live;
 use crate::store::inbox::NewItem;
 use crate::store::lanes::InLane;
@@ -63,8 +63,7 @@ impl Receiver<'_> {
         if plaintext.body.len() > limits::BODY || plaintext.meta.len() > limits::META {
             return Err(Refusal::Nack(NackReason::TooLarge));
         }
-        if plaintext.kind != Kind::Message && plaintext.kind != Kind::Request && plaintext.reply_to.is_none()
-        {
+        if !is_of_this_version(&plaintext) {
             return Err(Refusal::Nack(NackReason::UnsupportedVersion));
         }
         let live = if plaintext.kind.is_live() {
@@ -180,6 +179,19 @@ impl Receiver<'_> {
         }
         self.sessions.insert(session.id(), (from, session));
     }
+}
+
+/// Whether it has what its kind wants, in a form that an app may have written.
+fn is_of_this_version(plaintext: &Plaintext) -> bool {
+    let Plaintext { kind, to_app, reply_to, content_type, meta, thread, .. } = plaintext;
+    let (addressed, written) = match kind {
+        Kind::Message => (true, true),
+        Kind::Request => (to_app.is_some(), true),
+        Kind::Progress | Kind::Reply | Kind::Refusal => (reply_to.is_some(), true),
+        Kind::Read | Kind::Cancel => (reply_to.is_some(), false),
+    };
+    let well = is_content_type(content_type) && is_meta(meta) && thread.as_deref().is_none_or(is_thread);
+    addressed && (well || !written)
 }
 
 /// Why an envelope is not stored.
