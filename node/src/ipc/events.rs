@@ -25,7 +25,7 @@ use super::apps::denied;
 use super::guard::{Who, must_reach};
 use super::inbox::{self, mailbox};
 use super::problem::Refused;
-use super::request::{From, Query};
+use super::request::{From, Query, place};
 use crate::apps::{Claim, Kept, Standing, Which};
 use crate::clock;
 use crate::mesh::Mesh;
@@ -63,7 +63,7 @@ pub(super) async fn stream(
     let listener = kept.as_ref().filter(|_| takes).map(|kept| requests::listen(&mesh, kept.which().clone()));
     let shown = mesh.signals.shown();
     let after = match query.after.or(last_event_id(&headers)?) {
-        Some(after) => after,
+        Some(after) => place(Some(after))?,
         None => *shown.borrow(),
     };
     let reader =

@@ -11,7 +11,7 @@ use waxwing_protocol::limits;
 
 use super::Api;
 use super::problem::Refused;
-use super::request::{From, Json, Query};
+use super::request::{From, Json, Query, place};
 use super::wait::Wait;
 use crate::content::Content;
 use crate::mesh::Mesh;
@@ -38,7 +38,7 @@ pub(super) async fn list(
         None => None,
         Some(name) => Some(sender(mesh, name)?),
     };
-    let after = query.after.unwrap_or(0);
+    let after = place(query.after)?;
     let app = mailbox(query.app.as_deref(), &caller)?;
     let filter = Filter { after, app, from, thread: query.thread, unread: query.unread, limit };
     let mut wait = Wait::new(mesh, query.wait.as_deref(), mesh.signals.shown())?;

@@ -11,7 +11,7 @@ use waxwing_protocol::{Address, limits};
 use super::Api;
 use super::mesh::offline;
 use super::problem::Refused;
-use super::request::{Json, Query};
+use super::request::{Json, Query, place};
 use crate::content::Content;
 use crate::link::CallError;
 use crate::mesh::Mesh;
@@ -31,7 +31,7 @@ pub(super) async fn list(
     if limit == 0 || limit > limits::INBOX_PAGE {
         return Err(Problem::new(ProblemCode::Malformed).detail("limit must be 1 to 1000").into());
     }
-    let after = query.after.unwrap_or(0);
+    let after = place(query.after)?;
     let state = query.state.map(waxwing_protocol::api::MessageState::as_str);
     let items: Vec<OutboxItem> =
         outbox::list(&mesh.db, after, state, limit).await?.into_iter().map(|life| item(mesh, life)).collect();

@@ -44,9 +44,22 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
                 Problem::new(ProblemCode::Malformed).detail("the body did not arrive whole")
             }
         })?;
+        // A list would be read as an object's fields in their order.
+        if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            return Err(Problem::new(ProblemCode::Malformed).detail("the body is no JSON object").into());
+        }
         serde_json::from_slice(&bytes)
             .map(Self)
             .map_err(|error| Problem::new(ProblemCode::Malformed).detail(error.to_string()).into())
+    }
+}
+
+/// The place after which a list goes on: from its beginning if none is given. No list has one that a database cannot count to.
+pub(super) fn place(after: Option<u64>) -> Result<u64, Problem> {
+    let after = after.unwrap_or(0);
+    match i64::try_from(after) {
+        Ok(_) => Ok(after),
+        Err(_) => Err(Problem::new(ProblemCode::Malformed).detail(format!("no place is as high as {after}"))),
     }
 }
 

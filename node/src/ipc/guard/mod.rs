@@ -15,7 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use waxwing_crypto::{AccessToken, Name};
-use waxwing_protocol::api::{Problem, ProblemCode, Route, TokenScope};
+use waxwing_protocol::api::{Problem, ProblemCode, ROUTES, Route, TokenScope};
 use waxwing_protocol::limits;
 
 use super::Api;
@@ -193,7 +193,7 @@ pub(super) fn must_reach(who: &Who, wanted: TokenScope) -> Result<(), Problem> {
 
 /// A write must say that it is JSON: what a web page can send without asking is not.
 fn content_type(request: &Request) -> Result<(), Problem> {
-    if matches!(*request.method(), Method::GET | Method::HEAD) {
+    if request.method().is_safe() || lacks_method(request) {
         return Ok(());
     }
     let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -202,6 +202,14 @@ fn content_type(request: &Request) -> Result<(), Problem> {
         Some(json) if json.eq_ignore_ascii_case("application/json") => Ok(()),
         _ => Err(Problem::new(ProblemCode::UnsupportedMediaType)),
     }
+}
+
+/// Whether a path is asked for something that it has not: that is refused where paths are looked up, and with what it has.
+fn lacks_method(request: &Request) -> bool {
+    let Some(path) = request.extensions().get::<MatchedPath>() else { return false };
+    let mut methods =
+        ROUTES.iter().filter(|route| route.path == path.as_str()).map(|route| route.method).peekable();
+    methods.peek().is_some() && methods.all(|method| method != request.method().as_str())
 }
 
 /// Serves as long as the caller's token counts: when it is ended, what is under way is refused, and a stream ends.
