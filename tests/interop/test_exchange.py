@@ -9,6 +9,7 @@ from relay import flipped, once, relay
 from second import sealing
 from second.encoding import text_id
 from second.keys import Unproven
+from second.spaces import appear
 
 LONG = bytes(range(256)) * 1024
 BODIES = [b"", "grüße, 世界".encode(), b"\x00\xff\xfe", b"x" * 1_000, LONG]
@@ -282,6 +283,19 @@ def test_a_request_is_answered_there(alpha, joined):
     finally:
         serving.terminate()
         serving.communicate(timeout=10)
+
+
+def test_a_request_is_answered_here_by_a_node_that_says_that_it_is_there(alpha, joined):
+    node = joined()
+    appear(node)
+    online = lambda: [peer["node"] for peer in alpha.run("peers")["peers"] if peer["online"]]
+    eventually(lambda: node.name in online(), "it is online to others")
+    asking = alpha.start_command("request", f"echo@{node.name}", "are you there")
+    node.until(lambda: node.inbox, "a question")
+    [asked] = node.inbox
+    assert (asked["kind"], asked["to"], asked["body"]) == ("request", "echo", b"are you there")
+    node.send("alpha", b"I am", kind="reply", re=asked["id"], ctr=0, priority="now")
+    assert end_of(node, asking)["body"] == "I am"
 
 
 def test_mail_goes_on_both_ways_when_the_other_has_new_keys(alpha, joined):
