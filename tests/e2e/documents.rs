@@ -14,6 +14,11 @@ fn is_test(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
+/// Whether this names a file with tests in it.
+fn is_source(name: &str) -> bool {
+    name.ends_with(".rs") || name.ends_with(".py")
+}
+
 /// The file that a span names, or the one named before it: a bare name is a file beside that one.
 fn file(root: &Path, named: &str, before: &Path) -> PathBuf {
     if named.contains('/') { root.join(named) } else { before.with_file_name(named) }
@@ -27,17 +32,18 @@ fn named(document: &str) -> usize {
     for span in spans(&text) {
         let (named, test) = match span.split_once(": ") {
             Some((named, test)) => (Some(named), Some(test)),
-            None if span.ends_with(".rs") => (Some(&*span), None),
+            None if is_source(&span) => (Some(&*span), None),
             None => (None, Some(&*span)),
         };
-        let named = named.filter(|named| named.ends_with(".rs"));
+        let named = named.filter(|named| is_source(named));
         if let Some(named) = named {
             current = file(root, named, &current);
             assert!(current.is_file(), "`{span}`: there is no {}", current.display());
         }
         if let Some(test) = test.filter(|test| named.is_some() || is_test(test)) {
             let source = std::fs::read_to_string(&current).unwrap();
-            assert!(source.contains(&format!("fn {test}(")), "`{span}`: not in {}", current.display());
+            let defined = if current.extension().is_some_and(|end| end == "py") { "def" } else { "fn" };
+            assert!(source.contains(&format!("{defined} {test}(")), "`{span}`: not in {}", current.display());
             tests += 1;
         }
     }

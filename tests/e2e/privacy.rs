@@ -3,10 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use waxwing_client::api::SendRequest;
-use waxwing_lab::{Lab, Scan};
+use waxwing_lab::{Lab, Scan, eventually};
 
-use crate::support::{PROGRAM, Pair, WITHIN};
+use crate::support::{PROGRAM, Pair, WITHIN, mesh};
+use crate::terminal::Running;
 
 /// What a message carries that the broker must not learn. Each is long enough not to occur by chance.
 const BODY: &str = "the lamp stays where it is until the tide has turned";
@@ -76,6 +78,142 @@ async fn plaintext_apps_and_ids_are_in_no_file_of_the_broker_and_bodies_in_no_fi
         log.path(lab.process(node).log_path(), &needles).unwrap();
         assert_eq!(log.found, [], "{node}'s log");
     }
+}
+
+/// Names, and what they are for. Each is long enough not to occur by chance.
+const NAMES: [&str; 5] =
+    ["tide:lighthouse", "keeper-of-the-lamp", "oil/for-the-lamp", "fog-at-the-harbour", "signalman"];
+const VALUES: [&str; 8] = [
+    "the topic says that the ship has passed",
+    "how far is it to the shore",
+    "three miles and a half to the shore",
+    "nobody else may trim the wick",
+    "the bell was rung by the keeper",
+    "seven barrels in the northern store",
+    "a file about the repair of the lens",
+    "watches the horizon from the gallery",
+];
+
+/// Everything that nodes do together, once.
+async fn everything_once(lab: &Lab) {
+    let [topic, lease, key, claim, app] = NAMES;
+    let [published, asked, answer, purpose, outcome, value, file, summary] = VALUES;
+    let path = lab.folder().join("to-be-sent");
+    std::fs::write(&path, file).unwrap();
+    let file = path.to_str().unwrap();
+    let script = format!("echo {answer}");
+    let state = lab.state("beta");
+    let serving = Running::start(&state, &["serve", "--name", app, "--", "sh", "-c", &script]);
+    let listed = async || {
+        let apps = lab.json("alpha", &["apps", "--mesh-wide"]).await.ok()?;
+        apps.to_string().contains(app).then_some(())
+    };
+    eventually(WITHIN, "the app is there", listed).await.unwrap();
+    let to_app = format!("{app}@beta");
+    for words in [
+        &["topic", "subscribe", topic, "--app", app, "--only"][..],
+        &["topic", "publish", topic, published, "--app", app],
+        &["request", &to_app, asked, "--app", app],
+        &["lock", lease, "--purpose", purpose, "--", "true"],
+        &["claim", "try", claim, "--app", app, "--purpose", purpose],
+        &["claim", "complete", claim, "--app", app, "--outcome", outcome],
+        &["kv", "put", key, value, "--app", app],
+        &["send", &to_app, "--file", file, "--app", app, "--wait", "delivered"],
+        &["profile", "--summary", summary],
+    ] {
+        lab.json("alpha", words).await.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    }
+    // What beta has of it, so that there is something to be found there.
+    let read = async || {
+        let got = lab.json("beta", &["kv", "get", key]).await.ok()?;
+        got.to_string().contains(value).then_some(())
+    };
+    eventually(WITHIN, "it is at beta", read).await.unwrap();
+    std::fs::remove_file(path).unwrap();
+    drop(serving);
+}
+
+/// The secrets of a node: as they are in their file, and as bytes.
+fn secrets(lab: &Lab, node: &str) -> Vec<(String, Vec<u8>)> {
+    let file = std::fs::read(lab.state(node).join("meshes/lab/identity.json")).unwrap();
+    let identity: serde_json::Value = serde_json::from_slice(&file).unwrap();
+    let secret = |name: &str| {
+        let text = identity[name].as_str().unwrap().to_owned();
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+        assert_eq!(bytes.len(), 32, "{name}");
+        (text, bytes)
+    };
+    ["signing", "sealing", "storage"].map(secret).into()
+}
+
+/// What a broker tells its operator.
+async fn metrics(lab: &mut Lab) -> Vec<u8> {
+    let log = lab.process(Lab::BROKER).log();
+    let (_, rest) = log.split_once("\"admin\":\"").unwrap();
+    let admin = rest.split('"').next().unwrap();
+    let mut stream = tokio::net::TcpStream::connect(admin).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut page = Vec::new();
+    stream.read_to_end(&mut page).await.unwrap();
+    assert!(page.starts_with(b"HTTP/1.1 200"));
+    page
+}
+
+#[tokio::test]
+async fn what_apps_do_together_leaves_no_name_value_or_secret_where_it_does_not_belong() {
+    let mut lab = mesh(&["alpha", "beta"]).await;
+    everything_once(&lab).await;
+    let invite = lab.client("alpha").invite(&Default::default()).await.unwrap();
+    let access = lab.json("alpha", &["node", "token", "create", "ci", "--scope", "read"]).await.unwrap();
+    let access = access["token"].as_str().unwrap().to_owned();
+    let words: Vec<String> = NAMES.iter().chain(&VALUES).map(|word| (*word).to_owned()).collect();
+    let kept = [invite.token.to_string(), access[5..].to_owned(), lab.recovery_words().to_owned()];
+    let texts: Vec<&str> = words.iter().chain(&kept).map(String::as_str).collect();
+    let page = metrics(&mut lab).await;
+    let pages = [lab.client("alpha").metrics().await.unwrap(), lab.client("beta").metrics().await.unwrap()];
+    let secrets = [secrets(&lab, "alpha"), secrets(&lab, "beta")].concat();
+
+    let mut scan = Scan::default();
+    for name in [Lab::BROKER, "alpha", "beta"] {
+        scan.path(lab.process(name).log_path(), &texts).unwrap();
+    }
+    scan.path(&lab.state(Lab::BROKER), &texts).unwrap();
+    // For which app something is, and of which key of the state an event tells, a node's database has in the clear.
+    let sealed: Vec<&str> =
+        texts.iter().copied().filter(|text| ![NAMES[2], NAMES[4]].contains(text)).collect();
+    for node in ["alpha", "beta"] {
+        scan.path(&lab.state(node), &sealed).unwrap();
+    }
+    for frame in lab.proxy().captured() {
+        scan.content("the wire".as_ref(), &frame.bytes, &texts);
+    }
+    scan.content("the broker's metrics".as_ref(), &page, &texts);
+    for page in &pages {
+        scan.content("a node's metrics".as_ref(), page.as_bytes(), &texts);
+    }
+    assert_eq!(scan.found, []);
+    assert!(scan.files > 8 && scan.bytes > 100_000, "the search went through something: {scan:?}");
+
+    for (text, bytes) in &secrets {
+        for place in everything_but_identities(&mut lab) {
+            let Ok(content) = std::fs::read(&place) else { continue };
+            let found = |secret: &[u8]| content.windows(secret.len()).any(|window| window == secret);
+            assert!(!found(text.as_bytes()) && !found(bytes), "a secret is in {}", place.display());
+        }
+        assert!(
+            lab.proxy().captured().iter().all(|frame| !frame.bytes.windows(32).any(|window| window == bytes))
+        );
+    }
+}
+
+/// Every file of the lab but for those that are there to keep a node's keys.
+fn everything_but_identities(lab: &mut Lab) -> Vec<PathBuf> {
+    let mut files: Vec<_> =
+        [Lab::BROKER, "alpha", "beta"].into_iter().flat_map(|name| everything(&lab.state(name))).collect();
+    files.extend([Lab::BROKER, "alpha", "beta"].map(|name| lab.process(name).log_path().to_path_buf()));
+    files.retain(|path| path.is_file() && path.file_name().is_none_or(|name| name != "identity.json"));
+    assert!(files.len() > 8, "{files:?}");
+    files
 }
 
 #[tokio::test]

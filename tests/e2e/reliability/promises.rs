@@ -98,6 +98,14 @@ pub(super) const PROMISES: [Promise; 7] = [
             ),
             ("streams and polls while everything around them is killed", "tests/e2e/streams.rs", &[]),
             (
+                "replays and lost settlements between the product and a second implementation",
+                "tests/interop/test_exchange.py",
+                &[
+                    "test_a_replay_is_shown_once_there_and_receipted_each_time",
+                    "test_what_comes_again_after_a_lost_settlement_is_shown_once_here",
+                ],
+            ),
+            (
                 "retries at the broker",
                 "broker/tests/broker/accept.rs",
                 &["a_retry_is_a_duplicate_of_the_first", "the_same_item_fifty_times_at_once_is_one_row"],
@@ -192,6 +200,21 @@ pub(super) const PROMISES: [Promise; 7] = [
                 &["plaintext_apps_and_ids_are_in_no_file_of_the_broker_and_bodies_in_no_file_of_a_node"],
             ),
             (
+                "the same for topics, requests, leases, claims, state and files, in metrics too, and for keys, tokens and recovery words",
+                "tests/e2e/privacy.rs",
+                &["what_apps_do_together_leaves_no_name_value_or_secret_where_it_does_not_belong"],
+            ),
+            (
+                "a second implementation, from the protocol's text alone, behind a relay that changes what passes",
+                "tests/interop/test_exchange.py",
+                &[
+                    "test_what_the_broker_changes_is_refused_here_and_the_product_seals_it_anew",
+                    "test_a_flipped_bit_is_refused_there_by_a_signed_nack_and_sealed_anew_it_arrives",
+                    "test_a_forged_receipt_is_not_believed_there",
+                    "test_a_forged_receipt_or_nack_is_not_believed_here",
+                ],
+            ),
+            (
                 "boxes changed, replayed and moved",
                 "tests/e2e/tampering.rs",
                 &[
@@ -257,6 +280,11 @@ pub(super) const PROMISES: [Promise; 7] = [
         title: "Nothing is silent",
         text: "Every refusal, expiry, drop and repair has a typed reason that reaches the sender or an operator.",
         tests: &[
+            (
+                "what no app may write, from a member",
+                "tests/e2e/hostile.rs",
+                &["what_no_app_may_write_is_refused_from_a_member_and_not_shown_with_something_left_out"],
+            ),
             (
                 "messages that do not arrive",
                 "tests/e2e/operators.rs",
