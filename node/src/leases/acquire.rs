@@ -21,6 +21,8 @@ use crate::spaces::{Draft, DraftChange, NotWritten, Space};
 
 /// The copy has so long to come to a record that the broker has committed.
 const COMES_WITHIN: Duration = Duration::from_secs(30);
+/// For so long an answer to a release waits until this node's copy shows it.
+const SEEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -266,7 +268,12 @@ impl Leases {
         if !matches!(outcomes, Err(NotWritten::Offline)) {
             self.change(|table| table.end(token, Stage::Ended(LeaseEnd::Expired)));
         }
-        Ok(outcomes?)
+        let outcomes = outcomes?;
+        if let Some(ChangeOutcome::Applied { seq }) = outcomes.last() {
+            // For the next who asks this node, and does not wait. It is released though the copy learns of it later.
+            let _ = timeout(SEEN_WITHIN, space.reached(*seq)).await;
+        }
+        Ok(outcomes)
     }
 
     /// Takes an app out of the line, or from what it has: its record is nobody's then, and is taken away.

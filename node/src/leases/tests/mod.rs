@@ -201,6 +201,16 @@ async fn uncontended_acquire_and_release_are_one_commit_of_the_broker_each() {
 
 /// SB-05.
 #[tokio::test]
+async fn what_was_released_is_free_at_once_for_who_does_not_wait() {
+    let mates = Mates::of(1).await;
+    for turn in 0..50 {
+        let app = ["ci", "deploy"][turn % 2];
+        let token = mates.gets(0, want(app, NOT)).await;
+        mates.releases(0, app, token).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn mb_21_who_waits_is_served_in_order_with_rising_tokens_and_nobody_asks_twice() {
     let mates = Arc::new(Mates::of(3).await);
     let first = mates.gets(0, want("app-0", NOT)).await;
