@@ -26,7 +26,9 @@ pub(crate) mod state;
 pub(crate) mod topics;
 pub(crate) mod whole;
 
+use std::num::NonZero;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -40,8 +42,11 @@ use crate::error::{Error, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/node");
 
-/// Connections that read. Each is a thread.
-const READERS: u32 = 4;
+/// Connections that read. Each is a thread with memory of its own: more than there are cores would read no faster.
+static READERS: LazyLock<u32> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX).clamp(2, 4)
+});
 
 /// Pages after which SQLite moves its log into the database file. The default of 1,000 stalls one commit in ten.
 const CHECKPOINT_PAGES: &str = "16000";
@@ -111,7 +116,7 @@ pub(crate) fn look(path: &Path) -> SqlitePool {
 }
 
 fn readers(options: SqliteConnectOptions) -> SqlitePool {
-    PoolOptions::new().max_connections(READERS).connect_lazy_with(options.read_only(true))
+    PoolOptions::new().max_connections(*READERS).connect_lazy_with(options.read_only(true))
 }
 
 /// Opens a mesh's database to look something up.
