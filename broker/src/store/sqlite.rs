@@ -24,12 +24,16 @@ const READ_AHEAD: usize = 8;
 /// p99 of all of them.
 const CHECKPOINT_PAGES: u32 = 16_000;
 
+/// Pages of the connection that writes, in KiB. A batch changes a page for nearly every message: ids are random, and so is where they
+/// stand. What does not fit is written to the log before its commit, and again with it.
+const CACHE: &str = "-16384";
+
 /// Opens or makes the database at `path`, and brings its schema up to date. See [`Store::open`].
 pub(super) async fn open(path: &Path) -> Result<Store> {
     if !is_closed(path) {
         check(path).await?;
     }
-    let mut writer = options(path).create_if_missing(true).connect().await?;
+    let mut writer = options(path).create_if_missing(true).pragma("cache_size", CACHE).connect().await?;
     migrate(&mut writer, &MIGRATOR, Some(path)).await?;
     assert_durable(&mut writer).await?;
     let readers = SqlitePoolOptions::new()
