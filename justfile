@@ -30,7 +30,11 @@ schedules COUNT="10000":
 
 # Processes killed by the thousand, on three nodes. 2,000 take about half an hour on 2 cores. The figures are kept.
 prove KILLS="2000":
-    .ci/record prove env WAXWING_KILLS={{ KILLS }} cargo test --locked --release --test e2e kills_by_the_thousand -- --ignored --nocapture
+    .ci/record prove env WAXWING_KILLS={{ KILLS }} cargo test --locked --test e2e kills_by_the_thousand -- --ignored --nocapture
+
+# 10,000 idle links and a day's mail in minutes: memory and descriptors must stay flat. About 10 minutes on 2 cores. The figures are kept.
+soak:
+    .ci/record soak cargo test --locked --test e2e ten_thousand_idle_links -- --ignored --nocapture
 
 # Presence while nodes, broker and links die by seed, as many times as asked for.
 upheavals COUNT="50":

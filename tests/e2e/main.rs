@@ -65,6 +65,7 @@ mod services; // A node as a service: what it tells its service manager, what it
 mod serving; // Services: asked in turn, with notes on the way, by a program or a command; and what of it is on no disk.
 mod shells; // What shells and manuals are given: completions that know who is there, a page for each command.
 mod sites; // Machines of their own, or this one, each with a state folder and an environment.
+mod soak; // Ten thousand idle links and a day's mail: memory and descriptors stay flat; for measuring.
 mod spaces; // A broker that lies about a space, and a member that wants what is another's: told, or harmless.
 mod starting; // A start in the background ends with what became of it.
 mod storm; // Both nodes send and read while processes are killed and links are cut.

@@ -145,7 +145,7 @@ async fn kills_by_the_thousand_lose_repeat_and_reorder_nothing() {
 }
 
 /// What `.ci/record` keeps.
-fn figures(what: &str, figures: &[(&str, &Value)]) {
+pub(crate) fn figures(what: &str, figures: &[(&str, &Value)]) {
     println!("figures: {}", serde_json::json!({"what": what, "figures": figures}));
 }
 
@@ -164,7 +164,7 @@ async fn told_to_stop_it_ends_its_processes_and_leaves_nothing_behind() {
 }
 
 /// Nobody watches.
-struct Unseen;
+pub(crate) struct Unseen;
 
 impl Progress for Unseen {
     fn begin(&self, _: &str, _: u64) {}

@@ -108,6 +108,15 @@ pub async fn run(plan: &Plan, progress: &impl Progress) -> Result<Report> {
     })
 }
 
+/// Holds so many links on a broker, in meshes of a usual size. They answer pings, and end when the set is dropped.
+///
+/// # Errors
+/// If the broker does not take them.
+pub async fn hold(broker: SocketAddr, links: usize, progress: &impl Progress) -> Result<JoinSet<()>> {
+    let members = found(broker, links, progress).await?;
+    log_in(broker, members, progress).await
+}
+
 /// Starts a broker with room for them.
 async fn start(plan: &Plan, folder: &std::path::Path) -> Result<(Process, SocketAddr)> {
     let config = folder.join("broker.toml");
