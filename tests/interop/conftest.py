@@ -32,7 +32,7 @@ def pytest_terminal_summary(terminalreporter, exitstatus) -> None:
         return
     passed = Counter(Path(report.location[0]).name for report in terminalreporter.stats.get("passed", []))
     counted = [[what, passed[file]] for file, what in COUNTED.items()] + [list(item) for item in ASIDE.items()]
-    figures = {"what": "Strangers: a second implementation, and other WebSocket stacks", "figures": counted}
+    figures = {"what": "Strangers: a second implementation, other WebSocket stacks, the local API by its document", "figures": counted}
     terminalreporter.write_line(f"figures: {json.dumps(figures)}")
 
 
