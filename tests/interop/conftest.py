@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from product import Broker, Process, RustNode
+from product import Broker, Process, RustNode, eventually
 from second.node import Node
 
 VECTORS = Path(__file__).parents[2] / "crypto/tests/vectors"
@@ -32,7 +32,10 @@ def pytest_terminal_summary(terminalreporter, exitstatus) -> None:
         return
     passed = Counter(Path(report.location[0]).name for report in terminalreporter.stats.get("passed", []))
     counted = [[what, passed[file]] for file, what in COUNTED.items()] + [list(item) for item in ASIDE.items()]
-    figures = {"what": "Strangers: a second implementation, other WebSocket stacks, the local API by its document", "figures": counted}
+    figures = {
+        "what": "Strangers: a second implementation, other WebSocket stacks, the local API by its document",
+        "figures": counted,
+    }
     terminalreporter.write_line(f"figures: {json.dumps(figures)}")
 
 
@@ -75,6 +78,7 @@ def joined(alpha):
     def one_more(by: tuple[str, int] | None = None) -> Node:
         name = f"py-{os.urandom(4).hex()}"
         node = Node.join(name, alpha.invite())
+        eventually(lambda: name in alpha.members(), "the product's node has read the log")
         node.broker.by = by
         node.connect()
         nodes.append(node)

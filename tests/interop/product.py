@@ -110,5 +110,8 @@ class RustNode:
             env=environment(),
         )
 
+    def members(self) -> list[str]:
+        return [member["node"] for member in self.run("members")["members"]]
+
     def invite(self) -> str:
         return self.run("invite")["token"]

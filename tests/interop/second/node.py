@@ -241,10 +241,13 @@ class Node:
         return sealing.Header(self.mesh, self.id, row.to, row.wire_id, row.priority, row.expires)
 
     def _open_session(self, to: bytes) -> tuple[sealing.Session, dict]:
-        answer = self._ask("prekey.get", {"nodes": [to]}, "prekey")
-        found = answer["prekeys"][0]
-        if found["node"] != to or found["prekey"] is None:
-            raise Malformed("no prekey of that node")
+        end = time.monotonic() + 10
+        while (found := self._ask("prekey.get", {"nodes": [to]}, "prekey")["prekeys"][0])["prekey"] is None:
+            if time.monotonic() > end:
+                raise Malformed("no prekey of that node")
+            time.sleep(LOOK)
+        if found["node"] != to:
+            raise Malformed("the prekey of another node")
         prekey = sealing.read_prekey(found["prekey"], to, self.log.member(to).signing)
         return sealing.open_session((self.mesh, self.id, to), prekey, self.log.head, now(), self.signing)
 
