@@ -72,6 +72,8 @@ pub mod members;
 mod mesh;
 mod meshes;
 mod metrics;
+#[cfg(test)]
+mod models;
 pub mod move_broker;
 mod outbox;
 mod presence;

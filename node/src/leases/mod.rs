@@ -18,6 +18,8 @@
 mod acquire;
 mod ends;
 mod look;
+#[cfg(test)]
+mod model;
 mod path;
 mod queue;
 mod record;
