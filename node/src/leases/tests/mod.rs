@@ -199,7 +199,6 @@ async fn uncontended_acquire_and_release_are_one_commit_of_the_broker_each() {
     }
 }
 
-/// SB-05.
 #[tokio::test]
 async fn what_was_released_is_free_at_once_for_who_does_not_wait() {
     let mates = Mates::of(1).await;
@@ -210,6 +209,7 @@ async fn what_was_released_is_free_at_once_for_who_does_not_wait() {
     }
 }
 
+/// SB-05.
 #[tokio::test]
 async fn mb_21_who_waits_is_served_in_order_with_rising_tokens_and_nobody_asks_twice() {
     let mates = Arc::new(Mates::of(3).await);
