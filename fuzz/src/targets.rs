@@ -9,24 +9,28 @@ use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use waxwing_crypto::membership::{InviteSeed, InviteToken, RecoverySecret, Roster, SignedEntry};
-use waxwing_crypto::sealing::{Envelope, Header, Opening, Parties, PrekeyId, PrekeySecret};
-use waxwing_crypto::space::{Frame, NamingKey, Space, digest, epoch_of, verify_all};
+use waxwing_crypto::sealing::{Envelope, Header, Opening, Parties, PrekeyId, PrekeySecret, ReceivingSession};
+use waxwing_crypto::space::{Frame, KeyName, NamingKey, Space, SpaceName, digest, epoch_of, verify_all};
 use waxwing_crypto::state_key::{KeyListHead, ProvenSlot, StateKeys};
 use waxwing_crypto::{
-    ClientMessageId, Digest, MeshId, Name, NodeId, Priority, Purpose, SealingKey, Signature, Signed,
-    SigningKey, Timestamp, WireId,
+    AccessToken, ClientMessageId, CreationToken, Digest, MeshId, Name, NodeId, Priority, Purpose, SealingKey,
+    SessionId, Signature, Signed, SigningKey, Timestamp, WireId,
 };
+use waxwing_protocol::api;
 use waxwing_protocol::link::{
     DecodeError, FoundKeys, Frame as LinkFrame, Hello, Keys, ToBroker, ToBrokerLogin, ToNode, ToNodeLogin,
     decode, encode,
 };
+use waxwing_protocol::{Address, BrokerUrl, RegistrationId, TopicName, TopicPattern};
 
 /// A target: any bytes.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("to_broker", to_broker),
     ("to_node", to_node),
     ("to_broker_login", to_broker_login),
@@ -38,6 +42,9 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("key_slot", key_slot),
     ("record", record),
     ("token", token),
+    ("plaintext", plaintext),
+    ("api", api),
+    ("address", address),
 ];
 
 /// A frame from a node, after login.
@@ -113,15 +120,7 @@ pub fn envelope(bytes: &[u8]) {
     let Some(signed) = &envelope.opening else { return };
     let _ = Opening::session_id(signed);
     if let Ok(session) = Opening::accept(signed, &PARTIES, &key(1).public(), &PREKEY) {
-        let header = Header {
-            mesh: PARTIES.mesh,
-            from: PARTIES.from,
-            to: PARTIES.to,
-            id: WireId::from_bytes([6; 16]),
-            priority: Priority::Next,
-            expires: Timestamp::from_millis(1_800_604_800_000),
-        };
-        let _ = session.open(&header, &envelope);
+        let _ = session.open(&HEADER, &envelope);
     }
 }
 
@@ -190,6 +189,99 @@ pub fn token(bytes: &[u8]) {
     same::<WireId>(text);
 }
 
+/// What a member seals as a message: any bytes in a box that opens.
+pub fn plaintext(bytes: &[u8]) {
+    let golden = &*SESSION;
+    let sealed =
+        |text: &[u8]| golden.cipher.encrypt(&XNonce::from([9; 24]), Payload { msg: text, aad: &golden.aad });
+    for text in [bytes, &padded(bytes)] {
+        let Ok(sealed) = sealed(text) else { continue };
+        let envelope = Envelope { session: golden.id, opening: None, nonce: [9; 24], sealed: sealed.into() };
+        let Ok(message) = golden.session.open(&HEADER, &envelope) else { continue };
+        assert_eq!(message.counter == 0, message.kind.is_live(), "who is live has no place, and nobody else");
+        assert!(
+            message.void.iter().all(|range| range.last() < message.counter),
+            "what is void comes before it"
+        );
+    }
+}
+
+/// What an app posts to its node: each body of the local API. What is read means the same when it is written and read again.
+pub fn api(bytes: &[u8]) {
+    for body in BODIES {
+        body(bytes);
+    }
+}
+
+fn body<T: DeserializeOwned + Serialize>(bytes: &[u8]) {
+    let Ok(read) = serde_json::from_slice::<T>(bytes) else { return };
+    let Ok(written) = serde_json::to_value(&read) else { return };
+    let again = serde_json::from_value::<T>(written.clone()).and_then(serde_json::to_value);
+    assert!(again.is_ok_and(|again| again == written), "{written}");
+}
+
+/// Every body that is parsed of what an app has written.
+const BODIES: [Target; 36] = [
+    body::<api::AbandonRequest>,
+    body::<api::AbortRequest>,
+    body::<api::AckRequest>,
+    body::<api::AcquireRequest>,
+    body::<api::BatchRequest>,
+    body::<api::BrokerRequest>,
+    body::<api::CallRequest>,
+    body::<api::CancelRequest>,
+    body::<api::ClaimRequest>,
+    body::<api::CompleteRequest>,
+    body::<api::CreateRequest>,
+    body::<api::GrantRequest>,
+    body::<api::InviteRequest>,
+    body::<api::JoinRequest>,
+    body::<api::KvPut>,
+    body::<api::LeaveRequest>,
+    body::<api::PeerRequest>,
+    body::<api::ProfileRequest>,
+    body::<api::PublishRequest>,
+    body::<api::RecoverRequest>,
+    body::<api::Registration>,
+    body::<api::ReleaseRequest>,
+    body::<api::RenewRequest>,
+    body::<api::ReplyRequest>,
+    body::<api::RequeueRequest>,
+    body::<api::ResumeRequest>,
+    body::<api::RetentionRequest>,
+    body::<api::RevokeInviteRequest>,
+    body::<api::RevokeLeaseRequest>,
+    body::<api::RevokeRequest>,
+    body::<api::RotateRequest>,
+    body::<api::SendRequest>,
+    body::<api::SubscribeRequest>,
+    body::<api::TokenRequest>,
+    body::<api::TopicAckRequest>,
+    body::<api::UnsubscribeRequest>,
+];
+
+/// What a person or an app names: an address, a broker, a topic, a token, a space and a key.
+pub fn address(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    again::<Address>(text);
+    again::<BrokerUrl>(text);
+    again::<TopicName>(text);
+    again::<TopicPattern>(text);
+    again::<SpaceName>(text);
+    again::<KeyName>(text);
+    let _ = text.parse::<AccessToken>();
+    let _ = text.parse::<CreationToken>();
+    let _ = text.parse::<RegistrationId>();
+}
+
+/// What is read is the same when it is written and read again.
+fn again<T: std::str::FromStr + ToString + PartialEq>(text: &str) {
+    if let Ok(value) = text.parse::<T>() {
+        let written = value.to_string();
+        assert!(written.parse::<T>().is_ok_and(|again| again == value), "{written}");
+    }
+}
+
 /// What is read is the same when it is written and read again, and is written in one way whatever case it came in.
 fn same<T: std::str::FromStr + ToString + PartialEq>(text: &str) {
     if let Ok(value) = text.parse::<T>() {
@@ -212,6 +304,78 @@ static PARTIES: LazyLock<Parties> = LazyLock::new(|| Parties {
     from: key(1).public().node_id(),
     to: key(2).public().node_id(),
 });
+
+/// What the golden messages are bound to.
+static HEADER: LazyLock<Header> = LazyLock::new(|| Header {
+    mesh: PARTIES.mesh,
+    from: PARTIES.from,
+    to: PARTIES.to,
+    id: WireId::from_bytes([6; 16]),
+    priority: Priority::Next,
+    expires: Timestamp::from_millis(1_800_604_800_000),
+});
+
+/// The golden session, and what seals any bytes in it.
+struct Session {
+    id: SessionId,
+    session: ReceivingSession,
+    cipher: XChaCha20Poly1305,
+    aad: Vec<u8>,
+}
+
+/// What of a stored session seals.
+#[derive(Deserialize)]
+struct Stored {
+    #[serde(with = "serde_bytes")]
+    message: [u8; 32],
+}
+
+#[expect(clippy::expect_used, reason = "the vector is there")]
+static SESSION: LazyLock<Session> = LazyLock::new(|| {
+    let vector = golden("conversation.json");
+    let (stored, id) = (hex(&vector["session"]["stored"]), hex(&vector["session"]["id"]));
+    let id = SessionId::from_bytes(id.try_into().expect("16 bytes"));
+    let session = ReceivingSession::restore(id, &stored).expect("a session");
+    let Stored { message } = rmp_serde::from_slice(&stored).expect("a session");
+    let cipher = XChaCha20Poly1305::new_from_slice(&message).expect("32 bytes");
+    let mut aad = b"waxwing envelope v1".to_vec();
+    for field in [
+        &[][..],
+        id.as_bytes(),
+        HEADER.mesh.as_bytes(),
+        HEADER.from.as_bytes(),
+        HEADER.to.as_bytes(),
+        HEADER.id.as_bytes(),
+        &[HEADER.priority.as_u8()],
+        &HEADER.expires.as_millis().to_be_bytes(),
+    ] {
+        aad.extend((field.len() as u32).to_be_bytes());
+        aad.extend(field);
+    }
+    Session { id, session, cipher, aad }
+});
+
+/// The texts of the golden messages, without their padding: what the fuzzer starts from.
+pub fn golden_texts() -> Vec<Vec<u8>> {
+    let (golden, vector) = (&*SESSION, golden("conversation.json"));
+    let texts = ["first_envelope", "later_envelope"].into_iter().filter_map(|name| {
+        let envelope = Envelope::decode(&hex(&vector[name])).ok()?;
+        let box_of_it = Payload { msg: &envelope.sealed, aad: &golden.aad };
+        let text = golden.cipher.decrypt(&XNonce::from(envelope.nonce), box_of_it).ok()?;
+        let (length, content) = text.split_first_chunk::<4>()?;
+        Some(content.get(..u32::from_be_bytes(*length) as usize)?.to_vec())
+    });
+    texts.collect()
+}
+
+/// As what is sealed is padded.
+fn padded(content: &[u8]) -> Vec<u8> {
+    let mut padded = [&(content.len() as u32).to_be_bytes()[..], content].concat();
+    let exponent = padded.len().ilog2();
+    let step = 1 << (exponent - exponent.ilog2() - 1);
+    padded.resize(padded.len().next_multiple_of(step), 0);
+    padded
+}
 
 /// The golden list, and the secret that opens its first slot.
 struct List {
@@ -249,10 +413,7 @@ struct Records {
 
 impl Records {
     fn seal(&self, content: &[u8], aad: &[u8]) -> Option<Vec<u8>> {
-        let mut padded = [&(content.len() as u32).to_be_bytes()[..], content].concat();
-        let exponent = padded.len().ilog2();
-        let step = 1 << (exponent - exponent.ilog2() - 1);
-        padded.resize(padded.len().next_multiple_of(step), 0);
+        let padded = padded(content);
         let nonce = [9; 24];
         let text = self.cipher.encrypt(&XNonce::from(nonce), Payload { msg: &padded, aad }).ok()?;
         Some([&EPOCH.to_be_bytes()[..], &nonce, &text].concat())

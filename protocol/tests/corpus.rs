@@ -10,7 +10,7 @@ mod targets;
 use std::fs;
 use std::path::PathBuf;
 
-use targets::{TARGETS, golden, hex};
+use targets::{TARGETS, golden, golden_texts, hex};
 use waxwing_crypto::state_key::KeyListHead;
 use waxwing_protocol::link::{FoundKeys, Keys, ToBrokerLogin, ToNode, decode, encode};
 
@@ -73,8 +73,48 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     ] {
         seeds.push(("token", name.to_owned(), text.as_str().unwrap().into()));
     }
+    for (n, text) in golden_texts().into_iter().enumerate() {
+        seeds.push(("plaintext", format!("message_{n}"), text));
+    }
+    for (name, body) in BODIES {
+        seeds.push(("api", name.to_owned(), body.into()));
+    }
+    for (name, text) in NAMES {
+        seeds.push(("address", name.to_owned(), text.into()));
+    }
     seeds
 }
+
+/// What apps post.
+const BODIES: [(&str, &str); 14] = [
+    (
+        "send",
+        r#"{"to":"ci@lab","body":"hi","client_message_id":"m-1","ttl":"1h","priority":"now","meta":{"a":[1,null]}}"#,
+    ),
+    ("batch", r##"{"messages":[{"to":"lab","body":"hi"},{"to":"#builds","body_base64":"aGk="}]}"##),
+    ("ack", r#"{"through":7,"app":"ci"}"#),
+    ("register", r#"{"ttl":"1m","kind":"agent","capabilities":["rust"],"takeover":true}"#),
+    ("acquire", r#"{"name":"deploy","ttl":"1m","wait":"10m","mode":"shared","on_disconnect":"hold"}"#),
+    ("claim", r#"{"key":"event-1","ttl":"30m"}"#),
+    ("complete", r#"{"key":"event-1","token":1,"outcome":"done"}"#),
+    ("put", r#"{"value":{"a":1.5e300},"ttl":"1h","category":"decision"}"#),
+    ("call", r#"{"to":"ci@lab","body":"?","timeout":"5s"}"#),
+    ("publish", r#"{"topic":"builds:main","body":"green","retention":"7d"}"#),
+    ("subscribe", r#"{"topic":"builds:*","from":"start"}"#),
+    ("join", r#"{"token":"waxwing-invite-x","name":"lab","mesh":"home"}"#),
+    ("invite", r#"{"role":"member","uses":3,"ttl":"1d"}"#),
+    ("token", r#"{"name":"ci","scope":"send","app":"ci"}"#),
+];
+
+/// What people and apps name.
+const NAMES: [(&str, &str); 6] = [
+    ("app", "ci@lab"),
+    ("topic", "#builds:main"),
+    ("pattern", "builds:*"),
+    ("broker", "wss://broker.example:7900/v1/link"),
+    ("plain_broker", "ws://[::1]:7900"),
+    ("key", "file:https%3A//git.example/app:src/api.rs"),
+];
 
 #[test]
 fn the_fuzzer_starts_from_the_golden_bytes() {
