@@ -62,6 +62,7 @@ pub(crate) async fn open(db: &mut Connection, fresh: &Fresh, now: Timestamp) -> 
         super::mesh::wait_all(&mut *db).await?;
         super::space::begin_life(db, now).await?;
     }
+    super::space::raise(db, now).await?;
     let meta = query("SELECT store, secret, m, began FROM meta").fetch_one(&mut *db).await?;
     let m = number(&meta, 2)?;
     let runs = query("SELECT run, first FROM run ORDER BY id").fetch_all(&mut *db).await?;
@@ -160,5 +161,26 @@ mod tests {
         raise(&mut db, 3).await.unwrap();
         let third = open(&mut db, &Fresh::mint().unwrap(), NOW).await.unwrap();
         assert_eq!(third.past, HashMap::from([(first.run, 2), (second.run, 3)]));
+    }
+
+    /// Found by the model of leases (node/src/leases/model): until a node showed a mark of the lost future, the store went on giving
+    /// places from where its copy stood, and two leases had one token.
+    #[tokio::test]
+    async fn a_store_that_was_set_back_and_does_not_know_it_gives_no_place_twice() {
+        use crate::store::space::{self, Space, SpaceKey};
+        let mut db = database().await;
+        let at = |seconds: u64| Timestamp::from_millis(seconds * 1_000);
+        open(&mut db, &Fresh::mint().unwrap(), at(1)).await.unwrap();
+        let mesh = waxwing_crypto::MeshId::from_bytes([1; 16]);
+        let key = SpaceKey { mesh, space: waxwing_crypto::SpaceId::from_bytes([2; 32]) };
+        let copied = Space::new(at(1));
+        space::put(&mut db, &[(key, copied)]).await.unwrap();
+        // What was given between the copy and the loss.
+        let lost = copied.last + 1_000_000;
+        open(&mut db, &Fresh::mint().unwrap(), at(3)).await.unwrap();
+        let last = space::find(&mut db, &[key]).await.unwrap()[&key].last;
+        assert!(last > lost, "{last} after {lost}");
+        open(&mut db, &Fresh::mint().unwrap(), at(2)).await.unwrap();
+        assert_eq!(space::find(&mut db, &[key]).await.unwrap()[&key].last, last, "whatever the clock says");
     }
 }

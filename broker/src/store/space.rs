@@ -106,6 +106,12 @@ pub(crate) async fn put(db: &mut Connection, spaces: &[(SpaceKey, Space)]) -> Re
     Ok(ids)
 }
 
+/// The store is opened. It may have been set back, and nobody has said so yet: places that it gave after that are not given again.
+pub(crate) async fn raise(db: &mut Connection, now: Timestamp) -> Result<()> {
+    query("UPDATE space SET last = $1 WHERE last < $1").bind(integer(floor(now))).execute(db).await?;
+    Ok(())
+}
+
 /// A new life of the store begins. Every space goes on above whatever was before; what stands in it counts as handed back from
 /// then on; and what was bound to leases is gone, as it is from a store that was lost.
 pub(crate) async fn begin_life(db: &mut Connection, began: Timestamp) -> Result<()> {
