@@ -79,29 +79,32 @@ impl Sender {
         Ok(answer.await??)
     }
 
-    /// Watches the stream of what becomes of its messages, across restarts of its node, for as long as it is let.
+    /// Opens the stream of what becomes of its messages. The answer watches it, across restarts of its node, for as long as it is let.
     ///
     /// # Errors
     /// If the node is not there to begin with, or refuses.
-    pub async fn watch(&self) -> Result<()> {
+    pub async fn watch(&self) -> Result<impl Future<Output = Result<()>> + Send + use<>> {
         let (app, kind) = (Some("*".to_owned()), Some("receipt,outbox".to_owned()));
         let query = api::EventQuery { after: Some(0), app, kind, ..Default::default() };
         let mut events = self.client.events_resuming(&query).await?;
-        loop {
-            let event = events.next().await?;
-            let key = |id: waxwing_client::ClientMessageId| Key::new(&self.node, id.as_str());
-            if let api::EventBody::Receipt { client_message_id, state: api::MessageState::Delivered } =
-                event.body
-            {
-                let at = event.at.as_millis();
-                self.record.push(Event::Delivered { key: key(client_message_id), at });
-            } else if let api::EventBody::Outbox { client_message_id, state, reason } = event.body
-                && state.is_end()
-            {
-                let (key, reason) = (key(client_message_id), reason.unwrap_or_default());
-                self.record.push(Event::Ended { key, state, reason });
+        let Self { node, record, .. } = self.clone();
+        Ok(async move {
+            loop {
+                let event = events.next().await?;
+                let key = |id: waxwing_client::ClientMessageId| Key::new(&node, id.as_str());
+                if let api::EventBody::Receipt { client_message_id, state: api::MessageState::Delivered } =
+                    event.body
+                {
+                    let at = event.at.as_millis();
+                    record.push(Event::Delivered { key: key(client_message_id), at });
+                } else if let api::EventBody::Outbox { client_message_id, state, reason } = event.body
+                    && state.is_end()
+                {
+                    let (key, reason) = (key(client_message_id), reason.unwrap_or_default());
+                    record.push(Event::Ended { key, state, reason });
+                }
             }
-        }
+        })
     }
 
     /// Waits until its node calls this message delivered, or has given it up.

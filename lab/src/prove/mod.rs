@@ -223,7 +223,8 @@ impl<'a> Run<'a> {
             let others = nodes.iter().filter(|other| *other != node).cloned().collect();
             let (sender, mut reader) = (lab.sender(node, diary.record()), lab.reader(node, diary.record()));
             writings.push(Writing::new(sender.clone(), others, plan.requests, chance.branch()));
-            apps.spawn(async move { sender.watch().await });
+            // It is open before anything strikes: a stream comes back, but has to have been there.
+            apps.spawn(sender.watch().await?);
             apps.spawn(async move {
                 reader.follow().await;
                 Ok(())
