@@ -152,10 +152,8 @@ async fn a_copy_older_than_the_tombstones_is_reset_and_a_younger_one_is_not() {
             break page;
         }
     };
-    assert_eq!(
-        (old.reset, words(&old.changes), old.begun, old.upto),
-        (true, vec!["sealed 2".into()], gone, gone)
-    );
+    assert_eq!((old.reset, words(&old.changes)), (true, vec!["sealed 2".into()]));
+    assert!(old.begun == old.upto && old.upto > gone, "places went on at each start: {old:?}");
     let filling = a.follow(after(before, gone)).await;
     assert!(!filling.reset, "what was gone when it was begun is nothing to a copy that is being filled");
     assert!(!a.follow(after(gone, before)).await.reset);
