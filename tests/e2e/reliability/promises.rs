@@ -73,6 +73,18 @@ pub(super) const PROMISES: [Promise; 7] = [
                 ],
             ),
             (
+                "a model of outbox, link, broker and inbox in every state within bounds: crashes, loss, copies, a lost store, a set-back, new seals",
+                "node/src/models/delivery/mod.rs",
+                &[
+                    "through_two_crashes_and_a_lost_store_each_accepted_message_arrives_once_and_in_order",
+                    "a_store_that_is_set_back_loses_nothing_and_repeats_nothing",
+                    "what_is_sealed_anew_for_a_store_that_is_set_back_arrives_once_and_in_order",
+                    "what_is_refused_for_now_repeated_or_sealed_anew_arrives_once_and_in_order",
+                    "a_message_whose_time_is_over_has_arrived_or_is_reported_and_nothing_waits_for_it",
+                    "without_each_rule_of_delivery_the_model_finds_what_goes_wrong",
+                ],
+            ),
+            (
                 "kills and cut links in a random order while both sides send",
                 "tests/e2e/storm.rs",
                 &["nothing_is_lost_repeated_or_reordered_in_a_storm_of_faults"],
