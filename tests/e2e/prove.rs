@@ -118,7 +118,7 @@ async fn a_message_that_no_app_of_the_run_has_sent_fails_it_with_the_seed_the_st
 }
 
 #[tokio::test]
-#[ignore = "takes half an hour; `just prove` runs it, and keeps its figures"]
+#[ignore = "takes many minutes; `just prove` runs it, and keeps its figures"]
 async fn kills_by_the_thousand_lose_repeat_and_reorder_nothing() {
     let kills = std::env::var("WAXWING_KILLS").unwrap_or_else(|_| "2000".to_owned());
     let temporary = tempfile::tempdir().unwrap();

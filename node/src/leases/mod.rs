@@ -23,6 +23,7 @@ mod model;
 mod path;
 mod queue;
 mod record;
+mod release;
 mod renew;
 mod show;
 mod table;
