@@ -1,0 +1,117 @@
+//! One connection, and what it does with a statement.
+
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use rusqlite::types::Value as Stored;
+
+use crate::{Result, Row, Value};
+
+/// A connection. Its statements run on the thread that asks for them, and block it.
+#[derive(Debug)]
+pub struct Connection {
+    pub(crate) db: rusqlite::Connection,
+}
+
+/// A statement with its values.
+#[derive(Debug)]
+pub(crate) struct Statement<'v> {
+    pub(crate) sql: Cow<'static, str>,
+    pub(crate) values: Vec<Value<'v>>,
+}
+
+impl Connection {
+    /// Runs several statements, separated by semicolons, that give nothing back.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn run(&mut self, sql: &str) -> Result<()> {
+        Ok(self.db.execute_batch(sql)?)
+    }
+
+    /// Asks every so many steps of SQLite's whether to go on.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn go_on_while(
+        &mut self,
+        steps: i32,
+        mut whether: impl FnMut() -> bool + Send + 'static,
+    ) -> Result<()> {
+        Ok(self.db.progress_handler(steps, Some(move || !whether()))?)
+    }
+
+    /// Closes it. The last one to a file folds its log into it.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn close(self) -> Result<()> {
+        self.db.close().map_err(|(_, error)| error.into())
+    }
+
+    fn with<R>(
+        &self,
+        sql: &Cow<'static, str>,
+        work: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<R>,
+    ) -> Result<R> {
+        match sql {
+            Cow::Borrowed(sql) => work(&mut *self.db.prepare_cached(sql)?),
+            Cow::Owned(sql) => work(&mut self.db.prepare(sql)?),
+        }
+    }
+}
+
+impl Statement<'_> {
+    /// The same, borrowing nothing.
+    pub(crate) fn into_owned(self) -> Statement<'static> {
+        let values = self.values.into_iter().map(Value::into_owned).collect();
+        Statement { sql: self.sql, values }
+    }
+
+    /// Runs it to its end. Says how many rows it changed.
+    pub(crate) fn execute(self, db: &Connection) -> Result<u64> {
+        db.with(&self.sql, |statement| {
+            bind(statement, &self.values)?;
+            let mut rows = statement.raw_query();
+            while rows.next()?.is_some() {}
+            Ok(())
+        })?;
+        Ok(db.db.changes())
+    }
+
+    /// Row by row, until `visit` has enough.
+    pub(crate) fn fold<S>(
+        self,
+        db: &Connection,
+        mut state: S,
+        mut visit: impl FnMut(S, Row) -> Result<ControlFlow<S, S>>,
+    ) -> Result<S> {
+        db.with(&self.sql, |statement| {
+            bind(statement, &self.values)?;
+            let names: Arc<[Box<str>]> = statement.column_names().into_iter().map(Box::from).collect();
+            let mut rows = statement.raw_query();
+            while let Some(row) = rows.next()? {
+                let values =
+                    (0..names.len()).map(|at| row.get::<_, Stored>(at)).collect::<rusqlite::Result<_>>()?;
+                match visit(state, Row { names: Arc::clone(&names), values })? {
+                    ControlFlow::Continue(next) => state = next,
+                    ControlFlow::Break(done) => return Ok(done),
+                }
+            }
+            Ok(state)
+        })
+    }
+}
+
+/// Binds values by the numbers of their parameters; `$1` is a name to SQLite.
+fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value<'_>]) -> Result<()> {
+    for place in 1..=statement.parameter_count() {
+        let number = statement.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse().ok());
+        let number: usize = number.unwrap_or(place);
+        let value = number.checked_sub(1).and_then(|at| values.get(at));
+        let value = value.ok_or(rusqlite::Error::InvalidParameterCount(values.len(), number))?;
+        statement.raw_bind_parameter(place, value)?;
+    }
+    Ok(())
+}
