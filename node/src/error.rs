@@ -126,7 +126,7 @@ pub enum Error {
     },
     /// The database failed.
     #[error("the database failed: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[from] waxwing_sqlite::Error),
     /// The disk did not take what was to be stored, or did not say that it has. What it was is not acknowledged.
     #[error("{0}; nothing of what was to be stored then is acknowledged")]
     NotStored(String),

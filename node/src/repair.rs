@@ -14,9 +14,9 @@ use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use sqlx::{SqliteConnection, SqlitePool};
 use waxwing_crypto::membership::Roster;
 use waxwing_crypto::{MeshId, Name};
+use waxwing_sqlite::Connection;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -99,18 +99,15 @@ pub async fn repair(config: &Config, only: Option<&Name>) -> Result<Repaired> {
 
 /// Whether there is nothing to do.
 async fn is_whole(file: &Path, identity: &Identity) -> bool {
-    let db = store::look(file);
-    let whole = whole_in(&db, identity).await.unwrap_or(false);
-    db.close().await;
-    whole
+    whole_in(file, identity).await.unwrap_or(false)
 }
 
-async fn whole_in(db: &SqlitePool, identity: &Identity) -> sqlx::Result<bool> {
-    let mut one = db.acquire().await?;
-    let entries = meta::count(&mut *one, "SELECT count(*) FROM log").await?;
-    Ok(whole::faults(&mut *one).await?.is_empty()
-        && salvage::unsound(&mut one, &identity.storage.keys()).await?.is_none()
-        && sound_entries(&mut one, identity.mesh).await == entries)
+async fn whole_in(file: &Path, identity: &Identity) -> waxwing_sqlite::Result<bool> {
+    let mut db = store::to_look(file).open()?;
+    let entries = meta::count(&mut db, "SELECT count(*) FROM log").await?;
+    Ok(whole::faults(&mut db).await?.is_empty()
+        && salvage::unsound(&mut db, &identity.storage.keys()).await?.is_none()
+        && sound_entries(&mut db, identity.mesh).await == entries)
 }
 
 /// The damaged database under a name of its own, under which nobody changes it: both are the same file until it is replaced.
@@ -164,14 +161,14 @@ async fn build(made: &Path, damaged: &Path, source: &Path, identity: &Identity) 
 }
 
 async fn fill(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     made: &Path,
     damaged: &Path,
     source: &Path,
     identity: &Identity,
 ) -> Result<Built> {
     if salvage::attach(db, damaged).await.is_err() {
-        let _ = sqlx::query("DETACH DATABASE damaged").execute(&mut *db).await;
+        let _ = waxwing_sqlite::query("DETACH DATABASE damaged").execute(&mut *db).await;
         with_header_of(db, made, damaged, source).await?;
         salvage::attach(db, source)
             .await
@@ -190,12 +187,12 @@ async fn fill(
     salvage::finish(db, &mut tables, &unsound, entries).await?;
     let lost_sends = salvage::lost_sends(db, NAMED).await;
     let broker_lost = meta::text(&mut *db, meta::BROKER).await.ok().flatten().is_none();
-    sqlx::query("DETACH DATABASE damaged").execute(db).await?;
+    waxwing_sqlite::query("DETACH DATABASE damaged").execute(db).await?;
     Ok(Built { tables, lost_sends, broker_lost })
 }
 
 /// How many entries of the membership log, from the first on, can be read and belong together.
-async fn sound_entries(db: &mut SqliteConnection, mesh: MeshId) -> u64 {
+async fn sound_entries(db: &mut Connection, mesh: MeshId) -> u64 {
     let mut roster: Option<Roster> = None;
     for seq in 1.. {
         let Ok(Some(entry)) = log::at(&mut *db, seq).await else { return seq - 1 };
@@ -218,10 +215,10 @@ async fn sound_entries(db: &mut SqliteConnection, mesh: MeshId) -> u64 {
 
 /// A copy of a database whose first bytes are damaged, with those of a new one in their place: they say how a file is to be read,
 /// and are alike in all databases of this program.
-async fn with_header_of(db: &mut SqliteConnection, made: &Path, damaged: &Path, copy: &Path) -> Result<()> {
+async fn with_header_of(db: &mut Connection, made: &Path, damaged: &Path, copy: &Path) -> Result<()> {
     /// Pages of the file, and its free pages: nothing is known of them, and the file's size is believed.
     const UNKNOWN: std::ops::Range<usize> = 28..40;
-    sqlx::query("PRAGMA main.wal_checkpoint(TRUNCATE)").execute(db).await?;
+    waxwing_sqlite::query("PRAGMA main.wal_checkpoint(TRUNCATE)").execute(db).await?;
     let mut header = [0; HEADER];
     let read = fs::File::open(made).and_then(|mut file| file.read_exact(&mut header));
     read.map_err(Error::file("cannot read", made))?;

@@ -22,7 +22,7 @@ pub(crate) enum PruneError {
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
-    Read(#[from] sqlx::Error),
+    Read(#[from] waxwing_sqlite::Error),
 }
 
 /// Takes what has had its time, step by step: as many as fit into a turn, and only one while others write. Says whether

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::types::Value as Stored;
 
-use crate::{Result, Row, Value};
+use crate::{Column, Result, Row, Value};
 
 /// A connection. Its statements run on the thread that asks for them, and block it.
 #[derive(Debug)]
@@ -28,6 +28,18 @@ impl Connection {
     /// SQLite's.
     pub fn run(&mut self, sql: &str) -> Result<()> {
         Ok(self.db.execute_batch(sql)?)
+    }
+
+    /// The first column of every row, at once.
+    ///
+    /// # Errors
+    /// SQLite's, or `Damaged`.
+    pub fn ask<T: for<'r> Column<'r>>(&mut self, sql: &'static str) -> Result<Vec<T>> {
+        let statement = Statement { sql: sql.into(), values: Vec::new() };
+        statement.fold(self, Vec::new(), |mut all, row| {
+            all.push(row.try_get(0)?);
+            Ok(ControlFlow::Continue(all))
+        })
     }
 
     /// Asks every so many steps of SQLite's whether to go on.
@@ -52,10 +64,10 @@ impl Connection {
 
     fn with<R>(
         &self,
-        sql: &Cow<'static, str>,
+        statement: &Statement<'_>,
         work: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<R>,
     ) -> Result<R> {
-        match sql {
+        match &statement.sql {
             Cow::Borrowed(sql) => work(&mut *self.db.prepare_cached(sql)?),
             Cow::Owned(sql) => work(&mut self.db.prepare(sql)?),
         }
@@ -71,7 +83,7 @@ impl Statement<'_> {
 
     /// Runs it to its end. Says how many rows it changed.
     pub(crate) fn execute(self, db: &Connection) -> Result<u64> {
-        db.with(&self.sql, |statement| {
+        db.with(&self, |statement| {
             bind(statement, &self.values)?;
             let mut rows = statement.raw_query();
             while rows.next()?.is_some() {}
@@ -87,7 +99,7 @@ impl Statement<'_> {
         mut state: S,
         mut visit: impl FnMut(S, Row) -> Result<ControlFlow<S, S>>,
     ) -> Result<S> {
-        db.with(&self.sql, |statement| {
+        db.with(&self, |statement| {
             bind(statement, &self.values)?;
             let names: Arc<[Box<str>]> = statement.column_names().into_iter().map(Box::from).collect();
             let mut rows = statement.raw_query();

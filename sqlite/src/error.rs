@@ -28,6 +28,9 @@ pub enum Error {
     /// A change of the schema failed.
     #[error("the schema could not be changed: {0}")]
     Migration(String),
+    /// Whoever changes the database has said why it cannot go on.
+    #[error("{0}")]
+    Writer(String),
     /// The readers are closed.
     #[error("the database is closed")]
     Closed,

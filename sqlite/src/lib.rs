@@ -17,16 +17,18 @@ mod query;
 mod readers;
 mod row;
 mod rows;
+mod thread;
 mod value;
 
 pub use connection::Connection;
 pub use error::{Error, Result};
 pub use migrate::{Migrations, version};
 pub use options::{Options, was_closed};
-pub use query::{Executor, Query, QueryAs, QueryScalar, query, query_as, query_scalar};
+pub use query::{Executor, On, Query, QueryAs, QueryScalar, query, query_as, query_scalar};
 pub use readers::{Lent, Readers};
 pub use row::{Column, FromRow, Index, Row};
 pub use rows::Chunks;
+pub use thread::on_own_thread;
 pub use value::Value;
 
 #[cfg(test)]

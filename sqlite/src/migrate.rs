@@ -25,9 +25,11 @@ impl Migrations {
             return Err(Error::Newer { found, known: self.newest() });
         }
         let steps = Steps::new(self.0.iter().map(|sql| M::up(sql)).collect());
-        steps.to_latest(&mut db.db).map_err(|error| match error {
-            rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
-            other => Error::Migration(other.to_string()),
+        steps.to_latest(&mut db.db).map_err(|error| {
+            if let rusqlite_migration::Error::RusqliteError { err, .. } = error {
+                return err.into();
+            }
+            Error::Migration(error.to_string())
         })
     }
 }

@@ -41,6 +41,17 @@ impl<'c> From<&'c Readers> for On<'c> {
     }
 }
 
+/// The same once more, for a statement after this one.
+impl<'c> From<&'c mut On<'_>> for On<'c> {
+    fn from(on: &'c mut On<'_>) -> Self {
+        match on {
+            On::Own(connection) => Self::Own(connection),
+            On::Lent(lent) => Self::Lent(lent),
+            On::Readers(readers) => Self::Readers(readers),
+        }
+    }
+}
+
 /// A statement with its values.
 #[derive(Debug)]
 #[must_use = "it does nothing until it is run"]

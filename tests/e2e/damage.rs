@@ -5,7 +5,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use sqlx::{Connection as _, SqliteConnection};
 use waxwing_client::api::{InboxQuery, MessageState};
 use waxwing_lab::Lab;
 
@@ -19,11 +18,10 @@ fn database(lab: &Lab, node: &str) -> PathBuf {
 
 /// The pages that a table or an index has its rows on.
 async fn leaves(path: &Path, name: &str) -> Vec<usize> {
-    let url = format!("sqlite://{}?mode=ro", path.display());
-    let mut db = SqliteConnection::connect(&url).await.unwrap();
+    let mut db = waxwing_sqlite::Options::new(path).read_only().open().unwrap();
     let sql = "SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path";
-    let pages: Vec<i64> = sqlx::query_scalar(sql).bind(name).fetch_all(&mut db).await.unwrap();
-    db.close().await.unwrap();
+    let pages: Vec<i64> = waxwing_sqlite::query_scalar(sql).bind(name).fetch_all(&mut db).await.unwrap();
+    db.close().unwrap();
     pages.into_iter().map(|page| usize::try_from(page).unwrap()).collect()
 }
 
@@ -190,9 +188,9 @@ async fn a_node_that_was_killed_looks_at_every_page_and_one_damaged_mesh_does_no
     // What the log of the database has is put into it, and the page is damaged of a mesh that was not closed.
     let log = file.with_extension("db-wal");
     assert!(log.exists());
-    let mut db = SqliteConnection::connect(&format!("sqlite://{}", file.display())).await.unwrap();
-    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
+    let mut db = waxwing_sqlite::Options::new(&file).open().unwrap();
+    waxwing_sqlite::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut db).await.unwrap();
+    db.close().unwrap();
     spoil(&file, leaves(&file, "dedupe").await[0]);
     fs::write(&log, b"").unwrap();
 

@@ -5,8 +5,6 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::support::{PROGRAM, private_folder};
 use crate::terminal::Desk;
@@ -174,9 +172,12 @@ async fn a_broker_that_is_away_and_mail_that_has_waited_for_hours_are_named() {
     desk.json(&["node", "down"]).await;
     let up = only(&desk, "broker", "wrong").await;
     let database = desk.state().join("meshes/home/node.db");
-    let mut db: SqliteConnection = SqliteConnectOptions::new().filename(database).connect().await.unwrap();
-    sqlx::query("UPDATE outbox SET queued_at = queued_at - 7200000").execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
+    let mut db = waxwing_sqlite::Options::new(&database).open().unwrap();
+    waxwing_sqlite::query("UPDATE outbox SET queued_at = queued_at - 7200000")
+        .execute(&mut db)
+        .await
+        .unwrap();
+    db.close().unwrap();
     let (_, findings) = examined(&desk).await;
     let queues = findings.iter().find(|finding| finding["check"] == "queues").unwrap();
     assert_eq!(queues["verdict"], "warning");

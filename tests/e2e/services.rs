@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::process::{Child, Command};
 use waxwing_lab::eventually;
 
@@ -106,8 +104,8 @@ async fn a_node_whose_database_is_stuck_gives_no_sign_of_life_though_it_answers(
     manager.hears("WATCHDOG=1", 2).await;
     // Somebody holds the one lock that writes need.
     let file = desk.state().join("meshes/home/node.db");
-    let mut other: SqliteConnection = SqliteConnectOptions::new().filename(file).connect().await.unwrap();
-    let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let mut other = waxwing_sqlite::Options::new(&file).open().unwrap();
+    other.run("BEGIN IMMEDIATE").unwrap();
     // Two times that none is given, from the moment that the node has noticed.
     let before = manager.silences();
     manager.falls_silent(before + 1).await;
@@ -115,7 +113,7 @@ async fn a_node_whose_database_is_stuck_gives_no_sign_of_life_though_it_answers(
     manager.falls_silent(before + 3).await;
     assert_eq!(manager.told(), [""; 0], "no sign of life");
     desk.client().version().await.expect("it answers all the same");
-    lock.rollback().await.unwrap();
+    other.run("ROLLBACK").unwrap();
     manager.hears("WATCHDOG=1", 2).await;
     assert_eq!(ends(node).await, Some(0));
 }

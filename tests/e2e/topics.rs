@@ -219,12 +219,12 @@ async fn a_message_is_one_row_and_no_name_or_word_of_it_is_in_any_file_or_frame(
     assert!(scan.found.is_empty() && scan.files > 6 && scan.bytes > 10_000, "{scan:?}");
     // At the broker: a record for the message, and for the list the topic and what each node's apps want.
     let store = lab.state(Lab::BROKER).join("broker.db");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(store);
-    let db = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let appended: i64 = sqlx::query_scalar("SELECT count(*) FROM record WHERE stands = 2 AND kind = 0")
-        .fetch_one(&db)
-        .await
-        .unwrap();
+    let mut db = waxwing_sqlite::Options::new(&store).read_only().open().unwrap();
+    let appended: i64 =
+        waxwing_sqlite::query_scalar("SELECT count(*) FROM record WHERE stands = 2 AND kind = 0")
+            .fetch_one(&mut db)
+            .await
+            .unwrap();
     assert_eq!(appended, 1);
 }
 

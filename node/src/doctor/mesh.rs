@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use waxwing_crypto::Name;
 use waxwing_protocol::api::{LinkState, MeshHealth};
 use waxwing_protocol::finding::{Finding, span};
+use waxwing_sqlite::Readers;
 
 use super::{Command, broker};
 use crate::config::Config;
@@ -92,12 +92,7 @@ fn belongs(
 }
 
 /// Whether the database is whole, and of a schema that this program knows.
-async fn database(
-    name: &Name,
-    file: &Path,
-    db: &SqlitePool,
-    command: Command<'_>,
-) -> Result<Finding, Finding> {
+async fn database(name: &Name, file: &Path, db: &Readers, command: Command<'_>) -> Result<Finding, Finding> {
     let folder = file.parent().unwrap_or(file);
     if !file.exists() {
         return Err(damaged(name, "it is missing", folder, command));
@@ -129,7 +124,7 @@ fn damaged(name: &Name, what: &str, folder: &Path, command: Command<'_>) -> Find
 }
 
 /// What waits, and since when.
-async fn queues(name: &Name, db: &SqlitePool, command: Command<'_>) -> sqlx::Result<Vec<Finding>> {
+async fn queues(name: &Name, db: &Readers, command: Command<'_>) -> waxwing_sqlite::Result<Vec<Finding>> {
     const CHECK: &str = "queues";
     let (load, oldest) = (outbox::load(db).await?, outbox::oldest(db).await?);
     let age = |at: Option<_>| at.map(|at| clock::now().since(at)).unwrap_or_default();

@@ -20,7 +20,6 @@ pub(crate) mod tests;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -28,6 +27,7 @@ use waxwing_crypto::membership::{Body, Role, SignedEntry};
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_protocol::api::{EventBody, StateKeyHealth};
+use waxwing_sqlite::Readers;
 
 pub(crate) use proposal::Proposal;
 pub(crate) use sealed::{Sealed, SealingKeyOfInvite};
@@ -90,7 +90,7 @@ impl From<WriteError> for Trouble {
 
 impl Epochs {
     /// What is kept in a mesh's database.
-    pub(crate) async fn load(db: &SqlitePool, keys: &StorageKeys) -> Result<Self> {
+    pub(crate) async fn load(db: &Readers, keys: &StorageKeys) -> Result<Self> {
         let (held, invite) = sealed::read(db, keys).await?;
         Ok(Self {
             held: watch::Sender::new(Arc::new(held)),

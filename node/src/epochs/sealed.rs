@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::{SqliteConnection, SqlitePool};
 use waxwing_crypto::SealingKey;
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::storage::{Place, StorageKeys};
+use waxwing_sqlite::{Connection, Readers};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ impl Sealed {
     }
 
     /// Writes them in the place of those before.
-    pub(crate) async fn write(&self, db: &mut SqliteConnection) -> sqlx::Result<()> {
+    pub(crate) async fn write(&self, db: &mut Connection) -> waxwing_sqlite::Result<()> {
         meta::set_bytes(&mut *db, meta::STATE_KEYS, &self.keys).await?;
         match &self.invite {
             Some(invite) => meta::set_bytes(db, meta::INVITE_KEY, invite).await,
@@ -40,7 +40,7 @@ impl Sealed {
 
 /// Reads and opens what is kept.
 pub(super) async fn read(
-    db: &SqlitePool,
+    db: &Readers,
     storage: &StorageKeys,
 ) -> Result<(StateKeys, Option<SealingKeyOfInvite>)> {
     let damaged = |what: &str| Error::Damaged(format!("the {what} in node.db cannot be read"));

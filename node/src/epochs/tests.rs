@@ -149,7 +149,8 @@ async fn an_admin_who_hands_on_other_earlier_keys_changes_none_that_are_held() {
     let other = StateKeys::from_bytes(&other).unwrap();
     assert!(take(&mesh, 4, &other).await.is_ok());
     assert_eq!(*mesh.epochs.held().to_bytes(), *keys(1..=4).to_bytes());
-    let told: String = sqlx::query_scalar("SELECT body FROM event").fetch_one(&mesh.db).await.unwrap();
+    let told: String =
+        waxwing_sqlite::query_scalar("SELECT body FROM event").fetch_one(&mesh.db).await.unwrap();
     assert!(told.contains("state_keys_differ") && told.contains("[2]"), "{told}");
 }
 
@@ -159,7 +160,8 @@ async fn an_alarm_is_told_once_for_each_epoch() {
     for epoch in [2, 2, 3] {
         alarm(&mesh, epoch, "state_keys_forged", "x").await.unwrap();
     }
-    let told: i64 = sqlx::query_scalar("SELECT count(*) FROM event").fetch_one(&mesh.db).await.unwrap();
+    let told: i64 =
+        waxwing_sqlite::query_scalar("SELECT count(*) FROM event").fetch_one(&mesh.db).await.unwrap();
     assert_eq!(told, 2);
 }
 

@@ -32,9 +32,9 @@ impl From<WriteError> for Refused {
     }
 }
 
-impl From<sqlx::Error> for Refused {
+impl From<waxwing_sqlite::Error> for Refused {
     /// The cause is for the log; the caller cannot do anything about it.
-    fn from(cause: sqlx::Error) -> Self {
+    fn from(cause: waxwing_sqlite::Error) -> Self {
         error!(%cause, "a read failed");
         Problem::new(ProblemCode::Internal).into()
     }

@@ -292,7 +292,7 @@ impl Leases {
                 Ok(()) => {}
                 Err(error @ WriteError::DiskFull) => info!(%error, "an app is not told of what it holds"),
                 Err(error @ WriteError::Failed(_)) => {
-                    return Err(Error::Database(sqlx::Error::Protocol(error.to_string())));
+                    return Err(Error::Database(waxwing_sqlite::Error::Writer(error.to_string())));
                 }
             }
         }

@@ -76,7 +76,7 @@ pub(crate) enum CallError {
     Grow(#[from] GrowError),
     /// The database failed.
     #[error(transparent)]
-    Read(#[from] sqlx::Error),
+    Read(#[from] waxwing_sqlite::Error),
 }
 
 impl Calls {

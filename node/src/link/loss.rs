@@ -113,7 +113,7 @@ pub(super) async fn progress(mesh: &Mesh) -> Result<Progress, Ended> {
             rows: outbox::rows(&mesh.db).await?,
         })
     };
-    read.await.map_err(|error: sqlx::Error| database(&error))
+    read.await.map_err(|error: waxwing_sqlite::Error| database(&error))
 }
 
 /// Where the mesh's pass is kept.
@@ -128,6 +128,6 @@ async fn pass(mesh: &Mesh) -> Result<Option<MeshPass>, Ended> {
     Ok(opened.as_slice().try_into().ok().map(MeshPass::from_bytes))
 }
 
-fn database(error: &sqlx::Error) -> Ended {
+fn database(error: &waxwing_sqlite::Error) -> Ended {
     Ended::Database(error.to_string())
 }

@@ -30,7 +30,7 @@ pub(crate) enum GrowError {
     Write(#[from] WriteError),
     /// Not read.
     #[error(transparent)]
-    Read(#[from] sqlx::Error),
+    Read(#[from] waxwing_sqlite::Error),
 }
 
 impl Mesh {

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +23,7 @@ use waxwing_crypto::storage::StorageKeys;
 use waxwing_crypto::{Name, NodeId, SigningKey, Timestamp};
 use waxwing_protocol::BrokerUrl;
 use waxwing_protocol::api::{EventBody, Link};
+use waxwing_sqlite::Readers;
 
 pub(crate) use self::membership::GrowError;
 use crate::alarms::Alarms;
@@ -106,7 +106,7 @@ pub(crate) struct Mesh {
     /// The signing key that stands in the log, while the identity's is not in it yet.
     giving_up: Mutex<Option<Arc<SigningKey>>>,
     /// Reads. Everything is written by `writer`.
-    pub(crate) db: SqlitePool,
+    pub(crate) db: Readers,
     pub(crate) writer: Writer,
     pub(crate) signals: Arc<Signals>,
     pub(crate) clock: Clock,
@@ -238,13 +238,16 @@ impl Mesh {
             stop,
             tasks,
         });
+        let writing = async move {
+            let connection = writer::run(connection, changes, keys, caps, shared, counts).await?;
+            Ok(store::close(connection, pool).await)
+        };
         mesh.tasks.spawn(async move {
-            match writer::run(connection, changes, keys, caps, shared, counts).await {
-                Ok(connection) => {
-                    if let Err(error) = store::close(connection, pool).await {
-                        warn!(%error, "the database did not close cleanly");
-                    }
-                }
+            // Its statements block.
+            let ended = waxwing_sqlite::on_own_thread("writer", writing).await;
+            match ended.unwrap_or_else(|error| Err(WriteError::Failed(error.to_string().into()))) {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => warn!(%error, "the database did not close cleanly"),
                 Err(error) => {
                     error!(%error, "the writer stopped");
                     fail.send_replace(Some(error));

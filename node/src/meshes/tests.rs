@@ -58,9 +58,9 @@ async fn a_mesh_is_closed_worked_on_and_opened_while_the_other_goes_on() {
             assert_eq!(meshes.closed(), [(name("one"), "a test has it".into())]);
             // Nobody else writes: the writer's lock can be had at once.
             let (mut db, readers) = store::open(&folder.join("node.db")).await?;
-            sqlx::query("BEGIN EXCLUSIVE").execute(&mut db).await?;
+            waxwing_sqlite::query("BEGIN EXCLUSIVE").execute(&mut db).await?;
             meta::set_text(&mut db, meta::BROKER, "ws://127.0.0.1:2").await?;
-            sqlx::query("COMMIT").execute(&mut db).await?;
+            waxwing_sqlite::query("COMMIT").execute(&mut db).await?;
             store::close(db, readers).await?;
             Ok(7)
         };
@@ -169,7 +169,7 @@ async fn a_mesh_that_is_refused_while_another_is_being_opened_is_not_taken_for_t
     let (one, two) = (name("one"), name("two"));
     // As long as somebody else writes there, it cannot be opened.
     let (mut db, readers) = store::open(&node.meshes.0.home.mesh(&two).join("node.db")).await.unwrap();
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut db).await.unwrap();
+    waxwing_sqlite::query("BEGIN IMMEDIATE").execute(&mut db).await.unwrap();
     let meshes = node.meshes.clone();
     let opening = tokio::spawn(async move { meshes.open_all().await });
     let is_open = async || {
@@ -180,7 +180,7 @@ async fn a_mesh_that_is_refused_while_another_is_being_opened_is_not_taken_for_t
     timeout(WITHIN, is_open()).await.unwrap();
     node.meshes.ended(&one, Error::Revoked("as the test has it".into()));
     assert!(node.meshes.find(Some(&two)).is_err() && node.failed.try_recv().is_err());
-    sqlx::query("ROLLBACK").execute(&mut db).await.unwrap();
+    waxwing_sqlite::query("ROLLBACK").execute(&mut db).await.unwrap();
     store::close(db, readers).await.unwrap();
     opening.await.unwrap().unwrap();
     node.meshes.ended(&two, Error::Revoked("as the test has it".into()));

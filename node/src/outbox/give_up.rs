@@ -54,7 +54,7 @@ async fn successor(
     client_id: ClientMessageId,
     body: Option<String>,
 ) -> Result<NewRow, Problem> {
-    let failed = |error: sqlx::Error| internal(&error);
+    let failed = |error: waxwing_sqlite::Error| internal(&error);
     let sealed = outbox::content(&mesh.db, life.row).await.map_err(failed)?;
     let (lane, wants_read) = outbox::routing(&mesh.db, life.row).await.map_err(failed)?;
     if sealed.is_empty() {
@@ -83,7 +83,7 @@ async fn successor(
     Ok(draft.into_row(&mesh.keys, client_id, mesh.clock.steady()))
 }
 
-fn internal(error: &sqlx::Error) -> Problem {
+fn internal(error: &waxwing_sqlite::Error) -> Problem {
     tracing::error!(%error, "a read failed");
     Problem::new(ProblemCode::Internal)
 }

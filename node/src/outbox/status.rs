@@ -7,7 +7,7 @@ use crate::mesh::Mesh;
 use crate::store::outbox::{self, Life, State, Which};
 
 /// One message's life, or none if the id was never used.
-pub(crate) async fn status(mesh: &Mesh, which: Which<'_>) -> sqlx::Result<Option<SendStatus>> {
+pub(crate) async fn status(mesh: &Mesh, which: Which<'_>) -> waxwing_sqlite::Result<Option<SendStatus>> {
     Ok(outbox::life(&mesh.db, which).await?.map(|life| show(mesh, life)))
 }
 

@@ -99,7 +99,7 @@ pub(crate) struct SeenApp {
 impl Presence {
     /// As it is kept.
     pub(crate) async fn load(
-        db: &sqlx::SqlitePool,
+        db: &waxwing_sqlite::Readers,
         keys: &waxwing_crypto::storage::StorageKeys,
     ) -> Result<Self> {
         let (rows, store) = (table::all(db).await?, table::store(db).await?);
@@ -308,7 +308,7 @@ async fn tell(mesh: &Mesh, space: &Space, lease: Duration) -> Result<bool> {
             return Ok(false);
         }
         Err(error @ WriteError::Failed(_)) => {
-            return Err(Error::Database(sqlx::Error::Protocol(error.to_string())));
+            return Err(Error::Database(waxwing_sqlite::Error::Writer(error.to_string())));
         }
     }
     presence.with(|state| {

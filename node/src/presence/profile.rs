@@ -1,9 +1,9 @@
 //! What this node says of whoever is at it. Kept on its disk, under the storage key.
 
 use serde::{Deserialize, Serialize};
-use sqlx::SqlitePool;
 use waxwing_crypto::storage::{Place, StorageKeys};
 use waxwing_protocol::api::{Profile, ProfileRequest};
+use waxwing_sqlite::Readers;
 
 use crate::apps::text;
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ impl Default for Own {
 
 impl Own {
     /// As it is kept.
-    pub(super) async fn load(db: &SqlitePool, keys: &StorageKeys) -> Result<Self> {
+    pub(super) async fn load(db: &Readers, keys: &StorageKeys) -> Result<Self> {
         let Some(sealed) = meta::bytes(db, meta::PROFILE).await? else { return Ok(Self::default()) };
         let damaged = || Error::Damaged("the profile in node.db cannot be read".into());
         let opened = keys.open(PLACE, &sealed).map_err(|_| damaged())?;

@@ -125,8 +125,8 @@ async fn apps_of_one_node_ask_and_answer_without_a_link_and_nothing_of_it_is_on_
     node.answers(&request, "looks good").await.unwrap();
     assert_eq!(end(&mut call).await.unwrap(), "looks good");
     for table in ["outbox", "inbox", "dedupe", "event"] {
-        let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        let rows: i64 = sqlx::query_scalar(sql).fetch_one(&node.mesh.db).await.unwrap();
+        let sql = format!("SELECT count(*) FROM {table}");
+        let rows: i64 = waxwing_sqlite::query_scalar(sql).fetch_one(&node.mesh.db).await.unwrap();
         assert_eq!(rows, 0, "{table}");
     }
     assert_eq!(node.answers(&request, "again").await, Err(ProblemCode::UnknownRequest), "one answer each");

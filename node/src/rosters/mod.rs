@@ -6,12 +6,12 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use sqlx::SqlitePool;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 use waxwing_crypto::MeshId;
 use waxwing_crypto::membership::{LogHead, Roster, SignedEntry};
 use waxwing_crypto::storage::StorageKeys;
+use waxwing_sqlite::Readers;
 
 use crate::error::{Error, Result};
 use crate::mesh::Mesh;
@@ -64,7 +64,7 @@ impl Kept {
 ///
 /// # Errors
 /// `Damaged` if the log does not hold, or is of another mesh.
-pub(crate) async fn open(db: &SqlitePool, keys: &StorageKeys, mesh: MeshId) -> Result<Opened> {
+pub(crate) async fn open(db: &Readers, keys: &StorageKeys, mesh: MeshId) -> Result<Opened> {
     match from_kept(db, keys, mesh).await {
         Ok(Some(opened)) => return Ok(opened),
         Ok(None) => {}
@@ -80,7 +80,7 @@ pub(crate) async fn open(db: &SqlitePool, keys: &StorageKeys, mesh: MeshId) -> R
 }
 
 /// What is kept, brought up to the end of the log. None if nothing is.
-async fn from_kept(db: &SqlitePool, keys: &StorageKeys, mesh: MeshId) -> Result<Option<Opened>> {
+async fn from_kept(db: &Readers, keys: &StorageKeys, mesh: MeshId) -> Result<Option<Opened>> {
     let Some((seq, kept)) = roster::kept(db).await? else { return Ok(None) };
     let entry = log::at(db, seq).await?;
     let entry = entry.ok_or_else(|| Error::Damaged(format!("the log has no entry {seq}")))?;

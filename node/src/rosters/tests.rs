@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
 use waxwing_crypto::membership::{
     Body, Genesis, InviteSeed, Join, NewInvite, NewMember, RecoverySecret, Role,
 };
 use waxwing_crypto::state_key::StateKeys;
 use waxwing_crypto::storage::StorageKey;
 use waxwing_crypto::{Digest, SealingKey, SealingPublicKey, SigningKey, Timestamp};
+use waxwing_sqlite::Connection;
 
 use super::*;
 use crate::mesh::tests::alone;
@@ -88,8 +88,8 @@ fn newcomer(name: &str, key: &SigningKey, sealing: &SealingPublicKey) -> NewMemb
 /// A database that holds a log, and the keys of its node.
 struct Disk {
     _folder: tempfile::TempDir,
-    db: SqliteConnection,
-    readers: SqlitePool,
+    db: Connection,
+    readers: Readers,
     keys: StorageKeys,
 }
 

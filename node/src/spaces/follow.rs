@@ -199,7 +199,7 @@ impl<'a> Follower<'a> {
     }
 
     /// What is held of what a page is about.
-    async fn held(&self, page: &Page) -> sqlx::Result<Held> {
+    async fn held(&self, page: &Page) -> waxwing_sqlite::Result<Held> {
         let db = &self.link.mesh.db;
         let row = self.progress.row;
         let needed = Needed::by(page, &self.writers, self.exact, !self.old.is_empty());
@@ -214,7 +214,7 @@ impl<'a> Follower<'a> {
     }
 
     /// Writers that were shown another record than this node at the same place.
-    async fn forks(&self, page: &Page) -> sqlx::Result<Vec<Suspicion>> {
+    async fn forks(&self, page: &Page) -> waxwing_sqlite::Result<Vec<Suspicion>> {
         let claims: HashMap<u64, _> =
             page.seen(self.link.store).map(|(seen, by)| (seen.seq, (seen.digest, by))).collect();
         if claims.len() > check::FORKS_LOOKED_FOR {
@@ -374,6 +374,6 @@ fn or_later(ended: Result<(), Trouble>) -> Trouble {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "given to map_err")]
-fn failed(error: sqlx::Error) -> Trouble {
+fn failed(error: waxwing_sqlite::Error) -> Trouble {
     Trouble::Ended(Ended::Database(error.to_string()))
 }

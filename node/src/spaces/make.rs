@@ -34,8 +34,8 @@ impl From<WriteError> for Unmade {
     }
 }
 
-impl From<sqlx::Error> for Unmade {
-    fn from(error: sqlx::Error) -> Self {
+impl From<waxwing_sqlite::Error> for Unmade {
+    fn from(error: waxwing_sqlite::Error) -> Self {
         Self::Ended(Ended::Database(error.to_string()))
     }
 }
@@ -61,7 +61,7 @@ pub(super) struct Maker<'a> {
 impl<'a> Maker<'a> {
     pub(super) async fn begin(link: Link<'a>, space: &'a Space) -> Result<Self, Trouble> {
         let mesh = link.mesh;
-        let failed = |error: sqlx::Error| Trouble::Ended(Ended::Database(error.to_string()));
+        let failed = |error: waxwing_sqlite::Error| Trouble::Ended(Ended::Database(error.to_string()));
         let (epoch, log_seq) = mesh.roster(|roster| (Roster::epoch(roster), roster.head().seq));
         let later = || Trouble::Later(format!("the state key of epoch {epoch} is not here yet"));
         let keys = mesh.epochs.holding(epoch).await.ok_or_else(later)?;

@@ -35,12 +35,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
-use sqlx::SqlitePool;
 use tokio::sync::{broadcast, watch};
 use waxwing_crypto::space::{self, KeyName, NamingKey, SpaceName, Stands};
 use waxwing_crypto::{KeyId, Name, NodeId, SpaceId, Timestamp};
 use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{ChangeOutcome, EndedBy};
+use waxwing_sqlite::Readers;
 
 use self::lane::Lane;
 use crate::error::Result;
@@ -294,7 +294,7 @@ impl Space {
     }
 
     /// How far the copy has come, as the database has it.
-    async fn progress(&self, db: &SqlitePool) -> sqlx::Result<Option<spaces::Progress>> {
+    async fn progress(&self, db: &Readers) -> waxwing_sqlite::Result<Option<spaces::Progress>> {
         spaces::find(db, &self.id()).await
     }
 

@@ -95,7 +95,7 @@ impl Offers {
 
     /// What of the old copy the new one has not, or in a lower version. After the first time: of what met something else.
     async fn lacking(&self, link: Link<'_>, progress: &Progress) -> Result<Vec<Offered>, Trouble> {
-        let failed = |error: sqlx::Error| Trouble::Ended(Ended::Database(error.to_string()));
+        let failed = |error: waxwing_sqlite::Error| Trouble::Ended(Ended::Database(error.to_string()));
         let old = records::all(&link.mesh.db, progress.row, true).await.map_err(failed)?;
         let new = records::all(&link.mesh.db, progress.row, false).await.map_err(failed)?;
         let now = link.mesh.clock.broker_now();

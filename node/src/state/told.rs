@@ -65,7 +65,7 @@ impl Told {
                 return Ok(false);
             }
             Err(error @ WriteError::Failed(_)) => {
-                return Err(Error::Database(sqlx::Error::Protocol(error.to_string())));
+                return Err(Error::Database(waxwing_sqlite::Error::Writer(error.to_string())));
             }
         }
         let keys = self.keys.get_or_insert_default();

@@ -2,13 +2,13 @@
 
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::Timestamp;
 use waxwing_protocol::api::EventBody;
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, Executor, FromRow};
 
-use super::chunks::Chunks;
 use super::{damaged, millis, number, time, unsigned};
+use waxwing_sqlite::Chunks;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -20,19 +20,19 @@ pub(crate) struct NewEvent {
 
 /// Stores events under the numbers from `first` on.
 pub(crate) async fn insert(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     first: u64,
     events: &[NewEvent],
     at: Timestamp,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     static INSERT: LazyLock<Chunks> =
         LazyLock::new(|| Chunks::new("INSERT INTO event (seq, app, at, body) VALUES", 4, ""));
     let rows: Vec<(u64, &NewEvent)> = (first..).zip(events).collect();
     for (sql, share) in INSERT.of(&rows) {
-        let mut query = sqlx::query(sql);
+        let mut query = waxwing_sqlite::query(sql);
         for (seq, event) in share {
-            let body =
-                serde_json::to_string(&event.body).map_err(|error| sqlx::Error::Encode(error.into()))?;
+            let body = serde_json::to_string(&event.body)
+                .map_err(|error| waxwing_sqlite::Error::Writer(error.to_string()))?;
             query = query.bind(number(*seq)).bind(event.app.as_deref()).bind(millis(at)).bind(body);
         }
         query.execute(&mut *db).await?;
@@ -50,12 +50,12 @@ pub(crate) struct Event {
 
 /// Events after a number: those for an app and those for everybody, or all.
 pub(crate) async fn list(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     after: u64,
     app: Option<&str>,
     limit: usize,
-) -> sqlx::Result<Vec<Event>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Vec<Event>> {
+    waxwing_sqlite::query_as(
         "SELECT seq, at, body FROM event WHERE seq > ?1 AND (?2 IS NULL OR app IS NULL OR app = ?2) ORDER BY seq LIMIT ?3",
     )
     .bind(number(after))
@@ -65,17 +65,17 @@ pub(crate) async fn list(
     .await
 }
 
-impl FromRow<'_, SqliteRow> for Event {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Event {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         let body = serde_json::from_str(row.try_get("body")?).map_err(|_| damaged("event"))?;
         Ok(Self { seq: unsigned(row.try_get("seq")?), at: time(row.try_get("at")?), body })
     }
 }
 
 /// Whether any event is older than this.
-pub(crate) async fn any_before(db: impl SqliteExecutor<'_>, at: Timestamp) -> sqlx::Result<bool> {
+pub(crate) async fn any_before(db: impl Executor<'_>, at: Timestamp) -> waxwing_sqlite::Result<bool> {
     // Numbers and times rise together, so the first row tells.
-    sqlx::query_scalar("SELECT coalesce((SELECT at FROM event ORDER BY seq LIMIT 1) < ?, FALSE)")
+    waxwing_sqlite::query_scalar("SELECT coalesce((SELECT at FROM event ORDER BY seq LIMIT 1) < ?, FALSE)")
         .bind(millis(at))
         .fetch_one(db)
         .await
@@ -83,11 +83,11 @@ pub(crate) async fn any_before(db: impl SqliteExecutor<'_>, at: Timestamp) -> sq
 
 /// Forgets events older than this, at most `limit`. Says up to which number, if any.
 pub(crate) async fn forget(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     at: Timestamp,
     limit: usize,
-) -> sqlx::Result<Option<u64>> {
-    let gone: Vec<i64> = sqlx::query_scalar(
+) -> waxwing_sqlite::Result<Option<u64>> {
+    let gone: Vec<i64> = waxwing_sqlite::query_scalar(
         "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE at < ? ORDER BY seq LIMIT ?) RETURNING seq",
     )
     .bind(millis(at))

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Receipt, Timestamp};
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, Executor, FromRow};
 
-use super::chunks::Chunks;
 use super::columns::{app, client_id, moment, node, priority, receipt};
 use super::lanes::InLane;
 use super::{millis, number, time, unsigned};
+use waxwing_sqlite::Chunks;
 
 /// A message about to be stored.
 #[derive(Clone, Debug)]
@@ -33,12 +33,12 @@ pub(crate) struct NewItem {
 }
 
 /// Notes that messages were received, so that a redelivery is recognised.
-pub(crate) async fn remember(db: &mut SqliteConnection, items: &[&NewItem]) -> sqlx::Result<()> {
+pub(crate) async fn remember(db: &mut Connection, items: &[&NewItem]) -> waxwing_sqlite::Result<()> {
     static DEDUPE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new("INSERT INTO dedupe (sender, client_id, receipt, received_at) VALUES", 4, "")
     });
     for (sql, share) in DEDUPE.of(items) {
-        let query = share.iter().fold(sqlx::query(sql), |query, item| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, item| {
             query
                 .bind(&item.lane.sender.as_bytes()[..])
                 .bind(item.client_id.as_str())
@@ -51,7 +51,7 @@ pub(crate) async fn remember(db: &mut SqliteConnection, items: &[&NewItem]) -> s
 }
 
 /// Stores messages for apps.
-pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx::Result<()> {
+pub(crate) async fn insert(db: &mut Connection, items: &[NewItem]) -> waxwing_sqlite::Result<()> {
     static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO inbox (cursor, sender, signer, priority, counter, client_id, from_app, to_app, thread, \
@@ -61,7 +61,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx
         )
     });
     for (sql, share) in INSERT.of(items) {
-        let query = share.iter().fold(sqlx::query(sql), |query, item| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, item| {
             query
                 .bind(item.cursor.map(number))
                 .bind(&item.lane.sender.as_bytes()[..])
@@ -85,9 +85,9 @@ pub(crate) async fn insert(db: &mut SqliteConnection, items: &[NewItem]) -> sqlx
 
 /// The receipts given for messages received before.
 pub(crate) async fn receipts(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     messages: &[(NodeId, ClientMessageId)],
-) -> sqlx::Result<HashMap<(NodeId, ClientMessageId), Receipt>> {
+) -> waxwing_sqlite::Result<HashMap<(NodeId, ClientMessageId), Receipt>> {
     static FIND: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "SELECT sender, client_id, receipt FROM dedupe WHERE (sender, client_id) IN (VALUES",
@@ -97,7 +97,7 @@ pub(crate) async fn receipts(
     });
     let mut receipts = HashMap::new();
     for (sql, share) in FIND.of(messages) {
-        let query = share.iter().fold(sqlx::query(sql), |query, (sender, id)| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (sender, id)| {
             query.bind(&sender.as_bytes()[..]).bind(id.as_str())
         });
         for row in query.fetch_all(&mut *db).await? {
@@ -110,12 +110,12 @@ pub(crate) async fn receipts(
 /// Gives places, from `cursor` on, to the waiting messages of a lane whose counters are below `below`, in counter
 /// order. Says how many.
 pub(crate) async fn place(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     lane: &InLane,
     below: u64,
     cursor: u64,
-) -> sqlx::Result<u64> {
-    let placed = sqlx::query(
+) -> waxwing_sqlite::Result<u64> {
+    let placed = waxwing_sqlite::query(
         "UPDATE inbox SET cursor = ?1 - 1 + w.n FROM \
          (SELECT row, row_number() OVER (ORDER BY counter, row) AS n FROM inbox \
           WHERE sender = ?2 AND signer = ?3 AND priority = ?4 AND counter < ?5 AND cursor IS NULL) AS w \
@@ -128,7 +128,7 @@ pub(crate) async fn place(
     .bind(number(below))
     .execute(db)
     .await?;
-    Ok(placed.rows_affected())
+    Ok(placed)
 }
 
 /// Which messages to read.
@@ -161,7 +161,7 @@ pub(crate) struct Item {
 }
 
 /// Messages that have their place, in order.
-pub(crate) async fn list(db: impl SqliteExecutor<'_>, filter: &Filter) -> sqlx::Result<Vec<Item>> {
+pub(crate) async fn list(db: impl Executor<'_>, filter: &Filter) -> waxwing_sqlite::Result<Vec<Item>> {
     // Two texts, so that each uses the index that is already in the order asked for.
     let sql = match &filter.app {
         Some(_) => {
@@ -173,7 +173,7 @@ pub(crate) async fn list(db: impl SqliteExecutor<'_>, filter: &Filter) -> sqlx::
              AND (?3 IS NULL OR thread = ?3) AND (?4 = 0 OR read_at IS NULL) ORDER BY cursor LIMIT ?6"
         }
     };
-    sqlx::query_as(sql)
+    waxwing_sqlite::query_as(sql)
         .bind(number(filter.after))
         .bind(filter.from.as_ref().map(|node| node.as_bytes().to_vec()))
         .bind(filter.thread.as_deref())
@@ -184,8 +184,8 @@ pub(crate) async fn list(db: impl SqliteExecutor<'_>, filter: &Filter) -> sqlx::
         .await
 }
 
-impl FromRow<'_, SqliteRow> for Item {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Item {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             cursor: unsigned(row.try_get("cursor")?),
             sender: node(row, "sender")?,
@@ -211,8 +211,8 @@ pub(crate) struct Read {
     pub(crate) wants_read: bool,
 }
 
-impl FromRow<'_, SqliteRow> for Read {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Read {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         let wants_read = row.try_get("wants_read")?;
         Ok(Self { sender: node(row, "sender")?, client_id: client_id(row)?, wants_read })
     }
@@ -229,11 +229,11 @@ pub(crate) enum Acknowledged {
 
 /// Marks messages of a mailbox, or of all, read. Says which were not before.
 pub(crate) async fn read(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     which: &Acknowledged,
     app: Option<&str>,
     at: Timestamp,
-) -> sqlx::Result<Vec<Read>> {
+) -> waxwing_sqlite::Result<Vec<Read>> {
     match which {
         Acknowledged::These(cursors) => read_these(db, cursors, app, at).await,
         Acknowledged::Through(cursor) => read_through(db, *cursor, app, at).await,
@@ -241,11 +241,11 @@ pub(crate) async fn read(
 }
 
 async fn read_these(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     cursors: &[u64],
     app: Option<&str>,
     at: Timestamp,
-) -> sqlx::Result<Vec<Read>> {
+) -> waxwing_sqlite::Result<Vec<Read>> {
     static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "UPDATE inbox SET read_at = v.column2 FROM (VALUES",
@@ -256,7 +256,7 @@ async fn read_these(
     });
     let mut marked = Vec::new();
     for (sql, share) in UPDATE.of(cursors) {
-        let query = share.iter().fold(sqlx::query_as(sql), |query, cursor| {
+        let query = share.iter().fold(waxwing_sqlite::query_as(sql), |query, cursor| {
             query.bind(number(*cursor)).bind(millis(at)).bind(app)
         });
         marked.extend(query.fetch_all(&mut *db).await?);
@@ -265,12 +265,12 @@ async fn read_these(
 }
 
 async fn read_through(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     cursor: u64,
     app: Option<&str>,
     at: Timestamp,
-) -> sqlx::Result<Vec<Read>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Vec<Read>> {
+    waxwing_sqlite::query_as(
         "UPDATE inbox SET read_at = ?1 WHERE read_at IS NULL AND cursor <= ?2 AND (?3 IS NULL OR to_app = ?3) \
          RETURNING sender, client_id, wants_read",
     )
@@ -283,21 +283,22 @@ async fn read_through(
 
 /// Deletes a message of a mailbox, or of any. Says whether it was there. That it was received is known as before.
 pub(crate) async fn delete(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     cursor: u64,
     app: Option<&str>,
-) -> sqlx::Result<bool> {
-    let deleted = sqlx::query("DELETE FROM inbox WHERE cursor = ?1 AND (?2 IS NULL OR to_app = ?2)")
-        .bind(number(cursor))
-        .bind(app)
-        .execute(db)
-        .await?;
-    Ok(deleted.rows_affected() > 0)
+) -> waxwing_sqlite::Result<bool> {
+    let deleted =
+        waxwing_sqlite::query("DELETE FROM inbox WHERE cursor = ?1 AND (?2 IS NULL OR to_app = ?2)")
+            .bind(number(cursor))
+            .bind(app)
+            .execute(db)
+            .await?;
+    Ok(deleted > 0)
 }
 
 /// Messages that have their place and are not read; messages that wait for a place.
-pub(crate) async fn counts(db: impl SqliteExecutor<'_>) -> sqlx::Result<(u64, u64)> {
-    let (unread, held): (i64, i64) = sqlx::query_as(
+pub(crate) async fn counts(db: impl Executor<'_>) -> waxwing_sqlite::Result<(u64, u64)> {
+    let (unread, held): (i64, i64) = waxwing_sqlite::query_as(
         "SELECT (SELECT count(*) FROM inbox WHERE read_at IS NULL AND cursor IS NOT NULL), \
          (SELECT count(*) FROM inbox WHERE cursor IS NULL)",
     )

@@ -2,14 +2,14 @@
 
 use std::sync::LazyLock;
 
-use sqlx::{SqliteConnection, SqliteExecutor};
 use tokio::time::Instant;
 use waxwing_crypto::{NodeId, Priority, VerifyingKey};
+use waxwing_sqlite::{Connection, Executor};
 
-use super::chunks::Chunks;
 use super::columns::to_priority;
 use super::{OutLane, damaged, number, unsigned};
 use crate::lane::Lane;
+use waxwing_sqlite::Chunks;
 
 /// A lane as its recipient sees it. Counters belong to the sender's signing key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -20,9 +20,9 @@ pub(crate) struct InLane {
 }
 
 /// The last counter given in an outgoing lane; 0 if none was.
-pub(crate) async fn last_given(db: impl SqliteExecutor<'_>, lane: OutLane) -> sqlx::Result<u64> {
+pub(crate) async fn last_given(db: impl Executor<'_>, lane: OutLane) -> waxwing_sqlite::Result<u64> {
     let counter: Option<i64> =
-        sqlx::query_scalar("SELECT counter FROM lane_out WHERE recipient = ? AND priority = ?")
+        waxwing_sqlite::query_scalar("SELECT counter FROM lane_out WHERE recipient = ? AND priority = ?")
             .bind(&lane.recipient.as_bytes()[..])
             .bind(i64::from(lane.priority.as_u8()))
             .fetch_optional(db)
@@ -31,7 +31,7 @@ pub(crate) async fn last_given(db: impl SqliteExecutor<'_>, lane: OutLane) -> sq
 }
 
 /// Notes the last counters given.
-pub(crate) async fn give(db: &mut SqliteConnection, lanes: &[(OutLane, u64)]) -> sqlx::Result<()> {
+pub(crate) async fn give(db: &mut Connection, lanes: &[(OutLane, u64)]) -> waxwing_sqlite::Result<()> {
     static UPSERT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO lane_out (recipient, priority, counter) VALUES",
@@ -40,7 +40,7 @@ pub(crate) async fn give(db: &mut SqliteConnection, lanes: &[(OutLane, u64)]) ->
         )
     });
     for (sql, share) in UPSERT.of(lanes) {
-        let query = share.iter().fold(sqlx::query(sql), |query, (lane, counter)| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (lane, counter)| {
             query
                 .bind(&lane.recipient.as_bytes()[..])
                 .bind(i64::from(lane.priority.as_u8()))
@@ -52,10 +52,10 @@ pub(crate) async fn give(db: &mut SqliteConnection, lanes: &[(OutLane, u64)]) ->
 }
 
 /// What has been seen of every incoming lane.
-pub(crate) async fn seen(db: impl SqliteExecutor<'_>, now: Instant) -> sqlx::Result<Vec<(InLane, Lane)>> {
+pub(crate) async fn seen(db: impl Executor<'_>, now: Instant) -> waxwing_sqlite::Result<Vec<(InLane, Lane)>> {
     type Row = (Vec<u8>, Vec<u8>, i64, Vec<u8>);
     let rows: Vec<Row> =
-        sqlx::query_as("SELECT sender, signer, priority, state FROM lane_in").fetch_all(db).await?;
+        waxwing_sqlite::query_as("SELECT sender, signer, priority, state FROM lane_in").fetch_all(db).await?;
     rows.into_iter()
         .map(|(sender, signer, priority, state)| {
             let lane = InLane {
@@ -69,7 +69,7 @@ pub(crate) async fn seen(db: impl SqliteExecutor<'_>, now: Instant) -> sqlx::Res
 }
 
 /// Notes what has been seen of incoming lanes.
-pub(crate) async fn see(db: &mut SqliteConnection, lanes: &[(InLane, &Lane)]) -> sqlx::Result<()> {
+pub(crate) async fn see(db: &mut Connection, lanes: &[(InLane, &Lane)]) -> waxwing_sqlite::Result<()> {
     static UPSERT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO lane_in (sender, signer, priority, state) VALUES",
@@ -78,7 +78,7 @@ pub(crate) async fn see(db: &mut SqliteConnection, lanes: &[(InLane, &Lane)]) ->
         )
     });
     for (sql, share) in UPSERT.of(lanes) {
-        let query = share.iter().fold(sqlx::query(sql), |query, (lane, state)| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (lane, state)| {
             query
                 .bind(lane.sender.as_bytes().to_vec())
                 .bind(lane.signer.to_vec())

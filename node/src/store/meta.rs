@@ -1,7 +1,7 @@
 //! Facts there is one of.
 
-use sqlx::SqliteExecutor;
 use waxwing_protocol::link::Mark;
+use waxwing_sqlite::Executor;
 
 use super::{damaged, unsigned};
 
@@ -36,28 +36,28 @@ pub(crate) const FORGOTTEN: &str = "forgotten";
 /// The last place given to a message or event.
 pub(crate) const CURSOR: &str = "cursor";
 
-pub(crate) async fn set_text(db: impl SqliteExecutor<'_>, name: &str, value: &str) -> sqlx::Result<()> {
+pub(crate) async fn set_text(db: impl Executor<'_>, name: &str, value: &str) -> waxwing_sqlite::Result<()> {
     set(db, name, value.as_bytes()).await
 }
 
-pub(crate) async fn text(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<String>> {
+pub(crate) async fn text(db: impl Executor<'_>, name: &str) -> waxwing_sqlite::Result<Option<String>> {
     get(db, name).await?.map(|value| String::from_utf8(value).map_err(|_| damaged("meta"))).transpose()
 }
 
-pub(crate) async fn set_number(db: impl SqliteExecutor<'_>, name: &str, value: u64) -> sqlx::Result<()> {
+pub(crate) async fn set_number(db: impl Executor<'_>, name: &str, value: u64) -> waxwing_sqlite::Result<()> {
     set(db, name, &value.to_be_bytes()).await
 }
 
-pub(crate) async fn set_bytes(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Result<()> {
+pub(crate) async fn set_bytes(db: impl Executor<'_>, name: &str, value: &[u8]) -> waxwing_sqlite::Result<()> {
     set(db, name, value).await
 }
 
-pub(crate) async fn bytes(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
+pub(crate) async fn bytes(db: impl Executor<'_>, name: &str) -> waxwing_sqlite::Result<Option<Vec<u8>>> {
     get(db, name).await
 }
 
 /// A number, 0 if it was never set.
-pub(crate) async fn number(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<u64> {
+pub(crate) async fn number(db: impl Executor<'_>, name: &str) -> waxwing_sqlite::Result<u64> {
     let Some(value) = get(db, name).await? else {
         return Ok(0);
     };
@@ -65,25 +65,25 @@ pub(crate) async fn number(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Res
 }
 
 /// Forgets a fact.
-pub(crate) async fn remove(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM meta WHERE name = ?").bind(name).execute(db).await?;
+pub(crate) async fn remove(db: impl Executor<'_>, name: &str) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("DELETE FROM meta WHERE name = ?").bind(name).execute(db).await?;
     Ok(())
 }
 
 /// The newest mark of the broker.
-pub(crate) async fn mark(db: impl SqliteExecutor<'_>) -> sqlx::Result<Option<Mark>> {
+pub(crate) async fn mark(db: impl Executor<'_>) -> waxwing_sqlite::Result<Option<Mark>> {
     let mark = get(db, MARK).await?;
     mark.map(|mark| rmp_serde::from_slice(&mark).map_err(|_| damaged("mark"))).transpose()
 }
 
 /// Keeps a mark.
-pub(crate) async fn set_mark(db: impl SqliteExecutor<'_>, mark: &Mark) -> sqlx::Result<()> {
+pub(crate) async fn set_mark(db: impl Executor<'_>, mark: &Mark) -> waxwing_sqlite::Result<()> {
     let bytes = rmp_serde::to_vec_named(mark).map_err(|_| damaged("mark"))?;
     set(db, MARK, &bytes).await
 }
 
-async fn set(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Result<()> {
-    sqlx::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
+async fn set(db: impl Executor<'_>, name: &str, value: &[u8]) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value")
         .bind(name)
         .bind(value)
         .execute(db)
@@ -91,11 +91,11 @@ async fn set(db: impl SqliteExecutor<'_>, name: &str, value: &[u8]) -> sqlx::Res
     Ok(())
 }
 
-async fn get(db: impl SqliteExecutor<'_>, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
-    sqlx::query_scalar("SELECT value FROM meta WHERE name = ?").bind(name).fetch_optional(db).await
+async fn get(db: impl Executor<'_>, name: &str) -> waxwing_sqlite::Result<Option<Vec<u8>>> {
+    waxwing_sqlite::query_scalar("SELECT value FROM meta WHERE name = ?").bind(name).fetch_optional(db).await
 }
 
 /// How many rows a query counts.
-pub(crate) async fn count(db: impl SqliteExecutor<'_>, sql: &'static str) -> sqlx::Result<u64> {
-    sqlx::query_scalar::<_, i64>(sql).fetch_one(db).await.map(unsigned)
+pub(crate) async fn count(db: impl Executor<'_>, sql: &'static str) -> waxwing_sqlite::Result<u64> {
+    waxwing_sqlite::query_scalar::<i64>(sql).fetch_one(db).await.map(unsigned)
 }

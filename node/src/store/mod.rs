@@ -4,7 +4,6 @@
 //! writer task opens transactions; it owns the one connection that writes.
 
 pub(crate) mod blocked;
-mod chunks;
 mod columns;
 pub(crate) mod events;
 pub(crate) mod inbox;
@@ -29,18 +28,15 @@ pub(crate) mod whole;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use sqlx::error::DatabaseError;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::pool::PoolOptions;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, SqlitePool};
 use waxwing_crypto::{NodeId, Priority, Timestamp};
+use waxwing_sqlite::{Connection, Migrations, Options, Readers};
+
+pub(crate) use waxwing_sqlite::was_closed;
 
 use crate::error::{Error, Result};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../migrations/node");
+const MIGRATIONS: Migrations = Migrations(&[include_str!("../../../migrations/node/0001_first.sql")]);
 
 /// Connections that read. Each is a thread with memory of its own: more than there are cores would read no faster.
 static READERS: LazyLock<u32> = LazyLock::new(|| {
@@ -48,27 +44,26 @@ static READERS: LazyLock<u32> = LazyLock::new(|| {
     u32::try_from(cores).unwrap_or(u32::MAX).clamp(2, 4)
 });
 
-/// Pages after which SQLite moves its log into the database file. The default of 1,000 stalls one commit in ten.
-const CHECKPOINT_PAGES: &str = "16000";
-
-/// What the writer keeps of the file in memory at most, in KiB, negative as SQLite has it. The keys of spaces are digests, so a
-/// copy that catches up changes its index everywhere: with the default of 2 MiB it is written out in the middle of commits.
-const CACHE: &str = "-8192";
+/// What the writer keeps of the file in memory at most, in KiB. The keys of spaces are digests, so a copy that catches up changes its
+/// index everywhere: with SQLite's 2 MiB it is written out in the middle of commits.
+const CACHE_KIB: u32 = 8_192;
 
 /// Opens a mesh's database, making or migrating it: the writer's connection, and a pool that only reads.
-pub(crate) async fn open(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
-    open_as_it_is(path).await.map_err(|error| {
+pub(crate) async fn open(path: &Path) -> Result<(Connection, Readers)> {
+    let file = path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || open_as_it_is(&file)).await;
+    opened.unwrap_or(Err(Error::Database(waxwing_sqlite::Error::Closed))).map_err(|error| {
         let Error::Database(error) = error else { return error };
-        if is_damage(&error) {
+        if let waxwing_sqlite::Error::Newer { found, .. } = error {
+            return Error::Incompatible(format!(
+                "this database was written by a newer waxwing (schema {found}): use that one"
+            ));
+        }
+        if error.is_damage() || matches!(error, waxwing_sqlite::Error::NotDurable(_)) {
             return Error::Damaged(format!("{}: {error}", path.display()));
         }
         why_not(path).unwrap_or(Error::Database(error))
     })
-}
-
-/// Whether a database was closed in order, or is not there yet. One that was closed has no log.
-pub(crate) fn was_closed(path: &Path) -> bool {
-    !path.with_extension("db-wal").exists()
 }
 
 /// The system's word for why a database cannot be opened, where that is the reason: SQLite has only its own.
@@ -77,51 +72,29 @@ fn why_not(path: &Path) -> Option<Error> {
     opened.err().map(Error::file("cannot write", path))
 }
 
-/// Whether SQLite has found that a file is no database, or not as it has written it.
-fn is_damage(error: &sqlx::Error) -> bool {
-    /// SQLITE_CORRUPT and SQLITE_NOTADB.
-    const DAMAGE: [u32; 2] = [11, 26];
-    code(error).is_some_and(|code| DAMAGE.contains(&code))
-}
-
-/// Whether the system would not read or write a file.
-fn is_unreadable(error: &sqlx::Error) -> bool {
-    /// SQLITE_IOERR.
-    const IO: u32 = 10;
-    code(error) == Some(IO)
-}
-
-/// SQLite's word for an error. What is above the lowest byte says more of it.
-fn code(error: &sqlx::Error) -> Option<u32> {
-    let code = error.as_database_error().and_then(DatabaseError::code)?;
-    code.parse::<u32>().ok().map(|code| code & 0xff)
-}
-
-async fn open_as_it_is(path: &Path) -> Result<(SqliteConnection, SqlitePool)> {
-    let options = options(path);
-    let mut writer = options.clone().create_if_missing(true).pragma("cache_size", CACHE).connect().await?;
+fn open_as_it_is(path: &Path) -> Result<(Connection, Readers)> {
+    let options = Options::new(path);
+    let mut writer = options.clone().create().cache_kib(CACHE_KIB).open()?;
     restrict(path)?;
-    migrate(&mut writer).await?;
-    let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut writer).await?;
-    if full != 2 {
-        return Err(Error::Damaged(format!("synchronous is {full}, not FULL: commits would not be durable")));
-    }
-    Ok((writer, readers(options)))
+    MIGRATIONS.run(&mut writer)?;
+    Ok((writer, options.read_only().readers(*READERS)))
 }
 
 /// A mesh's database as it is, to be read by somebody who is not its node, and leaves nothing beside it.
-pub(crate) fn look(path: &Path) -> SqlitePool {
-    // One that was closed in order would be given a log.
-    readers(options(path).immutable(was_closed(path)))
+pub(crate) fn look(path: &Path) -> Readers {
+    to_look(path).readers(*READERS)
 }
 
-fn readers(options: SqliteConnectOptions) -> SqlitePool {
-    PoolOptions::new().max_connections(*READERS).connect_lazy_with(options.read_only(true))
+/// How that is opened.
+pub(crate) fn to_look(path: &Path) -> Options {
+    let options = Options::new(path);
+    // One that was closed in order would be given a log.
+    if was_closed(path) { options.immutable() } else { options.read_only() }
 }
 
 /// Opens a mesh's database to look something up.
-pub(crate) fn open_to_read(path: &Path) -> SqlitePool {
-    PoolOptions::new().max_connections(1).connect_lazy_with(options(path).read_only(true))
+pub(crate) fn open_to_read(path: &Path) -> Readers {
+    Options::new(path).read_only().readers(1)
 }
 
 /// Copies a database to a file that must not exist: one moment of it, private, and on the disk.
@@ -131,11 +104,12 @@ pub(crate) async fn copy(from: &Path, to: &Path) -> Result<()> {
     // Private from its first moment. SQLite fills a file that is empty.
     crate::home::write_private(to, b"")?;
     let readers = look(from);
-    let copied = sqlx::query("VACUUM INTO ?").bind(name).execute(&readers).await;
+    let copied = waxwing_sqlite::query("VACUUM INTO ?").bind(name).execute(&readers).await;
     readers.close().await;
     copied?;
-    let copy = readers_of_copy(to);
-    let wrong: String = sqlx::query_scalar("PRAGMA integrity_check(1)").fetch_one(&copy).await?;
+    // A copy that nobody else knows of, and that gets nothing beside it.
+    let copy = Options::new(to).immutable().readers(1);
+    let wrong: String = waxwing_sqlite::query_scalar("PRAGMA integrity_check(1)").fetch_one(&copy).await?;
     copy.close().await;
     if wrong != "ok" {
         return Err(Error::Damaged(format!("{}: {wrong}", from.display())));
@@ -144,30 +118,11 @@ pub(crate) async fn copy(from: &Path, to: &Path) -> Result<()> {
     synced.map_err(Error::file("cannot sync", to))
 }
 
-/// A copy that nobody else knows of, and that gets nothing beside it.
-fn readers_of_copy(path: &Path) -> SqlitePool {
-    let options = SqliteConnectOptions::new().filename(path).immutable(true).read_only(true);
-    PoolOptions::new().max_connections(1).connect_lazy_with(options.disable_statement_logging())
-}
-
 /// Closes a database so that nothing is left in its log.
-pub(crate) async fn close(writer: SqliteConnection, readers: SqlitePool) -> Result<()> {
+pub(crate) async fn close(writer: Connection, readers: Readers) -> Result<()> {
     readers.close().await;
-    writer.close().await.map_err(Error::from)
-}
-
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .pragma("fullfsync", "on")
-        // What a statement over many rows would undo if it failed is kept in memory, not written to a file.
-        .pragma("temp_store", "memory")
-        .busy_timeout(Duration::from_secs(10))
-        .statement_cache_capacity(256)
-        .disable_statement_logging()
+    let closed = tokio::task::spawn_blocking(move || writer.close()).await;
+    closed.unwrap_or(Err(waxwing_sqlite::Error::Closed)).map_err(Error::from)
 }
 
 /// The folder is private already; the file is too, for when the folder's mode is changed.
@@ -175,17 +130,6 @@ fn restrict(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .map_err(Error::file("cannot restrict", path))
-}
-
-async fn migrate(writer: &mut SqliteConnection) -> Result<()> {
-    // `run` takes any `Acquire`, and then the compiler cannot show that this future is `Send`.
-    match MIGRATIONS.run_direct(None, writer, false).await {
-        Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(version)) => Err(Error::Incompatible(format!(
-            "this database was written by a newer waxwing (schema {version}): use that one"
-        ))),
-        Err(error) => Err(Error::Database(error.into())),
-    }
 }
 
 /// A lane as its sender sees it: the unit of order. Sorts by urgency.
@@ -214,8 +158,8 @@ pub(crate) fn time(millis: i64) -> Timestamp {
 }
 
 /// A value read back that is not of its type: the file was changed by somebody else.
-pub(crate) fn damaged(what: &'static str) -> sqlx::Error {
-    sqlx::Error::Decode(format!("{what} is damaged").into())
+pub(crate) fn damaged(what: &'static str) -> waxwing_sqlite::Error {
+    waxwing_sqlite::Error::Damaged(what.to_owned())
 }
 
 #[cfg(test)]
@@ -223,7 +167,7 @@ pub(crate) mod tests {
     use super::*;
 
     /// A migrated database in a temporary folder.
-    pub(crate) async fn database() -> (tempfile::TempDir, SqliteConnection, SqlitePool) {
+    pub(crate) async fn database() -> (tempfile::TempDir, Connection, Readers) {
         let folder = tempfile::tempdir().unwrap();
         let (writer, readers) = open(&folder.path().join("node.db")).await.unwrap();
         (folder, writer, readers)
@@ -233,10 +177,7 @@ pub(crate) mod tests {
     #[tokio::test]
     async fn a_database_of_a_newer_version_is_refused() {
         let (folder, mut writer, readers) = database().await;
-        sqlx::query("INSERT INTO _sqlx_migrations VALUES (9999, 'later', CURRENT_TIMESTAMP, TRUE, x'00', 1)")
-            .execute(&mut writer)
-            .await
-            .unwrap();
+        writer.run("PRAGMA user_version = 9999").unwrap();
         close(writer, readers).await.unwrap();
         let refused = open(&folder.path().join("node.db")).await.unwrap_err();
         assert_eq!(refused.exit_code(), 5, "{refused}");

@@ -2,15 +2,14 @@
 
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{Name, NodeId, Timestamp};
 use waxwing_protocol::StoreId;
+use waxwing_sqlite::{Connection, Executor, FromRow};
 
-use super::chunks::Chunks;
 use super::{damaged, meta, millis, time};
 use crate::apps::Which;
 use crate::presence::Who;
+use waxwing_sqlite::Chunks;
 
 /// Somebody, and since when he is there or not.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,12 +20,12 @@ pub(crate) struct Row {
 }
 
 /// Everybody.
-pub(crate) async fn all(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as("SELECT node, app, instance, online, at FROM presence").fetch_all(db).await
+pub(crate) async fn all(db: impl Executor<'_>) -> waxwing_sqlite::Result<Vec<Row>> {
+    waxwing_sqlite::query_as("SELECT node, app, instance, online, at FROM presence").fetch_all(db).await
 }
 
 /// Takes in what has changed. Of apps that are not there nothing is kept.
-pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result<()> {
+pub(crate) async fn put(db: &mut Connection, rows: &[Row]) -> waxwing_sqlite::Result<()> {
     static PUT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO presence (node, app, instance, online, at) VALUES",
@@ -39,7 +38,7 @@ pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result
     let (gone, kept): (Vec<&Row>, Vec<&Row>) =
         rows.iter().partition(|row| row.who.app.is_some() && !row.online);
     for (sql, share) in REMOVE.of(&gone) {
-        let mut query = sqlx::query(sql);
+        let mut query = waxwing_sqlite::query(sql);
         for row in share {
             let (app, instance) = columns(&row.who);
             query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
@@ -47,7 +46,7 @@ pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result
         query.execute(&mut *db).await?;
     }
     for (sql, share) in PUT.of(&kept) {
-        let mut query = sqlx::query(sql);
+        let mut query = waxwing_sqlite::query(sql);
         for row in share {
             let (app, instance) = columns(&row.who);
             query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
@@ -59,13 +58,13 @@ pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result
 }
 
 /// The life of the broker's store that they follow from; none if apps were never told of anybody.
-pub(crate) async fn store(db: impl SqliteExecutor<'_>) -> sqlx::Result<Option<StoreId>> {
+pub(crate) async fn store(db: impl Executor<'_>) -> waxwing_sqlite::Result<Option<StoreId>> {
     let Some(store) = meta::bytes(db, meta::PRESENCE_STORE).await? else { return Ok(None) };
     store.try_into().map(|store| Some(StoreId::from_bytes(store))).map_err(|_| damaged("meta"))
 }
 
 /// Notes it.
-pub(crate) async fn set_store(db: impl SqliteExecutor<'_>, store: Option<StoreId>) -> sqlx::Result<()> {
+pub(crate) async fn set_store(db: impl Executor<'_>, store: Option<StoreId>) -> waxwing_sqlite::Result<()> {
     let Some(store) = store else { return Ok(()) };
     meta::set_bytes(db, meta::PRESENCE_STORE, store.as_bytes()).await
 }
@@ -75,12 +74,12 @@ fn columns(who: &Who) -> (&str, &str) {
     (name.as_str(), instance.as_ref().map_or("", Name::as_str))
 }
 
-impl FromRow<'_, SqliteRow> for Row {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Row {
+    fn from_row(row: &waxwing_sqlite::Row) -> waxwing_sqlite::Result<Self> {
         let damaged = || damaged("presence");
         let node: Vec<u8> = row.try_get("node")?;
         let node = NodeId::try_from(node.as_slice()).map_err(|_| damaged())?;
-        let name = |text: String| -> sqlx::Result<Option<Name>> {
+        let name = |text: String| -> waxwing_sqlite::Result<Option<Name>> {
             if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|_| damaged()) }
         };
         let (app, instance) = (name(row.try_get("app")?)?, name(row.try_get("instance")?)?);

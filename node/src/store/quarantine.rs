@@ -1,8 +1,8 @@
 //! Boxes that did not open: what is known of them.
 
-use sqlx::SqliteConnection;
 use waxwing_crypto::sealing::NackReason;
 use waxwing_crypto::{NodeId, Timestamp, WireId};
+use waxwing_sqlite::Connection;
 
 use super::{millis, number};
 
@@ -21,12 +21,12 @@ pub(crate) struct Quarantined {
 
 /// Notes boxes that did not open.
 pub(crate) async fn insert(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     boxes: &[Quarantined],
     at: Timestamp,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     for quarantined in boxes {
-        sqlx::query(
+        waxwing_sqlite::query(
             "INSERT INTO quarantine (sender, wire_id, seal, reason, size, at) VALUES (?, ?, ?, ?, ?, ?)",
         )
         .bind(&quarantined.sender.as_bytes()[..])
@@ -39,7 +39,7 @@ pub(crate) async fn insert(
         .await?;
     }
     if !boxes.is_empty() {
-        sqlx::query("DELETE FROM quarantine WHERE row <= (SELECT max(row) FROM quarantine) - ?")
+        waxwing_sqlite::query("DELETE FROM quarantine WHERE row <= (SELECT max(row) FROM quarantine) - ?")
             .bind(number(MOST))
             .execute(db)
             .await?;

@@ -3,16 +3,15 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor, SqlitePool};
 use waxwing_crypto::space::Stands;
 use waxwing_crypto::{KeyId, NodeId, Timestamp};
 use waxwing_protocol::StoreId;
+use waxwing_sqlite::{Connection, Executor, FromRow, Readers};
 
-use super::chunks::Chunks;
 use super::columns::{moment, node};
 use super::spaces::SpaceRow;
 use super::{damaged, millis, number, time, unsigned};
+use waxwing_sqlite::Chunks;
 
 /// How a record stands under its key: what another takes the place of.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -52,7 +51,7 @@ impl Slot {
         }
     }
 
-    fn read(bytes: &[u8]) -> sqlx::Result<Self> {
+    fn read(bytes: &[u8]) -> waxwing_sqlite::Result<Self> {
         if bytes.is_empty() {
             return Ok(Self::Shared);
         }
@@ -82,8 +81,8 @@ pub(crate) struct Row {
     pub(crate) sealed: Bytes,
 }
 
-impl FromRow<'_, SqliteRow> for Row {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Row {
+    fn from_row(row: &waxwing_sqlite::Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             seq: unsigned(row.try_get("seq")?),
             key: KeyId::try_from(row.try_get::<&[u8], _>("key")?).map_err(|_| damaged("key id"))?,
@@ -101,7 +100,7 @@ impl FromRow<'_, SqliteRow> for Row {
     }
 }
 
-fn life(bytes: &[u8]) -> sqlx::Result<StoreId> {
+fn life(bytes: &[u8]) -> waxwing_sqlite::Result<StoreId> {
     bytes.try_into().map(StoreId::from_bytes).map_err(|_| damaged("store id"))
 }
 
@@ -113,13 +112,13 @@ macro_rules! columns {
 }
 
 /// Stores records and tombstones, in the place of what stood in their slots.
-pub(crate) async fn put(db: &mut SqliteConnection, space: SpaceRow, rows: &[Row]) -> sqlx::Result<()> {
+pub(crate) async fn put(db: &mut Connection, space: SpaceRow, rows: &[Row]) -> waxwing_sqlite::Result<()> {
     static PUT: LazyLock<Chunks> = LazyLock::new(|| {
         let head = concat!("INSERT OR REPLACE INTO space_record (space, old, ", columns!(), ") VALUES");
         Chunks::new(head, 14, "")
     });
     for (sql, share) in PUT.of(rows) {
-        let query = share.iter().fold(sqlx::query(sql), |query, row| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, row| {
             query
                 .bind(space.0)
                 .bind(false)
@@ -146,9 +145,11 @@ static REMOVE: LazyLock<Chunks> = LazyLock::new(|| {
 });
 
 /// Forgets records by their places.
-pub(crate) async fn remove(db: &mut SqliteConnection, space: SpaceRow, seqs: &[u64]) -> sqlx::Result<()> {
+pub(crate) async fn remove(db: &mut Connection, space: SpaceRow, seqs: &[u64]) -> waxwing_sqlite::Result<()> {
     for (sql, share) in REMOVE.of(seqs) {
-        let query = share.iter().fold(sqlx::query(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
+        let query = share
+            .iter()
+            .fold(waxwing_sqlite::query(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
         query.execute(&mut *db).await?;
     }
     Ok(())
@@ -156,12 +157,12 @@ pub(crate) async fn remove(db: &mut SqliteConnection, space: SpaceRow, seqs: &[u
 
 /// Lets a record end at another moment.
 pub(crate) async fn touch(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     space: SpaceRow,
     seq: u64,
     expires: Timestamp,
-) -> sqlx::Result<()> {
-    sqlx::query("UPDATE space_record SET expires = ? WHERE space = ? AND old = 0 AND seq = ?")
+) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("UPDATE space_record SET expires = ? WHERE space = ? AND old = 0 AND seq = ?")
         .bind(millis(expires))
         .bind(space.0)
         .bind(number(seq))
@@ -172,14 +173,14 @@ pub(crate) async fn touch(
 
 /// Makes a copy an old one: the next is begun from nothing. What was old before goes. `lost`: the store that it is of was
 /// lost, and with it the leases that records were bound to.
-pub(crate) async fn age(db: &mut SqliteConnection, space: SpaceRow, lost: bool) -> sqlx::Result<()> {
+pub(crate) async fn age(db: &mut Connection, space: SpaceRow, lost: bool) -> waxwing_sqlite::Result<()> {
     if lost {
-        sqlx::query("DELETE FROM space_record WHERE space = ? AND bound IS NOT NULL")
+        waxwing_sqlite::query("DELETE FROM space_record WHERE space = ? AND bound IS NOT NULL")
             .bind(space.0)
             .execute(&mut *db)
             .await?;
     }
-    sqlx::query("UPDATE OR REPLACE space_record SET old = 1 WHERE space = ? AND old = 0")
+    waxwing_sqlite::query("UPDATE OR REPLACE space_record SET old = 1 WHERE space = ? AND old = 0")
         .bind(space.0)
         .execute(db)
         .await
@@ -187,8 +188,8 @@ pub(crate) async fn age(db: &mut SqliteConnection, space: SpaceRow, lost: bool) 
 }
 
 /// Forgets what is old.
-pub(crate) async fn forget_old(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM space_record WHERE space = ? AND old = 1")
+pub(crate) async fn forget_old(db: impl Executor<'_>, space: SpaceRow) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("DELETE FROM space_record WHERE space = ? AND old = 1")
         .bind(space.0)
         .execute(db)
         .await
@@ -196,22 +197,30 @@ pub(crate) async fn forget_old(db: impl SqliteExecutor<'_>, space: SpaceRow) -> 
 }
 
 /// Forgets tombstones from before a moment of the broker's clock.
-pub(crate) async fn forget_tombstones(db: impl SqliteExecutor<'_>, before: Timestamp) -> sqlx::Result<()> {
-    let query = sqlx::query("DELETE FROM space_record WHERE tombstone = 1 AND at < ?");
+pub(crate) async fn forget_tombstones(
+    db: impl Executor<'_>,
+    before: Timestamp,
+) -> waxwing_sqlite::Result<()> {
+    let query = waxwing_sqlite::query("DELETE FROM space_record WHERE tombstone = 1 AND at < ?");
     query.bind(millis(before)).execute(db).await.map(|_| ())
 }
 
 /// Whether there are any.
-pub(crate) async fn any_tombstone(db: impl SqliteExecutor<'_>, before: Timestamp) -> sqlx::Result<bool> {
-    let query =
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM space_record WHERE tombstone = 1 AND at < ?)");
+pub(crate) async fn any_tombstone(db: impl Executor<'_>, before: Timestamp) -> waxwing_sqlite::Result<bool> {
+    let query = waxwing_sqlite::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM space_record WHERE tombstone = 1 AND at < ?)",
+    );
     query.bind(millis(before)).fetch_one(db).await
 }
 
 /// All that stands in a space, with the tombstones, in the order of places. `old`: of the copy from before the loss.
-pub(crate) async fn all(db: impl SqliteExecutor<'_>, space: SpaceRow, old: bool) -> sqlx::Result<Vec<Row>> {
+pub(crate) async fn all(
+    db: impl Executor<'_>,
+    space: SpaceRow,
+    old: bool,
+) -> waxwing_sqlite::Result<Vec<Row>> {
     let sql = concat!("SELECT ", columns!(), " FROM space_record WHERE space = ? AND old = ? ORDER BY seq");
-    sqlx::query_as(sql).bind(space.0).bind(old).fetch_all(db).await
+    waxwing_sqlite::query_as(sql).bind(space.0).bind(old).fetch_all(db).await
 }
 
 // Keys are looked for by their first half, as the index has them. The plus keeps SQLite from reading all of a space for the sake of the order.
@@ -256,12 +265,12 @@ const VERSION: &str = "SELECT coalesce(max(version), 0) FROM space_record \
 
 /// What stands under one key, with the tombstones, in the order of places.
 pub(crate) async fn under(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     space: SpaceRow,
     old: bool,
     key: &KeyId,
-) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as(UNDER).bind(space.0).bind(old).bind(&key.as_bytes()[..]).fetch_all(db).await
+) -> waxwing_sqlite::Result<Vec<Row>> {
+    waxwing_sqlite::query_as(UNDER).bind(space.0).bind(old).bind(&key.as_bytes()[..]).fetch_all(db).await
 }
 
 /// A list of pairs is not looked up in an index; a table of them is.
@@ -277,14 +286,14 @@ static IN_SLOTS: LazyLock<Chunks> = LazyLock::new(|| {
 
 /// What stands in these slots, tombstones included.
 pub(crate) async fn in_slots(
-    db: &SqlitePool,
+    db: &Readers,
     space: SpaceRow,
     old: bool,
     slots: &[(KeyId, Slot)],
-) -> sqlx::Result<Vec<Row>> {
+) -> waxwing_sqlite::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (sql, share) in IN_SLOTS.of(slots) {
-        let query = share.iter().fold(sqlx::query_as(sql), |query, (key, slot)| {
+        let query = share.iter().fold(waxwing_sqlite::query_as(sql), |query, (key, slot)| {
             query.bind(&key.as_bytes()[..]).bind(slot.bytes())
         });
         rows.extend(query.bind(space.0).bind(old).fetch_all(db).await?);
@@ -294,12 +303,13 @@ pub(crate) async fn in_slots(
 
 /// The highest version known in a slot, also from before the copy was begun anew; 0 for none.
 pub(crate) async fn version(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     space: SpaceRow,
     key: &KeyId,
     slot: Slot,
-) -> sqlx::Result<u64> {
-    let query = sqlx::query_scalar(VERSION).bind(space.0).bind(&key.as_bytes()[..]).bind(slot.bytes());
+) -> waxwing_sqlite::Result<u64> {
+    let query =
+        waxwing_sqlite::query_scalar(VERSION).bind(space.0).bind(&key.as_bytes()[..]).bind(slot.bytes());
     query.fetch_one(db).await.map(unsigned)
 }
 
@@ -310,58 +320,59 @@ static AT: LazyLock<Chunks> = LazyLock::new(|| {
 });
 
 /// The records at these places.
-pub(crate) async fn at(db: &SqlitePool, space: SpaceRow, seqs: &[u64]) -> sqlx::Result<Vec<Row>> {
+pub(crate) async fn at(db: &Readers, space: SpaceRow, seqs: &[u64]) -> waxwing_sqlite::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (sql, share) in AT.of(seqs) {
-        let query =
-            share.iter().fold(sqlx::query_as(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
+        let query = share
+            .iter()
+            .fold(waxwing_sqlite::query_as(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
         rows.extend(query.fetch_all(db).await?);
     }
     Ok(rows)
 }
 
 /// The live records that are appended under a key.
-pub(crate) async fn appended(db: &SqlitePool, space: SpaceRow, key: &KeyId) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as(APPENDED).bind(space.0).bind(&key.as_bytes()[..]).fetch_all(db).await
+pub(crate) async fn appended(db: &Readers, space: SpaceRow, key: &KeyId) -> waxwing_sqlite::Result<Vec<Row>> {
+    waxwing_sqlite::query_as(APPENDED).bind(space.0).bind(&key.as_bytes()[..]).fetch_all(db).await
 }
 
 /// The newest record of a copy.
-pub(crate) async fn newest(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<Option<Row>> {
-    sqlx::query_as(NEWEST).bind(space.0).fetch_optional(db).await
+pub(crate) async fn newest(db: impl Executor<'_>, space: SpaceRow) -> waxwing_sqlite::Result<Option<Row>> {
+    waxwing_sqlite::query_as(NEWEST).bind(space.0).fetch_optional(db).await
 }
 
 /// Live records behind a place, in order, so many at most.
 pub(crate) async fn behind(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     space: SpaceRow,
     after: u64,
     limit: usize,
-) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as(BEHIND).bind(space.0).bind(number(after)).bind(limit as i64).fetch_all(db).await
+) -> waxwing_sqlite::Result<Vec<Row>> {
+    waxwing_sqlite::query_as(BEHIND).bind(space.0).bind(number(after)).bind(limit as i64).fetch_all(db).await
 }
 
 /// Live records before a place, the newest first, so many at most.
 pub(crate) async fn before(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     space: SpaceRow,
     before: u64,
     limit: usize,
-) -> sqlx::Result<Vec<Row>> {
-    sqlx::query_as(LAST).bind(space.0).bind(number(before)).bind(limit as i64).fetch_all(db).await
+) -> waxwing_sqlite::Result<Vec<Row>> {
+    waxwing_sqlite::query_as(LAST).bind(space.0).bind(number(before)).bind(limit as i64).fetch_all(db).await
 }
 
 /// How many live records are behind a place.
-pub(crate) async fn count(db: impl SqliteExecutor<'_>, space: SpaceRow, after: u64) -> sqlx::Result<u64> {
-    sqlx::query_scalar(COUNT).bind(space.0).bind(number(after)).fetch_one(db).await.map(unsigned)
+pub(crate) async fn count(db: impl Executor<'_>, space: SpaceRow, after: u64) -> waxwing_sqlite::Result<u64> {
+    waxwing_sqlite::query_scalar(COUNT).bind(space.0).bind(number(after)).fetch_one(db).await.map(unsigned)
 }
 
 /// How far each writer had come up to a place of the copy before this one, by his own numbers.
 pub(crate) async fn old_writers(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     space: SpaceRow,
     upto: u64,
-) -> sqlx::Result<Vec<(NodeId, u64)>> {
-    let query = sqlx::query(
+) -> waxwing_sqlite::Result<Vec<(NodeId, u64)>> {
+    let query = waxwing_sqlite::query(
         "SELECT writer, max(counter) AS counter FROM space_record WHERE space = ? AND old = 1 AND seq <= ? GROUP BY writer",
     );
     let rows = query.bind(space.0).bind(number(upto)).fetch_all(db).await?;
@@ -370,16 +381,16 @@ pub(crate) async fn old_writers(
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row as _;
 
     use super::*;
     use crate::store::tests::database;
 
     /// How SQLite means to run a statement.
-    async fn plan(db: &SqlitePool, sql: &str) -> String {
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-        let rows = sqlx::query(explain).fetch_all(db).await.unwrap();
-        rows.iter().map(|row| row.get::<String, _>(3)).collect::<Vec<_>>().join("\n")
+    async fn plan(db: &Readers, sql: &str) -> String {
+        let explain = format!("EXPLAIN QUERY PLAN {sql}");
+        let values = std::iter::repeat_n(waxwing_sqlite::Value::Null, sql.matches('?').count());
+        let rows = waxwing_sqlite::query(explain).bind_all(values).fetch_all(db).await.unwrap();
+        rows.iter().map(|row| row.try_get::<String, _>(3).unwrap()).collect::<Vec<_>>().join("\n")
     }
 
     #[tokio::test]

@@ -1,8 +1,8 @@
 //! What is over goes when its time has come: content first, ids last. A little at a time: whoever sends meanwhile waits
 //! for one such step.
 
-use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::Timestamp;
+use waxwing_sqlite::{Connection, Executor};
 
 use super::{millis, number};
 
@@ -25,8 +25,8 @@ pub(crate) struct Over {
 }
 
 /// Whether anything may go.
-pub(crate) async fn any(db: impl SqliteExecutor<'_>, over: &Over) -> sqlx::Result<bool> {
-    sqlx::query_scalar(
+pub(crate) async fn any(db: impl Executor<'_>, over: &Over) -> waxwing_sqlite::Result<bool> {
+    waxwing_sqlite::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM inbox WHERE read_at < ?1) \
          OR EXISTS (SELECT 1 FROM outbox WHERE delivered_at < ?2 AND size > 0) \
          OR EXISTS (SELECT 1 FROM dedupe WHERE received_at < ?3) \
@@ -44,7 +44,7 @@ pub(crate) async fn any(db: impl SqliteExecutor<'_>, over: &Over) -> sqlx::Resul
 }
 
 /// One step. Says how many rows it was; none if nothing may go.
-pub(crate) async fn step(db: &mut SqliteConnection, over: &Over) -> sqlx::Result<u64> {
+pub(crate) async fn step(db: &mut Connection, over: &Over) -> waxwing_sqlite::Result<u64> {
     let steps = [
         (DELETE_READ, over.inbox),
         (WIPE_DELIVERED, over.sent),
@@ -53,8 +53,8 @@ pub(crate) async fn step(db: &mut SqliteConnection, over: &Over) -> sqlx::Result
         (WIPE_ENDED, over.sent_ids),
     ];
     for (sql, before) in steps {
-        let done = sqlx::query(sql).bind(millis(before)).bind(number(ROWS)).bind(number(BYTES));
-        let rows = done.execute(&mut *db).await?.rows_affected();
+        let done = waxwing_sqlite::query(sql).bind(millis(before)).bind(number(ROWS)).bind(number(BYTES));
+        let rows = done.execute(&mut *db).await?;
         if rows > 0 {
             return Ok(rows);
         }
@@ -90,7 +90,6 @@ const FORGET_SENT: &str = "DELETE FROM outbox WHERE row IN (SELECT row FROM (SEL
 
 #[cfg(test)]
 mod tests {
-    use sqlx::Row as _;
 
     use super::*;
     use crate::store::tests::database;
@@ -99,9 +98,9 @@ mod tests {
     async fn no_step_reads_more_of_a_table_than_it_takes() {
         let (_folder, mut db, _readers) = database().await;
         for sql in [DELETE_READ, WIPE_DELIVERED, WIPE_ENDED, FORGET_RECEIVED, FORGET_SENT] {
-            let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
+            let plan = waxwing_sqlite::query(format!("EXPLAIN QUERY PLAN {sql}"));
             let plan = plan.bind(1).bind(1).bind(1).fetch_all(&mut db).await.unwrap();
-            let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+            let plan: Vec<String> = plan.iter().map(|row| row.try_get("detail").unwrap()).collect();
             let scans = |line: &&String| {
                 ["SCAN outbox", "SCAN inbox", "SCAN dedupe"].iter().any(|s| line.contains(s))
             };

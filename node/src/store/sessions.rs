@@ -1,7 +1,7 @@
 //! Sessions that others have opened to this node.
 
-use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{NodeId, SessionId, Timestamp};
+use waxwing_sqlite::{Connection, Executor};
 
 use super::{millis, number};
 
@@ -20,8 +20,8 @@ pub(crate) struct NewSession {
 }
 
 /// Stores a session, and forgets the sender's oldest ones.
-pub(crate) async fn insert(db: &mut SqliteConnection, session: &NewSession) -> sqlx::Result<()> {
-    sqlx::query(
+pub(crate) async fn insert(db: &mut Connection, session: &NewSession) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query(
         "INSERT INTO session (id, sender, opened_at, not_after, secret) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     )
     .bind(&session.id.as_bytes()[..])
@@ -31,7 +31,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, session: &NewSession) -> s
     .bind(&session.secret[..])
     .execute(&mut *db)
     .await?;
-    sqlx::query(
+    waxwing_sqlite::query(
         "DELETE FROM session WHERE id IN (SELECT id FROM session WHERE sender = ? ORDER BY opened_at DESC, id \
          LIMIT -1 OFFSET ?)",
     )
@@ -44,11 +44,11 @@ pub(crate) async fn insert(db: &mut SqliteConnection, session: &NewSession) -> s
 
 /// A sender's session.
 pub(crate) async fn find(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     sender: NodeId,
     id: SessionId,
-) -> sqlx::Result<Option<Vec<u8>>> {
-    sqlx::query_scalar("SELECT secret FROM session WHERE id = ? AND sender = ?")
+) -> waxwing_sqlite::Result<Option<Vec<u8>>> {
+    waxwing_sqlite::query_scalar("SELECT secret FROM session WHERE id = ? AND sender = ?")
         .bind(&id.as_bytes()[..])
         .bind(&sender.as_bytes()[..])
         .fetch_optional(db)
@@ -57,11 +57,11 @@ pub(crate) async fn find(
 
 /// Forgets sessions that ended before `ended` or were opened before `opened`.
 pub(crate) async fn forget(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     ended: Timestamp,
     opened: Timestamp,
-) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM session WHERE not_after < ? OR opened_at < ?")
+) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("DELETE FROM session WHERE not_after < ? OR opened_at < ?")
         .bind(millis(ended))
         .bind(millis(opened))
         .execute(db)
@@ -70,6 +70,6 @@ pub(crate) async fn forget(
 }
 
 /// Forgets every session.
-pub(crate) async fn drop_all(db: impl SqliteExecutor<'_>) -> sqlx::Result<()> {
-    sqlx::query("DELETE FROM session").execute(db).await.map(|_| ())
+pub(crate) async fn drop_all(db: impl Executor<'_>) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("DELETE FROM session").execute(db).await.map(|_| ())
 }

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{SpaceId, Timestamp, VerifyingKey};
 use waxwing_protocol::StoreId;
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, Executor, FromRow};
 
-use super::chunks::Chunks;
 use super::columns::moment;
 use super::{damaged, millis, number, unsigned};
+use waxwing_sqlite::Chunks;
 
 /// What names a space in the other tables.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -30,8 +30,8 @@ pub(crate) struct Progress {
     pub(crate) as_of: Option<Timestamp>,
 }
 
-impl FromRow<'_, SqliteRow> for Progress {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Progress {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         let store: &[u8] = row.try_get("store")?;
         let store = (!store.is_empty()).then(|| store.try_into().map_err(|_| damaged("store id")));
         Ok(Self {
@@ -57,14 +57,14 @@ pub(crate) struct Reached {
 pub(crate) type Writers = HashMap<[u8; VerifyingKey::SIZE], Reached>;
 
 /// A space, if it is known.
-pub(crate) async fn find(db: impl SqliteExecutor<'_>, space: &SpaceId) -> sqlx::Result<Option<Progress>> {
-    let query = sqlx::query_as("SELECT id, store, place, begun, as_of FROM space WHERE space = ?");
+pub(crate) async fn find(db: impl Executor<'_>, space: &SpaceId) -> waxwing_sqlite::Result<Option<Progress>> {
+    let query = waxwing_sqlite::query_as("SELECT id, store, place, begun, as_of FROM space WHERE space = ?");
     query.bind(&space.as_bytes()[..]).fetch_optional(db).await
 }
 
 /// Makes a space known.
-pub(crate) async fn insert(db: impl SqliteExecutor<'_>, space: &SpaceId) -> sqlx::Result<()> {
-    sqlx::query(
+pub(crate) async fn insert(db: impl Executor<'_>, space: &SpaceId) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query(
         "INSERT INTO space (space, store, place, begun, counter) VALUES (?, x'', 0, 0, 0) ON CONFLICT DO NOTHING",
     )
     .bind(&space.as_bytes()[..])
@@ -74,8 +74,8 @@ pub(crate) async fn insert(db: impl SqliteExecutor<'_>, space: &SpaceId) -> sqlx
 }
 
 /// Notes how far a copy has come.
-pub(crate) async fn set(db: impl SqliteExecutor<'_>, progress: &Progress) -> sqlx::Result<()> {
-    sqlx::query("UPDATE space SET store = ?, place = ?, begun = ?, as_of = ? WHERE id = ?")
+pub(crate) async fn set(db: impl Executor<'_>, progress: &Progress) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("UPDATE space SET store = ?, place = ?, begun = ?, as_of = ? WHERE id = ?")
         .bind(progress.store.as_ref().map_or(&[][..], |store| &store.as_bytes()[..]))
         .bind(number(progress.place))
         .bind(number(progress.begun))
@@ -88,12 +88,12 @@ pub(crate) async fn set(db: impl SqliteExecutor<'_>, progress: &Progress) -> sql
 
 /// Takes so many numbers for changes of this node. Returns the one before the first.
 pub(crate) async fn take_numbers(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     space: SpaceRow,
     count: u64,
-) -> sqlx::Result<u64> {
+) -> waxwing_sqlite::Result<u64> {
     let last: i64 =
-        sqlx::query_scalar("UPDATE space SET counter = counter + ? WHERE id = ? RETURNING counter")
+        waxwing_sqlite::query_scalar("UPDATE space SET counter = counter + ? WHERE id = ? RETURNING counter")
             .bind(number(count))
             .bind(space.0)
             .fetch_one(db)
@@ -103,15 +103,15 @@ pub(crate) async fn take_numbers(
 
 /// Leaves out more numbers than anybody gives: under another signing key no change is to have the number of one that a copy of
 /// this state may have made.
-pub(crate) async fn skip_numbers(db: impl SqliteExecutor<'_>) -> sqlx::Result<()> {
-    sqlx::query("UPDATE space SET counter = counter + (1 << 40)").execute(db).await.map(|_| ())
+pub(crate) async fn skip_numbers(db: impl Executor<'_>) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("UPDATE space SET counter = counter + (1 << 40)").execute(db).await.map(|_| ())
 }
 
 /// Every writer of a space.
-pub(crate) async fn writers(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<Writers> {
-    let query = sqlx::query("SELECT signer, counter, lost FROM space_writer WHERE space = ?");
+pub(crate) async fn writers(db: impl Executor<'_>, space: SpaceRow) -> waxwing_sqlite::Result<Writers> {
+    let query = waxwing_sqlite::query("SELECT signer, counter, lost FROM space_writer WHERE space = ?");
     let rows = query.bind(space.0).fetch_all(db).await?;
-    let writer = |row: &SqliteRow| {
+    let writer = |row: &Row| {
         let signer = row.try_get::<&[u8], _>("signer")?.try_into().map_err(|_| damaged("signing key"))?;
         let reached =
             Reached { counter: unsigned(row.try_get("counter")?), lost: unsigned(row.try_get("lost")?) };
@@ -122,10 +122,10 @@ pub(crate) async fn writers(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sql
 
 /// Notes how far some writers have come.
 pub(crate) async fn set_writers(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     space: SpaceRow,
     writers: &[([u8; VerifyingKey::SIZE], Reached)],
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     static SET: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO space_writer (space, signer, counter, lost) VALUES",
@@ -134,7 +134,7 @@ pub(crate) async fn set_writers(
         )
     });
     for (sql, share) in SET.of(writers) {
-        let query = share.iter().fold(sqlx::query(sql), |query, (signer, reached)| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (signer, reached)| {
             query.bind(space.0).bind(&signer[..]).bind(number(reached.counter)).bind(number(reached.lost))
         });
         query.execute(&mut *db).await?;
@@ -143,7 +143,7 @@ pub(crate) async fn set_writers(
 }
 
 /// The store is lost: what there was up to now may come back.
-pub(crate) async fn lose_writers(db: impl SqliteExecutor<'_>, space: SpaceRow) -> sqlx::Result<()> {
+pub(crate) async fn lose_writers(db: impl Executor<'_>, space: SpaceRow) -> waxwing_sqlite::Result<()> {
     let sql = "UPDATE space_writer SET lost = counter WHERE space = ?";
-    sqlx::query(sql).bind(space.0).execute(db).await.map(|_| ())
+    waxwing_sqlite::query(sql).bind(space.0).execute(db).await.map(|_| ())
 }

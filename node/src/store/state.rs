@@ -2,11 +2,11 @@
 
 use std::sync::LazyLock;
 
-use sqlx::{SqliteConnection, SqliteExecutor};
 use waxwing_crypto::KeyId;
+use waxwing_sqlite::{Connection, Executor};
 
-use super::chunks::Chunks;
 use super::{damaged, meta};
+use waxwing_sqlite::Chunks;
 
 /// A key as the broker knows it, and what was told of it, encrypted; nothing if it is not there any more.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,24 +16,26 @@ pub(crate) struct Row {
 }
 
 /// Every key that apps were told of and that was there; none if they never were told of any.
-pub(crate) async fn all(db: &sqlx::SqlitePool) -> sqlx::Result<Option<Vec<(KeyId, Vec<u8>)>>> {
+pub(crate) async fn all(
+    db: &waxwing_sqlite::Readers,
+) -> waxwing_sqlite::Result<Option<Vec<(KeyId, Vec<u8>)>>> {
     if !is_begun(db).await? {
         return Ok(None);
     }
     let rows: Vec<(Vec<u8>, Vec<u8>)> =
-        sqlx::query_as("SELECT key, told FROM state_told").fetch_all(db).await?;
+        waxwing_sqlite::query_as("SELECT key, told FROM state_told").fetch_all(db).await?;
     let row = |(key, told): (Vec<u8>, Vec<u8>)| {
         Ok((KeyId::try_from(key.as_slice()).map_err(|_| damaged("state_told"))?, told))
     };
-    rows.into_iter().map(row).collect::<sqlx::Result<_>>().map(Some)
+    rows.into_iter().map(row).collect::<waxwing_sqlite::Result<_>>().map(Some)
 }
 
-async fn is_begun(db: impl SqliteExecutor<'_>) -> sqlx::Result<bool> {
+async fn is_begun(db: impl Executor<'_>) -> waxwing_sqlite::Result<bool> {
     meta::number(db, meta::STATE_TOLD).await.map(|begun| begun > 0)
 }
 
 /// Takes in what has been told.
-pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result<()> {
+pub(crate) async fn put(db: &mut Connection, rows: &[Row]) -> waxwing_sqlite::Result<()> {
     static PUT: LazyLock<Chunks> = LazyLock::new(|| {
         let tail = "ON CONFLICT (key) DO UPDATE SET told = excluded.told";
         Chunks::new("INSERT INTO state_told (key, told) VALUES", 2, tail)
@@ -42,11 +44,12 @@ pub(crate) async fn put(db: &mut SqliteConnection, rows: &[Row]) -> sqlx::Result
         LazyLock::new(|| Chunks::new("DELETE FROM state_told WHERE key IN (VALUES", 1, ")"));
     let (kept, gone): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.told.is_some());
     for (sql, share) in REMOVE.of(&gone) {
-        let query = share.iter().fold(sqlx::query(sql), |query, row| query.bind(&row.key.as_bytes()[..]));
+        let query =
+            share.iter().fold(waxwing_sqlite::query(sql), |query, row| query.bind(&row.key.as_bytes()[..]));
         query.execute(&mut *db).await?;
     }
     for (sql, share) in PUT.of(&kept) {
-        let query = share.iter().fold(sqlx::query(sql), |query, row| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, row| {
             query.bind(&row.key.as_bytes()[..]).bind(row.told.as_deref())
         });
         query.execute(&mut *db).await?;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::{Name, NodeId, SpaceId, Timestamp};
 use waxwing_protocol::StoreId;
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, Executor, FromRow};
 
 use super::{damaged, millis, number, time, unsigned};
 
@@ -65,31 +65,33 @@ pub(crate) struct Kept {
 }
 
 /// All subscriptions.
-pub(crate) async fn subscriptions(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<SubscriptionRow>> {
-    sqlx::query_as("SELECT id, app, sealed FROM topic_subscription").fetch_all(db).await
+pub(crate) async fn subscriptions(db: impl Executor<'_>) -> waxwing_sqlite::Result<Vec<SubscriptionRow>> {
+    waxwing_sqlite::query_as("SELECT id, app, sealed FROM topic_subscription").fetch_all(db).await
 }
 
 /// All cursors.
-pub(crate) async fn cursors(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<CursorRow>> {
-    sqlx::query_as("SELECT app, space, version, store, place, missed, tries, marks FROM topic_cursor")
-        .fetch_all(db)
-        .await
+pub(crate) async fn cursors(db: impl Executor<'_>) -> waxwing_sqlite::Result<Vec<CursorRow>> {
+    waxwing_sqlite::query_as(
+        "SELECT app, space, version, store, place, missed, tries, marks FROM topic_cursor",
+    )
+    .fetch_all(db)
+    .await
 }
 
 /// The newest messages that an app was passed over with.
 pub(crate) async fn dead(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     app: &Name,
     limit: usize,
-) -> sqlx::Result<Vec<DeadRow>> {
+) -> waxwing_sqlite::Result<Vec<DeadRow>> {
     let sql = "SELECT space, seq, tries, at FROM topic_dead WHERE app = ? ORDER BY id DESC LIMIT ?";
-    sqlx::query_as(sql).bind(app.as_str()).bind(limit as i64).fetch_all(db).await
+    waxwing_sqlite::query_as(sql).bind(app.as_str()).bind(limit as i64).fetch_all(db).await
 }
 
 /// Writes all of it.
-pub(crate) async fn keep(db: &mut SqliteConnection, kept: &Kept) -> sqlx::Result<()> {
+pub(crate) async fn keep(db: &mut Connection, kept: &Kept) -> waxwing_sqlite::Result<()> {
     if let Some(SubscriptionRow { id, app, sealed }) = &kept.subscription {
-        sqlx::query("INSERT OR REPLACE INTO topic_subscription (id, app, sealed) VALUES (?, ?, ?)")
+        waxwing_sqlite::query("INSERT OR REPLACE INTO topic_subscription (id, app, sealed) VALUES (?, ?, ?)")
             .bind(&id[..])
             .bind(app.as_str())
             .bind(&sealed[..])
@@ -97,7 +99,10 @@ pub(crate) async fn keep(db: &mut SqliteConnection, kept: &Kept) -> sqlx::Result
             .await?;
     }
     if let Some(id) = &kept.ended {
-        sqlx::query("DELETE FROM topic_subscription WHERE id = ?").bind(&id[..]).execute(&mut *db).await?;
+        waxwing_sqlite::query("DELETE FROM topic_subscription WHERE id = ?")
+            .bind(&id[..])
+            .execute(&mut *db)
+            .await?;
     }
     for cursor in &kept.cursors {
         put(&mut *db, cursor).await?;
@@ -107,11 +112,15 @@ pub(crate) async fn keep(db: &mut SqliteConnection, kept: &Kept) -> sqlx::Result
             "DELETE FROM topic_cursor WHERE app = ? AND space = ?",
             "DELETE FROM topic_dead WHERE app = ? AND space = ?",
         ] {
-            sqlx::query(sql).bind(app.as_str()).bind(&space.as_bytes()[..]).execute(&mut *db).await?;
+            waxwing_sqlite::query(sql)
+                .bind(app.as_str())
+                .bind(&space.as_bytes()[..])
+                .execute(&mut *db)
+                .await?;
         }
     }
     if let Some((app, dead)) = &kept.dead {
-        sqlx::query("INSERT INTO topic_dead (app, space, seq, tries, at) VALUES (?, ?, ?, ?, ?)")
+        waxwing_sqlite::query("INSERT INTO topic_dead (app, space, seq, tries, at) VALUES (?, ?, ?, ?, ?)")
             .bind(app.as_str())
             .bind(&dead.space.as_bytes()[..])
             .bind(number(dead.seq))
@@ -124,9 +133,9 @@ pub(crate) async fn keep(db: &mut SqliteConnection, kept: &Kept) -> sqlx::Result
 }
 
 #[expect(clippy::expect_used, reason = "a plain map into memory; nothing in it can fail to encode")]
-async fn put(db: &mut SqliteConnection, cursor: &CursorRow) -> sqlx::Result<()> {
+async fn put(db: &mut Connection, cursor: &CursorRow) -> waxwing_sqlite::Result<()> {
     let marks = rmp_serde::to_vec(&cursor.marks).expect("encodes");
-    sqlx::query(
+    waxwing_sqlite::query(
         "INSERT INTO topic_cursor (app, space, version, store, place, missed, tries, marks) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (app, space) DO UPDATE SET version = excluded.version, store = excluded.store, \
          place = excluded.place, missed = excluded.missed, tries = excluded.tries, marks = excluded.marks \
@@ -145,23 +154,23 @@ async fn put(db: &mut SqliteConnection, cursor: &CursorRow) -> sqlx::Result<()> 
     .map(|_| ())
 }
 
-fn app(row: &SqliteRow) -> sqlx::Result<Name> {
+fn app(row: &Row) -> waxwing_sqlite::Result<Name> {
     row.try_get::<&str, _>("app")?.parse().map_err(|_| damaged("app name"))
 }
 
-fn space(row: &SqliteRow) -> sqlx::Result<SpaceId> {
+fn space(row: &Row) -> waxwing_sqlite::Result<SpaceId> {
     SpaceId::try_from(row.try_get::<&[u8], _>("space")?).map_err(|_| damaged("space id"))
 }
 
-impl FromRow<'_, SqliteRow> for SubscriptionRow {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for SubscriptionRow {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         let id = row.try_get::<&[u8], _>("id")?.try_into().map_err(|_| damaged("subscription"))?;
         Ok(Self { id, app: app(row)?, sealed: row.try_get("sealed")? })
     }
 }
 
-impl FromRow<'_, SqliteRow> for CursorRow {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for CursorRow {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         let store = row.try_get::<&[u8], _>("store")?;
         let marks = rmp_serde::from_slice(row.try_get("marks")?).map_err(|_| damaged("cursor"))?;
         Ok(Self {
@@ -177,8 +186,8 @@ impl FromRow<'_, SqliteRow> for CursorRow {
     }
 }
 
-impl FromRow<'_, SqliteRow> for DeadRow {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for DeadRow {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             space: space(row)?,
             seq: unsigned(row.try_get("seq")?),

@@ -7,14 +7,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use sqlx::{ConnectOptions as _, SqliteConnection, SqliteExecutor};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
+use waxwing_sqlite::{Connection, Executor, Options};
 
-use super::{MIGRATIONS, is_damage, options};
+use super::MIGRATIONS;
 use crate::error::{Error, Result};
 
 /// A start waits so long for a look at every page.
@@ -26,7 +26,7 @@ const STEPS: i32 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Check {
     file: PathBuf,
-    found: JoinHandle<sqlx::Result<Vec<String>>>,
+    found: JoinHandle<waxwing_sqlite::Result<Vec<String>>>,
 }
 
 impl Check {
@@ -37,15 +37,15 @@ impl Check {
     /// `Damaged`; `Database` if that cannot be written.
     pub(crate) async fn begin(
         file: PathBuf,
-        writer: &mut SqliteConnection,
+        writer: &mut Connection,
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Option<Self>> {
-        let (options, stop) = (options(&file).read_only(true), stop.clone());
-        let found = tasks.spawn(async move {
-            let mut db = options.connect().await?;
-            db.lock_handle().await?.set_progress_handler(STEPS, move || !stop.is_cancelled());
-            let found: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(5)").fetch_all(&mut db).await?;
+        let (options, stop) = (Options::new(&file).read_only(), stop.clone());
+        let found = tasks.spawn_blocking(move || {
+            let mut db = options.open()?;
+            db.go_on_while(STEPS, move || !stop.is_cancelled())?;
+            let found: Vec<String> = db.ask("PRAGMA quick_check(5)")?;
             Ok(found.into_iter().filter(|line| line != "ok").collect())
         });
         let mut check = Self { file, found };
@@ -56,7 +56,7 @@ impl Check {
                 Ok(Some(check))
             }
         }?;
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
+        waxwing_sqlite::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
         Ok(whole)
     }
 
@@ -71,12 +71,15 @@ impl Check {
         std::future::pending().await
     }
 
-    fn judge(&self, found: Result<sqlx::Result<Vec<String>>, tokio::task::JoinError>) -> Result<()> {
+    fn judge(
+        &self,
+        found: Result<waxwing_sqlite::Result<Vec<String>>, tokio::task::JoinError>,
+    ) -> Result<()> {
         let damaged = |what: String| Err(Error::Damaged(format!("{}: {what}", self.file.display())));
         match found {
             Ok(Ok(faults)) if faults.is_empty() => Ok(()),
             Ok(Ok(faults)) => damaged(faults.join("; ")),
-            Ok(Err(error)) if is_damage(&error) => damaged(error.to_string()),
+            Ok(Err(error)) if error.is_damage() => damaged(error.to_string()),
             // Told to stop, or not to be read just now: whoever needs the page says so.
             Ok(Err(_)) | Err(_) => Ok(()),
         }
@@ -84,14 +87,13 @@ impl Check {
 }
 
 /// What is wrong with its pages and indexes, as far as it is worth listing.
-pub(crate) async fn faults(db: impl SqliteExecutor<'_>) -> sqlx::Result<Vec<String>> {
-    let found: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check(5)").fetch_all(db).await?;
+pub(crate) async fn faults(db: impl Executor<'_>) -> waxwing_sqlite::Result<Vec<String>> {
+    let found: Vec<String> = waxwing_sqlite::query_scalar("PRAGMA integrity_check(5)").fetch_all(db).await?;
     Ok(found.into_iter().filter(|line| line != "ok").collect())
 }
 
 /// The newest change that it has, and the newest that this program knows.
-pub(crate) async fn schemas(db: impl SqliteExecutor<'_>) -> sqlx::Result<(i64, i64)> {
-    let found: i64 =
-        sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations").fetch_one(db).await?;
-    Ok((found, MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)))
+pub(crate) async fn schemas(db: impl Executor<'_>) -> waxwing_sqlite::Result<(i64, i64)> {
+    let found: i64 = waxwing_sqlite::query_scalar("PRAGMA user_version").fetch_one(db).await?;
+    Ok((found, MIGRATIONS.newest() as i64))
 }

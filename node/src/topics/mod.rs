@@ -33,7 +33,6 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
-use sqlx::SqlitePool;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -43,6 +42,7 @@ use waxwing_crypto::storage::{Place, StorageKeys};
 use waxwing_crypto::{SpaceId, Timestamp};
 use waxwing_protocol::api::{Problem, ProblemCode, Subscribers};
 use waxwing_protocol::{StoreId, TopicName, TopicPattern};
+use waxwing_sqlite::Readers;
 
 use self::feed::Feed;
 use self::limiter::Limiter;
@@ -93,7 +93,7 @@ struct Sealed {
 
 impl Topics {
     /// As they are kept.
-    pub(crate) async fn load(db: &SqlitePool, keys: &StorageKeys) -> Result<Self> {
+    pub(crate) async fn load(db: &Readers, keys: &StorageKeys) -> Result<Self> {
         let damaged = || Error::Damaged("a subscription in node.db cannot be read".into());
         let mut subscriptions = Vec::new();
         for row in table::subscriptions(db).await? {
@@ -182,7 +182,7 @@ impl Topics {
             Ok(()) => self.state().save(&rows),
             Err(error @ WriteError::DiskFull) => debug!(%error, "cursors are not written"),
             Err(error @ WriteError::Failed(_)) => {
-                return Err(Error::Database(sqlx::Error::Protocol(error.to_string())));
+                return Err(Error::Database(waxwing_sqlite::Error::Writer(error.to_string())));
             }
         }
         Ok(())

@@ -134,7 +134,7 @@ enum KeepError {
     #[error(transparent)]
     Write(#[from] WriteError),
     #[error(transparent)]
-    Read(#[from] sqlx::Error),
+    Read(#[from] waxwing_sqlite::Error),
     #[error(transparent)]
     Crypto(#[from] waxwing_crypto::Error),
 }

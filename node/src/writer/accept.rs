@@ -4,10 +4,10 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use sqlx::SqliteConnection;
 use tokio::time::Instant;
 use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::{ClientMessageId, Fingerprint};
+use waxwing_sqlite::Connection;
 
 use super::{Caps, Copy, Effects, Sends};
 use crate::store::outbox::{self, Known, Load, NewRow};
@@ -54,7 +54,7 @@ pub(super) struct Estimate {
 }
 
 impl Estimate {
-    pub(super) async fn read(db: &mut SqliteConnection) -> sqlx::Result<Self> {
+    pub(super) async fn read(db: &mut Connection) -> waxwing_sqlite::Result<Self> {
         Ok(Self { load: outbox::load(db).await?, counted: Instant::now() })
     }
 
@@ -78,12 +78,12 @@ impl Estimate {
 
 /// Decides every send of a batch, in order, and stores what is new with the next counters of its lanes.
 pub(super) async fn apply(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     caps: Caps,
     sends: &mut Sends,
     effects: &mut Effects,
-) -> sqlx::Result<Vec<Vec<Acceptance>>> {
+) -> waxwing_sqlite::Result<Vec<Vec<Acceptance>>> {
     let (requests, own) = (std::mem::take(&mut sends.rows), std::mem::take(&mut sends.own));
     if requests.is_empty() && own.is_empty() {
         return Ok(Vec::new());
@@ -141,7 +141,7 @@ fn decide(known: &mut HashMap<ClientMessageId, Known>, row: &NewRow, full: bool)
     }
 }
 
-async fn next_counter(db: &mut SqliteConnection, copy: &mut Copy, lane: OutLane) -> sqlx::Result<u64> {
+async fn next_counter(db: &mut Connection, copy: &mut Copy, lane: OutLane) -> waxwing_sqlite::Result<u64> {
     let last = match copy.counters.entry(lane) {
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => entry.insert(lanes::last_given(db, lane).await?),

@@ -1,10 +1,10 @@
 //! What came back about messages this node sent: the broker's outcomes, receipts and nacks.
 
-use sqlx::SqliteConnection;
 use tracing::info;
 use waxwing_crypto::sealing::{CounterRange, NackReason};
 use waxwing_crypto::{ClientMessageId, NodeId, Timestamp};
 use waxwing_protocol::api::{MessageState, Voucher};
+use waxwing_sqlite::Connection;
 
 use super::Effects;
 use crate::signals::Back;
@@ -74,11 +74,11 @@ pub(crate) enum News {
 
 /// Notes the broker's outcomes.
 pub(super) async fn apply(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     answered: &[Answered],
     now: Timestamp,
     effects: &mut Effects,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     let mut accepted = Vec::with_capacity(answered.len());
     for answer in answered {
         match answer {
@@ -100,11 +100,11 @@ pub(super) async fn apply(
 
 /// Notes news that the link has verified.
 pub(super) async fn note(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     news: &[News],
     now: Timestamp,
     effects: &mut Effects,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     let mut delivered = Vec::with_capacity(news.len());
     for item in news {
         match item {
@@ -137,12 +137,12 @@ pub(super) async fn note(
 
 /// Notes a read receipt. What is read was delivered, whatever has become of its receipt: both are told.
 pub(super) async fn note_read(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: &ClientMessageId,
     recipient: NodeId,
     now: Timestamp,
     effects: &mut Effects,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     let Some(row) = outbox::sent_to(db, id, recipient).await? else { return Ok(()) };
     for message in outbox::deliver(db, &[row], now).await? {
         effects.tell_sender(message, MessageState::Delivered, None);

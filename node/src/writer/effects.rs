@@ -60,8 +60,8 @@ impl Effects {
     pub(super) fn answer<T: Send + 'static>(
         &mut self,
         answer: Answer<T>,
-        result: sqlx::Result<T>,
-    ) -> sqlx::Result<()> {
+        result: waxwing_sqlite::Result<T>,
+    ) -> waxwing_sqlite::Result<()> {
         // Whoever asked may have gone; what was committed stands.
         match result {
             Ok(value) => {

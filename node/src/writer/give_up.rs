@@ -1,8 +1,8 @@
 //! What operators do: give a message up, and perhaps send it again under another id.
 
-use sqlx::SqliteConnection;
 use waxwing_crypto::Timestamp;
 use waxwing_protocol::api::MessageState;
+use waxwing_sqlite::Connection;
 
 use super::{Effects, Sends};
 use crate::store::outbox::{self, NewRow};
@@ -19,13 +19,13 @@ pub(crate) enum GivenUp {
 }
 
 pub(super) async fn apply(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     row: i64,
     successor: Option<NewRow>,
     now: Timestamp,
     sends: &mut Sends,
     effects: &mut Effects,
-) -> sqlx::Result<GivenUp> {
+) -> waxwing_sqlite::Result<GivenUp> {
     let id = successor.as_ref().map(|row| row.client_id.clone());
     if let Some(id) = &id
         && (!outbox::find(db, &[id]).await?.is_empty() || sends.takes(id))

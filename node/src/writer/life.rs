@@ -1,9 +1,9 @@
 //! The life of the broker's store, as far as this node has seen it.
 
-use sqlx::SqliteConnection;
 use waxwing_protocol::StoreId;
 use waxwing_protocol::api::EventBody;
 use waxwing_protocol::link::Mark;
+use waxwing_sqlite::Connection;
 
 use super::{Copy, Effects};
 use crate::store::{meta, outbox};
@@ -11,10 +11,10 @@ use crate::store::{meta, outbox};
 /// Keeps a mark, if it is newer than the one kept. It is committed together with what it came with: a mark that this
 /// node shows vouches for everything that it has been told until then.
 pub(super) async fn note_mark(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     mark: Option<Mark>,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     let Some(mark) = mark else { return Ok(()) };
     let is_older = |kept: &Mark| (kept.store, kept.run) == (mark.store, mark.run) && kept.m >= mark.m;
     if copy.mark.as_ref().is_some_and(is_older) {
@@ -28,12 +28,12 @@ pub(super) async fn note_mark(
 /// Notes a login, whose deliveries are counted from 0, the life of the store, and the mesh's pass. Of a life that was not seen before, the broker has nothing that it
 /// had accepted: all of it is pending again. Says how many messages.
 pub(super) async fn begin(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     (login, store): (u64, StoreId),
     pass: Option<Vec<u8>>,
     effects: &mut Effects,
-) -> sqlx::Result<u64> {
+) -> waxwing_sqlite::Result<u64> {
     meta::set_number(&mut *db, meta::LOGIN, login).await?;
     meta::set_number(&mut *db, meta::THROUGH, 0).await?;
     meta::remove(&mut *db, meta::REFUSED).await?;

@@ -1,7 +1,7 @@
 //! What follows for mail from the membership log.
 
-use sqlx::SqliteConnection;
 use waxwing_crypto::Timestamp;
+use waxwing_sqlite::Connection;
 
 use super::{Copy, Effects, Growth, life};
 use crate::store::{log, outbox};
@@ -9,12 +9,12 @@ use crate::store::{log, outbox};
 /// Stores entries, and ends what waits for nodes that are no members any more: nobody can seal for them. What the broker
 /// has for them it gives back itself.
 pub(super) async fn grow(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     growth: Growth,
     now: Timestamp,
     effects: &mut Effects,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     let Growth { seq, entries, mark, gone } = growth;
     life::note_mark(db, copy, mark).await?;
     log::put(db, seq, &entries).await?;

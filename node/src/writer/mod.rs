@@ -21,13 +21,12 @@ pub(crate) mod tests;
 
 use std::sync::Arc;
 
-use sqlx::SqliteConnection;
-use sqlx::error::DatabaseError;
 use tracing::{error, warn};
 use waxwing_crypto::ClientMessageId;
 use waxwing_crypto::sealing::CounterRange;
 use waxwing_crypto::storage::StorageKeys;
 use waxwing_protocol::link::Mark;
+use waxwing_sqlite::Connection;
 
 pub(crate) use accept::{Acceptance, HIGH};
 pub(crate) use answers::{Answered, News};
@@ -53,13 +52,13 @@ const SWEEP: usize = 500;
 
 /// Writes until every handle is gone, or the database fails for good. Gives the connection back, to be closed.
 pub(crate) async fn run(
-    db: SqliteConnection,
+    db: Connection,
     mut changes: Changes,
     keys: Arc<StorageKeys>,
     caps: Caps,
     signals: Arc<Signals>,
     counts: Arc<Counts>,
-) -> Result<SqliteConnection, WriteError> {
+) -> Result<Connection, WriteError> {
     let mut task = Task { db, keys, caps, signals, counts, copy: None };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
@@ -79,7 +78,7 @@ pub(crate) async fn run(
 }
 
 struct Task {
-    db: SqliteConnection,
+    db: Connection,
     keys: Arc<StorageKeys>,
     caps: Caps,
     signals: Arc<Signals>,
@@ -141,17 +140,19 @@ impl Task {
         }
     }
 
-    async fn transact(&mut self, batch: &mut Vec<Change>, effects: &mut Effects) -> sqlx::Result<()> {
+    async fn transact(
+        &mut self,
+        batch: &mut Vec<Change>,
+        effects: &mut Effects,
+    ) -> waxwing_sqlite::Result<()> {
         let mut copy = match self.copy.take() {
             Some(copy) => copy,
             None => Copy::read(&mut self.db).await?,
         };
-        // Not a transaction of sqlx: that counts how deep it is, and what SQLite has rolled back by itself, for want of room,
-        // it could not roll back any more, and would count for good.
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.db).await?;
+        waxwing_sqlite::query("BEGIN IMMEDIATE").execute(&mut self.db).await?;
         let written = self.write(&mut copy, batch, effects).await;
         if written.is_err() {
-            let _ = sqlx::query("ROLLBACK").execute(&mut self.db).await;
+            let _ = waxwing_sqlite::query("ROLLBACK").execute(&mut self.db).await;
         }
         written?;
         self.signals.set_gapped(copy.lanes.gapped());
@@ -167,7 +168,7 @@ impl Task {
         copy: &mut Copy,
         batch: &mut Vec<Change>,
         effects: &mut Effects,
-    ) -> sqlx::Result<()> {
+    ) -> waxwing_sqlite::Result<()> {
         let before = copy.cursor;
         let db = &mut self.db;
         let mut sends = Sends::default();
@@ -189,12 +190,12 @@ impl Task {
         if copy.cursor != before {
             meta::set_number(&mut *db, meta::CURSOR, copy.cursor).await?;
         }
-        sqlx::query("COMMIT").execute(db).await.map(|_| ())
+        waxwing_sqlite::query("COMMIT").execute(db).await.map(|_| ())
     }
 }
 
 impl Copy {
-    async fn read(db: &mut SqliteConnection) -> sqlx::Result<Self> {
+    async fn read(db: &mut Connection) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             counters: accept::Counters::default(),
             lanes: receive::Lanes::read(&mut *db).await?,
@@ -220,7 +221,11 @@ impl Sends {
         self.rows.iter().flatten().chain(&self.own).any(|row| row.client_id == *id)
     }
 
-    fn answer(self, accepted: sqlx::Result<Vec<Vec<Acceptance>>>, effects: &mut Effects) -> sqlx::Result<()> {
+    fn answer(
+        self,
+        accepted: waxwing_sqlite::Result<Vec<Vec<Acceptance>>>,
+        effects: &mut Effects,
+    ) -> waxwing_sqlite::Result<()> {
         match accepted {
             Ok(accepted) => {
                 self.answers.into_iter().zip(accepted).try_for_each(|(a, value)| effects.answer(a, Ok(value)))
@@ -234,13 +239,13 @@ impl Sends {
 }
 
 async fn apply(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     keys: &StorageKeys,
     change: Change,
     sends: &mut Sends,
     effects: &mut Effects,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     let now = crate::clock::now();
     match change {
         Change::Accept { rows, answer } => {
@@ -348,7 +353,7 @@ async fn apply(
     }
 }
 
-async fn destroy(db: &mut SqliteConnection, forget: Forget) -> sqlx::Result<()> {
+async fn destroy(db: &mut Connection, forget: Forget) -> waxwing_sqlite::Result<()> {
     if let Some(last) = events::forget(db, forget.events, SWEEP).await? {
         meta::set_number(&mut *db, meta::FORGOTTEN, last).await?;
     }
@@ -359,11 +364,8 @@ async fn destroy(db: &mut SqliteConnection, forget: Forget) -> sqlx::Result<()> 
 
 /// A full disk refuses this transaction; any other failure may have left the file in doubt, and a failed sync must
 /// never be tried again.
-fn classify(error: &sqlx::Error) -> WriteError {
-    /// SQLITE_FULL.
-    const FULL: &str = "13";
-    let full = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == FULL);
-    if full { WriteError::DiskFull } else { WriteError::Failed(error.to_string().into()) }
+fn classify(error: &waxwing_sqlite::Error) -> WriteError {
+    if error.is_full() { WriteError::DiskFull } else { WriteError::Failed(error.to_string().into()) }
 }
 
 /// Ranges, widest apart first, from counters nearest first.

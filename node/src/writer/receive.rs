@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::SqliteConnection;
 use tokio::time::Instant;
 use tracing::warn;
 use waxwing_crypto::sealing::{CounterRange, NackReason};
 use waxwing_crypto::{ClientMessageId, NodeId, Receipt, Timestamp};
 use waxwing_protocol::api::EventBody;
+use waxwing_sqlite::Connection;
 
 use super::answers::{self, News};
 use super::{Copy, Effects};
@@ -70,7 +70,7 @@ pub(crate) enum Stored {
 pub(super) struct Lanes(HashMap<InLane, Lane>);
 
 impl Lanes {
-    pub(super) async fn read(db: &mut SqliteConnection) -> sqlx::Result<Self> {
+    pub(super) async fn read(db: &mut Connection) -> waxwing_sqlite::Result<Self> {
         Ok(Self(lanes::seen(db, Instant::now()).await?.into_iter().collect()))
     }
 
@@ -87,12 +87,12 @@ impl Copy {
 }
 
 pub(super) async fn apply(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     delivered: Delivered,
     now: Timestamp,
     effects: &mut Effects,
-) -> sqlx::Result<Vec<Stored>> {
+) -> waxwing_sqlite::Result<Vec<Stored>> {
     for session in &delivered.sessions {
         sessions::insert(&mut *db, session).await?;
     }
@@ -112,12 +112,12 @@ fn security(what: &str, node: NodeId, detail: String) -> EventBody {
 
 /// Authenticated first, duplicate second: only what has opened gets here.
 async fn store(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     items: Vec<ReceivedItem>,
     now: Timestamp,
     effects: &mut Effects,
-) -> sqlx::Result<Vec<Stored>> {
+) -> waxwing_sqlite::Result<Vec<Stored>> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
@@ -192,7 +192,11 @@ fn admit(copy: &mut Copy, item: &mut ReceivedItem, effects: &mut Effects) {
 }
 
 /// Gives places to what no longer waits, and keeps the lanes' state.
-async fn release(db: &mut SqliteConnection, copy: &mut Copy, touched: &HashSet<InLane>) -> sqlx::Result<()> {
+async fn release(
+    db: &mut Connection,
+    copy: &mut Copy,
+    touched: &HashSet<InLane>,
+) -> waxwing_sqlite::Result<()> {
     for key in touched {
         let Some(lane) = copy.lanes.0.get_mut(key).filter(|lane| lane.holds()) else { continue };
         let placed = inbox::place(db, key, lane.ready_below(), copy.cursor + 1).await?;
@@ -206,11 +210,11 @@ async fn release(db: &mut SqliteConnection, copy: &mut Copy, touched: &HashSet<I
 
 /// Shows what waits for messages that are overdue.
 pub(super) async fn pass_over(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     copy: &mut Copy,
     noticed_before: Instant,
     effects: &mut Effects,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     let mut touched = HashSet::new();
     for (key, lane) in &mut copy.lanes.0 {
         for (first, last) in lane.pass_over(noticed_before) {

@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sqlx::{Row as _, SqlitePool};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use waxwing_crypto::sealing::{CounterRange, Kind, NackReason};
 use waxwing_crypto::{Fingerprint, NodeId, Priority, Receipt, Timestamp, WireId};
 use waxwing_protocol::api::{EventBody, MessageState, Voucher};
 use waxwing_protocol::{MessageId, RunId, StoreId};
+use waxwing_sqlite::Readers;
 
 mod accepting;
 mod counts;
@@ -31,10 +31,10 @@ use crate::store::outbox::{self, Accepted, Known, Life, State, Which};
 /// A writer on a database of its own.
 struct Fixture {
     writer: Writer,
-    db: SqlitePool,
+    db: Readers,
     signals: Arc<Signals>,
     counts: Arc<Counts>,
-    task: JoinHandle<Result<SqliteConnection, WriteError>>,
+    task: JoinHandle<Result<Connection, WriteError>>,
     folder: tempfile::TempDir,
 }
 
@@ -77,8 +77,8 @@ impl Fixture {
     /// As an operator would.
     async fn abort(&self, id: &str) {
         let (mut db, _) = crate::store::open(&self.folder.path().join("node.db")).await.unwrap();
-        let abort = sqlx::query("UPDATE outbox SET state = 3, ended_at = 1 WHERE client_id = ?");
-        assert_eq!(abort.bind(id).execute(&mut db).await.unwrap().rows_affected(), 1);
+        let abort = waxwing_sqlite::query("UPDATE outbox SET state = 3, ended_at = 1 WHERE client_id = ?");
+        assert_eq!(abort.bind(id).execute(&mut db).await.unwrap(), 1);
     }
 
     async fn answered(&self, answered: Answered) {
@@ -107,8 +107,9 @@ impl Fixture {
     }
 
     async fn counters(&self) -> HashMap<String, i64> {
-        let rows = sqlx::query("SELECT client_id, counter FROM outbox").fetch_all(&self.db).await.unwrap();
-        rows.iter().map(|row| (row.get("client_id"), row.get("counter"))).collect()
+        let rows =
+            waxwing_sqlite::query("SELECT client_id, counter FROM outbox").fetch_all(&self.db).await.unwrap();
+        rows.iter().map(|row| (row.try_get("client_id").unwrap(), row.try_get("counter").unwrap())).collect()
     }
 }
 

@@ -3,10 +3,9 @@
 mod hostile;
 mod making;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use sqlx::{Connection as _, Row as _, SqliteConnection};
 use waxwing_client::api::{EventBody, GrantRequest, InviteRequest};
 use waxwing_crypto::membership::{Body, InviteToken, Role, SignedEntry};
 use waxwing_crypto::state_key::{SealedStateKeys, StateKeys};
@@ -41,14 +40,14 @@ fn secrets(lab: &Lab, node: &str) -> Secrets {
     }
 }
 
-async fn database(path: PathBuf) -> SqliteConnection {
-    SqliteConnection::connect(&format!("sqlite://{}?mode=ro", path.display())).await.unwrap()
+fn database(path: &Path) -> waxwing_sqlite::Connection {
+    waxwing_sqlite::Options::new(path).read_only().open().unwrap()
 }
 
 /// The state keys that a node holds, read off its disk.
 async fn held(lab: &Lab, node: &str) -> Vec<(u64, [u8; 32])> {
-    let mut db = database(folder(lab, node).join("node.db")).await;
-    let sealed: Vec<u8> = sqlx::query_scalar("SELECT value FROM meta WHERE name = 'state_keys'")
+    let mut db = database(&folder(lab, node).join("node.db"));
+    let sealed: Vec<u8> = waxwing_sqlite::query_scalar("SELECT value FROM meta WHERE name = 'state_keys'")
         .fetch_one(&mut db)
         .await
         .unwrap();
@@ -69,8 +68,8 @@ async fn holds(lab: &Lab, node: &str, epoch: u64) {
 
 /// The epochs that a node's log begins after the first, in order.
 async fn epochs(lab: &Lab, node: &str) -> Vec<u64> {
-    let mut db = database(folder(lab, node).join("node.db")).await;
-    let rows = sqlx::query("SELECT entry FROM log ORDER BY seq").fetch_all(&mut db).await.unwrap();
+    let mut db = database(&folder(lab, node).join("node.db"));
+    let rows = waxwing_sqlite::query("SELECT entry FROM log ORDER BY seq").fetch_all(&mut db).await.unwrap();
     let body =
         |bytes: Vec<u8>| SignedEntry { bytes: bytes.into(), signatures: Vec::new() }.parse().unwrap().body;
     let begun = |body| {
@@ -79,15 +78,17 @@ async fn epochs(lab: &Lab, node: &str) -> Vec<u64> {
         }
         if let Body::Revoke(revoke) = body { revoke.epoch.map(|epoch| epoch.n) } else { None }
     };
-    rows.iter().filter_map(|row| begun(body(row.get(0)))).collect()
+    rows.iter().filter_map(|row| begun(body(row.try_get(0).unwrap()))).collect()
 }
 
 /// What a node has told of its keys.
 async fn alarms(lab: &Lab, node: &str) -> Vec<String> {
-    let mut db = database(folder(lab, node).join("node.db")).await;
-    let rows = sqlx::query("SELECT body FROM event ORDER BY seq").fetch_all(&mut db).await.unwrap();
-    let what = |row: &sqlx::sqlite::SqliteRow| {
-        let EventBody::Security { what, .. } = serde_json::from_str(row.get(0)).unwrap() else { return None };
+    let mut db = database(&folder(lab, node).join("node.db"));
+    let rows = waxwing_sqlite::query("SELECT body FROM event ORDER BY seq").fetch_all(&mut db).await.unwrap();
+    let what = |row: &waxwing_sqlite::Row| {
+        let EventBody::Security { what, .. } = serde_json::from_str(row.try_get(0).unwrap()).unwrap() else {
+            return None;
+        };
         what.starts_with("state_keys").then_some(what)
     };
     rows.iter().filter_map(what).collect()
@@ -137,9 +138,10 @@ async fn a_revoked_member_with_all_it_has_and_all_that_the_broker_holds_cannot_g
 
     // Every secret that it has, on every box that the broker has.
     let seeds = [&own, &made].map(|token| token.seed().sealing_key());
-    let mut db = database(lab.state(Lab::BROKER).join("broker.db")).await;
-    let slots = sqlx::query("SELECT holder, sealed FROM key_slot").fetch_all(&mut db).await.unwrap();
-    let holders: Vec<Vec<u8>> = slots.iter().map(|row| row.get(0)).collect();
+    let mut db = database(&lab.state(Lab::BROKER).join("broker.db"));
+    let slots =
+        waxwing_sqlite::query("SELECT holder, sealed FROM key_slot").fetch_all(&mut db).await.unwrap();
+    let holders: Vec<Vec<u8>> = slots.iter().map(|row| row.try_get(0).unwrap()).collect();
     let invited = open.seed().signing_key().public();
     assert_eq!(slots.len(), 3, "alpha, beta, and the invite that is open");
     assert!(holders.contains(&invited.as_bytes().to_vec()));
@@ -205,8 +207,8 @@ async fn a_newcomer_by_an_older_invite_gets_every_key_with_nobody_else_online() 
         assert_eq!(held(&lab, node).await, keys, "{node}");
     }
     // What they needed the invite for is done, and its secret is gone.
-    let mut db = database(folder(&lab, "delta").join("node.db")).await;
-    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM meta WHERE name = 'invite_key'")
+    let mut db = database(&folder(&lab, "delta").join("node.db"));
+    let left: i64 = waxwing_sqlite::query_scalar("SELECT count(*) FROM meta WHERE name = 'invite_key'")
         .fetch_one(&mut db)
         .await
         .unwrap();

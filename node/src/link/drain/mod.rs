@@ -73,7 +73,7 @@ struct Flying {
 
 impl<'a> Drain<'a> {
     /// Begins with every lane that has pending rows.
-    async fn start(context: &'a Context) -> sqlx::Result<Self> {
+    async fn start(context: &'a Context) -> waxwing_sqlite::Result<Self> {
         let mut db = context.mesh.db.acquire().await?;
         let lanes =
             outbox::pending_lanes(&mut db).await?.into_iter().map(|lane| (lane, Lane::new())).collect();

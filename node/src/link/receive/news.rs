@@ -17,7 +17,7 @@ impl Receiver<'_> {
         if notices.is_empty() {
             return Ok(Vec::new());
         }
-        let failed = |error: sqlx::Error| Ended::Database(error.to_string());
+        let failed = |error: waxwing_sqlite::Error| Ended::Database(error.to_string());
         let ids: Vec<WireId> = notices.iter().map(|notice| notice.id).collect();
         let mut db = self.context.mesh.db.acquire().await.map_err(failed)?;
         let sent = outbox::by_wire_id(&mut db, &ids).await.map_err(failed)?;

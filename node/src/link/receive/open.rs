@@ -202,8 +202,8 @@ pub(super) enum Refusal {
     Ended(Ended),
 }
 
-impl From<sqlx::Error> for Refusal {
-    fn from(error: sqlx::Error) -> Self {
+impl From<waxwing_sqlite::Error> for Refusal {
+    fn from(error: waxwing_sqlite::Error) -> Self {
         Self::Ended(Ended::Database(error.to_string()))
     }
 }

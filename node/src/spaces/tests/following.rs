@@ -1,7 +1,6 @@
 //! The copy and the lane, with an honest broker.
 
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::SqliteConnectOptions;
+use waxwing_sqlite::Options;
 
 use super::*;
 
@@ -165,8 +164,8 @@ async fn a_record_that_is_damaged_on_the_disk_is_told_once_and_the_others_are_re
     let damage = "UPDATE space_record SET sealed = (SELECT sealed FROM space_record ORDER BY seq LIMIT 1)
                   WHERE seq = (SELECT min(seq) + 1 FROM space_record)";
     let path = Home::new(node.folder.path().to_path_buf()).mesh(&"home".parse().unwrap()).join("node.db");
-    let mut db = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-    assert_eq!(sqlx::query(damage).execute(&mut db).await.unwrap().rows_affected(), 1);
+    let mut db = Options::new(&path).open().unwrap();
+    assert_eq!(waxwing_sqlite::query(damage).execute(&mut db).await.unwrap(), 1);
     for _ in 0..2 {
         assert_eq!(node.has().await, [pair("a", "1"), pair("c", "1")]);
     }

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection};
 use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::{ClientMessageId, Fingerprint, Name, Timestamp, WireId};
 use waxwing_protocol::MessageId;
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, FromRow};
 
 use super::{State, kind_code};
-use crate::store::chunks::Chunks;
 use crate::store::columns::{client_id, fingerprint, message_id, moment};
 use crate::store::{OutLane, millis, number};
+use waxwing_sqlite::Chunks;
 
 /// A message about to be stored.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct NewRow {
 }
 
 /// Stores messages as pending, in this order.
-pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::Result<()> {
+pub(crate) async fn insert(db: &mut Connection, rows: &[NewRow]) -> waxwing_sqlite::Result<()> {
     static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "INSERT INTO outbox (client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
@@ -46,7 +46,7 @@ pub(crate) async fn insert(db: &mut SqliteConnection, rows: &[NewRow]) -> sqlx::
         )
     });
     for (sql, share) in INSERT.of(rows) {
-        let mut query = sqlx::query(sql);
+        let mut query = waxwing_sqlite::query(sql);
         for row in share {
             query = query
                 .bind(row.client_id.as_str())
@@ -102,9 +102,9 @@ impl Known {
 
 /// Looks up ids. Those that are free are not in the answer.
 pub(crate) async fn find(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     ids: &[&ClientMessageId],
-) -> sqlx::Result<HashMap<ClientMessageId, Known>> {
+) -> waxwing_sqlite::Result<HashMap<ClientMessageId, Known>> {
     static FIND: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "SELECT client_id, row, fingerprint, state, reason, message_id, delivered_at, read_at FROM outbox \
@@ -115,7 +115,7 @@ pub(crate) async fn find(
     });
     let mut known = HashMap::new();
     for (sql, share) in FIND.of(ids) {
-        let query = share.iter().fold(sqlx::query(sql), |query, id| query.bind(id.as_str()));
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, id| query.bind(id.as_str()));
         for row in query.fetch_all(&mut *db).await? {
             known.insert(client_id(&row)?, Known::from_row(&row)?);
         }
@@ -123,8 +123,8 @@ pub(crate) async fn find(
     Ok(known)
 }
 
-impl FromRow<'_, SqliteRow> for Known {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Known {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             row: row.try_get("row")?,
             fingerprint: fingerprint(row)?,

@@ -1,10 +1,10 @@
 //! One message's whole life, and how much is under way.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteExecutor};
 use waxwing_crypto::{ClientMessageId, Name, Priority, Timestamp};
 use waxwing_protocol::MessageId;
 use waxwing_protocol::api::Voucher;
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Executor, FromRow};
 
 use super::{State, lane, voucher};
 use crate::store::columns::{app, client_id, message_id, moment, priority};
@@ -43,13 +43,14 @@ pub(crate) enum Which<'a> {
 }
 
 /// One message's life.
-pub(crate) async fn life(db: impl SqliteExecutor<'_>, which: Which<'_>) -> sqlx::Result<Option<Life>> {
+pub(crate) async fn life(db: impl Executor<'_>, which: Which<'_>) -> waxwing_sqlite::Result<Option<Life>> {
     // Read receipts have rows too; they are this node's own business.
     match which {
-        Which::Id(id) => {
-            sqlx::query_as("SELECT * FROM outbox WHERE client_id = ? AND kind = 0").bind(id.as_str())
+        Which::Id(id) => waxwing_sqlite::query_as("SELECT * FROM outbox WHERE client_id = ? AND kind = 0")
+            .bind(id.as_str()),
+        Which::Row(row) => {
+            waxwing_sqlite::query_as("SELECT * FROM outbox WHERE row = ? AND kind = 0").bind(row)
         }
-        Which::Row(row) => sqlx::query_as("SELECT * FROM outbox WHERE row = ? AND kind = 0").bind(row),
     }
     .fetch_optional(db)
     .await
@@ -57,12 +58,12 @@ pub(crate) async fn life(db: impl SqliteExecutor<'_>, which: Which<'_>) -> sqlx:
 
 /// Messages after a row, in the order accepted. `state` is the word that people see.
 pub(crate) async fn list(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     after: u64,
     state: Option<&str>,
     limit: usize,
-) -> sqlx::Result<Vec<Life>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Vec<Life>> {
+    waxwing_sqlite::query_as(
         "SELECT * FROM outbox WHERE row > ?1 AND kind = 0 AND (?2 IS NULL OR ?2 = CASE WHEN state = 3 THEN 'aborted' \
          WHEN read_at IS NOT NULL THEN 'read' WHEN delivered_at IS NOT NULL THEN 'delivered' \
          WHEN state = 0 THEN 'queued' WHEN state = 1 THEN 'accepted' WHEN reason LIKE 'expired%' THEN 'expired' \
@@ -76,19 +77,20 @@ pub(crate) async fn list(
 }
 
 /// The encrypted content of a row.
-pub(crate) async fn content(db: impl SqliteExecutor<'_>, row: i64) -> sqlx::Result<Vec<u8>> {
-    sqlx::query_scalar("SELECT content FROM outbox WHERE row = ?").bind(row).fetch_one(db).await
+pub(crate) async fn content(db: impl Executor<'_>, row: i64) -> waxwing_sqlite::Result<Vec<u8>> {
+    waxwing_sqlite::query_scalar("SELECT content FROM outbox WHERE row = ?").bind(row).fetch_one(db).await
 }
 
 /// Where a row goes, to send it again: its lane, and whether a read receipt was asked for.
-pub(crate) async fn routing(db: impl SqliteExecutor<'_>, row: i64) -> sqlx::Result<(OutLane, bool)> {
-    let row = sqlx::query("SELECT recipient, priority, wants_read FROM outbox WHERE row = ?").bind(row);
+pub(crate) async fn routing(db: impl Executor<'_>, row: i64) -> waxwing_sqlite::Result<(OutLane, bool)> {
+    let row =
+        waxwing_sqlite::query("SELECT recipient, priority, wants_read FROM outbox WHERE row = ?").bind(row);
     let row = row.fetch_one(db).await?;
     Ok((lane(&row)?, row.try_get("wants_read")?))
 }
 
-impl FromRow<'_, SqliteRow> for Life {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Life {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             row: row.try_get("row")?,
             client_id: client_id(row)?,
@@ -135,8 +137,8 @@ impl Load {
 }
 
 /// Counts what is neither delivered nor ended.
-pub(crate) async fn load(db: impl SqliteExecutor<'_>) -> sqlx::Result<Load> {
-    let (pending, unreceipted, bytes): (i64, i64, i64) = sqlx::query_as(
+pub(crate) async fn load(db: impl Executor<'_>) -> waxwing_sqlite::Result<Load> {
+    let (pending, unreceipted, bytes): (i64, i64, i64) = waxwing_sqlite::query_as(
         "SELECT coalesce(sum(state = 0), 0), coalesce(sum(state = 1), 0), coalesce(sum(size), 0) FROM outbox \
          INDEXED BY outbox_open WHERE delivered_at IS NULL AND ended_at IS NULL",
     )
@@ -155,8 +157,8 @@ pub(crate) struct Oldest {
 }
 
 /// Looks for them. Rows are in the order of their acceptance, so that the index alone says which is the first.
-pub(crate) async fn oldest(db: impl SqliteExecutor<'_>) -> sqlx::Result<Oldest> {
-    let (pending, unreceipted): (Option<i64>, Option<i64>) = sqlx::query_as(
+pub(crate) async fn oldest(db: impl Executor<'_>) -> waxwing_sqlite::Result<Oldest> {
+    let (pending, unreceipted): (Option<i64>, Option<i64>) = waxwing_sqlite::query_as(
         "WITH first (pending, unreceipted) AS (\
          SELECT min(CASE state WHEN 0 THEN row END), min(CASE state WHEN 1 THEN row END) FROM outbox \
          INDEXED BY outbox_open WHERE delivered_at IS NULL AND ended_at IS NULL) \

@@ -5,9 +5,9 @@ mod life;
 mod outcome;
 mod send;
 
-use sqlx::sqlite::SqliteRow;
 use waxwing_crypto::sealing::Kind;
 use waxwing_protocol::api::Voucher;
+use waxwing_sqlite::Row;
 
 use super::{OutLane, columns, damaged};
 
@@ -42,7 +42,7 @@ impl State {
         }
     }
 
-    fn from_code(code: i64) -> sqlx::Result<Self> {
+    fn from_code(code: i64) -> waxwing_sqlite::Result<Self> {
         [Self::Pending, Self::Done, Self::Dead, Self::Aborted]
             .into_iter()
             .find(|state| state.code() == code)
@@ -62,7 +62,7 @@ const fn kind_code(kind: Kind) -> i64 {
     }
 }
 
-fn kind(code: i64) -> sqlx::Result<Kind> {
+fn kind(code: i64) -> waxwing_sqlite::Result<Kind> {
     Kind::ALL.into_iter().find(|kind| kind_code(*kind) == code).ok_or_else(|| damaged("kind"))
 }
 
@@ -82,6 +82,6 @@ const fn voucher(code: Option<i64>) -> Voucher {
     }
 }
 
-fn lane(row: &SqliteRow) -> sqlx::Result<OutLane> {
+fn lane(row: &Row) -> waxwing_sqlite::Result<OutLane> {
     Ok(OutLane { priority: columns::priority(row)?, recipient: columns::node(row, "recipient")? })
 }

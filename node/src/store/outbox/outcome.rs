@@ -3,17 +3,17 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::{ClientMessageId, Fingerprint, NodeId, Timestamp, WireId};
 use waxwing_protocol::MessageId;
 use waxwing_protocol::api::Voucher;
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, Executor, FromRow};
 
 use super::{kind, lane, voucher_code};
-use crate::store::chunks::Chunks;
 use crate::store::columns::{client_id, fingerprint, wire_id};
 use crate::store::{OutLane, millis, number, time, unsigned};
+use waxwing_sqlite::Chunks;
 
 /// The broker has one seal of a row.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +24,11 @@ pub(crate) struct Accepted {
 }
 
 /// Marks rows done, where the seal is still the one the broker has.
-pub(crate) async fn accept(db: &mut SqliteConnection, rows: &[Accepted], at: Timestamp) -> sqlx::Result<()> {
+pub(crate) async fn accept(
+    db: &mut Connection,
+    rows: &[Accepted],
+    at: Timestamp,
+) -> waxwing_sqlite::Result<()> {
     static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "UPDATE outbox SET state = 1, message_id = v.column3, accepted_at = coalesce(accepted_at, v.column4) \
@@ -34,7 +38,7 @@ pub(crate) async fn accept(db: &mut SqliteConnection, rows: &[Accepted], at: Tim
         )
     });
     for (sql, share) in UPDATE.of(rows) {
-        let query = share.iter().fold(sqlx::query(sql), |query, row| {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, row| {
             query.bind(row.row).bind(row.seal).bind(&row.message_id.as_bytes()[..]).bind(millis(at))
         });
         query.execute(&mut *db).await?;
@@ -53,8 +57,8 @@ pub(crate) struct Affected {
     pub(crate) nacks: i64,
 }
 
-impl FromRow<'_, SqliteRow> for Affected {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Affected {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             client_id: client_id(row)?,
             from_app: row.try_get("from_app")?,
@@ -66,14 +70,14 @@ impl FromRow<'_, SqliteRow> for Affected {
 
 /// Ends a row that is not delivered and, if a seal is given, still has it.
 pub(crate) async fn kill(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     row: i64,
     seal: Option<u32>,
     reason: &str,
     by: Voucher,
     at: Timestamp,
-) -> sqlx::Result<Option<Affected>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Option<Affected>> {
+    waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ?, \
          size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal) \
@@ -89,8 +93,8 @@ pub(crate) async fn kill(
 }
 
 /// Ends what was asked in another life of this process: whoever waited for it is gone. Answers go on their way.
-pub(crate) async fn end_asked(db: &mut SqliteConnection, at: Timestamp) -> sqlx::Result<()> {
-    sqlx::query(
+pub(crate) async fn end_asked(db: &mut Connection, at: Timestamp) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query(
         "UPDATE outbox SET state = 2, reason = 'cancelled', ended_by = 0, ended_at = ?, size = 0, content = x'' \
          WHERE state = 0 AND kind IN (2, 3, 6)",
     )
@@ -102,12 +106,12 @@ pub(crate) async fn end_asked(db: &mut SqliteConnection, at: Timestamp) -> sqlx:
 
 /// Ends every pending row for a node that is no member any more. This node knows it by the log.
 pub(crate) async fn end_pending(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     recipient: NodeId,
     reason: &str,
     at: Timestamp,
-) -> sqlx::Result<Vec<Affected>> {
-    let ended = sqlx::query_as(
+) -> waxwing_sqlite::Result<Vec<Affected>> {
+    let ended = waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ? \
          WHERE recipient = ? AND state = 0 RETURNING client_id, from_app, kind, nacks",
     )
@@ -118,7 +122,7 @@ pub(crate) async fn end_pending(
     .fetch_all(&mut *db)
     .await?;
     // Nobody is left to be told which counters never come.
-    sqlx::query(
+    waxwing_sqlite::query(
         "UPDATE outbox SET void_told = 1 WHERE priority IN (0, 1, 2) AND recipient = ? \
          AND (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0",
     )
@@ -130,8 +134,12 @@ pub(crate) async fn end_pending(
 
 /// Makes a row pending again under a higher seal, unless it is delivered or ended. The broker may still hold the older
 /// one, but nobody can open that: the message is only here.
-pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sqlx::Result<Option<Affected>> {
-    sqlx::query_as(
+pub(crate) async fn reseal(
+    db: &mut Connection,
+    row: i64,
+    seal: u32,
+) -> waxwing_sqlite::Result<Option<Affected>> {
+    waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1, accepted_at = NULL \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
     )
@@ -142,22 +150,22 @@ pub(crate) async fn reseal(db: &mut SqliteConnection, row: i64, seal: u32) -> sq
 }
 
 /// Takes back what the broker had: it has lost its store. Says how many messages are pending again.
-pub(crate) async fn take_back(db: &mut SqliteConnection) -> sqlx::Result<u64> {
-    let done = sqlx::query(
+pub(crate) async fn take_back(db: &mut Connection) -> waxwing_sqlite::Result<u64> {
+    let done = waxwing_sqlite::query(
         "UPDATE outbox SET state = 0, accepted_at = NULL, doubtful = 1 \
          WHERE state = 1 AND delivered_at IS NULL AND ended_at IS NULL",
     )
     .execute(db)
     .await?;
-    Ok(done.rows_affected())
+    Ok(done)
 }
 
 /// Gives every row that is not receipted a new counter, from 1 in its old order, and has it sent under the next seal:
 /// counters belong to a signing key, and this node has a new one. What the broker has under the old key would only be
 /// refused, or leave a gap in the new lane if it were not. Counters of the old lanes need not be told any more.
-pub(crate) async fn renumber(db: &mut SqliteConnection) -> sqlx::Result<()> {
-    sqlx::query("UPDATE outbox SET void_told = 1, renumbered = 0").execute(&mut *db).await?;
-    sqlx::query(
+pub(crate) async fn renumber(db: &mut Connection) -> waxwing_sqlite::Result<()> {
+    waxwing_sqlite::query("UPDATE outbox SET void_told = 1, renumbered = 0").execute(&mut *db).await?;
+    waxwing_sqlite::query(
         "UPDATE outbox SET counter = n.counter, renumbered = 1, void_told = 0, seal = seal + 1, doubtful = max(doubtful, \
          state = 1), state = 0, accepted_at = NULL FROM (SELECT row, \
          row_number() OVER (PARTITION BY recipient, priority ORDER BY counter) AS counter FROM outbox \
@@ -165,8 +173,8 @@ pub(crate) async fn renumber(db: &mut SqliteConnection) -> sqlx::Result<()> {
     )
     .execute(&mut *db)
     .await?;
-    sqlx::query("DELETE FROM lane_out").execute(&mut *db).await?;
-    sqlx::query(
+    waxwing_sqlite::query("DELETE FROM lane_out").execute(&mut *db).await?;
+    waxwing_sqlite::query(
         "INSERT INTO lane_out (recipient, priority, counter) SELECT recipient, priority, max(counter) FROM outbox \
          WHERE delivered_at IS NULL AND ended_at IS NULL AND counter > 0 GROUP BY recipient, priority",
     )
@@ -176,19 +184,20 @@ pub(crate) async fn renumber(db: &mut SqliteConnection) -> sqlx::Result<()> {
 }
 
 /// The highest number ever given to a row, kept or not.
-pub(crate) async fn rows(db: impl SqliteExecutor<'_>) -> sqlx::Result<u64> {
-    let given: Option<i64> = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
-        .fetch_optional(db)
-        .await?;
+pub(crate) async fn rows(db: impl Executor<'_>) -> waxwing_sqlite::Result<u64> {
+    let given: Option<i64> =
+        waxwing_sqlite::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")
+            .fetch_optional(db)
+            .await?;
     Ok(given.map_or(0, unsigned))
 }
 
 /// Marks rows delivered, whatever state they were in; a dead one lives again.
 pub(crate) async fn deliver(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     rows: &[i64],
     at: Timestamp,
-) -> sqlx::Result<Vec<Affected>> {
+) -> waxwing_sqlite::Result<Vec<Affected>> {
     static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "UPDATE outbox SET delivered_at = v.column2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
@@ -202,7 +211,8 @@ pub(crate) async fn deliver(
     });
     let mut affected = Vec::with_capacity(rows.len());
     for (sql, share) in UPDATE.of(rows) {
-        let query = share.iter().fold(sqlx::query_as(sql), |query, row| query.bind(row).bind(millis(at)));
+        let query =
+            share.iter().fold(waxwing_sqlite::query_as(sql), |query, row| query.bind(row).bind(millis(at)));
         affected.extend(query.fetch_all(&mut *db).await?);
     }
     Ok(affected)
@@ -210,11 +220,11 @@ pub(crate) async fn deliver(
 
 /// The message that a node says was read, if it was sent to that node.
 pub(crate) async fn sent_to(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     id: &ClientMessageId,
     recipient: NodeId,
-) -> sqlx::Result<Option<i64>> {
-    sqlx::query_scalar("SELECT row FROM outbox WHERE client_id = ? AND recipient = ? AND kind = 0")
+) -> waxwing_sqlite::Result<Option<i64>> {
+    waxwing_sqlite::query_scalar("SELECT row FROM outbox WHERE client_id = ? AND recipient = ? AND kind = 0")
         .bind(id.as_str())
         .bind(&recipient.as_bytes()[..])
         .fetch_optional(db)
@@ -223,11 +233,11 @@ pub(crate) async fn sent_to(
 
 /// Marks a delivered message read.
 pub(crate) async fn mark_read(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     row: i64,
     at: Timestamp,
-) -> sqlx::Result<Option<Affected>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Option<Affected>> {
+    waxwing_sqlite::query_as(
         "UPDATE outbox SET read_at = ? WHERE row = ? AND read_at IS NULL RETURNING client_id, from_app, kind, nacks",
     )
     .bind(millis(at))
@@ -238,12 +248,12 @@ pub(crate) async fn mark_read(
 
 /// Gives a message up that is not delivered. False if it is, or was given up before.
 pub(crate) async fn abort(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     row: i64,
     superseded_by: Option<&ClientMessageId>,
     at: Timestamp,
-) -> sqlx::Result<Option<Affected>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Option<Affected>> {
+    waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 3, ended_at = ?1, ended_by = 0, superseded_by = ?2, \
          reason = CASE WHEN ?2 IS NULL THEN 'given up' ELSE 'sent again' END \
          WHERE row = ?3 AND state <> 3 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
@@ -257,11 +267,11 @@ pub(crate) async fn abort(
 
 /// Ends pending rows whose time has passed, at most `limit` of them.
 pub(crate) async fn expire(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     now: Timestamp,
     limit: usize,
-) -> sqlx::Result<Vec<Affected>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Vec<Affected>> {
+    waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 2, reason = iif(doubtful, 'expired, delivery unknown', 'expired'), ended_by = 0, ended_at = ?1, \
          size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) WHERE row IN \
          (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2) \
@@ -274,9 +284,9 @@ pub(crate) async fn expire(
 }
 
 /// When the first of the pending rows has had its time.
-pub(crate) async fn first_expiry(db: impl SqliteExecutor<'_>) -> sqlx::Result<Option<Timestamp>> {
+pub(crate) async fn first_expiry(db: impl Executor<'_>) -> waxwing_sqlite::Result<Option<Timestamp>> {
     let first: Option<i64> =
-        sqlx::query_scalar("SELECT min(expires) FROM outbox WHERE state = 0").fetch_one(db).await?;
+        waxwing_sqlite::query_scalar("SELECT min(expires) FROM outbox WHERE state = 0").fetch_one(db).await?;
     Ok(first.map(time))
 }
 
@@ -293,9 +303,9 @@ pub(crate) struct Sent {
 
 /// Looks up messages by what the broker calls them.
 pub(crate) async fn by_wire_id(
-    db: &mut SqliteConnection,
+    db: impl Executor<'_>,
     ids: &[WireId],
-) -> sqlx::Result<HashMap<WireId, Sent>> {
+) -> waxwing_sqlite::Result<HashMap<WireId, Sent>> {
     static FIND: LazyLock<Chunks> = LazyLock::new(|| {
         Chunks::new(
             "SELECT row, client_id, wire_id, fingerprint, recipient, priority, seal FROM outbox \
@@ -304,10 +314,10 @@ pub(crate) async fn by_wire_id(
             ")",
         )
     });
-    let mut sent = HashMap::new();
+    let (mut db, mut sent) = (db.into(), HashMap::new());
     for (sql, share) in FIND.of(ids) {
-        let query = share.iter().fold(sqlx::query(sql), |query, id| query.bind(&id.as_bytes()[..]));
-        for row in query.fetch_all(&mut *db).await? {
+        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, id| query.bind(&id.as_bytes()[..]));
+        for row in query.fetch_all(&mut db).await? {
             let found = Sent {
                 row: row.try_get("row")?,
                 client_id: client_id(&row)?,

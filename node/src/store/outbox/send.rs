@@ -1,9 +1,9 @@
 //! What a link drains: pending messages, lane by lane, and the counters that will never come.
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row as _, SqliteConnection, SqliteExecutor};
 use waxwing_crypto::sealing::{CounterRange, Kind};
 use waxwing_crypto::{ClientMessageId, Fingerprint, Name, Timestamp, WireId};
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, Executor, FromRow, On};
 
 use super::{kind, lane};
 use crate::store::columns::{app, client_id, fingerprint, wire_id};
@@ -29,12 +29,12 @@ pub(crate) struct Pending {
 
 /// The next pending messages of a lane after a row, in lane order.
 pub(crate) async fn pending(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     lane: OutLane,
     after: i64,
     limit: usize,
-) -> sqlx::Result<Vec<Pending>> {
-    sqlx::query_as(
+) -> waxwing_sqlite::Result<Vec<Pending>> {
+    waxwing_sqlite::query_as(
         "SELECT row, client_id, kind, wants_read, wire_id, fingerprint, to_app, from_app, counter, seal, expires, queued_at, content \
          FROM outbox WHERE state = 0 AND priority = ? AND recipient = ? AND row > ? ORDER BY row LIMIT ?",
     )
@@ -46,8 +46,8 @@ pub(crate) async fn pending(
     .await
 }
 
-impl FromRow<'_, SqliteRow> for Pending {
-    fn from_row(row: &SqliteRow) -> sqlx::Result<Self> {
+impl FromRow for Pending {
+    fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
             row: row.try_get("row")?,
             client_id: client_id(row)?,
@@ -67,9 +67,9 @@ impl FromRow<'_, SqliteRow> for Pending {
 }
 
 /// Every lane that has pending messages, most urgent first.
-pub(crate) async fn pending_lanes(db: &mut SqliteConnection) -> sqlx::Result<Vec<OutLane>> {
+pub(crate) async fn pending_lanes(db: impl Executor<'_>) -> waxwing_sqlite::Result<Vec<OutLane>> {
     // A loose index scan: one step per lane, however many messages wait in each.
-    let mut lanes: Vec<OutLane> = Vec::new();
+    let (mut db, mut lanes): (On<'_>, Vec<OutLane>) = (db.into(), Vec::new());
     let next = "SELECT priority, recipient FROM outbox WHERE state = 0 AND (priority, recipient) > (?, ?) \
                 ORDER BY priority, recipient LIMIT 1";
     loop {
@@ -77,7 +77,7 @@ pub(crate) async fn pending_lanes(db: &mut SqliteConnection) -> sqlx::Result<Vec
             Some(lane) => (i64::from(lane.priority.as_u8()), &lane.recipient.as_bytes()[..]),
             None => (-1, &[][..]),
         };
-        let row = sqlx::query(next).bind(priority).bind(recipient).fetch_optional(&mut *db).await?;
+        let row = waxwing_sqlite::query(next).bind(priority).bind(recipient).fetch_optional(&mut db).await?;
         match row {
             Some(row) => lanes.push(lane(&row)?),
             None => return Ok(lanes),
@@ -87,12 +87,12 @@ pub(crate) async fn pending_lanes(db: &mut SqliteConnection) -> sqlx::Result<Vec
 
 /// Counters of a lane below `below` that its recipient has to be told it will never see, nearest first.
 pub(crate) async fn untold(
-    db: impl SqliteExecutor<'_>,
+    db: impl Executor<'_>,
     lane: OutLane,
     below: u64,
     limit: usize,
-) -> sqlx::Result<Vec<u64>> {
-    let counters: Vec<i64> = sqlx::query_scalar(
+) -> waxwing_sqlite::Result<Vec<u64>> {
+    let counters: Vec<i64> = waxwing_sqlite::query_scalar(
         "SELECT counter FROM outbox WHERE priority = ? AND recipient = ? AND counter < ? \
          AND (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0 ORDER BY counter DESC LIMIT ?",
     )
@@ -107,12 +107,12 @@ pub(crate) async fn untold(
 
 /// Notes that the recipient has been told of these counters.
 pub(crate) async fn told(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     lane: OutLane,
     ranges: &[CounterRange],
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     for range in ranges {
-        sqlx::query(
+        waxwing_sqlite::query(
             "UPDATE outbox SET void_told = 1 WHERE priority = ? AND recipient = ? AND counter BETWEEN ? AND ? \
              AND (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0",
         )

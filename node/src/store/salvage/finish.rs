@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow as _, Row as _, SqliteConnection};
 use tokio::time::Instant;
 use waxwing_crypto::VerifyingKey;
 use waxwing_crypto::storage::StorageKeys;
+use waxwing_sqlite::Row;
+use waxwing_sqlite::{Connection, FromRow as _};
 
 use super::super::columns::{client_id, node, priority};
 use super::super::lanes::{self, InLane};
@@ -36,7 +36,7 @@ impl Unsound {
 }
 
 /// Looks at every message.
-pub(crate) async fn unsound(db: &mut SqliteConnection, keys: &StorageKeys) -> sqlx::Result<Unsound> {
+pub(crate) async fn unsound(db: &mut Connection, keys: &StorageKeys) -> waxwing_sqlite::Result<Unsound> {
     const INBOX: &str = "SELECT row, coalesce(cursor, 0) AS cursor, sender, priority, client_id, from_app, to_app, thread, \
                          sent_at, received_at, read_at, late, content FROM inbox WHERE row > ? ORDER BY row LIMIT ?";
     const OUTBOX: &str = "SELECT * FROM outbox WHERE row > ? ORDER BY row LIMIT ?";
@@ -48,13 +48,13 @@ pub(crate) async fn unsound(db: &mut SqliteConnection, keys: &StorageKeys) -> sq
 
 /// The rows that are meant.
 async fn those(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     sql: &'static str,
-    meant: impl Fn(&SqliteRow) -> bool,
-) -> sqlx::Result<Vec<i64>> {
-    let (mut found, mut after) = (Vec::new(), 0);
+    meant: impl Fn(&Row) -> bool,
+) -> waxwing_sqlite::Result<Vec<i64>> {
+    let (mut found, mut after) = (Vec::new(), 0_i64);
     loop {
-        let rows = sqlx::query(sql).bind(after).bind(ROWS).fetch_all(&mut *db).await?;
+        let rows = waxwing_sqlite::query(sql).bind(after).bind(ROWS).fetch_all(&mut *db).await?;
         let Some(last) = rows.last() else { return Ok(found) };
         after = last.try_get("row")?;
         for row in rows.iter().filter(|row| meant(row)) {
@@ -63,12 +63,12 @@ async fn those(
     }
 }
 
-fn opens_incoming(row: &SqliteRow, keys: &StorageKeys) -> bool {
+fn opens_incoming(row: &Row, keys: &StorageKeys) -> bool {
     inbox::Item::from_row(row)
         .is_ok_and(|item| Content::open_incoming(keys, &item.sender, &item.client_id, &item.content).is_ok())
 }
 
-fn opens_outgoing(row: &SqliteRow, keys: &StorageKeys) -> bool {
+fn opens_outgoing(row: &Row, keys: &StorageKeys) -> bool {
     // A read receipt has no recipient's name, which whatever an app sent has.
     let known =
         row.try_get::<i64, _>("kind").is_ok_and(|kind| kind == 1) || outbox::Life::from_row(row).is_ok();
@@ -78,26 +78,27 @@ fn opens_outgoing(row: &SqliteRow, keys: &StorageKeys) -> bool {
 
 /// Makes one whole of what was salvaged. `log`: so many entries of the membership log, from the first on, belong together.
 pub(crate) async fn finish(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     salvaged: &mut [Salvaged],
     unsound: &Unsound,
     log: u64,
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     take_out(db, salvaged, "inbox", "DELETE FROM inbox WHERE row = ?", &unsound.inbox).await?;
     take_out(db, salvaged, "outbox", "DELETE FROM outbox WHERE row = ?", &unsound.outbox).await?;
-    let cut = sqlx::query("DELETE FROM log WHERE seq > ?").bind(number(log)).execute(&mut *db).await?;
-    note(salvaged, "log", cut.rows_affected());
+    let cut =
+        waxwing_sqlite::query("DELETE FROM log WHERE seq > ?").bind(number(log)).execute(&mut *db).await?;
+    note(salvaged, "log", cut);
     let incomplete = |tables: &[&str]| {
         salvaged.iter().any(|table| table.is_incomplete() && tables.contains(&table.table.as_str()))
     };
     if incomplete(&["space", "space_record", "space_writer"]) {
         // A copy with holes would count as complete. The broker has all of it.
         for table in ["DELETE FROM space_record", "DELETE FROM space_writer", "DELETE FROM space"] {
-            sqlx::query(table).execute(&mut *db).await?;
+            waxwing_sqlite::query(table).execute(&mut *db).await?;
         }
     }
     if incomplete(&["presence"]) {
-        sqlx::query("DELETE FROM presence").execute(&mut *db).await?;
+        waxwing_sqlite::query("DELETE FROM presence").execute(&mut *db).await?;
         meta::remove(&mut *db, meta::PRESENCE_STORE).await?;
     }
     let cursor = cursor(db, incomplete(&["meta"])).await?;
@@ -112,14 +113,14 @@ pub(crate) async fn finish(
 }
 
 async fn take_out(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     salvaged: &mut [Salvaged],
     table: &str,
     sql: &'static str,
     rows: &[i64],
-) -> sqlx::Result<()> {
+) -> waxwing_sqlite::Result<()> {
     for row in rows {
-        sqlx::query(sql).bind(row).execute(&mut *db).await?;
+        waxwing_sqlite::query(sql).bind(row).execute(&mut *db).await?;
     }
     note(salvaged, table, rows.len() as u64);
     Ok(())
@@ -134,8 +135,8 @@ fn note(salvaged: &mut [Salvaged], table: &str, lost: u64) {
 }
 
 /// The last place given to a message or event; one that is not below it, if it cannot be read any more.
-async fn cursor(db: &mut SqliteConnection, doubtful: bool) -> sqlx::Result<u64> {
-    let shown: i64 = sqlx::query_scalar(
+async fn cursor(db: &mut Connection, doubtful: bool) -> waxwing_sqlite::Result<u64> {
+    let shown: i64 = waxwing_sqlite::query_scalar(
         "SELECT max(coalesce((SELECT max(cursor) FROM inbox), 0), coalesce((SELECT max(seq) FROM event), 0))",
     )
     .fetch_one(&mut *db)
@@ -148,24 +149,26 @@ async fn cursor(db: &mut SqliteConnection, doubtful: bool) -> sqlx::Result<u64> 
 }
 
 /// Row numbers are never given twice: the broker is shown how many there were.
-async fn outbox_rows(db: &mut SqliteConnection) -> sqlx::Result<()> {
-    let given = sqlx::query_scalar("SELECT seq FROM damaged.sqlite_sequence WHERE name = 'outbox'");
-    let given: sqlx::Result<Option<i64>> = given.fetch_optional(&mut *db).await;
-    let there: Option<i64> = sqlx::query_scalar("SELECT max(row) FROM outbox").fetch_one(&mut *db).await?;
+async fn outbox_rows(db: &mut Connection) -> waxwing_sqlite::Result<()> {
+    let given = waxwing_sqlite::query_scalar("SELECT seq FROM damaged.sqlite_sequence WHERE name = 'outbox'");
+    let given: waxwing_sqlite::Result<Option<i64>> = given.fetch_optional(&mut *db).await;
+    let there: Option<i64> =
+        waxwing_sqlite::query_scalar("SELECT max(row) FROM outbox").fetch_one(&mut *db).await?;
     let there = there.map_or(0, unsigned);
     let given = given.map_or(there + BEYOND, |given| given.map_or(0, unsigned).max(there));
-    sqlx::query("DELETE FROM main.sqlite_sequence WHERE name = 'outbox'").execute(&mut *db).await?;
-    let insert = sqlx::query("INSERT INTO main.sqlite_sequence (name, seq) VALUES ('outbox', ?)");
+    waxwing_sqlite::query("DELETE FROM main.sqlite_sequence WHERE name = 'outbox'").execute(&mut *db).await?;
+    let insert = waxwing_sqlite::query("INSERT INTO main.sqlite_sequence (name, seq) VALUES ('outbox', ?)");
     insert.bind(number(given)).execute(db).await.map(|_| ())
 }
 
 /// Lanes of which nothing is known any more but the messages that are there: what is missing in them is not waited for. Gives
 /// places to those that have none; says which was the last.
-async fn lanes_of_inbox(db: &mut SqliteConnection, mut cursor: u64) -> sqlx::Result<u64> {
+async fn lanes_of_inbox(db: &mut Connection, mut cursor: u64) -> waxwing_sqlite::Result<u64> {
     let now = Instant::now();
     let known: HashSet<InLane> = lanes::seen(&mut *db, now).await?.into_iter().map(|(key, _)| key).collect();
     let mut lost: HashMap<InLane, Lane> = HashMap::new();
-    let rows = sqlx::query("SELECT sender, signer, priority, counter, cursor FROM inbox ORDER BY counter");
+    let rows =
+        waxwing_sqlite::query("SELECT sender, signer, priority, counter, cursor FROM inbox ORDER BY counter");
     for row in rows.fetch_all(&mut *db).await? {
         let signer = row.try_get::<Vec<u8>, _>("signer")?.try_into().map_err(|_| damaged("signer"))?;
         let key = InLane { sender: node(&row, "sender")?, signer, priority: priority(&row)? };

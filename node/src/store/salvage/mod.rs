@@ -9,7 +9,7 @@ mod walk;
 
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use waxwing_sqlite::Connection;
 
 pub(crate) use self::finish::{finish, unsound};
 use super::unsigned;
@@ -47,12 +47,13 @@ struct Table {
 ///
 /// # Errors
 /// If its beginning, or what says which tables it has, cannot be read.
-pub(crate) async fn attach(db: &mut SqliteConnection, damaged: &Path) -> sqlx::Result<()> {
+pub(crate) async fn attach(db: &mut Connection, damaged: &Path) -> waxwing_sqlite::Result<()> {
     let escaped: String = damaged.to_string_lossy().chars().map(escape).collect();
     let uri = format!("file:{escaped}?mode=ro");
-    sqlx::query("ATTACH DATABASE ? AS damaged").bind(uri).execute(&mut *db).await?;
-    let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM damaged.sqlite_schema").fetch_one(&mut *db).await?;
+    waxwing_sqlite::query("ATTACH DATABASE ? AS damaged").bind(uri).execute(&mut *db).await?;
+    let tables: i64 = waxwing_sqlite::query_scalar("SELECT count(*) FROM damaged.sqlite_schema")
+        .fetch_one(&mut *db)
+        .await?;
     if tables > 0 { Ok(()) } else { Err(super::damaged("schema")) }
 }
 
@@ -65,15 +66,14 @@ fn escape(character: char) -> String {
 }
 
 /// The newest change of the schema that the damaged one has, if that can be read.
-pub(crate) async fn schema(db: &mut SqliteConnection) -> Option<i64> {
-    sqlx::query_scalar("SELECT max(version) FROM damaged._sqlx_migrations").fetch_one(db).await.ok()?
+pub(crate) async fn schema(db: &mut Connection) -> Option<i64> {
+    waxwing_sqlite::query_scalar("PRAGMA damaged.user_version").fetch_one(db).await.ok()
 }
 
 /// Copies all that can be read of all tables.
-pub(crate) async fn copy(db: &mut SqliteConnection) -> sqlx::Result<Vec<Salvaged>> {
-    let names: Vec<String> = sqlx::query_scalar(
-        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' \
-         AND substr(name, 1, 6) <> '_sqlx_' ORDER BY name",
+pub(crate) async fn copy(db: &mut Connection) -> waxwing_sqlite::Result<Vec<Salvaged>> {
+    let names: Vec<String> = waxwing_sqlite::query_scalar(
+        "SELECT name FROM main.sqlite_schema WHERE type = 'table' AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name",
     )
     .fetch_all(&mut *db)
     .await?;
@@ -85,7 +85,7 @@ pub(crate) async fn copy(db: &mut SqliteConnection) -> sqlx::Result<Vec<Salvaged
     Ok(salvaged)
 }
 
-async fn one(db: &mut SqliteConnection, table: &Table) -> sqlx::Result<Salvaged> {
+async fn one(db: &mut Connection, table: &Table) -> waxwing_sqlite::Result<Salvaged> {
     let whole = match &table.key {
         None => walk::by_row(db, table).await?,
         Some(key) => walk::by_key(db, table, key).await?,
@@ -95,21 +95,21 @@ async fn one(db: &mut SqliteConnection, table: &Table) -> sqlx::Result<Salvaged>
     Ok(Salvaged { table: table.name.clone(), rows, lost: lost.unwrap_or(0), more: lost.is_none() })
 }
 
-async fn count(db: &mut SqliteConnection, table: &str) -> sqlx::Result<u64> {
-    let sql = AssertSqlSafe(format!("SELECT count(*) FROM main.\"{table}\""));
-    sqlx::query_scalar::<_, i64>(sql).fetch_one(db).await.map(unsigned)
+async fn count(db: &mut Connection, table: &str) -> waxwing_sqlite::Result<u64> {
+    let sql = format!("SELECT count(*) FROM main.\"{table}\"");
+    waxwing_sqlite::query_scalar::<i64>(sql).fetch_one(db).await.map(unsigned)
 }
 
 /// How many rows an index knows that are not there; none if there is no index of all rows that can be read.
-async fn missing(db: &mut SqliteConnection, table: &Table) -> sqlx::Result<Option<u64>> {
+async fn missing(db: &mut Connection, table: &Table) -> waxwing_sqlite::Result<Option<u64>> {
     let key = table.key.as_deref().unwrap_or("rowid");
     let mut most = None;
     for index in indexes(db, table).await? {
-        let sql = AssertSqlSafe(format!(
+        let sql = format!(
             "SELECT count(*) FROM (SELECT {key} FROM damaged.\"{0}\" INDEXED BY \"{index}\" EXCEPT SELECT {key} FROM main.\"{0}\")",
             table.name
-        ));
-        if let Ok(missing) = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut *db).await {
+        );
+        if let Ok(missing) = waxwing_sqlite::query_scalar::<i64>(sql).fetch_one(&mut *db).await {
             most = most.max(Some(unsigned(missing)));
         }
     }
@@ -117,36 +117,40 @@ async fn missing(db: &mut SqliteConnection, table: &Table) -> sqlx::Result<Optio
 }
 
 /// Indexes that have a place of their own in the file, and an entry for each row.
-async fn indexes(db: &mut SqliteConnection, table: &Table) -> sqlx::Result<Vec<String>> {
-    sqlx::query_scalar("SELECT name FROM pragma_index_list(?, 'main') WHERE partial = 0 AND origin <> 'pk'")
-        .bind(&table.name)
-        .fetch_all(db)
-        .await
+async fn indexes(db: &mut Connection, table: &Table) -> waxwing_sqlite::Result<Vec<String>> {
+    waxwing_sqlite::query_scalar(
+        "SELECT name FROM pragma_index_list(?, 'main') WHERE partial = 0 AND origin <> 'pk'",
+    )
+    .bind(&table.name)
+    .fetch_all(db)
+    .await
 }
 
 /// The ids of messages that an index of the damaged database knows, and that are not in the new one.
-pub(crate) async fn lost_sends(db: &mut SqliteConnection, limit: u32) -> Vec<String> {
+pub(crate) async fn lost_sends(db: &mut Connection, limit: u32) -> Vec<String> {
     let sql = "SELECT client_id FROM damaged.outbox INDEXED BY sqlite_autoindex_outbox_1 \
                WHERE rowid NOT IN (SELECT row FROM main.outbox) LIMIT ?";
-    let ids = sqlx::query_scalar::<_, Vec<u8>>(sql).bind(limit).fetch_all(db).await.unwrap_or_default();
+    let ids =
+        waxwing_sqlite::query_scalar::<Vec<u8>>(sql).bind(limit).fetch_all(db).await.unwrap_or_default();
     ids.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect()
 }
 
 impl Table {
-    async fn look(db: &mut SqliteConnection, name: String) -> sqlx::Result<Self> {
+    async fn look(db: &mut Connection, name: String) -> waxwing_sqlite::Result<Self> {
         type Columns = Vec<(String, i64)>;
-        let columns: Columns = sqlx::query_as("SELECT name, pk FROM pragma_table_info(?, 'main')")
+        let columns: Columns = waxwing_sqlite::query_as("SELECT name, pk FROM pragma_table_info(?, 'main')")
             .bind(&name)
             .fetch_all(&mut *db)
             .await?;
         let quoted = |column: &str| format!("\"{column}\"");
         let mut key: Vec<_> = columns.iter().filter(|(_, place)| *place > 0).collect();
         key.sort_by_key(|(_, place)| *place);
-        let keyed: bool =
-            sqlx::query_scalar("SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?")
-                .bind(&name)
-                .fetch_one(db)
-                .await?;
+        let keyed: bool = waxwing_sqlite::query_scalar(
+            "SELECT wr FROM pragma_table_list WHERE schema = 'main' AND name = ?",
+        )
+        .bind(&name)
+        .fetch_one(db)
+        .await?;
         let join = |names: Vec<String>| names.join(", ");
         Ok(Self {
             name,

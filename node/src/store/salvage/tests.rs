@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::Path;
 
-use sqlx::{Connection as _, Row as _};
-
 use super::*;
 use crate::store::{close, meta, open};
 
@@ -27,7 +25,7 @@ async fn filled(path: &Path) {
             "FROM generate",
             &format!("FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {ROWS}) SELECT value FROM n)"),
         );
-        sqlx::query(AssertSqlSafe(sql)).execute(&mut db).await.unwrap();
+        waxwing_sqlite::query(sql).execute(&mut db).await.unwrap();
     }
     meta::set_text(&mut db, meta::BROKER, "ws://there").await.unwrap();
     close(db, readers).await.unwrap();
@@ -36,10 +34,11 @@ async fn filled(path: &Path) {
 /// The pages of a table or an index that hold its rows, in their order.
 async fn leaves(path: &Path, name: &str) -> Vec<u64> {
     let (mut db, readers) = open(path).await.unwrap();
-    let rows = sqlx::query("SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path")
-        .bind(name);
+    let rows =
+        waxwing_sqlite::query("SELECT pageno FROM dbstat WHERE name = ? AND pagetype = 'leaf' ORDER BY path")
+            .bind(name);
     let pages = rows.fetch_all(&mut db).await.unwrap();
-    let pages = pages.iter().map(|row| unsigned(row.get("pageno"))).collect();
+    let pages = pages.iter().map(|row| unsigned(row.try_get("pageno").unwrap())).collect();
     close(db, readers).await.unwrap();
     pages
 }
@@ -57,10 +56,11 @@ async fn salvage(folder: &Path, damaged: &Path) -> (Vec<Salvaged>, Vec<String>) 
     attach(&mut db, damaged).await.unwrap();
     let tables = copy(&mut db).await.unwrap();
     let lost = lost_sends(&mut db, 10_000).await;
-    let sound: String = sqlx::query_scalar("PRAGMA main.integrity_check").fetch_one(&mut db).await.unwrap();
+    let sound: String =
+        waxwing_sqlite::query_scalar("PRAGMA main.integrity_check").fetch_one(&mut db).await.unwrap();
     assert_eq!(sound, "ok");
     readers.close().await;
-    db.close().await.unwrap();
+    db.close().unwrap();
     (tables, lost)
 }
 

@@ -1,20 +1,19 @@
 //! Walking a table of which not everything can be read.
 
-use sqlx::{AssertSqlSafe, SqliteConnection};
+use waxwing_sqlite::Connection;
 
-use super::super::{is_damage, is_unreadable};
 use super::{Table, indexes};
 
 /// Most rows at a time.
 const STEP: i64 = 512;
 
 /// Whether what was read was not there, or not as SQLite has written it. Anything else ends the walk.
-fn in_source(error: sqlx::Error) -> sqlx::Result<()> {
-    if is_damage(&error) || is_unreadable(&error) { Ok(()) } else { Err(error) }
+fn in_source(error: waxwing_sqlite::Error) -> waxwing_sqlite::Result<()> {
+    if error.is_damage() || error.is_unreadable() { Ok(()) } else { Err(error) }
 }
 
 /// Copies a table with row numbers. Says whether all of it could be read.
-pub(super) async fn by_row(db: &mut SqliteConnection, table: &Table) -> sqlx::Result<bool> {
+pub(super) async fn by_row(db: &mut Connection, table: &Table) -> waxwing_sqlite::Result<bool> {
     let (mut after, mut step, mut whole) = (0, STEP, true);
     loop {
         match chunk(db, table, after, step).await {
@@ -42,29 +41,29 @@ pub(super) async fn by_row(db: &mut SqliteConnection, table: &Table) -> sqlx::Re
 
 /// Copies the next rows. Says which was the last, and how many could not be taken over as they are.
 async fn chunk(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     table: &Table,
     after: i64,
     step: i64,
-) -> sqlx::Result<Option<(i64, u64)>> {
+) -> waxwing_sqlite::Result<Option<(i64, u64)>> {
     let Table { name, columns, .. } = table;
-    let look = AssertSqlSafe(format!(
+    let look = format!(
         "SELECT max(rowid), count(*) FROM (SELECT rowid FROM damaged.\"{name}\" NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT ?)"
-    ));
+    );
     let (last, rows): (Option<i64>, i64) =
-        sqlx::query_as(look).bind(after).bind(step).fetch_one(&mut *db).await?;
+        waxwing_sqlite::query_as(look).bind(after).bind(step).fetch_one(&mut *db).await?;
     let Some(last) = last else { return Ok(None) };
-    let copy = AssertSqlSafe(format!(
+    let copy = format!(
         "INSERT OR IGNORE INTO main.\"{name}\" ({columns}) SELECT {columns} FROM damaged.\"{name}\" NOT INDEXED \
          WHERE rowid > ? AND rowid <= ?"
-    ));
-    let copied = sqlx::query(copy).bind(after).bind(last).execute(db).await?.rows_affected();
+    );
+    let copied = waxwing_sqlite::query(copy).bind(after).bind(last).execute(db).await?;
     Ok(Some((last, super::super::unsigned(rows).saturating_sub(copied))))
 }
 
 /// The first row number behind which something can be read again, or nothing is left; none if nothing can be read up to the
 /// end.
-async fn behind(db: &mut SqliteConnection, table: &Table, after: i64) -> sqlx::Result<Option<i64>> {
+async fn behind(db: &mut Connection, table: &Table, after: i64) -> waxwing_sqlite::Result<Option<i64>> {
     // It may be the content of one row, which is elsewhere.
     if let Some(next) = next(db, table, after).await? {
         return Ok(next);
@@ -87,12 +86,12 @@ async fn behind(db: &mut SqliteConnection, table: &Table, after: i64) -> sqlx::R
 }
 
 /// The row after this one, or itself if there is none, as far as that can be told.
-async fn next(db: &mut SqliteConnection, table: &Table, after: i64) -> sqlx::Result<Option<Option<i64>>> {
-    let sql = AssertSqlSafe(format!(
+async fn next(db: &mut Connection, table: &Table, after: i64) -> waxwing_sqlite::Result<Option<Option<i64>>> {
+    let sql = format!(
         "SELECT rowid FROM damaged.\"{}\" NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT 1",
         table.name
-    ));
-    match sqlx::query_scalar(sql).bind(after).fetch_optional(db).await {
+    );
+    match waxwing_sqlite::query_scalar(sql).bind(after).fetch_optional(db).await {
         Ok(found) => Ok(Some(Some(found.unwrap_or(i64::MAX)))),
         Err(error) => in_source(error).map(|()| None),
     }
@@ -100,7 +99,7 @@ async fn next(db: &mut SqliteConnection, table: &Table, after: i64) -> sqlx::Res
 
 /// Copies a table without row numbers: from both ends, as far as that goes, and what an index knows of the rest. Says whether
 /// all of it could be read.
-pub(super) async fn by_key(db: &mut SqliteConnection, table: &Table, key: &str) -> sqlx::Result<bool> {
+pub(super) async fn by_key(db: &mut Connection, table: &Table, key: &str) -> waxwing_sqlite::Result<bool> {
     let name = &table.name;
     let last = format!("(SELECT {key} FROM main.\"{name}\" ORDER BY {} LIMIT 1)", reversed(key));
     if from_one_end(db, table, key, &format!("({key}) > {last}")).await? {
@@ -125,20 +124,20 @@ pub(super) async fn by_key(db: &mut SqliteConnection, table: &Table, key: &str) 
 
 /// Copies in one order until nothing more comes, or something cannot be read. Says whether it came to the other end.
 async fn from_one_end(
-    db: &mut SqliteConnection,
+    db: &mut Connection,
     table: &Table,
     order: &str,
     further: &str,
-) -> sqlx::Result<bool> {
+) -> waxwing_sqlite::Result<bool> {
     let Table { name, columns, .. } = table;
     let (mut condition, mut step) = ("TRUE", STEP);
     loop {
-        let sql = AssertSqlSafe(format!(
+        let sql = format!(
             "INSERT OR IGNORE INTO main.\"{name}\" ({columns}) SELECT {columns} FROM damaged.\"{name}\" NOT INDEXED \
              WHERE {condition} ORDER BY {order} LIMIT ?"
-        ));
-        match sqlx::query(sql).bind(step).execute(&mut *db).await {
-            Ok(done) if done.rows_affected() == 0 => return Ok(true),
+        );
+        match waxwing_sqlite::query(sql).bind(step).execute(&mut *db).await {
+            Ok(0) => return Ok(true),
             Ok(_) => condition = further,
             Err(error) => {
                 in_source(error)?;
@@ -152,7 +151,7 @@ async fn from_one_end(
 }
 
 /// Copies, one by one, the rows whose keys an index has.
-async fn by_index(db: &mut SqliteConnection, table: &Table, key: &str) -> sqlx::Result<()> {
+async fn by_index(db: &mut Connection, table: &Table, key: &str) -> waxwing_sqlite::Result<()> {
     let Table { name, columns, .. } = table;
     for index in indexes(db, table).await? {
         let known = [
@@ -167,13 +166,13 @@ async fn by_index(db: &mut SqliteConnection, table: &Table, key: &str) -> sqlx::
             continue;
         }
         let most: Option<i64> =
-            sqlx::query_scalar("SELECT max(rowid) FROM temp.known").fetch_one(&mut *db).await?;
+            waxwing_sqlite::query_scalar("SELECT max(rowid) FROM temp.known").fetch_one(&mut *db).await?;
         for row in 1..=most.unwrap_or(0) {
-            let sql = AssertSqlSafe(format!(
+            let sql = format!(
                 "INSERT OR IGNORE INTO main.\"{name}\" ({columns}) SELECT {columns} FROM damaged.\"{name}\" NOT INDEXED \
                  WHERE ({key}) = (SELECT {key} FROM temp.known WHERE rowid = ?)"
-            ));
-            if let Err(error) = sqlx::query(sql).bind(row).execute(&mut *db).await {
+            );
+            if let Err(error) = waxwing_sqlite::query(sql).bind(row).execute(&mut *db).await {
                 in_source(error)?;
             }
         }
@@ -181,9 +180,9 @@ async fn by_index(db: &mut SqliteConnection, table: &Table, key: &str) -> sqlx::
     Ok(())
 }
 
-async fn run(db: &mut SqliteConnection, statements: &[String]) -> sqlx::Result<()> {
+async fn run(db: &mut Connection, statements: &[String]) -> waxwing_sqlite::Result<()> {
     for sql in statements {
-        sqlx::query(AssertSqlSafe(sql.clone())).execute(&mut *db).await?;
+        waxwing_sqlite::query(sql.clone()).execute(&mut *db).await?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ async fn what_is_not_on_the_disk_is_not_counted() {
     f.writer.tell_all(security("bad_seal")).await.unwrap();
     let before = f.counts.all();
     let (mut db, _) = crate::store::open(&f.folder.path().join("node.db")).await.unwrap();
-    sqlx::query("DROP TABLE event").execute(&mut db).await.unwrap();
+    waxwing_sqlite::query("DROP TABLE event").execute(&mut db).await.unwrap();
     f.writer.tell_all(security("bad_seal")).await.unwrap_err();
     assert_eq!(f.counts.all(), before);
 }

@@ -40,8 +40,10 @@ async fn what_is_live_takes_no_counter_of_its_lane_and_leaves_no_gap_when_it_nev
     let counters = f.counters().await;
     assert_eq!([counters["m-1"], counters["r-1"], counters["m-2"]], [1, 0, 2]);
     assert_eq!(name(&f.accept(request()).await), "same", "its id is bound as any");
-    let row: i64 =
-        sqlx::query_scalar("SELECT row FROM outbox WHERE client_id = 'r-1'").fetch_one(&f.db).await.unwrap();
+    let row: i64 = waxwing_sqlite::query_scalar("SELECT row FROM outbox WHERE client_id = 'r-1'")
+        .fetch_one(&f.db)
+        .await
+        .unwrap();
     f.answered(Answered::Refused { row, seal: 0, reason: "unsupported_version" }).await;
     assert_eq!(outbox::untold(&f.db, lane(1), 99, 9).await.unwrap(), [0; 0], "nobody is told of counter 0");
     let told = f.signals.live().await;
@@ -50,10 +52,11 @@ async fn what_is_live_takes_no_counter_of_its_lane_and_leaves_no_gap_when_it_nev
             if request.as_str() == "r-1" && reason == "unsupported_version"),
         "{told:?}"
     );
-    let left: i64 = sqlx::query_scalar("SELECT length(content) FROM outbox WHERE client_id = 'r-1'")
-        .fetch_one(&f.db)
-        .await
-        .unwrap();
+    let left: i64 =
+        waxwing_sqlite::query_scalar("SELECT length(content) FROM outbox WHERE client_id = 'r-1'")
+            .fetch_one(&f.db)
+            .await
+            .unwrap();
     assert_eq!(left, 0, "what was asked is wiped with it");
     f.accept(NewRow { kind: Kind::Reply, ..send("r-2", 1) }).await;
     let f = f.begin_under(2).await;
@@ -79,8 +82,10 @@ async fn what_is_live_is_handed_on_once_waits_for_no_mail_and_only_its_id_is_kep
     f.receive(vec![live("r-3")]).await;
     let arrived = f.signals.live().await;
     assert_eq!(arrived.len(), 1, "neither what came again nor what is not wanted: {arrived:?}");
-    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM inbox").fetch_one(&f.db).await.unwrap();
-    let ids: i64 = sqlx::query_scalar("SELECT count(*) FROM dedupe").fetch_one(&f.db).await.unwrap();
+    let rows: i64 =
+        waxwing_sqlite::query_scalar("SELECT count(*) FROM inbox").fetch_one(&f.db).await.unwrap();
+    let ids: i64 =
+        waxwing_sqlite::query_scalar("SELECT count(*) FROM dedupe").fetch_one(&f.db).await.unwrap();
     assert_eq!((rows, ids), (2, 4));
 }
 
@@ -95,7 +100,7 @@ async fn what_was_asked_and_not_sent_ends_with_the_process_and_answers_do_not() 
     f.accept(send("mail", 1)).await;
     let (mut db, readers) = crate::store::open(&f.folder.path().join("node.db")).await.unwrap();
     outbox::end_asked(&mut db, crate::clock::now()).await.unwrap();
-    let rows = sqlx::query_as::<_, (String, i64)>("SELECT client_id, state FROM outbox ORDER BY row");
+    let rows = waxwing_sqlite::query_as::<(String, i64)>("SELECT client_id, state FROM outbox ORDER BY row");
     let states: Vec<(String, i64)> = rows.fetch_all(&mut db).await.unwrap();
     crate::store::close(db, readers).await.unwrap();
     let expected = [("ask", 2), ("note", 2), ("no", 2), ("yes", 0), ("mail", 0)];
