@@ -149,7 +149,7 @@ async fn a_revoked_member_with_all_it_has_and_all_that_the_broker_holds_cannot_g
     let readers =
         [&secrets(&lab, "alpha").sealing, &secrets(&lab, "beta").sealing, &open.seed().sealing_key()];
     for row in &slots {
-        let sealed = SealedStateKeys::from_bytes(row.get::<Vec<u8>, _>(1).into()).unwrap();
+        let sealed = SealedStateKeys::from_bytes(row.try_get::<Vec<u8>, _>(1).unwrap().into()).unwrap();
         for secret in [&thief.sealing, &seeds[0], &seeds[1]] {
             sealed.open(secret).unwrap_err();
         }
