@@ -14,6 +14,7 @@ use waxwing_protocol::{MessageId, RunId, StoreId};
 
 mod accepting;
 mod counts;
+mod images;
 mod live;
 mod loss;
 mod receiving;
