@@ -27,6 +27,14 @@ pub(super) const PROMISES: [Promise; 7] = [
                 ],
             ),
             (
+                "the same of a broker's database",
+                "broker/src/accept/tests/images.rs",
+                &[
+                    "whatever_a_crash_leaves_of_a_brokers_database_it_goes_on_with_all_that_was_answered",
+                    "one_sync_that_a_disk_lets_pass_is_found_in_a_brokers_images_whichever_answer_rests_on_it",
+                ],
+            ),
+            (
                 "a sync that fails",
                 "tests/e2e/faults/sync.rs",
                 &[
