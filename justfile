@@ -32,6 +32,12 @@ schedules COUNT="10000":
 prove KILLS="2000":
     .ci/record prove env WAXWING_KILLS={{ KILLS }} cargo test --locked --test e2e kills_by_the_thousand -- --ignored --nocapture
 
+# What a power cut may leave of a node's and of a broker's database: every image of a sync with few writes before it, 80 of any other. The
+# figures are kept.
+images:
+    .ci/record images-broker env WAXWING_IMAGES=1 cargo test --locked -p waxwing-broker --lib images::whatever -- --nocapture
+    .ci/record images-node env WAXWING_IMAGES=1 cargo test --locked -p waxwing-node --lib images::whatever -- --nocapture
+
 # 10,000 idle links and a day's mail in minutes: memory and descriptors must stay flat. The figures are kept.
 soak:
     .ci/record soak cargo test --locked --test e2e ten_thousand_idle_links -- --ignored --nocapture

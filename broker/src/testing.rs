@@ -85,9 +85,11 @@ impl Fixture {
         let genesis = Genesis { name: "test".parse().unwrap(), founder: member, recovery, state_keys };
         let (genesis, roster) = Roster::found(self.time(), genesis, &self.founder).unwrap();
         let (mesh, head, now) = (roster.mesh(), roster.head(), self.time());
+        self.db.begin().await.unwrap();
         store::mesh::insert(&mut self.db, mesh, head, false, now).await.unwrap();
         let row = store::log::LogRow { mesh, seq: head.seq, entry: genesis };
         store::log::insert(&mut self.db, &[row]).await.unwrap();
+        self.db.commit().await.unwrap();
         self.state.meshes.publish(Mesh::settled(Arc::new(roster)));
     }
 

@@ -25,7 +25,10 @@ pub(crate) use admin::{
     Up,
 };
 pub(crate) use apps::{Apps, Profile, Run};
-pub(crate) use bench::{Bench, BenchBacklog, BenchDatabase, BenchLinks, BenchSend, Handed};
+pub(crate) use bench::{
+    Bench, BenchBacklog, BenchDatabase, BenchLatency, BenchLinks, BenchOn, BenchPairs, BenchSend, BenchTopic,
+    Handed,
+};
 pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerMigrate, BrokerService, NodeService, ServiceOf};
 pub(crate) use claim::{Claim, ClaimComplete, ClaimList, ClaimOf, ClaimTry};
 pub(crate) use kv::{Kv, KvDelete, KvGet, KvList, KvPut, KvWatch};

@@ -1,4 +1,5 @@
 mod alike;
+mod images;
 
 use tokio::sync::oneshot;
 use waxwing_crypto::membership::Roster;

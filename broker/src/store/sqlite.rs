@@ -30,10 +30,15 @@ const CACHE: &str = "-16384";
 
 /// Opens or makes the database at `path`, and brings its schema up to date. See [`Store::open`].
 pub(super) async fn open(path: &Path) -> Result<Store> {
-    if !is_closed(path) {
-        check(path).await?;
+    // It is left by a crash in the moment in which a file, new or restored, was set to keep a log. Only who writes can take it back.
+    let has_journal = beside(path, "-journal").exists();
+    if !has_journal && !is_closed(path) {
+        check(&mut inspect::file(path).await?).await?;
     }
     let mut writer = options(path).create_if_missing(true).pragma("cache_size", CACHE).connect().await?;
+    if has_journal {
+        check(&mut writer).await?;
+    }
     migrate(&mut writer, &MIGRATOR, Some(path)).await?;
     assert_durable(&mut writer).await?;
     let readers = SqlitePoolOptions::new()
@@ -65,10 +70,9 @@ fn is_closed(path: &Path) -> bool {
 ///
 /// By a connection that cannot write: another would fold the log into the file when it is closed, and a damaged file stays as it was
 /// found.
-async fn check(path: &Path) -> Result<()> {
+async fn check(db: &mut SqliteConnection) -> Result<()> {
     let begin = Instant::now();
-    let mut db = inspect::file(path).await?;
-    let wrong = inspect::integrity(&mut db, inspect::Depth::Quick).await?;
+    let wrong = inspect::integrity(db, inspect::Depth::Quick).await?;
     match wrong.first() {
         Some(wrong) => Err(Error::Damaged(wrong.clone())),
         None => {
@@ -132,8 +136,13 @@ async fn assert_durable(db: &mut SqliteConnection) -> Result<()> {
 
 /// The log of a database: what is committed and not yet in its file.
 pub(super) fn log_file(database: &Path) -> PathBuf {
+    beside(database, "-wal")
+}
+
+/// A file that SQLite keeps beside a database.
+fn beside(database: &Path, end: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
+    path.push(end);
     path.into()
 }
 

@@ -3,17 +3,30 @@
 pub mod backlog;
 mod carrier;
 pub mod database;
+mod disk;
+pub mod latency;
 pub mod links;
+mod pairs;
 pub mod send;
 mod spread;
+mod stand;
+pub mod topic;
 mod usage;
+
+use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use waxwing_crypto::Timestamp;
 
-pub use send::DURABILITY;
-pub use spread::Spread;
+pub use pairs::{Figures, Stages};
+pub use spread::{Range, Spread, Spreads};
+pub use stand::{Cost, Costs, Running, Setup, Until};
 pub use usage::Usage;
+
+/// What every commit waits for: nodes and brokers do not start otherwise.
+pub const DURABILITY: &str = "SQLite, synchronous=FULL, at every node and the broker";
+/// Nothing has come for so long: nothing will.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How a measurement goes on, for whoever waits for it.
 pub trait Progress: Sync {

@@ -1,39 +1,23 @@
-//! Messages from one node to others, app to app, each with its receipt: how many a second, how long one takes, and what
-//! it costs each process.
-
-mod apps;
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+//! Messages between nodes, app to app, each with its receipt, as many as there is room for: how many a second, how long one takes,
+//! and what it costs each process.
 
 use serde::Serialize;
-use tokio::time::Instant;
-use waxwing_client::api::{MeshQuery, MessageState};
 
-use self::apps::Run;
-use super::spread::Spread;
-use super::{Progress, Usage};
-use crate::error::{Error, Result};
-use crate::mesh::Lab;
+use super::pairs::{BATCH, Pace, Pairs, Round, Rounds};
+use super::stand::{Setup, Stand, Until};
+use super::{Figures, Progress};
+use crate::error::Result;
 
 /// Messages sent before anything is measured: sessions are opened, statements prepared, files have grown.
 const WARM_UP: usize = 1_000;
-/// Of so many messages at most, the node is asked for its own timestamps.
-const ASKED: usize = 2_000;
-/// What every commit waits for: nodes and brokers do not start otherwise.
-pub const DURABILITY: &str = "SQLite, synchronous=FULL, at every node and the broker";
+/// Bytes of bodies in one request: half of what it may have, since JSON adds to them.
+const BATCH_BYTES: usize = waxwing_protocol::limits::API_BATCH_BODY / 2;
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The program to run broker and nodes from.
-    pub program: PathBuf,
-    /// How many nodes: the first sends, the others receive.
-    pub nodes: usize,
-    /// How many messages.
-    pub messages: usize,
+    /// On what: nodes in pairs, and so many pairs of apps on each pair of them.
+    pub setup: Setup,
     /// Bytes of each body.
     pub size: usize,
     /// Most messages under way: sent, and their receipt not yet there.
@@ -44,54 +28,38 @@ pub struct Plan {
 
 /// How messages are handed to the node.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "mode", rename_all = "snake_case")]
 pub enum Mode {
-    /// Up to 500 in a request.
+    /// Up to 500 in a request, one request after the other.
     Batch,
     /// Each in a request of its own.
-    Single,
+    Single {
+        /// Requests of an app at once, each on a connection of its own.
+        connections: usize,
+    },
 }
 
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// How many messages were measured.
-    pub messages: usize,
+    /// How many nodes.
+    pub nodes: usize,
+    /// Pairs of apps, over all nodes.
+    pub pairs: usize,
+    /// Rounds.
+    pub rounds: usize,
     /// Bytes of each body.
     pub size: usize,
     /// Most messages under way.
     pub window: usize,
     /// How they were handed to the node.
+    #[serde(flatten)]
     pub mode: Mode,
-    /// Messages a second that the sender's node had accepted (202), from the first request to the last answer.
-    pub queued_per_second: f64,
-    /// Messages a second from the first request to the last verified receipt.
-    pub delivered_per_second: f64,
-    /// From the request to the recipient app's stream, as the apps saw it.
-    pub app_to_app: Spread,
-    /// From the request to the node's answer.
-    pub request: Spread,
-    /// From the sender's outbox to the broker's `accepted`, by the node's own timestamps, which have milliseconds.
-    pub accepted: Spread,
-    /// From the sender's outbox to the verified receipt, by the node's own timestamps.
-    pub delivered: Spread,
-    /// Messages that are in no inbox, though their send was accepted.
-    pub lost: usize,
-    /// How often a message is in an inbox once more than it should.
-    pub duplicates: usize,
-    /// What each process cost.
-    pub processes: BTreeMap<String, Cost>,
     /// What every commit waited for.
-    pub durability: &'static str,
-}
-
-/// What a process cost.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Cost {
-    /// Processor time per message, in microseconds.
-    pub cpu_micros_per_message: f64,
-    /// The most resident memory it has had, in bytes.
-    pub peak_resident: u64,
+    pub durability: String,
+    /// What it came to.
+    #[serde(flatten)]
+    pub figures: Figures,
 }
 
 /// Measures.
@@ -99,84 +67,46 @@ pub struct Cost {
 /// # Errors
 /// If a process does not start, a send is refused, or messages stop coming.
 pub async fn run(plan: &Plan, progress: &impl Progress) -> Result<Report> {
-    let names: Vec<_> = (1..=plan.nodes.max(2)).map(|n| format!("node-{n}")).collect();
-    progress.begin("starting", names.len() as u64);
-    let mut lab = Lab::direct(&plan.program).await?;
-    for (n, name) in (1..).zip(&names) {
-        lab.add(name).await?;
-        progress.done(n);
+    let setup = &plan.setup;
+    let mut stand = Stand::start(setup, progress).await?;
+    let (connections, at_once) = match plan.mode {
+        Mode::Batch => (1, BATCH.min(BATCH_BYTES / (plan.size + 512)).max(1)),
+        Mode::Single { connections } => (connections, 1),
+    };
+    let pairs = Pairs::open(&stand, setup.apps, connections, plan.size).await?;
+    let pace = Pace::Window(plan.window);
+    warm_up(&pairs, pace, at_once, setup.until, progress).await?;
+    let mut rounds = Rounds::default();
+    for n in 1..=setup.rounds {
+        let name = format!("round {n}");
+        let round = Round { name: &name, until: setup.until, pace, at_once };
+        rounds.add(&mut stand, &pairs, round, progress).await?;
     }
-    let run = Run::open(&lab, &names, plan).await?;
-    progress.begin("warming up", WARM_UP.min(plan.messages) as u64);
-    run.send("warm", WARM_UP.min(plan.messages), progress).await?;
-    let before = usage(&mut lab, &names)?;
-    progress.begin("sending", plan.messages as u64);
-    let began = Instant::now();
-    let sent = run.send("bench", plan.messages, progress).await?;
-    let took = began.elapsed();
-    let after = usage(&mut lab, &names)?;
-    let (accepted, delivered) = stages(&lab, &names[0], plan.messages).await?;
-    let cost = |name: &String| cost(&before[name], &after[name], plan.messages);
     Ok(Report {
-        messages: plan.messages,
+        nodes: setup.nodes,
+        pairs: setup.nodes / 2 * setup.apps,
+        rounds: setup.rounds,
         size: plan.size,
         window: plan.window,
         mode: plan.mode,
-        queued_per_second: plan.messages as f64 / sent.queued.as_secs_f64(),
-        delivered_per_second: plan.messages as f64 / sent.receipted.min(took).as_secs_f64(),
-        app_to_app: Spread::of(sent.app_to_app),
-        request: Spread::of(sent.requests),
-        accepted,
-        delivered,
-        lost: sent.lost,
-        duplicates: sent.duplicates,
-        processes: before.keys().map(|name| (name.clone(), cost(name))).collect(),
-        durability: DURABILITY,
+        durability: stand.durability(),
+        figures: rounds.figures(),
     })
 }
 
-fn usage(lab: &mut Lab, names: &[String]) -> Result<BTreeMap<String, Usage>> {
-    let all = names.iter().map(String::as_str).chain([Lab::BROKER]);
-    all.map(|name| {
-        let pid = lab.process(name).pid();
-        let pid = pid.ok_or_else(|| Error::Unreadable(format!("{name} does not run any more")))?;
-        Ok((name.to_owned(), Usage::of(pid)?))
-    })
-    .collect()
+/// Sends some, as they will be sent, but no more than a round has.
+pub(super) async fn warm_up(
+    pairs: &Pairs,
+    pace: Pace,
+    at_once: usize,
+    until: Until,
+    progress: &impl Progress,
+) -> Result<()> {
+    let count = match until {
+        Until::Count(count) => count.min(WARM_UP),
+        Until::Elapsed(_) => WARM_UP,
+    };
+    let round = Round { name: "warming up", until: Until::Count(count), pace, at_once };
+    let sent = pairs.run(round, progress).await?;
+    pairs.count(round.name, &sent).await.map(drop)
 }
-
-fn cost(before: &Usage, after: &Usage, messages: usize) -> Cost {
-    let used = after.cpu.saturating_sub(before.cpu).as_secs_f64();
-    Cost { cpu_micros_per_message: used * 1e6 / messages.max(1) as f64, peak_resident: after.peak }
-}
-
-/// How long after it was queued a message was accepted, and delivered, by the node's own word.
-async fn stages(lab: &Lab, sender: &str, messages: usize) -> Result<(Spread, Spread)> {
-    let client = lab.client(sender);
-    let (mut accepted, mut delivered) = (Vec::new(), Vec::new());
-    for n in (0..messages).step_by(messages.div_ceil(ASKED).max(1)) {
-        let status = client.status(&apps::id("bench", n)?, &MeshQuery::default()).await?;
-        let at = |state| status.history.iter().find(|change| change.state == state).map(|change| change.at);
-        let Some(queued) = at(MessageState::Queued) else { continue };
-        let since = |state| at(state).map(|at| at.since(queued));
-        accepted.extend(since(MessageState::Accepted));
-        delivered.extend(since(MessageState::Delivered));
-    }
-    Ok((Spread::of(accepted), Spread::of(delivered)))
-}
-
-/// What the apps saw.
-#[derive(Default)]
-struct Sent {
-    /// From the first request to the last answer.
-    queued: Duration,
-    /// From the first request to the last receipt.
-    receipted: Duration,
-    requests: Vec<Duration>,
-    app_to_app: Vec<Duration>,
-    lost: usize,
-    duplicates: usize,
-}
-
-/// When each message was asked for, until it is seen.
-type Ledger = Arc<std::sync::Mutex<Vec<Option<Instant>>>>;

@@ -22,6 +22,9 @@ pub struct Usage {
     pub descriptors: usize,
     /// Sockets among them.
     pub sockets: usize,
+    /// Bytes that it has had written to disks, if this process may see that.
+    #[serde(skip)]
+    pub written: Option<u64>,
 }
 
 impl Usage {
@@ -43,6 +46,7 @@ impl Usage {
             peak: kib(&status, "VmHWM:").ok_or_else(unreadable)?,
             descriptors: open.len(),
             sockets: open.iter().filter(|file| file.to_string_lossy().starts_with("socket:")).count(),
+            written: file("io").ok().and_then(|io| written(&io)),
         })
     }
 }
@@ -56,6 +60,11 @@ fn cpu(stat: &str) -> Option<Duration> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
     Some(Duration::from_millis(ticks * 1_000 / clock_ticks_per_second()))
+}
+
+/// What was handed to disks, whether or not a file that it was for is gone since.
+fn written(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
 }
 
 fn kib(status: &str, name: &str) -> Option<u64> {
@@ -72,6 +81,7 @@ mod tests {
         let stat = "7 (a (b) c) S 1 7 7 0 -1 4194304 100 0 0 0 250 150 0 0 20 0 4 0 100 1 1";
         assert_eq!(cpu(stat), Some(Duration::from_millis(4_000 * 100 / clock_ticks_per_second())));
         assert_eq!(kib("VmPeak:\t  9 kB\nVmRSS:\t  12 kB\n", "VmRSS:"), Some(12 * 1024));
+        assert_eq!(written("wchar: 9\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n"), Some(4096));
         let own = Usage::of(std::process::id()).unwrap();
         assert!(own.peak >= own.resident && own.resident > 0 && own.descriptors > 2);
     }

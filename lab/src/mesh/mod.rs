@@ -1,6 +1,7 @@
 //! A throwaway mesh: one broker, a proxy before it, and nodes, each a real process with a folder of its own.
 
 mod commands;
+mod direct;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -40,6 +41,8 @@ pub struct Lab {
     proxy: Proxy,
     /// Nodes dial the broker itself, not the proxy: where that is, once it runs.
     direct: Option<String>,
+    /// What founding a mesh takes at that broker, if it takes anything.
+    creation_token: Option<PathBuf>,
     ids: BTreeMap<String, NodeId>,
     founder: Option<String>,
     recovery_words: String,
@@ -75,40 +78,13 @@ impl Lab {
             folder: folder.map_err(Error::io("making a temporary folder"))?,
             proxy: Proxy::start().await?,
             direct: None,
+            creation_token: None,
             ids: BTreeMap::new(),
             founder: None,
             recovery_words: String::new(),
             hosts: BTreeMap::new(),
             environments: BTreeMap::new(),
         })
-    }
-
-    /// A broker with nobody connected and no proxy before it: for measuring.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub async fn direct(program: impl Into<PathBuf>) -> Result<Self> {
-        Self::direct_by(program, "").await
-    }
-
-    /// The same with these settings of the broker. What a node does not answer nobody answers: a proxy would answer pings.
-    ///
-    /// # Errors
-    /// If it does not start.
-    pub async fn direct_by(program: impl Into<PathBuf>, settings: &str) -> Result<Self> {
-        let mut lab = Self::without_broker(program).await?;
-        let file = lab.path("broker.toml");
-        std::fs::write(&file, settings).map_err(Error::io("writing the broker's settings"))?;
-        let data = lab.path(Self::BROKER).into_os_string();
-        let mut words: Vec<OsString> = vec![lab.program.clone().into()];
-        words.extend(["--json", "broker", "run", "--listen", "127.0.0.1:0", "--data"].map(OsString::from));
-        words.extend([data, "--config".into(), file.into()]);
-        let mut process = Process::new(Self::BROKER, words, lab.path("broker.log"));
-        let ready = process.start().await?;
-        let url = ready["url"].as_str().ok_or_else(|| Error::Unreadable(format!("no address in {ready}")))?;
-        lab.direct = Some(url.to_owned());
-        lab.processes.insert(Self::BROKER.to_owned(), process);
-        Ok(lab)
     }
 
     /// A broker and these nodes, all linked. The first founds the mesh and is its admin.
@@ -203,8 +179,10 @@ impl Lab {
         let made = match &self.founder {
             None => {
                 let url = self.url();
-                let made =
-                    self.json(node, &["mesh", "create", MESH, "--broker", &url, "--node", node]).await?;
+                let token = self.creation_token.as_ref().map(|file| file.to_string_lossy());
+                let mut words = vec!["mesh", "create", MESH, "--broker", &url, "--node", node];
+                words.extend(token.iter().flat_map(|file| ["--creation-token", file]));
+                let made = self.json(node, &words).await?;
                 self.recovery_words = made["recovery_words"].as_str().unwrap_or_default().to_owned();
                 made
             }

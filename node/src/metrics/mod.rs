@@ -59,6 +59,7 @@ pub(crate) struct Counts(Mutex<Tally>);
 /// What has happened in one mesh: of a batch, or in all.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Tally {
+    commits: u64,
     accepted: u64,
     received: u64,
     delivered: u64,
@@ -94,6 +95,7 @@ impl Counts {
     /// A batch is on the disk.
     pub(crate) fn add(&self, batch: &Tally) {
         let mut all = lock(&self.0);
+        all.commits += 1;
         all.accepted += batch.accepted;
         all.received += batch.received;
         all.delivered += batch.delivered;

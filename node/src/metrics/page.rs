@@ -94,7 +94,8 @@ const LOOKED: [Looked; 19] = [
 /// What is counted: under which name, what it says, and where it is.
 type Counted = (&'static str, &'static str, fn(&Tally) -> u64);
 
-const COUNTED: [Counted; 4] = [
+const COUNTED: [Counted; 5] = [
+    ("commits", "Transactions that are on the disk", |tally| tally.commits),
     ("messages_accepted", "Messages stored in the outbox", |tally| tally.accepted),
     ("messages_delivered", "Messages whose receipt has come", |tally| tally.delivered),
     ("messages_received", "Messages stored in the inbox", |tally| tally.received),

@@ -84,6 +84,7 @@ fn a_page_shows_what_health_says_and_what_was_counted() {
         ("alarms{mesh=\"home\",what=\"log_withheld\"}", 2.0),
         ("alarms{mesh=\"home\",what=\"log_mismatch\"}", 0.0),
         ("alarms{mesh=\"home\",what=\"log_rollback\"}", 0.0),
+        ("commits_total{mesh=\"home\"}", 2.0),
         ("messages_accepted_total{mesh=\"home\"}", 4.0),
         ("messages_received_total{mesh=\"home\"}", 6.0),
         ("messages_delivered_total{mesh=\"home\"}", 2.0),

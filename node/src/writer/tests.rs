@@ -14,6 +14,7 @@ use waxwing_sqlite::Readers;
 
 mod accepting;
 mod counts;
+mod images;
 mod live;
 mod loss;
 mod receiving;

@@ -6,11 +6,14 @@ mod view;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use waxwing_lab::bench::{backlog, database, links, send};
+use waxwing_lab::bench::{Running, Setup, Until, backlog, database, latency, links, send, topic};
 
 use self::bar::Bar;
 use super::{Context, stop};
-use crate::cli::{Bench, BenchBacklog, BenchDatabase, BenchLinks, BenchSend, Handed};
+use crate::cli::{
+    Bench, BenchBacklog, BenchDatabase, BenchLatency, BenchLinks, BenchOn, BenchPairs, BenchSend, BenchTopic,
+    Handed,
+};
 use crate::failure::{Failure, Result};
 
 /// A measurement, and on what.
@@ -34,7 +37,9 @@ pub(crate) async fn run(context: &Context, command: Bench) -> Result<()> {
     let stopped = stop::asked()?;
     let measured = async {
         match command {
-            Bench::Send(arguments) => send(context, &arguments).await,
+            Bench::Send(arguments) => send(context, arguments).await,
+            Bench::Latency(arguments) => latency(context, arguments).await,
+            Bench::Topic(arguments) => topic(context, arguments).await,
             Bench::Links(arguments) => links(context, &arguments).await,
             Bench::Backlog(arguments) => backlog(context, &arguments).await,
             Bench::Database(arguments) => database(context, arguments).await,
@@ -46,24 +51,54 @@ pub(crate) async fn run(context: &Context, command: Bench) -> Result<()> {
     }
 }
 
-async fn send(context: &Context, arguments: &BenchSend) -> Result<()> {
-    let plan = send::Plan {
-        program: program()?,
-        nodes: arguments.nodes,
-        messages: arguments.messages,
-        size: arguments.size,
-        window: arguments.window,
-        mode: match arguments.mode {
-            Handed::Batch => send::Mode::Batch,
-            Handed::Single => send::Mode::Single,
-        },
+/// On what is measured: so many nodes and apps.
+fn setup(on: BenchOn, nodes: usize, apps: usize) -> Result<Setup> {
+    let BenchOn { rounds, duration, messages, broker, creation_token } = on;
+    let broker = broker.map(|url| Running { url, creation_token });
+    let until = messages.map_or(Until::Elapsed(duration), Until::Count);
+    Ok(Setup { program: program()?, broker, nodes, apps, rounds, until })
+}
+
+async fn send(context: &Context, arguments: BenchSend) -> Result<()> {
+    let BenchPairs { on, nodes, apps, size, connections } = arguments.pairs;
+    let mode = match arguments.mode {
+        Handed::Batch => send::Mode::Batch,
+        Handed::Single => send::Mode::Single { connections },
     };
+    let plan = send::Plan { setup: setup(on, nodes, apps)?, size, window: arguments.window, mode };
     let bar = Bar::new(context.output);
     let report = send::run(&plan, &bar).await?;
     drop(bar);
     let measured = Measured::new(&report);
     context.output.print(&measured, || view::send(&measured))?;
-    match (report.lost, report.duplicates) {
+    all_came_once(report.figures.lost, report.figures.duplicates)
+}
+
+async fn latency(context: &Context, arguments: BenchLatency) -> Result<()> {
+    let BenchPairs { on, nodes, apps, size, connections } = arguments.pairs;
+    let (setup, rate) = (setup(on, nodes, apps)?, arguments.rate.map(|rate| rate as f64));
+    let plan = latency::Plan { setup, size, window: arguments.window, connections, rate };
+    let bar = Bar::new(context.output);
+    let report = latency::run(&plan, &bar).await?;
+    drop(bar);
+    let measured = Measured::new(&report);
+    context.output.print(&measured, || view::latency(&measured))?;
+    all_came_once(report.lost, report.duplicates)
+}
+
+async fn topic(context: &Context, arguments: BenchTopic) -> Result<()> {
+    let BenchTopic { on, nodes, apps, window, size } = arguments;
+    let plan = topic::Plan { setup: setup(on, nodes, apps)?, publishers: window, size };
+    let bar = Bar::new(context.output);
+    let report = topic::run(&plan, &bar).await?;
+    drop(bar);
+    let measured = Measured::new(&report);
+    context.output.print(&measured, || view::topic(&measured))?;
+    all_came_once(report.lost, report.duplicates)
+}
+
+fn all_came_once(lost: usize, twice: usize) -> Result<()> {
+    match (lost, twice) {
         (0, 0) => Ok(()),
         (lost, more) => Err(Failure::failed(format!("{lost} messages were lost, and {more} came twice"))),
     }

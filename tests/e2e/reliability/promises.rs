@@ -19,6 +19,22 @@ pub(super) const PROMISES: [Promise; 7] = [
                 &[],
             ),
             (
+                "what a power cut may leave of a node's database, at each of its syncs, and a disk that lets one sync pass",
+                "node/src/writer/tests/images.rs",
+                &[
+                    "whatever_a_crash_leaves_of_a_nodes_database_has_all_that_was_answered_once_and_in_order",
+                    "one_sync_that_a_disk_lets_pass_is_found_in_a_nodes_images_whichever_answer_rests_on_it",
+                ],
+            ),
+            (
+                "the same of a broker's database",
+                "broker/src/accept/tests/images.rs",
+                &[
+                    "whatever_a_crash_leaves_of_a_brokers_database_it_goes_on_with_all_that_was_answered",
+                    "one_sync_that_a_disk_lets_pass_is_found_in_a_brokers_images_whichever_answer_rests_on_it",
+                ],
+            ),
+            (
                 "a sync that fails",
                 "tests/e2e/faults/sync.rs",
                 &[
