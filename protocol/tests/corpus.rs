@@ -4,13 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's setup may panic")]
 #![allow(missing_docs, unreachable_pub, reason = "the targets are the fuzzer's")]
 
-#[path = "../../fuzz/src/targets.rs"]
+#[path = "../../fuzz/src/targets/mod.rs"]
 mod targets;
 
 use std::fs;
 use std::path::PathBuf;
 
 use targets::{TARGETS, golden, golden_texts, hex};
+use waxwing_crypto::sealing::{Refusal, Why};
 use waxwing_crypto::state_key::KeyListHead;
 use waxwing_protocol::link::{FoundKeys, Keys, ToBrokerLogin, ToNode, decode, encode};
 
@@ -76,6 +77,8 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     for (n, text) in golden_texts().into_iter().enumerate() {
         seeds.push(("plaintext", format!("message_{n}"), text));
     }
+    let refusal = Refusal { why: Why::Refused, code: Some("later".into()), detail: Some("not now".into()) };
+    seeds.push(("plaintext", "refusal".to_owned(), refusal.encode().unwrap()));
     for (name, body) in BODIES {
         seeds.push(("api", name.to_owned(), body.into()));
     }
