@@ -147,15 +147,3 @@ fn nothing_that_the_fuzzer_knows_makes_a_panic_or_changes_its_meaning() {
     }
     assert!(kept < 1024 * 1024, "the corpus has {kept} bytes: `cargo fuzz cmin` makes it smaller");
 }
-
-#[test]
-fn every_folder_of_the_corpus_has_its_target() {
-    let mut folders: Vec<_> = fs::read_dir(corpus(""))
-        .unwrap()
-        .map(|folder| folder.unwrap().file_name().into_string().unwrap())
-        .collect();
-    let mut targets = TARGETS.map(|(name, _)| name.to_owned()).to_vec();
-    folders.sort();
-    targets.sort();
-    assert_eq!(folders, targets);
-}
