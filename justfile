@@ -66,3 +66,8 @@ demo:
 # fuzz/artifacts/: put its file into fuzz/corpus/TARGET/, and every test run tries it. Needs `cargo install cargo-fuzz`.
 fuzz TARGET TIME="60":
     cd fuzz && mkdir -p found/{{ TARGET }} && RUSTC_BOOTSTRAP=1 cargo fuzz run -s none {{ TARGET }} found/{{ TARGET }} corpus/{{ TARGET }} -- -max_total_time={{ TIME }}
+
+# Fuzzes every target until each has had its share: 10,000,000 executions, or half an hour where each costs a signature or a key exchange.
+# It can be stopped, and goes on. The figures are kept.
+fuzz-all:
+    .ci/record fuzz .ci/fuzz

@@ -118,11 +118,7 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self> {
         let failed = |err: &dyn std::fmt::Display| Error::Config(format!("{}: {err}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|err| failed(&err))?;
-        let mut config: Self = toml::from_str(&text).map_err(|err| {
-            // Not with the line itself, which may have a password.
-            let before = err.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            failed(&format!("line {}: {}", before.matches('\n').count() + 1, err.message()))
-        })?;
+        let mut config = Self::parse(&text).map_err(|err| failed(&err))?;
         if config.database.as_ref().is_some_and(Database::has_password) {
             let mode = std::fs::metadata(path).map_err(|err| failed(&err))?.permissions().mode() & 0o777;
             if mode & 0o077 != 0 {
@@ -140,6 +136,18 @@ impl Config {
             }
         }
         Ok(config)
+    }
+
+    /// What is in a configuration file.
+    ///
+    /// # Errors
+    /// `Config` with the line, if it has a key or value that cannot be.
+    pub fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text).map_err(|err| {
+            // Not with the line itself, which may have a password.
+            let before = err.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            Error::Config(format!("line {}: {}", before.matches('\n').count() + 1, err.message()))
+        })
     }
 
     /// Whether every value is one that the broker can work with.

@@ -119,3 +119,46 @@ impl Factors {
         Scalar::from(u128::from_le_bytes(number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use getrandom::SysRng;
+    use getrandom::rand_core::UnwrapErr;
+
+    use super::*;
+    use crate::keys::SigningKey;
+
+    fn claims(count: u8) -> Vec<Claim> {
+        let claim = |n: u8| {
+            // Some keys more than once.
+            let key = SigningKey::from_seed(&[n % 3; 32]);
+            let signature = key.sign(Purpose::Record, &[n]);
+            Claim::new(&key.public(), Purpose::Record, &[n], &signature).unwrap()
+        };
+        (0..count).map(claim).collect()
+    }
+
+    fn hold(claims: &[Claim]) -> bool {
+        all_hold(&claims.iter().collect::<Vec<_>>(), &mut UnwrapErr(SysRng))
+    }
+
+    #[test]
+    fn good_signatures_hold_at_once_however_many_there_are() {
+        for count in [0, 1, 2, 5, 21] {
+            assert!(hold(&claims(count)), "{count}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_signature_does_not_hold_among_any_others_and_two_do_not_cancel_out() {
+        for wrong in [0, 3, 4, 20] {
+            let mut claims = claims(21);
+            claims[wrong].s += Scalar::ONE;
+            assert!(!claims[wrong].holds() && !hold(&claims), "{wrong}");
+            // Their sum is what that of the good ones is, where both count the same.
+            let other = (wrong + 7) % 21;
+            claims[other].s -= Scalar::ONE;
+            assert!(!hold(&claims), "{wrong} and {other}");
+        }
+    }
+}

@@ -1,3 +1,4 @@
-//! What the fuzzer runs. The same functions run in every test run, on what is in corpus/ (protocol/tests/corpus.rs).
+//! What the fuzzer runs. The same functions run in every test run, on what is in corpus/.
 
+pub mod programs;
 pub mod targets;

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use waxwing_crypto::storage::{Place, StorageKeys};
 use waxwing_crypto::{ClientMessageId, NodeId};
 use waxwing_protocol::limits;
@@ -82,7 +83,7 @@ impl Content {
 }
 
 /// A JSON object.
-type Meta = serde_json::Map<String, serde_json::Value>;
+type Meta = serde_json::Map<String, Value>;
 
 // What no app here may write is not taken from others either: apps would be shown less than was sent, or more than they bargained for.
 
@@ -98,7 +99,24 @@ pub(crate) fn is_thread(text: &str) -> bool {
 
 /// Whether this is metadata, or none.
 pub(crate) fn is_meta(bytes: &[u8]) -> bool {
-    bytes.is_empty() || serde_json::from_slice::<Meta>(bytes).is_ok()
+    bytes.is_empty() || serde_json::from_slice::<Meta>(bytes).is_ok_and(|meta| is_shallow(&meta))
+}
+
+/// What whoever writes metadata that is not shallow is told.
+pub(crate) const TOO_DEEP: &str = "meta is nested too deep: it may have 64 levels";
+
+/// Whether metadata can be read wherever it is shown: one object that is nested too deep makes its whole list unreadable.
+pub(crate) fn is_shallow(meta: &Meta) -> bool {
+    meta.values().all(|value| is_within(value, limits::META_DEPTH - 1))
+}
+
+/// Whether a value has at most so many levels.
+fn is_within(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| is_within(item, levels - 1)),
+        Value::Object(fields) => levels > 0 && fields.values().all(|field| is_within(field, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
 }
 
 fn outgoing(id: &ClientMessageId) -> Place<'_> {
@@ -112,4 +130,33 @@ fn incoming(row: &[u8]) -> Place<'_> {
 /// An inbox row's key: the sender has a fixed length, so no two keys are alike.
 fn row(sender: &NodeId, id: &ClientMessageId) -> Vec<u8> {
     [&sender.as_bytes()[..], id.as_str().as_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An object with so many levels, every other one a list.
+    fn nested(levels: usize) -> String {
+        let (mut begins, mut ends) = (String::new(), String::new());
+        for level in 0..levels {
+            begins.push_str(if level % 2 == 0 { r#"{"a":"# } else { "[" });
+            ends.insert(0, if level % 2 == 0 { '}' } else { ']' });
+        }
+        format!("{begins}1{ends}")
+    }
+
+    #[test]
+    fn metadata_is_an_object_that_is_nested_no_deeper_than_its_readers_follow() {
+        for levels in [1, 2, limits::META_DEPTH - 1, limits::META_DEPTH] {
+            assert!(is_meta(nested(levels).as_bytes()), "{levels}");
+            let listed = format!(r#"{{"messages":[{{"meta":{}}}]}}"#, nested(levels));
+            assert!(serde_json::from_str::<Value>(&listed).is_ok());
+        }
+        for levels in [limits::META_DEPTH + 1, limits::META_DEPTH + 2, 120, 5_000] {
+            assert!(!is_meta(nested(levels).as_bytes()), "{levels}");
+        }
+        assert!(TOO_DEEP.contains(&limits::META_DEPTH.to_string()));
+        assert!(is_meta(b"") && !is_meta(b"[1]") && !is_meta(b"1") && !is_meta(b"{"));
+    }
 }

@@ -24,6 +24,7 @@
 //! | `link` | the connection to the broker |
 //! | `alarms` | what an honest broker and honest peers would not do, while it lasts |
 //! | `spaces` | copies of spaces, kept up and written to |
+//! | [`records`] | what members write in them, read |
 //! | `presence` | who is there, and what he says of himself: made of a space |
 //! | `claims` | what one of many acts on, once: made of leases |
 //! | `state` | what a mesh shares under keys: made of a space |
@@ -77,6 +78,7 @@ mod models;
 pub mod move_broker;
 mod outbox;
 mod presence;
+pub mod records;
 pub mod repair;
 mod requests;
 mod retention;

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const BODY: usize = 256 * 1024;
 /// Largest metadata of a message, in bytes of canonical JSON.
 pub const META: usize = 16 * 1024;
+/// Deepest nesting of metadata, itself counted: many readers of JSON stop at 128, and it stands in lists and events.
+pub const META_DEPTH: usize = 64;
 /// Longest content type, in bytes.
 pub const CONTENT_TYPE: usize = 255;
 /// Longest thread, in bytes.

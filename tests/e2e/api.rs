@@ -81,6 +81,7 @@ fn send_cases() -> Vec<Case> {
     let send = |what, body: &str, status, code| case(what, &post("/v1/send"), body, status, code);
     let big = format!(r#"{{"to":"beta","body":"{}"}}"#, "x".repeat(256 * 1024 + 1));
     let meta = format!(r#"{{"to":"beta","meta":{{"k":"{}"}}}}"#, "x".repeat(16 * 1024));
+    let deep = format!(r#"{{"to":"beta","meta":{{"k":{}{}}}}}"#, "[".repeat(64), "]".repeat(64));
     vec![
         send("no JSON", "to beta", 400, "malformed"),
         send("nothing", "", 400, "malformed"),
@@ -105,6 +106,7 @@ fn send_cases() -> Vec<Case> {
         send("a line in the content type", r#"{"to":"beta","content_type":"a\nb"}"#, 400, "malformed"),
         send("a body over the limit", &big, 413, "too_large"),
         send("metadata over the limit", &meta, 413, "too_large"),
+        send("metadata that lists could not be read with", &deep, 400, "malformed"),
         send("another mesh", r#"{"to":"beta","mesh":"elsewhere"}"#, 404, "unknown_mesh"),
         case("more than any request", &post("/v1/send"), vec![b'x'; 600 * 1024], 413, "too_large"),
         case("text that is not UTF-8", &post("/v1/send"), b"{\"to\":\"\xff\"}", 400, "malformed"),

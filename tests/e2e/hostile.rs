@@ -271,6 +271,9 @@ async fn what_no_app_may_write_is_refused_from_a_member_and_not_shown_with_somet
     for meta in ["{", "[1]", "null", "{\"a\":1e999}", "{\"a\":\"\\ud800\"}", "{} {}"] {
         refused.push(Letter { meta: meta.into(), ..mallory.letter(beta) });
     }
+    // One that no list could be read with.
+    let deep = format!("{{\"a\":{}1{}}}", "[".repeat(120), "]".repeat(120));
+    refused.push(Letter { meta: deep.into(), ..mallory.letter(beta) });
     refused.push(Letter { meta: b"{\"a\":\"\xff\"}".as_slice().into(), ..mallory.letter(beta) });
     for content_type in [String::new(), "x".repeat(256), "text/\u{1b}[2Jplain".to_owned()] {
         refused.push(Letter { content_type, ..mallory.letter(beta) });

@@ -20,6 +20,7 @@ mod claims; // Processes on several nodes race for a claim; what came of it is t
 mod client; // The Rust client: its examples, on real nodes.
 mod commands; // Every command: its JSON, its exit codes, its words when something is wrong.
 mod copies; // A copied, cloned or rolled-back node is refused, and its mesh is told; no honest one is.
+mod corpus; // Configuration files and records of spaces that the fuzzer knows, run again.
 mod damage; // A database that a disk has damaged: refused by name, one mesh alone, and made anew of what can be read.
 mod databases; // A broker's store on PostgreSQL: started, looked at, moved there and back; and passwords that no command line has.
 mod demo; // `waxwing demo` does what the README says.

@@ -239,3 +239,24 @@ impl<'de> Deserialize<'de> for Reason {
         String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_and_a_reason_are_shown_as_they_are_read() {
+        for role in [Role::Member, Role::Admin] {
+            assert_eq!(role.to_string().parse(), Ok(role));
+        }
+        assert_eq!(format!("{:>7}|", Role::Admin), "  admin|");
+        assert!("Admin".parse::<Role>().is_err());
+        let reason: Reason = "its disk is lost".parse().unwrap();
+        assert_eq!((reason.as_str(), reason.to_string().as_str()), ("its disk is lost", "its disk is lost"));
+        assert!("two\nlines".parse::<Reason>().is_err());
+        assert!(
+            "x".repeat(Reason::MAX).parse::<Reason>().is_ok()
+                && "x".repeat(Reason::MAX + 1).parse::<Reason>().is_err()
+        );
+    }
+}

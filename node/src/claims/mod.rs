@@ -15,6 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use waxwing_crypto::space::{Condition, KeyName, Stands};
@@ -27,6 +28,7 @@ use crate::apps::{Holder, Which};
 use crate::error::Result;
 use crate::leases::{Denied, Got, Standing, Told, Want};
 use crate::mesh::Mesh;
+use crate::records;
 use crate::spaces::{Draft, DraftChange, Entry, NotWritten};
 
 /// The space of claims.
@@ -97,7 +99,7 @@ impl Done {
     /// What a record says, if it says that something is done: and is one that ends.
     fn of(entry: &Entry) -> Option<Self> {
         let counts = entry.stands == Stands::Shared && entry.bound.is_none();
-        let says = rmp_serde::from_slice(&entry.value).ok().filter(|_| counts)?;
+        let says = records::decode(&entry.value).filter(|_| counts)?;
         Some(Self { seq: entry.seq, node: entry.writer, at: entry.at, until: entry.expires?, says })
     }
 
@@ -229,11 +231,21 @@ pub(crate) async fn list(mesh: &Mesh) -> Result<BTreeMap<KeyName, (Option<Standi
     Ok(claims)
 }
 
+/// What a record says, written again.
+pub(crate) fn again(entry: &Entry) -> Option<Bytes> {
+    Done::of(entry).map(|done| done.says.encode())
+}
+
 impl Says {
-    /// As a change of the space.
+    /// As a record's value.
     #[expect(clippy::expect_used, reason = "plain structs into memory; nothing in them can fail to encode")]
+    fn encode(&self) -> Bytes {
+        rmp_serde::to_vec_named(self).expect("encodes").into()
+    }
+
+    /// As a change of the space.
     fn draft(&self, key: &KeyName, when: Condition) -> Draft {
-        let value = rmp_serde::to_vec_named(self).expect("encodes").into();
+        let value = self.encode();
         let ttl = u64::try_from(limits::CLAIM_DONE.as_millis()).ok();
         let change = DraftChange::Put { key: key.clone(), own: false, when, ttl, bound: None, value };
         Draft { id: None, app: Some(self.app.clone()), change }

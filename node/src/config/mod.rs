@@ -104,7 +104,20 @@ impl Config {
 
     fn resolve_in(state: Option<PathBuf>, variables: Variables<'_>) -> Result<Self> {
         let places = Places::find(state, variables)?;
-        let file = read(&places.file)?;
+        Self::of_file(&read(&places.file)?, places, variables)
+    }
+
+    /// What a file with this text makes of a node with this state folder, where no variable is set.
+    ///
+    /// # Errors
+    /// `Usage` if it is not valid.
+    pub fn parse(state: &Path, text: &str) -> Result<Self> {
+        Self::of_file(text, Places::find(Some(state.to_path_buf()), &|_| None)?, &|_| None)
+    }
+
+    fn of_file(text: &str, places: Places, variables: Variables<'_>) -> Result<Self> {
+        let wrong = |error| Error::Usage(format!("{}: {error}", places.file.display()));
+        let file: FileConfig = toml::from_str(text).map_err(wrong)?;
         // The file and the socket follow from the state folder.
         let mut origins = vec![places.state_from, Origin::Default, Origin::Default];
         let mut note = |origin| origins.push(origin);
@@ -255,9 +268,8 @@ fn pick<T: FromStr>(
 fn hooks(named: BTreeMap<EventKind, PathBuf>, file: &Path) -> Result<BTreeMap<EventKind, PathBuf>> {
     let of_a_stream = [EventKind::Lagged, EventKind::Request, EventKind::Cancel];
     if let Some(kind) = of_a_stream.iter().find(|kind| named.contains_key(kind)) {
-        let kind = kind.as_str();
-        let why = format!("`{kind}` is of one stream, and happens to no hook");
-        return Err(Error::Usage(format!("{}: hooks.{kind}: {why}", file.display())));
+        let why = "that is of one stream, and happens to no hook";
+        return Err(Error::Usage(format!("{}: hooks.{}: {why}", file.display(), kind.as_str())));
     }
     let folder = file.parent().unwrap_or_else(|| Path::new("/"));
     Ok(named.into_iter().map(|(kind, path)| (kind, folder.join(path))).collect())
@@ -271,13 +283,11 @@ fn span(name: &str, text: &str) -> Result<Duration> {
     if (Duration::from_secs(1)..=SPAN_MAX).contains(&span) { Ok(span) } else { Err(wrong()) }
 }
 
-fn read(path: &Path) -> Result<FileConfig> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FileConfig::default()),
-        Err(source) => return Err(Error::File { what: "cannot read", path: path.to_path_buf(), source }),
-    };
-    toml::from_str(&text).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))
+fn read(path: &Path) -> Result<String> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(Error::file("cannot read", path)),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use super::request::{From, Json, Query, Repeated};
 use super::texts::{capabilities, line, lines};
 use crate::apps::{Claim, Denied, Shown, Which};
 use crate::clock;
+use crate::content::{TOO_DEEP, is_shallow};
 use crate::mesh::Mesh;
 use crate::outbox::Caller;
 use crate::presence::{self, SeenApp};
@@ -98,7 +99,11 @@ fn check(registration: &Registration) -> Result<(), Refused> {
     capabilities(registration.capabilities.as_ref())?;
     line("repository", registration.repository.as_ref(), limits::REPOSITORY)?;
     line("cwd", registration.cwd.as_ref(), limits::SUMMARY)?;
-    lines("summary", registration.summary.as_ref(), limits::SUMMARY)
+    lines("summary", registration.summary.as_ref(), limits::SUMMARY)?;
+    if registration.meta.as_ref().is_some_and(|meta| !is_shallow(meta)) {
+        return Err(Problem::new(ProblemCode::Malformed).detail(TOO_DEEP).into());
+    }
+    Ok(())
 }
 
 /// `DELETE /v1/apps/{name}`

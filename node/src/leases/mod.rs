@@ -46,6 +46,7 @@ use crate::spaces::{NotWritten, Space};
 pub(crate) use self::acquire::{Acquired, Got, Want};
 pub(crate) use self::path::{FILE, file_name};
 pub(crate) use self::queue::{Queue, Standing};
+pub(crate) use self::record::again;
 pub(crate) use self::table::{Counts, Told};
 
 /// The space of leases.

@@ -11,7 +11,8 @@ use waxwing_protocol::api::{LeaseMode, OnDisconnect};
 use waxwing_protocol::{RegistrationId, limits};
 
 use crate::apps::Which;
-use crate::spaces::{Draft, DraftChange};
+use crate::records;
+use crate::spaces::{Draft, DraftChange, Entry};
 
 /// What is said of whoever has a lease.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -60,10 +61,15 @@ impl Says {
         }
     }
 
-    /// As a change of the space.
+    /// As a record's value.
     #[expect(clippy::expect_used, reason = "plain structs into memory; nothing in them can fail to encode")]
+    fn encode(&self) -> Bytes {
+        rmp_serde::to_vec_named(self).expect("encodes").into()
+    }
+
+    /// As a change of the space.
     pub(crate) fn draft(&self, key: KeyName) -> Draft {
-        let value: Bytes = rmp_serde::to_vec_named(self).expect("encodes").into();
+        let value = self.encode();
         let bound = u64::try_from(self.grace().as_millis()).ok();
         let change = DraftChange::Append { key, if_empty: false, ttl: Some(self.ttl), bound, value };
         Draft { id: None, app: Some(self.app.clone()), change }
@@ -71,8 +77,13 @@ impl Says {
 
     /// Out of a record's value.
     pub(crate) fn decode(value: &[u8]) -> Option<Self> {
-        rmp_serde::from_slice(value).ok()
+        records::decode(value)
     }
+}
+
+/// What a record says, written again.
+pub(crate) fn again(entry: &Entry) -> Option<Bytes> {
+    Says::decode(&entry.value).map(|says| says.encode())
 }
 
 /// Takes a record away.

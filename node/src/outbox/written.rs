@@ -7,7 +7,7 @@ use waxwing_protocol::api::{Problem, ProblemCode};
 use waxwing_protocol::limits;
 
 use super::malformed;
-use crate::content::{Content, is_content_type};
+use crate::content::{Content, TOO_DEEP, is_content_type, is_shallow};
 
 /// As it is in a request.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +33,9 @@ fn meta(meta: Option<Map<String, Value>>) -> Result<Vec<u8>, Box<Problem>> {
     let Some(meta) = meta else {
         return Ok(Vec::new());
     };
+    if !is_shallow(&meta) {
+        return Err(malformed(TOO_DEEP));
+    }
     let meta = canonical_json(&Value::Object(meta)).map_err(|_| malformed("meta cannot be kept"))?;
     if meta.len() > limits::META {
         return Err(Box::new(Problem::new(ProblemCode::TooLarge).detail("meta may have 16 KiB")));

@@ -41,7 +41,7 @@ use crate::store::presence::{self as table, Row};
 use crate::writer::WriteError;
 
 pub(crate) use self::profile::Own;
-pub(crate) use self::record::Who;
+pub(crate) use self::record::{Who, again};
 
 /// What could not be kept is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);

@@ -8,6 +8,8 @@ use waxwing_protocol::api::{AppDetails, Profile};
 use waxwing_protocol::limits;
 
 use crate::apps::Which;
+use crate::content::is_shallow;
+use crate::records;
 use crate::spaces::Entry;
 
 /// The space that all of it is in.
@@ -112,10 +114,17 @@ impl Says {
             return None;
         }
         match who.app {
-            None => rmp_serde::from_slice(value).ok().map(Self::Node),
-            Some(_) => rmp_serde::from_slice(value).ok().map(|says| Self::App(Box::new(says))),
+            None => records::decode(value).map(Self::Node),
+            Some(_) => records::decode(value)
+                .filter(|says: &AppSays| says.details.meta.as_ref().is_none_or(is_shallow))
+                .map(|says| Self::App(Box::new(says))),
         }
     }
+}
+
+/// What a record says, written again.
+pub(crate) fn again(entry: &Entry) -> Option<Bytes> {
+    Says::decode(&Who::by(entry)?, &entry.value).map(|says| says.encode())
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ use crate::spaces::{Entry, NotWritten, Space};
 
 pub(crate) use self::change::{When, Wish, delete, put};
 pub(crate) use self::read::{Asked, find, history, list};
-pub(crate) use self::record::{Key, Version};
+pub(crate) use self::record::{Key, Version, again, kept_again};
 
 /// What could not be told is tried again after this.
 const AGAIN: Duration = Duration::from_secs(1);

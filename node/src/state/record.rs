@@ -9,6 +9,7 @@ use waxwing_crypto::{ClientMessageId, Name, NodeId, Timestamp};
 use waxwing_protocol::api::Category;
 use waxwing_protocol::limits;
 
+use crate::records;
 use crate::spaces::Entry;
 
 /// The space that all of it is in.
@@ -112,7 +113,7 @@ pub(crate) struct Version {
 impl Version {
     /// The version that a record is, if what it says can be read.
     pub(super) fn of(entry: &Entry) -> Option<Self> {
-        let says: Says = rmp_serde::from_slice(&entry.value).ok()?;
+        let says: Says = records::decode(&entry.value)?;
         let by = By { node: entry.writer, app: entry.app.clone(), instance: says.instance.clone() };
         let Entry { seq, version, at, expires, .. } = *entry;
         Some(Self { version, seq, by, at, expires, says })
@@ -120,7 +121,7 @@ impl Version {
 
     /// One of before, if it can be read.
     pub(super) fn kept(entry: &Entry) -> Option<Self> {
-        rmp_serde::from_slice(&entry.value).ok()
+        records::decode(&entry.value)
     }
 
     /// As it is called, and as nothing else is.
@@ -133,6 +134,17 @@ impl Version {
         let began = |version: &Self| (version.says.created_by.clone(), version.says.created_at);
         began(self) == began(other)
     }
+}
+
+/// What a record of the version that stands says, written again.
+pub(crate) fn again(entry: &Entry) -> Option<Bytes> {
+    Key::of(entry)?;
+    Version::of(entry).map(|version| encode(&version.says))
+}
+
+/// The same of one of before.
+pub(crate) fn kept_again(entry: &Entry) -> Option<Bytes> {
+    Version::kept(entry).map(|version| encode(&version))
 }
 
 /// As a record's value.

@@ -56,6 +56,7 @@ use crate::writer::WriteError;
 
 pub(crate) use self::look::{backlog, history, list};
 pub(crate) use self::publish::{publish, set_retention};
+pub(crate) use self::record::{listing_again, message_again, wanted_again};
 pub(crate) use self::stream::Reader;
 pub(crate) use self::subscribe::{acknowledge, subscribe, subscriptions, unsubscribe};
 

@@ -18,6 +18,7 @@ use super::record::{self, Listed, Says};
 use super::{COMPLETE_WITHIN, complete, internal, list_space, read_now, subscribers};
 use crate::mesh::Mesh;
 use crate::outbox::{self, Written};
+use crate::records;
 use crate::spaces::{Draft, DraftChange, Entry, Space};
 
 /// A message for those alone who are there ends after this.
@@ -193,13 +194,13 @@ async fn again(mesh: &Mesh, space: &Space, app: &Name, says: &Says) -> Result<Op
         before = first.seq;
         let mine = |entry: &&Entry| entry.writer == mesh.identity.node && entry.app.as_ref() == Some(app);
         for entry in part.entries.iter().filter(mine) {
-            match rmp_serde::from_slice::<Says>(&entry.value) {
-                Ok(said) if said == *says => return Ok(Some(entry.seq)),
-                Ok(said) if said.id == says.id => {
+            match records::decode::<Says>(&entry.value) {
+                Some(said) if said == *says => return Ok(Some(entry.seq)),
+                Some(said) if said.id == says.id => {
                     let problem = Problem::new(ProblemCode::IdempotencyKeyReused);
                     return Err(Box::new(problem.detail("another message has this id: choose a new one")));
                 }
-                Ok(_) | Err(_) => {}
+                Some(_) | None => {}
             }
         }
     }

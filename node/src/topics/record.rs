@@ -8,6 +8,7 @@ use waxwing_protocol::api::TopicMessage;
 use waxwing_protocol::{TopicName, TopicPattern};
 
 use crate::content::{Content, is_content_type, is_meta};
+use crate::records;
 use crate::spaces::Entry;
 
 /// The space that lists topics.
@@ -93,7 +94,7 @@ pub(super) fn shown(
     if entry.stands != Stands::Appended || !(ephemeral || entry.key.as_str() == KEPT) {
         return None;
     }
-    let Says { id, content } = rmp_serde::from_slice(&entry.value).ok()?;
+    let Says { id, content } = records::decode(&entry.value)?;
     if !is_content_type(&content.content_type) || !is_meta(&content.meta) {
         return None;
     }
@@ -124,11 +125,27 @@ pub(super) fn is_live(entry: &Entry) -> bool {
 /// What the list says of a topic. None for what says nothing of one.
 pub(super) fn listing(entry: &Entry) -> Option<(TopicName, Listed)> {
     let topic = of(&entry.key).filter(|_| entry.stands == Stands::Shared)?;
-    Some((topic, rmp_serde::from_slice(&entry.value).ok()?))
+    Some((topic, records::decode(&entry.value)?))
 }
 
 /// What a node says that its apps have subscribed to. Each speaks for itself.
 pub(super) fn wants(entry: &Entry) -> Option<Wanted> {
     let own = entry.stands == Stands::Own && entry.key.as_str() == WANTED;
-    rmp_serde::from_slice(&entry.value).ok().filter(|_| own)
+    records::decode(&entry.value).filter(|_| own)
+}
+
+/// A message that is shown, written again as it was read.
+pub(crate) fn message_again(entry: &Entry) -> Option<Bytes> {
+    shown(&"topic".parse().ok()?, entry, |_| "node".parse().ok())?;
+    records::decode::<Says>(&entry.value).map(|says| encode(&says))
+}
+
+/// What the list says of a topic, written again.
+pub(crate) fn listing_again(entry: &Entry) -> Option<Bytes> {
+    listing(entry).map(|(_, listed)| encode(&listed))
+}
+
+/// What a node says that its apps have subscribed to, written again.
+pub(crate) fn wanted_again(entry: &Entry) -> Option<Bytes> {
+    wants(entry).map(|wanted| encode(&wanted))
 }

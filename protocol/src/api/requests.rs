@@ -21,7 +21,7 @@ pub struct CallRequest {
     /// Media type of the body; `text/plain` for `body`, `application/octet-stream` for `body_base64` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Metadata: any JSON object, at most 16 KiB.
+    /// Metadata: any JSON object, at most 16 KiB and 64 levels of nesting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub meta: Option<serde_json::Map<String, serde_json::Value>>,
@@ -170,7 +170,7 @@ pub struct ReplyRequest {
     /// Media type of the body; `text/plain` for `body`, `application/octet-stream` for `body_base64` when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Metadata: any JSON object, at most 16 KiB.
+    /// Metadata: any JSON object, at most 16 KiB and 64 levels of nesting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub meta: Option<serde_json::Map<String, serde_json::Value>>,

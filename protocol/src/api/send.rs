@@ -34,7 +34,7 @@ pub struct SendRequest {
     /// Thread, at most 128 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread: Option<String>,
-    /// Metadata: any JSON object, at most 16 KiB.
+    /// Metadata: any JSON object, at most 16 KiB and 64 levels of nesting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub meta: Option<serde_json::Map<String, serde_json::Value>>,

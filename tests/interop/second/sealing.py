@@ -25,6 +25,7 @@ from .keys import (
 ENVELOPE = 327_680
 BODY = 262_144
 META = 16_384
+META_LEVELS = 64
 SIGNED = 2_048
 NACK = 512
 KINDS = {"message", "read"}
@@ -200,7 +201,7 @@ def read_message(content: bytes) -> dict:
     try:
         fields = unpack_map(content)
         _of_this_version(fields)
-    except (Malformed, ValueError) as error:
+    except (Malformed, ValueError, RecursionError) as error:
         raise Nacked("unsupported_version") from error
     if len(fields["body"]) > BODY or len(fields["meta"]) > META:
         raise Nacked("too_large")
@@ -227,11 +228,20 @@ def _of_this_version(fields: dict) -> None:
         kind in ("read", "cancel") or 1 <= len(content_type) <= 255,
         not any(unicodedata.category(sign) == "Cc" for sign in content_type.decode()),
         thread is None or 1 <= len(thread.encode()) <= 128,
-        not meta or isinstance(json.loads(meta.decode()), dict),
+        not meta or _is_metadata(json.loads(meta.decode())),
         len(void) <= 64 and all(1 <= first <= last < counter for first, last in void),
     ]
     if not all(rules):
         raise Malformed("no message of this version")
+
+
+def _is_metadata(value: object) -> bool:
+    return isinstance(value, dict) and _levels(value) <= META_LEVELS
+
+
+def _levels(value: object) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(_levels, inner), default=0)
 
 
 def receipt(secret: bytes, wire_id: bytes) -> bytes:
