@@ -41,8 +41,10 @@ impl Contents {
 
 /// Every row of a table, as SQL would write it.
 async fn rows(db: &mut Connection, table: &str) -> waxwing_sqlite::Result<Vec<String>> {
-    let columns: Vec<String> =
-        waxwing_sqlite::query_scalar("SELECT name FROM pragma_table_info(?)").bind(table).fetch_all(&mut *db).await?;
+    let columns: Vec<String> = waxwing_sqlite::query_scalar("SELECT name FROM pragma_table_info(?)")
+        .bind(table)
+        .fetch_all(&mut *db)
+        .await?;
     let quoted: Vec<_> = columns.iter().map(|column| format!("quote(\"{column}\")")).collect();
     let sql = format!("SELECT {} FROM \"{table}\"", quoted.join(" || ',' || "));
     waxwing_sqlite::query_scalar(sql).fetch_all(db).await
