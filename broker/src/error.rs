@@ -68,9 +68,6 @@ impl Error {
     }
 }
 
-/// SQLite's codes for a file that is damaged, and for one that is no database at all.
-const DAMAGED: [u32; 2] = [11, 26];
-
 /// What PostgreSQL says of itself, by SQLSTATE or the beginning of one, that another try may find mended: a connection that has ended
 /// (08, 57P), a standby that takes no writes (25006), another transaction in the way (40), no room or no place (53), a lock that
 /// was not had in time (55P03).
@@ -101,13 +98,31 @@ impl From<sqlx::Error> for Error {
         ) {
             return Self::Unavailable(err.into());
         }
-        let code = err.as_database_error().and_then(|err| err.code()?.parse::<u32>().ok());
-        // The lowest byte is the kind of fault, the others say where.
-        match code.map(|code| code & 0xff) {
-            Some(code) if DAMAGED.contains(&code) => Self::Damaged(err.to_string()),
-            _ => Self::Internal(err.into()),
+        Self::Internal(err.into())
+    }
+}
+
+impl From<waxwing_sqlite::Error> for Error {
+    fn from(err: waxwing_sqlite::Error) -> Self {
+        match err {
+            waxwing_sqlite::Error::Newer { found, known } => {
+                Self::NewerSchema { found: schema(found), known: schema(known) }
+            }
+            waxwing_sqlite::Error::Damaged(_) => Self::Damaged(err.to_string()),
+            waxwing_sqlite::Error::Sqlite(_) if err.is_damage() => Self::Damaged(err.to_string()),
+            waxwing_sqlite::Error::Sqlite(_)
+            | waxwing_sqlite::Error::NoRow
+            | waxwing_sqlite::Error::Migration(_)
+            | waxwing_sqlite::Error::Writer(_)
+            | waxwing_sqlite::Error::Closed
+            | waxwing_sqlite::Error::NotDurable(_) => Self::Internal(err.into()),
         }
     }
+}
+
+/// A file's schema version, as both databases number them.
+pub(crate) fn schema(version: usize) -> i64 {
+    i64::try_from(version).unwrap_or(i64::MAX)
 }
 
 impl From<std::io::Error> for Error {

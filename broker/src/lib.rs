@@ -4,7 +4,7 @@
 //! http      accepts connections, upgrades them to links
 //! link      one WebSocket: login, a reader, a writer with the pump that delivers
 //! handlers  what each frame asks for: checks, then a change for the writer
-//! accept    the writer: the one task that changes the store, in batches, and answers after the commit
+//! accept    the writer: it alone changes the store, in batches, and answers after the commit
 //! strangers who has not logged in: a bounded number
 //! store     SQLite or PostgreSQL: one file per table, the only place with SQL
 //! limiter   how fast nodes and addresses may go
@@ -61,7 +61,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 use waxwing_crypto::CreationToken;
 use waxwing_protocol::BrokerUrl;
@@ -153,13 +153,13 @@ struct Broker {
     state: Arc<State>,
     writer: JoinHandle<Result<()>>,
     /// Ends the writer, once nobody has anything to write.
-    stop_writer: CancellationToken,
+    stop_writer: DropGuard,
     /// Cancelled when the writer has ended, for whatever reason.
     writer_ended: CancellationToken,
 }
 
 impl Broker {
-    /// Opens the store, and starts the task that writes to it.
+    /// Opens the store, and starts the writer.
     async fn start(
         config: &Config,
         addr: SocketAddr,
@@ -178,15 +178,9 @@ impl Broker {
         let state = Arc::new(State::new(config, addr, urls, kept, changes));
         state.metrics.queued(envelopes, bytes);
         let (stop_writer, writer_ended) = (CancellationToken::new(), CancellationToken::new());
-        let writer = tokio::spawn({
-            let (state, stop, ended) =
-                (Arc::clone(&state), stop_writer.clone(), writer_ended.clone().drop_guard());
-            async move {
-                let _ended = ended;
-                accept::run(store.writer, inbox, &state, &stop).await
-            }
-        });
-        Ok(Self { state, writer, stop_writer, writer_ended })
+        let writer =
+            accept::start(store.writer, inbox, Arc::clone(&state), stop_writer.clone(), writer_ended.clone());
+        Ok(Self { state, writer, stop_writer: stop_writer.drop_guard(), writer_ended })
     }
 
     /// Works until `shutdown`, or until a part of it fails.
@@ -222,7 +216,7 @@ impl Broker {
         }
         // The last connection to close folds the log into the database file, and that should be the writer's.
         let _ = timeout(grace, state.readers.close()).await;
-        stop_writer.cancel();
+        drop(stop_writer);
         writer.await.unwrap_or_else(|err| Err(Error::Internal(err.into())))
     }
 }

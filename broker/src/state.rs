@@ -75,7 +75,7 @@ pub(crate) struct State {
     /// A turn at reading a queue, as many as there are connections for it: who waits for one holds next to nothing, and
     /// who waits for a connection with a statement in hand holds 3 KiB. At a rush of logins all of them wait.
     pub(crate) reading: Semaphore,
-    /// The task that writes.
+    /// Hands changes to the writer.
     pub(crate) writer: Writer,
     /// Who is connected.
     pub(crate) hub: Hub,

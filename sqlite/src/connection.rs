@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use rusqlite::types::Value as Stored;
-
 use crate::{Column, Result, Row, Value};
 
 /// A connection. Its statements run on the thread that asks for them, and block it.
@@ -92,6 +90,28 @@ impl Statement<'_> {
         Ok(db.db.changes())
     }
 
+    /// Runs it to its end once for each so many of its values, row by row of what it gives. Says how many rows it changed in all.
+    pub(crate) fn each(
+        self,
+        db: &Connection,
+        width: usize,
+        mut visit: impl FnMut(Row) -> Result<()>,
+    ) -> Result<u64> {
+        db.with(&self, |statement| {
+            let (names, mut changed) = (names(statement), 0);
+            for values in self.values.chunks(width.max(1)) {
+                bind(statement, values)?;
+                let mut rows = statement.raw_query();
+                while let Some(row) = rows.next()? {
+                    visit(Row::read(&names, row)?)?;
+                }
+                drop(rows);
+                changed += db.db.changes();
+            }
+            Ok(changed)
+        })
+    }
+
     /// Row by row, until `visit` has enough.
     pub(crate) fn fold<S>(
         self,
@@ -101,12 +121,10 @@ impl Statement<'_> {
     ) -> Result<S> {
         db.with(&self, |statement| {
             bind(statement, &self.values)?;
-            let names: Arc<[Box<str>]> = statement.column_names().into_iter().map(Box::from).collect();
+            let names = names(statement);
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next()? {
-                let values =
-                    (0..names.len()).map(|at| row.get::<_, Stored>(at)).collect::<rusqlite::Result<_>>()?;
-                match visit(state, Row { names: Arc::clone(&names), values })? {
+                match visit(state, Row::read(&names, row)?)? {
                     ControlFlow::Continue(next) => state = next,
                     ControlFlow::Break(done) => return Ok(done),
                 }
@@ -114,6 +132,10 @@ impl Statement<'_> {
             Ok(state)
         })
     }
+}
+
+fn names(statement: &rusqlite::Statement<'_>) -> Arc<[Box<str>]> {
+    statement.column_names().into_iter().map(Box::from).collect()
 }
 
 /// Binds values by the numbers of their parameters; `$1` is a name to SQLite.

@@ -23,7 +23,7 @@ mod value;
 pub use connection::Connection;
 pub use error::{Error, Result};
 pub use migrate::{Migrations, version};
-pub use options::{Options, was_closed};
+pub use options::{Options, has_journal, log_file, was_closed};
 pub use query::{Executor, On, Query, QueryAs, QueryScalar, query, query_as, query_scalar};
 pub use readers::{Lent, Readers};
 pub use row::{Column, FromRow, Index, Row};

@@ -28,6 +28,8 @@ enum Mode {
         create: bool,
     },
     Read,
+    /// A copy that is handed on.
+    Copy,
     /// Nobody writes it, and nothing is put beside it.
     Immutable,
     Memory,
@@ -60,6 +62,14 @@ impl Options {
         self
     }
 
+    /// Takes it for a copy that is made ready to be handed on: it has no log beside it, and of what is deleted no byte stays in it.
+    /// Whoever hands it on sees to it that it is on the disk.
+    #[must_use]
+    pub const fn copy(mut self) -> Self {
+        self.mode = Mode::Copy;
+        self
+    }
+
     /// Only reads it, and takes it for a file that nobody writes: nothing is put beside it.
     #[must_use]
     pub const fn immutable(mut self) -> Self {
@@ -83,7 +93,7 @@ impl Options {
         let db = match self.mode {
             Mode::Memory => rusqlite::Connection::open_in_memory()?,
             Mode::Immutable => rusqlite::Connection::open_with_flags(self.immutable_uri()?, self.flags())?,
-            Mode::Write { .. } | Mode::Read => {
+            Mode::Write { .. } | Mode::Copy | Mode::Read => {
                 rusqlite::Connection::open_with_flags(&self.path, self.flags())?
             }
         };
@@ -100,6 +110,10 @@ impl Options {
             db.pragma_update(None, "fullfsync", true)?;
             db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
             assert_durable(&db)?;
+        }
+        if self.mode == Mode::Copy {
+            db.pragma_update(None, "journal_mode", "delete")?;
+            db.pragma_update(None, "secure_delete", true)?;
         }
         Ok(Connection { db })
     }
@@ -118,7 +132,9 @@ impl Options {
                 Mode::Write { create: true } => {
                     OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE
                 }
-                Mode::Write { create: false } | Mode::Memory => OpenFlags::SQLITE_OPEN_READ_WRITE,
+                Mode::Write { create: false } | Mode::Copy | Mode::Memory => {
+                    OpenFlags::SQLITE_OPEN_READ_WRITE
+                }
                 Mode::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
                 Mode::Immutable => OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI,
             }
@@ -149,9 +165,22 @@ pub fn was_closed(path: &Path) -> bool {
     !log_file(path).exists()
 }
 
+/// Whether a crash has left this database in the moment in which it, new or restored, was set to keep a log. Only a connection that writes
+/// can take that back, and does when it is opened.
+#[must_use]
+pub fn has_journal(path: &Path) -> bool {
+    beside(path, "-journal").exists()
+}
+
 /// The log of a database: what is committed and not yet in its file.
-fn log_file(database: &Path) -> PathBuf {
+#[must_use]
+pub fn log_file(database: &Path) -> PathBuf {
+    beside(database, "-wal")
+}
+
+/// A file that SQLite keeps beside a database.
+fn beside(database: &Path, end: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
+    path.push(end);
     path.into()
 }

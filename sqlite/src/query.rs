@@ -109,6 +109,39 @@ impl<'v> Query<'v> {
         }
     }
 
+    /// Runs it once for each so many of its values. Says how many rows it changed in all.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub async fn execute_each(self, width: usize, db: impl Executor<'_>) -> Result<u64> {
+        let work = move |db: &Connection, statement: Statement<'_>| statement.each(db, width, |_| Ok(()));
+        match db.into() {
+            On::Own(connection) => work(connection, self.0),
+            On::Lent(lent) => lent.run(self.0, work).await,
+            On::Readers(readers) => readers.acquire().await?.run(self.0, work).await,
+        }
+    }
+
+    /// Every row of running it once for each so many of its values.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub async fn fetch_each(self, width: usize, db: impl Executor<'_>) -> Result<Vec<Row>> {
+        let work = move |db: &Connection, statement: Statement<'_>| {
+            let mut found = Vec::new();
+            statement.each(db, width, |row| {
+                found.push(row);
+                Ok(())
+            })?;
+            Ok(found)
+        };
+        match db.into() {
+            On::Own(connection) => work(connection, self.0),
+            On::Lent(lent) => lent.run(self.0, work).await,
+            On::Readers(readers) => readers.acquire().await?.run(self.0, work).await,
+        }
+    }
+
     /// Every row.
     ///
     /// # Errors

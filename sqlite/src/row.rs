@@ -48,6 +48,21 @@ pub trait Column<'r>: Sized {
 }
 
 impl Row {
+    pub(crate) fn read(names: &Arc<[Box<str>]>, row: &rusqlite::Row<'_>) -> Result<Self> {
+        let values = (0..names.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
+        Ok(Self { names: Arc::clone(names), values })
+    }
+
+    /// Takes bytes out of a column, which has none afterwards: what is large is not copied once more.
+    ///
+    /// # Errors
+    /// `Damaged` if there is none, or it is not of this type.
+    pub fn take_bytes<I: Index>(&mut self, column: I) -> Result<Vec<u8>> {
+        let value = column.place(&self.names).and_then(|place| self.values.get_mut(place));
+        let Some(Stored::Blob(bytes)) = value else { return Err(Error::Damaged(column.name())) };
+        Ok(std::mem::take(bytes))
+    }
+
     /// Reads a column.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The writer: the one task that changes the store.
+//! The writer: it alone changes the store.
 //!
 //! ```text
 //! links, sweeper   submit a Change each, with the place for its answer reserved, and go on
@@ -23,6 +23,7 @@ mod lost;
 mod send;
 mod settle;
 mod spaces;
+mod start;
 mod sweep;
 mod upload;
 mod work;
@@ -40,6 +41,7 @@ pub(crate) use change::{
 };
 
 pub(crate) use last::LastCommit;
+pub(crate) use start::start;
 
 use crate::error::{Error, Result};
 use crate::state::State;
@@ -99,12 +101,7 @@ impl Writer {
 ///
 /// # Errors
 /// If the store fails. What was not answered is not known to be stored.
-pub(crate) async fn run(
-    mut db: Connection,
-    mut inbox: Inbox,
-    state: &State,
-    stop: &CancellationToken,
-) -> Result<()> {
+async fn run(mut db: Connection, mut inbox: Inbox, state: &State, stop: &CancellationToken) -> Result<()> {
     while let Some(work) = inbox.collect(stop).await {
         let (begin, items) = (Instant::now(), work.items);
         let effects = match commit(&mut db, work, state).await {

@@ -86,7 +86,7 @@ fn look_at(database: &Database) -> String {
     }
 }
 
-async fn whole(db: &mut sqlx::SqliteConnection, holder: Option<&Holder>, arguments: &str) -> Finding {
+async fn whole(db: &mut waxwing_sqlite::Lent, holder: Option<&Holder>, arguments: &str) -> Finding {
     match inspect::integrity(db, Depth::Full).await {
         Ok(wrong) if wrong.is_empty() => {
             let open = if holder.is_some() { ", seen beside the running broker" } else { "" };

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode};
-use sqlx::{ConnectOptions as _, Connection as _};
+use waxwing_sqlite::{Lent, Options, query};
 
 use super::{inspect, sqlite};
 use crate::error::{Error, Result};
@@ -29,7 +28,7 @@ pub(crate) fn partial(to: &Path) -> PathBuf {
 /// # Errors
 /// `Exists` if the file is there; `Damaged` if the copy is not whole; `Internal` if it cannot be written. The file is not
 /// there then.
-pub(crate) async fn copy(db: &mut SqliteConnection, to: &Path) -> Result<()> {
+pub(crate) async fn copy(db: &mut Lent, to: &Path) -> Result<()> {
     if to.exists() {
         return Err(Error::Exists(to.to_owned()));
     }
@@ -43,14 +42,14 @@ pub(crate) async fn copy(db: &mut SqliteConnection, to: &Path) -> Result<()> {
 }
 
 /// As [`copy`], in the place of what was there.
-pub(crate) async fn replace(db: &mut SqliteConnection, to: &Path) -> Result<()> {
+pub(crate) async fn replace(db: &mut Lent, to: &Path) -> Result<()> {
     let partial = partial(to);
     make(db, &partial).await?;
     fs::rename(&partial, to)?;
     sync_folder(to)
 }
 
-async fn make(db: &mut SqliteConnection, to: &Path) -> Result<()> {
+async fn make(db: &mut Lent, to: &Path) -> Result<()> {
     if let Err(err) = fs::remove_file(to)
         && err.kind() != ErrorKind::NotFound
     {
@@ -60,7 +59,7 @@ async fn make(db: &mut SqliteConnection, to: &Path) -> Result<()> {
     drop(File::options().create_new(true).write(true).mode(0o600).open(to)?);
     let name =
         to.to_str().ok_or_else(|| Error::Config(format!("{}: its name is not UTF-8", to.display())))?;
-    sqlx::query("VACUUM INTO $1").bind(name).execute(db).await?;
+    query("VACUUM INTO $1").bind(name).execute(db).await?;
     strip(to).await?;
     File::open(to)?.sync_all()?;
     Ok(())
@@ -68,19 +67,13 @@ async fn make(db: &mut SqliteConnection, to: &Path) -> Result<()> {
 
 /// Takes the store's identity out, down to the bytes, and checks what is left.
 async fn strip(path: &Path) -> Result<()> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Delete)
-        .pragma("secure_delete", "ON")
-        .disable_statement_logging();
-    let mut db = options.connect().await?;
+    let mut db = Options::new(path).copy().readers(1).acquire().await?;
     for table in IDENTITY {
         if sqlite::has_table(&mut db, table).await? {
-            sqlx::query(sqlx::AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut db).await?;
+            query(format!("DELETE FROM {table}")).execute(&mut db).await?;
         }
     }
     let wrong = inspect::integrity(&mut db, inspect::Depth::Full).await?;
-    db.close().await?;
     match wrong.first() {
         None => Ok(()),
         Some(wrong) => Err(Error::Damaged(format!("the copy is not whole: {wrong}"))),

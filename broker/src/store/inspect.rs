@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use sqlx::ConnectOptions as _;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use waxwing_crypto::{MeshId, NodeId, Timestamp};
+use waxwing_sqlite::{Executor, Lent, Options};
 
 use super::db::{Connection, Pool, array, number, query};
 use super::{postgres, sqlite};
@@ -47,20 +46,19 @@ pub(crate) async fn look(database: &Database) -> Result<Connection> {
     }
 }
 
-/// The same to a file, whichever way that keeps its log: that of a backup is not the broker's.
-pub(crate) async fn file(database: &Path) -> Result<SqliteConnection> {
-    let options = SqliteConnectOptions::new().filename(database).read_only(true);
-    Ok(options.disable_statement_logging().connect().await?)
+/// The same to a file, whichever way that keeps its log: that of a backup is not the broker's. It is opened with the first statement.
+pub(crate) async fn file(database: &Path) -> Result<Lent> {
+    Ok(Options::new(database).read_only().readers(1).acquire().await?)
 }
 
 /// What is wrong with a database; nothing if it is whole.
-pub(crate) async fn integrity(db: &mut SqliteConnection, depth: Depth) -> Result<Vec<String>> {
+pub(crate) async fn integrity(db: impl Executor<'_>, depth: Depth) -> Result<Vec<String>> {
     let check = match depth {
         Depth::Quick => "quick_check",
         Depth::Full => "integrity_check",
     };
-    let sql = sqlx::AssertSqlSafe(format!("PRAGMA {check}({FAULTS})"));
-    let found: Vec<String> = sqlx::query_scalar(sql).fetch_all(db).await?;
+    let sql = format!("PRAGMA {check}({FAULTS})");
+    let found: Vec<String> = waxwing_sqlite::query_scalar(sql).fetch_all(db).await?;
     Ok(found.into_iter().filter(|line| line != "ok").collect())
 }
 
@@ -129,7 +127,7 @@ pub(crate) async fn bytes(database: &Database, readers: &Pool) -> Vec<(&'static 
     match database {
         Database::Sqlite(path) => {
             let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
-            vec![("database", size(path)), ("log", size(&sqlite::log_file(path)))]
+            vec![("database", size(path)), ("log", size(&waxwing_sqlite::log_file(path)))]
         }
         Database::Postgres(_) => {
             let asked = query("SELECT pg_database_size(current_database())").fetch_one(readers).await;

@@ -33,8 +33,6 @@ pub(crate) mod server;
 pub(crate) mod space;
 pub(crate) mod tables;
 
-use sqlx::migrate::Migrator;
-
 #[cfg(test)]
 pub(crate) use db::counting;
 pub(crate) use db::{Connection, Pool};
@@ -80,13 +78,9 @@ pub(crate) async fn reopen(database: &Database) -> Result<Connection> {
     }
 }
 
-fn newest(migrator: &Migrator) -> i64 {
-    migrator.iter().map(|migration| migration.version).max().unwrap_or(0)
-}
-
-/// The version of the schema that this broker brings a store to.
+/// The version of the schema that this broker brings a store to, on either database.
 pub(crate) fn schema_version() -> i64 {
-    newest(&sqlite::MIGRATOR).max(newest(&postgres::MIGRATOR))
+    postgres::newest()
 }
 
 /// Writes what is there already, so that a commit shows whether the disk takes one.
@@ -110,7 +104,7 @@ pub(crate) mod testing {
     pub(crate) async fn database() -> Connection {
         match on_a_server() {
             Some(database) => Store::open(&database).await.unwrap().writer,
-            None => sqlite::in_memory().await,
+            None => sqlite::in_memory().into(),
         }
     }
 
@@ -130,10 +124,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_databases_have_the_same_schema_versions() {
-        let versions = |migrator: &Migrator| {
-            migrator.iter().map(|one| (one.version, one.description.to_string())).collect::<Vec<_>>()
+    fn both_databases_have_the_same_schema_versions_and_every_file_of_them_is_taken() {
+        let steps = |database: &str| {
+            let folder = format!("{}/../migrations/broker/{database}", env!("CARGO_MANIFEST_DIR"));
+            let mut steps: Vec<_> =
+                std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+            steps.sort();
+            steps
         };
-        assert_eq!(versions(&sqlite::MIGRATOR), versions(&postgres::MIGRATOR));
+        let names = |database: &str| -> Vec<_> {
+            steps(database).iter().map(|step| step.file_name().unwrap().to_owned()).collect()
+        };
+        assert_eq!(names("sqlite"), names("postgres"));
+        let text: Vec<_> =
+            steps("sqlite").iter().map(|step| std::fs::read_to_string(step).unwrap()).collect();
+        assert_eq!(sqlite::MIGRATIONS.0, text);
+        assert_eq!(schema_version(), crate::error::schema(text.len()));
     }
 }

@@ -12,11 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use super::db::{Connection, Pool};
-use super::{READERS, Store, newest};
+use super::{READERS, Store};
 use crate::config::PostgresUrl;
 use crate::error::{Error, Result};
 
-pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/broker/postgres");
+static MIGRATOR: Migrator = sqlx::migrate!("../migrations/broker/postgres");
 
 /// "wxbr", as in the header of SQLite's file: the first half of the lock. The second is the schema's name.
 pub(super) const LOCK: i32 = 2_004_378_226;
@@ -43,6 +43,11 @@ const SESSION: [(&str, &str); 4] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "25000"),
 ];
+
+/// The version of the schema that it is brought to.
+pub(super) fn newest() -> i64 {
+    MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
 
 /// Connects, takes the lock, and brings the schema up to date. See [`Store::open`].
 pub(super) async fn open(url: &PostgresUrl) -> Result<Store> {
@@ -146,7 +151,7 @@ async fn lock(db: &mut PgConnection) -> Result<bool> {
 
 /// Brings the schema up to date.
 async fn migrate(db: &mut PgConnection) -> Result<()> {
-    let newest = newest(&MIGRATOR);
+    let newest = newest();
     if let Some(found) = schema(db).await?
         && found < newest
     {

@@ -168,7 +168,6 @@ pub(crate) async fn read(
     items: usize,
     bytes: usize,
 ) -> Result<Page> {
-    let (mut page, mut left) = (Page { rows: Vec::new(), more: false }, bytes);
     let rows = query(READ)
         .bind(owner.mesh.as_bytes())
         .bind(owner.node.as_bytes())
@@ -176,21 +175,22 @@ pub(crate) async fn read(
         .bind(integer(after.seq.0))
         .bind(integer(items as u64 + 1))
         .bind(integer(bytes as u64));
-    let visit = |row: &Row| {
-        let item = item(row)?;
+    let visit = move |(mut page, left): (Page, usize), mut row: Row| {
+        let item = item(&mut row)?;
         if page.rows.len() == items || item.cost() > left {
             page.more = true;
-            return Ok(ControlFlow::Break(()));
+            return Ok(ControlFlow::Break((page, left)));
         }
-        left -= item.cost();
-        page.rows.push((Seq(number(row, 0)?), item));
-        Ok(ControlFlow::Continue(()))
+        let left = left - item.cost();
+        page.rows.push((Seq(number(&row, 0)?), item));
+        Ok(ControlFlow::Continue((page, left)))
     };
-    rows.scan(db, visit).await?;
+    let (page, _) = rows.fold(db, (Page { rows: Vec::new(), more: false }, bytes), visit).await?;
     Ok(page)
 }
 
-fn item(row: &Row) -> Result<Item> {
+/// Takes its body out of the row.
+fn item(row: &mut Row) -> Result<Item> {
     let id = WireId::from_bytes(array(row, 3)?);
     let ends = Timestamp::from_millis(number(row, 5)?);
     match row.get::<i64>(1)? {
@@ -199,7 +199,7 @@ fn item(row: &Row) -> Result<Item> {
             id,
             seal: u32::try_from(number(row, 4)?).map_err(|_| Error::damaged("a seal"))?,
             exp: ends,
-            env: Bytes::from(row.get::<Vec<u8>>(6)?),
+            env: row.take_bytes(6)?,
         })),
         code => Ok(Item::Notice(Notice { id, kind: notice::kind(code, row.get::<&[u8]>(6)?)?, ends })),
     }

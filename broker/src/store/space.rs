@@ -89,7 +89,7 @@ pub(crate) async fn find(db: &mut Connection, keys: &[SpaceKey]) -> Result<HashM
 pub(crate) async fn put(db: &mut Connection, spaces: &[(SpaceKey, Space)]) -> Result<Vec<(SpaceKey, i64)>> {
     let mut ids = Vec::with_capacity(spaces.len());
     let rows = PUT
-        .fetch_exact(db, spaces, |values, (key, space)| {
+        .fetch(db, spaces, |values, (key, space)| {
             values
                 .bind(key.mesh.as_bytes())
                 .bind(key.space.as_bytes())

@@ -2,75 +2,47 @@
 
 use std::path::{Path, PathBuf};
 
-use sqlx::ConnectOptions as _;
-use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
-};
 use tokio::time::Instant;
 use tracing::info;
+use waxwing_sqlite::{Connection, Executor, Migrations, Options, has_journal, query, query_scalar};
 
-#[cfg(test)]
-use super::db::Connection;
 use super::db::Pool;
-use super::{READERS, Store, copy, inspect, newest};
+use super::{READERS, Store, copy, inspect};
 use crate::error::{Error, Result};
 
-pub(super) static MIGRATOR: Migrator = sqlx::migrate!("../migrations/broker/sqlite");
+pub(super) const MIGRATIONS: Migrations =
+    Migrations(&[include_str!("../../../migrations/broker/sqlite/0001_initial.sql")]);
 
-/// Rows that a reading connection is ahead of who asked, at most 320 KiB each.
-const READ_AHEAD: usize = 8;
-/// A checkpoint every 64 MiB of log: at the default of 4 MiB it runs inside one commit in a few hundred and is the
-/// p99 of all of them.
-const CHECKPOINT_PAGES: u32 = 16_000;
-
-/// Pages of the connection that writes, in KiB. A batch changes a page for nearly every message: ids are random, and so is where they
-/// stand. What does not fit is written to the log before its commit, and again with it.
-const CACHE: &str = "-16384";
+/// Of the connection that writes. A batch changes a page for nearly every message: ids are random, and so is where they stand.
+const CACHE_KIB: u32 = 16 * 1024;
 
 /// Opens or makes the database at `path`, and brings its schema up to date. See [`Store::open`].
 pub(super) async fn open(path: &Path) -> Result<Store> {
     // It is left by a crash in the moment in which a file, new or restored, was set to keep a log. Only who writes can take it back.
-    let has_journal = beside(path, "-journal").exists();
-    if !has_journal && !is_closed(path) {
+    let had_journal = has_journal(path);
+    if !had_journal && !is_closed(path) {
         check(&mut inspect::file(path).await?).await?;
     }
-    let mut writer = options(path).create_if_missing(true).pragma("cache_size", CACHE).connect().await?;
-    if has_journal {
+    let mut writer = Options::new(path).create().cache_kib(CACHE_KIB).open()?;
+    if had_journal {
         check(&mut writer).await?;
     }
-    migrate(&mut writer, &MIGRATOR, Some(path)).await?;
-    assert_durable(&mut writer).await?;
-    let readers = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .connect_with(options(path).read_only(true).row_buffer_size(READ_AHEAD))
-        .await?;
+    migrate(&mut writer, &MIGRATIONS, path).await?;
+    let readers = Options::new(path).read_only().readers(READERS);
     Ok(Store { writer: writer.into(), readers: Pool::Sqlite(readers) })
 }
 
-/// How every connection is made. An answer relies on `synchronous=FULL`: a commit has reached the disk when it returns.
-fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .pragma("fullfsync", "1")
-        .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
-        // What a statement over many rows would undo if it failed is kept in memory, not written to a file.
-        .pragma("temp_store", "MEMORY")
-        .disable_statement_logging()
-}
-
-/// Whether the last broker closed this database. A closed one has its log folded in, and no log is left.
+/// Whether the last broker closed this database. A closed one has its log folded in, and no log is left, or an empty one of who has
+/// looked at it since.
 fn is_closed(path: &Path) -> bool {
-    std::fs::metadata(log_file(path)).map_or(true, |log| log.len() == 0)
+    std::fs::metadata(waxwing_sqlite::log_file(path)).map_or(true, |log| log.len() == 0)
 }
 
 /// Looks at a database that was not closed. A crash alone does no damage to it; what caused the crash may have.
 ///
 /// By a connection that cannot write: another would fold the log into the file when it is closed, and a damaged file stays as it was
 /// found.
-async fn check(db: &mut SqliteConnection) -> Result<()> {
+async fn check(db: impl Executor<'_>) -> Result<()> {
     let begin = Instant::now();
     let wrong = inspect::integrity(db, inspect::Depth::Quick).await?;
     match wrong.first() {
@@ -83,22 +55,14 @@ async fn check(db: &mut SqliteConnection) -> Result<()> {
 }
 
 /// Brings the schema up to date. What was there before is kept in one copy beside it.
-async fn migrate(db: &mut SqliteConnection, migrator: &Migrator, path: Option<&Path>) -> Result<()> {
-    let newest = newest(migrator);
-    if let (Some(path), Some(found)) = (path, schema(db).await?)
-        && found < newest
-    {
+async fn migrate(db: &mut Connection, migrations: &Migrations, path: &Path) -> Result<()> {
+    let (found, newest) = (waxwing_sqlite::version(db)?, migrations.newest());
+    if (1..newest).contains(&found) {
         let kept = copy_before_migrating(path);
         info!(from = found, to = newest, copy = %kept.display(), "migrating; keeping a copy");
-        copy::replace(db, &kept).await?;
+        copy::replace(&mut inspect::file(path).await?, &kept).await?;
     }
-    // `run` takes any `Acquire`, and then the compiler cannot show that this future is `Send`.
-    match migrator.run_direct(None, db, false).await {
-        Ok(()) => Ok(()),
-        Err(MigrateError::VersionMissing(found)) => Err(Error::NewerSchema { found, known: newest }),
-        Err(MigrateError::Execute(err)) => Err(err.into()),
-        Err(err) => Err(Error::Internal(err.into())),
-    }
+    Ok(migrations.run(db)?)
 }
 
 /// Where the copy is that is kept before a migration.
@@ -107,62 +71,32 @@ fn copy_before_migrating(database: &Path) -> PathBuf {
 }
 
 /// The schema's version; none if nothing was ever made in it.
-pub(super) async fn schema(db: &mut SqliteConnection) -> Result<Option<i64>> {
-    if !has_table(&mut *db, "_sqlx_migrations").await? {
-        return Ok(None);
-    }
-    Ok(sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations").fetch_one(db).await?)
+pub(super) async fn schema(db: impl Executor<'_>) -> Result<Option<i64>> {
+    let version = query_scalar("PRAGMA user_version").fetch_one(db).await?;
+    Ok(Some(version).filter(|version| *version > 0))
 }
 
 /// Whether there is such a table.
-pub(super) async fn has_table(db: &mut SqliteConnection, table: &str) -> Result<bool> {
-    let found = sqlx::query("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1")
-        .bind(table)
-        .fetch_optional(db)
-        .await?;
-    Ok(found.is_some())
-}
-
-/// Asks the database itself, since a typo in a pragma is not an error to SQLite.
-async fn assert_durable(db: &mut SqliteConnection) -> Result<()> {
-    let journal: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut *db).await?;
-    let synchronous: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *db).await?;
-    if journal == "wal" && synchronous == 2 {
-        Ok(())
-    } else {
-        Err(Error::Internal(format!("journal_mode is {journal}, synchronous is {synchronous}").into()))
-    }
-}
-
-/// The log of a database: what is committed and not yet in its file.
-pub(super) fn log_file(database: &Path) -> PathBuf {
-    beside(database, "-wal")
-}
-
-/// A file that SQLite keeps beside a database.
-fn beside(database: &Path, end: &str) -> PathBuf {
-    let mut path = database.as_os_str().to_owned();
-    path.push(end);
-    path.into()
+pub(super) async fn has_table(db: impl Executor<'_>, table: &str) -> Result<bool> {
+    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = $1";
+    Ok(query(sql).bind(table).fetch_optional(db).await?.is_some())
 }
 
 #[cfg(test)]
-pub(super) async fn in_memory() -> Connection {
-    let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-    migrate(&mut db, &MIGRATOR, None).await.unwrap();
-    db.into()
+pub(super) fn in_memory() -> Connection {
+    let mut db = Options::in_memory().open().unwrap();
+    MIGRATIONS.run(&mut db).unwrap();
+    db
 }
 
 /// How SQLite means to run a statement.
 #[cfg(test)]
 pub(crate) async fn plan(sql: &str) -> String {
-    use sqlx::{Executor as _, Row as _};
-
-    let mut db = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
-    migrate(&mut db, &MIGRATOR, None).await.unwrap();
-    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-    let rows = db.fetch_all(sqlx::query(explain)).await.unwrap();
-    rows.iter().map(|row| row.get::<String, _>(3)).collect::<Vec<_>>().join("\n")
+    let explain = query(format!("EXPLAIN QUERY PLAN {sql}"));
+    // Its values are none: a plan does not depend on them.
+    let rows =
+        explain.bind_all(vec![waxwing_sqlite::Value::Null; 32]).fetch_all(&mut in_memory()).await.unwrap();
+    rows.iter().map(|row| row.try_get::<String, _>(3_usize).unwrap()).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -171,19 +105,8 @@ mod tests {
     use crate::store::db::query;
     use crate::store::{mesh, schema_version};
 
-    async fn connect(path: &Path) -> SqliteConnection {
-        options(path).create_if_missing(true).connect().await.unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_store_is_durable_or_does_not_open() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("broker.db");
-        drop(open(&path).await.unwrap());
-        let mut db = connect(&path).await;
-        assert_durable(&mut db).await.unwrap();
-        sqlx::query("PRAGMA synchronous = NORMAL").execute(&mut db).await.unwrap();
-        assert_durable(&mut db).await.unwrap_err();
+    fn connect(path: &Path) -> Connection {
+        Options::new(path).open().unwrap()
     }
 
     #[tokio::test]
@@ -194,40 +117,32 @@ mod tests {
     }
 
     /// This broker's migrations and one more that nobody has made yet.
-    async fn later(dir: &Path) -> Migrator {
-        for migration in MIGRATOR.iter() {
-            let name = format!("{:04}_{}.sql", migration.version, migration.description.replace(' ', "_"));
-            std::fs::write(dir.join(name), migration.sql.as_str()).unwrap();
-        }
-        std::fs::write(dir.join("0099_later.sql"), "CREATE TABLE later (x INTEGER)").unwrap();
-        Migrator::new(dir.to_owned()).await.unwrap()
+    fn later() -> Migrations {
+        let mut steps = MIGRATIONS.0.to_vec();
+        steps.push("CREATE TABLE later (x INTEGER)");
+        Migrations(steps.leak())
     }
 
     #[tokio::test]
     async fn one_copy_is_kept_before_a_migration_of_what_was_there() {
-        let (dir, migrations) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("broker.db");
         let kept = copy_before_migrating(&path);
         drop(open(&path).await.unwrap());
         assert!(!kept.exists(), "there was nothing to keep");
-        let mut db = connect(&path).await;
-        sqlx::query(
-            "INSERT INTO mesh (mesh, created, head_seq, head_hash, waits) VALUES (zeroblob(16), 1, 1, zeroblob(32), 0)",
-        )
-        .execute(&mut db)
-        .await
-        .unwrap();
+        let mut db = connect(&path);
+        db.run("INSERT INTO mesh (mesh, created, head_seq, head_hash, waits) VALUES (zeroblob(16), 1, 1, zeroblob(32), 0)")
+            .unwrap();
         std::fs::write(&kept, "of an older migration").unwrap();
-        let later = later(migrations.path()).await;
-        migrate(&mut db, &later, Some(&path)).await.unwrap();
+        migrate(&mut db, &later(), &path).await.unwrap();
         assert!(has_table(&mut db, "later").await.unwrap());
 
         let mut copy = inspect::file(&kept).await.unwrap();
         assert_eq!(schema(&mut copy).await.unwrap(), Some(schema_version()));
         assert!(!has_table(&mut copy, "later").await.unwrap());
-        assert_eq!(mesh::all(&mut Connection::from(copy)).await.unwrap().len(), 1);
+        assert_eq!(mesh::all(&mut super::super::Connection::from(copy)).await.unwrap().len(), 1);
         let made = std::fs::metadata(&kept).unwrap().modified().unwrap();
-        migrate(&mut db, &later, Some(&path)).await.unwrap();
+        migrate(&mut db, &later(), &path).await.unwrap();
         assert_eq!(std::fs::metadata(&kept).unwrap().modified().unwrap(), made, "nothing was pending");
     }
 
@@ -236,9 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("broker.db");
         drop(open(&path).await.unwrap());
-        let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-                     VALUES (99, 'later', 1, x'00', 0)";
-        sqlx::query(newer).execute(&mut connect(&path).await).await.unwrap();
+        connect(&path).run("PRAGMA user_version = 99").unwrap();
         assert!(matches!(open(&path).await, Err(Error::NewerSchema { found: 99, known: 1 })));
     }
 }

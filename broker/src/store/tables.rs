@@ -2,7 +2,6 @@
 //!
 //! The order of a key is the same in both databases: numbers by size, bytes one by one.
 
-use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
@@ -16,8 +15,8 @@ const PAGE: usize = 256;
 /// The same of a table whose rows have what was sealed, up to 320 KiB each.
 const PAGE_OF_SEALED: usize = 32;
 
-/// SQLite's code for a file that another connection is in the way of; the lowest byte of it, the others say how.
-const BUSY: u32 = 5;
+/// SQLite's code for a file that another connection is in the way of.
+const BUSY: i32 = 5;
 
 /// A table.
 pub(crate) struct Table {
@@ -32,7 +31,6 @@ pub(crate) struct Table {
     page: usize,
     begin: String,
     after: String,
-    all: String,
     count: String,
     any: String,
     number_on: String,
@@ -201,20 +199,14 @@ pub(crate) async fn is_alone(db: &mut Connection) -> Result<bool> {
         Connection::Postgres(_) => Ok(true),
         // Only who is alone with a file may fold its log in for good. The next to open it gives it another.
         Connection::Sqlite(held) => {
-            let folded = sqlx::query_scalar::<_, String>("PRAGMA journal_mode = DELETE");
+            let folded = waxwing_sqlite::query_scalar::<String>("PRAGMA journal_mode = DELETE");
             match folded.fetch_one(held.get()).await {
                 Ok(mode) => Ok(mode == "delete"),
-                Err(err) if is_busy(&err) => Ok(false),
+                Err(err) if err.code() == Some(BUSY) => Ok(false),
                 Err(err) => Err(err.into()),
             }
         }
     }
-}
-
-/// Whether SQLite says that somebody has the file.
-fn is_busy(err: &sqlx::Error) -> bool {
-    let code = err.as_database_error().and_then(|err| err.code()?.parse::<u32>().ok());
-    code.is_some_and(|code| code & 0xff == BUSY)
 }
 
 impl Table {
@@ -235,7 +227,6 @@ impl Table {
                 "SELECT {list} FROM {name} WHERE ({order}) > ({}) ORDER BY {order} LIMIT {page}",
                 given.join(",")
             ),
-            all: format!("SELECT {list} FROM {name} ORDER BY {order}"),
             count: format!("SELECT count(*) FROM {name}"),
             any: format!("SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT 1) AS one"),
             number_on: format!("SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name}"),
@@ -329,7 +320,7 @@ impl Table {
         }
     }
 
-    /// What it holds; `seen` is told how many rows were read so far.
+    /// What it holds, read as it is copied; `seen` is told how many rows were read so far.
     ///
     /// # Errors
     /// If the database fails, or has another schema.
@@ -338,39 +329,18 @@ impl Table {
         db: &mut Connection,
         mut seen: impl FnMut(u64),
     ) -> Result<Contents> {
-        let (mut rows, mut hash) = (0, Sha256::new());
-        let visit = |row: &Row| {
-            self.add(row, &mut hash)?;
-            rows += 1;
+        let (mut last, mut rows, mut hash) = (None, 0, Sha256::new());
+        loop {
+            let page = self.read_page(db, last.as_ref()).await?;
+            page.iter().flatten().for_each(|cell| cell.add_to(&mut hash));
+            rows += page.len() as u64;
             seen(rows);
-            Ok(ControlFlow::Continue(()))
-        };
-        query(self.all.as_str()).scan(db, visit).await?;
-        Ok(Contents { table: self.name, rows, sha256: hash.finalize().into() })
-    }
-
-    /// Each value says what it is, and bytes how many they are: other values never give the same bytes.
-    fn add(&self, row: &Row, hash: &mut Sha256) -> Result<()> {
-        for (at, (_, kind)) in self.columns.iter().enumerate() {
-            match kind {
-                Int => match row.get::<Option<i64>>(at)? {
-                    None => hash.update([0]),
-                    Some(number) => {
-                        hash.update([1]);
-                        hash.update(number.to_be_bytes());
-                    }
-                },
-                Bytes => match row.get::<Option<&[u8]>>(at)? {
-                    None => hash.update([0]),
-                    Some(bytes) => {
-                        hash.update([2]);
-                        hash.update((bytes.len() as u64).to_be_bytes());
-                        hash.update(bytes);
-                    }
-                },
+            let is_full = page.len() == self.page;
+            last = page.into_iter().last();
+            if !is_full || last.is_none() {
+                return Ok(Contents { table: self.name, rows, sha256: hash.finalize().into() });
             }
         }
-        Ok(())
     }
 }
 
@@ -380,6 +350,22 @@ impl Cell {
             Self::Int(number) => values.bind(*number),
             Self::Bytes(bytes) => values.bind(bytes.as_deref()),
         };
+    }
+
+    /// Each value says what it is, and bytes how many they are: other values never give the same bytes.
+    fn add_to(&self, hash: &mut Sha256) {
+        match self {
+            Self::Int(None) | Self::Bytes(None) => hash.update([0]),
+            Self::Int(Some(number)) => {
+                hash.update([1]);
+                hash.update(number.to_be_bytes());
+            }
+            Self::Bytes(Some(bytes)) => {
+                hash.update([2]);
+                hash.update((bytes.len() as u64).to_be_bytes());
+                hash.update(bytes);
+            }
+        }
     }
 }
 

@@ -172,14 +172,11 @@ async fn readiness_is_a_commit_and_status_says_what_runs() {
 
 #[tokio::test]
 async fn a_store_that_takes_no_commit_is_not_ready() {
-    use sqlx::Connection as _;
     let broker = Broker::in_a_file().await;
     let admin = broker.admin().await;
-    let database = format!("sqlite://{}/broker.db", broker.path().display());
-    let mut other = sqlx::SqliteConnection::connect(&database).await.unwrap();
+    let mut other = broker.file();
     // As long as somebody else writes, the broker cannot: it waits for the lock, and says that it is not ready.
-    let lock = sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await;
-    lock.unwrap();
+    other.run("BEGIN IMMEDIATE").unwrap();
     let stuck = async {
         loop {
             match get(admin, "/readyz", "").await {

@@ -1,10 +1,10 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use sqlx::{Connection as _, SqliteConnection};
 use tokio::net::TcpListener;
 use waxwing_broker::doctor::{Verdict, examine};
 use waxwing_broker::{Config, Error, backup};
+use waxwing_sqlite::query_scalar;
 
 use crate::admin::get;
 use crate::harness::{Broker, Dialled, Keys, Link, Mesh, envelopes, item, wire};
@@ -28,10 +28,6 @@ async fn send(link: &mut Link, broker: &Broker, to: &Keys, numbers: std::ops::Ra
     link.send(numbers.map(|n| item(&broker.clock, to, n)).collect()).await;
 }
 
-async fn connect(data: &Path) -> SqliteConnection {
-    SqliteConnection::connect(&format!("sqlite://{}/broker.db", data.display())).await.unwrap()
-}
-
 #[tokio::test]
 async fn a_backup_beside_the_mail_is_one_moment_of_it_and_a_new_store() {
     let broker = Broker::in_a_file().await;
@@ -53,15 +49,14 @@ async fn a_backup_beside_the_mail_is_one_moment_of_it_and_a_new_store() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let bytes = std::fs::read(&file).unwrap();
     assert!(!bytes.windows(16).any(|window| window == store.as_bytes()), "the store's id is in it");
-    let mut db = connect(broker.path()).await;
-    let secret: Vec<u8> = sqlx::query_scalar("SELECT secret FROM meta").fetch_one(&mut db).await.unwrap();
+    let secret: Vec<u8> =
+        query_scalar("SELECT secret FROM meta").fetch_one(&mut broker.file()).await.unwrap();
     assert!(!bytes.windows(32).any(|window| window == secret), "its secret is in it");
 
     let restored = restore(&file).await;
     assert_ne!(Dialled::dial(&restored).await.challenge.store, store);
-    let mut db = connect(restored.path()).await;
     let wires: Vec<Vec<u8>> =
-        sqlx::query_scalar("SELECT wire FROM queue ORDER BY seq").fetch_all(&mut db).await.unwrap();
+        query_scalar("SELECT wire FROM queue ORDER BY seq").fetch_all(&mut restored.file()).await.unwrap();
     assert!(
         (500..=1_500).contains(&wires.len()) && wires.len().is_multiple_of(100),
         "whole batches: {}",

@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use sqlx::Connection as _;
 use tokio::net::TcpListener;
 use waxwing_broker::{Config, Error};
 use waxwing_protocol::link::{Outcome, Reason};
@@ -108,12 +107,9 @@ async fn a_newer_schema_is_refused() {
     let broker = Broker::in_a_file().await;
     broker.ready().await;
     let (config, dir, _) = broker.stop().await;
-    let database = format!("sqlite://{}/broker.db", dir.path().display());
-    let mut db = sqlx::SqliteConnection::connect(&database).await.unwrap();
-    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-                 VALUES (99, 'later', 1, x'00', 0)";
-    sqlx::query(newer).execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
+    let mut db = waxwing_sqlite::Options::new(&dir.path().join("broker.db")).open().unwrap();
+    db.run("PRAGMA user_version = 99").unwrap();
+    db.close().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let refused = waxwing_broker::run(config, listener, |_| (), std::future::pending()).await;
     assert!(matches!(refused, Err(Error::NewerSchema { found: 99, .. })));
@@ -133,10 +129,7 @@ async fn a_store_that_fails_stops_the_broker_and_answers_nothing() {
     let broker = Broker::in_a_file().await;
     let (mesh, alpha, beta) = Mesh::with_two(&broker).await;
     let mut link = mesh.login(&broker, &alpha).await;
-    let database = format!("sqlite://{}/broker.db", broker.path().display());
-    let mut db = sqlx::SqliteConnection::connect(&database).await.unwrap();
-    sqlx::query("DROP TABLE dedupe").execute(&mut db).await.unwrap();
-    db.close().await.unwrap();
+    broker.file().run("DROP TABLE dedupe").unwrap();
     link.post(vec![item(&broker.clock, &beta, 1)]).await;
     let goaway = link.goaway().await;
     assert_eq!(goaway.reason, Reason::Restarting);

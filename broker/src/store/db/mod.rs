@@ -27,7 +27,8 @@ mod rows;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection as _, Database, PgConnection, PgPool, Postgres, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, PgConnection, PgPool, Postgres};
+use waxwing_sqlite::{Lent, On, Readers};
 
 pub(super) use query::{Each, Row, array, integer, number, optional, query};
 #[cfg(test)]
@@ -42,22 +43,31 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection of either database, a pool's or its own.
 pub(crate) enum Connection {
-    /// To SQLite.
-    Sqlite(Held<Sqlite>),
+    /// To SQLite. What its holder owns blocks with each statement.
+    Sqlite(Held<waxwing_sqlite::Connection, Lent>),
     /// To PostgreSQL.
-    Postgres(Held<Postgres>),
+    Postgres(Held<PgConnection, PoolConnection<Postgres>>),
 }
 
 /// Whose a connection is.
-pub(crate) enum Held<D: Database> {
+pub(crate) enum Held<O, L> {
     /// Its holder's.
-    Own(Box<D::Connection>),
+    Own(Box<O>),
     /// Its pool's, to which it goes back.
-    Lent(PoolConnection<D>),
+    Lent(L),
 }
 
-impl<D: Database> Held<D> {
-    pub(super) fn get(&mut self) -> &mut D::Connection {
+impl Held<waxwing_sqlite::Connection, Lent> {
+    pub(super) fn get(&mut self) -> On<'_> {
+        match self {
+            Self::Own(connection) => On::from(&mut **connection),
+            Self::Lent(connection) => On::from(connection),
+        }
+    }
+}
+
+impl Held<PgConnection, PoolConnection<Postgres>> {
+    pub(super) fn get(&mut self) -> &mut PgConnection {
         match self {
             Self::Own(connection) => connection,
             Self::Lent(connection) => connection,
@@ -65,9 +75,15 @@ impl<D: Database> Held<D> {
     }
 }
 
-impl From<SqliteConnection> for Connection {
-    fn from(connection: SqliteConnection) -> Self {
+impl From<waxwing_sqlite::Connection> for Connection {
+    fn from(connection: waxwing_sqlite::Connection) -> Self {
         Self::Sqlite(Held::Own(Box::new(connection)))
+    }
+}
+
+impl From<Lent> for Connection {
+    fn from(connection: Lent) -> Self {
+        Self::Sqlite(Held::Lent(connection))
     }
 }
 
@@ -110,7 +126,7 @@ impl Connection {
     /// If the database fails.
     pub(crate) async fn close(self) -> Result<()> {
         match self {
-            Self::Sqlite(Held::Own(connection)) => connection.close().await?,
+            Self::Sqlite(Held::Own(connection)) => connection.close()?,
             Self::Postgres(Held::Own(connection)) => connection.close().await?,
             Self::Sqlite(Held::Lent(_)) | Self::Postgres(Held::Lent(_)) => {}
         }
@@ -122,7 +138,7 @@ impl Connection {
 #[derive(Clone)]
 pub(crate) enum Pool {
     /// To SQLite.
-    Sqlite(SqlitePool),
+    Sqlite(Readers),
     /// To PostgreSQL.
     Postgres(PgPool),
 }
@@ -134,7 +150,7 @@ impl Pool {
     /// If none can be made.
     pub(crate) async fn acquire(&self) -> Result<Connection> {
         Ok(match self {
-            Self::Sqlite(pool) => Connection::Sqlite(Held::Lent(pool.acquire().await?)),
+            Self::Sqlite(readers) => readers.acquire().await?.into(),
             Self::Postgres(pool) => Connection::Postgres(Held::Lent(pool.acquire().await?)),
         })
     }
@@ -142,7 +158,7 @@ impl Pool {
     /// Closes every connection, once it is back.
     pub(crate) async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(readers) => readers.close().await,
             Self::Postgres(pool) => pool.close().await,
         }
     }
@@ -150,10 +166,8 @@ impl Pool {
 
 /// Where a statement runs.
 pub(crate) enum Db<'c> {
-    /// One connection.
-    Sqlite(&'c mut SqliteConnection),
-    /// Any of a pool.
-    SqlitePool(&'c SqlitePool),
+    /// One connection, or any of those that read.
+    Sqlite(On<'c>),
     /// One connection.
     Postgres(&'c mut PgConnection),
     /// Any of a pool.
@@ -172,7 +186,7 @@ impl<'c> From<&'c mut Connection> for Db<'c> {
 impl<'c> From<&'c Pool> for Db<'c> {
     fn from(pool: &'c Pool) -> Self {
         match pool {
-            Pool::Sqlite(pool) => Self::SqlitePool(pool),
+            Pool::Sqlite(readers) => Self::Sqlite(readers.into()),
             Pool::Postgres(pool) => Self::PostgresPool(pool),
         }
     }

@@ -5,10 +5,10 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments as _, Decode, Postgres, Row as _, Sqlite, Type};
+use sqlx::{Arguments as _, Decode, Postgres, Row as _, Type};
 
 use super::Db;
 use crate::error::{Error, Result};
@@ -90,25 +90,22 @@ pub(in crate::store) fn query<'v>(text: impl Into<Each>) -> Query<'v> {
     Query { text: text.into(), values: Vec::new() }
 }
 
-/// Runs a statement on whichever database it is: `$run` is what is done with sqlx's query and executor.
+/// Runs a statement on whichever database it is: the first arm is what is done with SQLite's query, the second with sqlx's.
 macro_rules! run {
-    ($query:expr, $db:expr, |$sqlx:ident, $on:ident| $run:expr) => {
+    ($query:expr, $db:expr, |$sqlite:ident, $on:ident| $here:expr, |$sqlx:ident, $db_there:ident| $there:expr) => {
         match $db {
             Db::Sqlite($on) => {
-                let $sqlx = sqlx::query_with($query.text.sqlite, sqlite_arguments($query.values)?);
-                $run
+                let values = $query.values.into_iter().map(waxwing_sqlite::Value::from);
+                let $sqlite = waxwing_sqlite::query($query.text.sqlite).bind_all(values);
+                $here
             }
-            Db::SqlitePool($on) => {
-                let $sqlx = sqlx::query_with($query.text.sqlite, sqlite_arguments($query.values)?);
-                $run
-            }
-            Db::Postgres($on) => {
+            Db::Postgres($db_there) => {
                 let $sqlx = sqlx::query_with($query.text.postgres, postgres_arguments($query.values)?);
-                $run
+                $there
             }
-            Db::PostgresPool($on) => {
+            Db::PostgresPool($db_there) => {
                 let $sqlx = sqlx::query_with($query.text.postgres, postgres_arguments($query.values)?);
-                $run
+                $there
             }
         }
     };
@@ -123,55 +120,78 @@ impl<'v> Query<'v> {
 
     /// Runs it. Says how many rows it changed.
     pub(in crate::store) async fn execute(self, db: impl Into<Db<'_>>) -> Result<u64> {
-        run!(self, db.into(), |query, db| Ok(query.execute(db).await?.rows_affected()))
+        run!(self, db.into(), |query, on| Ok(query.execute(on).await?), |query, db| Ok(query
+            .execute(db)
+            .await?
+            .rows_affected()))
     }
 
     /// Every row.
     pub(in crate::store) async fn fetch_all(self, db: impl Into<Db<'_>>) -> Result<Vec<Row>> {
-        run!(self, db.into(), |query, db| {
-            Ok(query.fetch_all(db).await?.into_iter().map(Row::from).collect())
-        })
+        run!(
+            self,
+            db.into(),
+            |query, on| Ok(query.fetch_all(on).await?.into_iter().map(Row::from).collect()),
+            |query, db| Ok(query.fetch_all(db).await?.into_iter().map(Row::from).collect())
+        )
     }
 
     /// The one row that there is.
     pub(in crate::store) async fn fetch_one(self, db: impl Into<Db<'_>>) -> Result<Row> {
-        run!(self, db.into(), |query, db| Ok(query.fetch_one(db).await?.into()))
+        run!(self, db.into(), |query, on| Ok(query.fetch_one(on).await?.into()), |query, db| Ok(query
+            .fetch_one(db)
+            .await?
+            .into()))
     }
 
     /// The one row that there may be.
     pub(in crate::store) async fn fetch_optional(self, db: impl Into<Db<'_>>) -> Result<Option<Row>> {
-        run!(self, db.into(), |query, db| Ok(query.fetch_optional(db).await?.map(Row::from)))
+        run!(self, db.into(), |query, on| Ok(query.fetch_optional(on).await?.map(Row::from)), |query, db| Ok(
+            query.fetch_optional(db).await?.map(Row::from)
+        ))
     }
 
-    /// Row by row, until `visit` has enough.
-    pub(in crate::store) async fn scan(
+    /// Row by row, until `visit` has enough: what it has made of them.
+    pub(in crate::store) async fn fold<S: Send + 'static>(
         self,
         db: impl Into<Db<'_>>,
-        mut visit: impl FnMut(&Row) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
-        run!(self, db.into(), |query, db| {
-            let mut rows = query.fetch(db);
-            while let Some(row) = rows.try_next().await? {
-                if visit(&Row::from(row))?.is_break() {
-                    break;
+        state: S,
+        mut visit: impl FnMut(S, Row) -> Result<ControlFlow<S, S>> + Send + 'static,
+    ) -> Result<S> {
+        run!(
+            self,
+            db.into(),
+            |query, on| {
+                let visit = move |state: Result<S>, row| {
+                    Ok(match state.and_then(|state| visit(state, Row::Sqlite(row))) {
+                        Ok(ControlFlow::Continue(state)) => ControlFlow::Continue(Ok(state)),
+                        Ok(ControlFlow::Break(state)) => ControlFlow::Break(Ok(state)),
+                        Err(err) => ControlFlow::Break(Err(err)),
+                    })
+                };
+                query.fold(on, Ok(state), visit).await?
+            },
+            |query, db| {
+                let (mut state, mut rows) = (state, query.fetch(db));
+                while let Some(row) = rows.try_next().await? {
+                    match visit(state, row.into())? {
+                        ControlFlow::Continue(next) => state = next,
+                        ControlFlow::Break(done) => return Ok(done),
+                    }
                 }
+                Ok(state)
             }
-            Ok(())
-        })
+        )
     }
 }
 
-pub(super) fn sqlite_arguments(values: Vec<Value<'_>>) -> Result<SqliteArguments> {
-    let mut arguments = SqliteArguments::default();
-    for value in values {
-        let added = match value {
-            Value::Int(number) => arguments.add(number),
-            Value::Bytes(None) => arguments.add(None::<Vec<u8>>),
-            Value::Bytes(Some(bytes)) => arguments.add(bytes.into_owned()),
-        };
-        added.map_err(Error::Internal)?;
+impl<'v> From<Value<'v>> for waxwing_sqlite::Value<'v> {
+    fn from(value: Value<'v>) -> Self {
+        match value {
+            Value::Int(number) => number.into(),
+            Value::Bytes(bytes) => bytes.into(),
+        }
     }
-    Ok(arguments)
 }
 
 fn postgres_arguments(values: Vec<Value<'_>>) -> Result<PgArguments> {
@@ -189,13 +209,13 @@ fn postgres_arguments(values: Vec<Value<'_>>) -> Result<PgArguments> {
 /// A row of either database.
 pub(in crate::store) enum Row {
     /// SQLite's.
-    Sqlite(SqliteRow),
+    Sqlite(waxwing_sqlite::Row),
     /// PostgreSQL's.
     Postgres(PgRow),
 }
 
-impl From<SqliteRow> for Row {
-    fn from(row: SqliteRow) -> Self {
+impl From<waxwing_sqlite::Row> for Row {
+    fn from(row: waxwing_sqlite::Row) -> Self {
         Self::Sqlite(row)
     }
 }
@@ -206,19 +226,35 @@ impl From<PgRow> for Row {
     }
 }
 
+/// What a column can be read as, whichever database it is of.
+pub(in crate::store) trait Read<'r>:
+    waxwing_sqlite::Column<'r> + Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl<'r, T: waxwing_sqlite::Column<'r> + Decode<'r, Postgres> + Type<Postgres>> Read<'r> for T {}
+
 impl Row {
     /// A column, by its place.
     ///
     /// # Errors
     /// If it is not of this type.
-    pub(in crate::store) fn get<'r, T>(&'r self, column: usize) -> Result<T>
-    where
-        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
-    {
+    pub(in crate::store) fn get<'r, T: Read<'r>>(&'r self, column: usize) -> Result<T> {
         Ok(match self {
             Self::Sqlite(row) => row.try_get(column)?,
             Self::Postgres(row) => row.try_get(column)?,
         })
+    }
+
+    /// Takes the bytes out of a column, without a copy where that can be.
+    ///
+    /// # Errors
+    /// If they are none.
+    pub(in crate::store) fn take_bytes(&mut self, column: usize) -> Result<Bytes> {
+        Ok(Bytes::from(match self {
+            Self::Sqlite(row) => row.take_bytes(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+        }))
     }
 }
 

@@ -1,20 +1,16 @@
 //! Statements over many rows.
 //!
-//! A statement costs sqlx about 75 µs on SQLite, and a round trip on PostgreSQL, whatever it does; so a batch is a handful of
-//! statements over many rows. SQLite takes the rows as a list of `VALUES`, built for a few fixed row counts, so that a
-//! connection prepares each once and never again. PostgreSQL takes each column as one array.
+//! PostgreSQL takes each column as one array: a statement is a round trip, whatever it does. SQLite is in the process: a statement for
+//! one row, prepared once and run for each, costs no more than one for all of them.
 
 use std::borrow::Cow;
 
+use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments as _, PgConnection};
 
 use super::Connection;
-use super::query::{Row, Value, sqlite_arguments};
+use super::query::{Row, Value};
 use crate::error::{Error, Result};
-
-/// Row counts that a statement for SQLite is built for. A factor of four apart: at most three statements per size.
-const SIZES: [usize; 5] = [256, 64, 16, 4, 1];
 
 /// What a column of the rows holds.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +23,9 @@ pub(in crate::store) enum Column {
 
 /// One statement over any number of rows. Lives as long as the program.
 pub(in crate::store) struct RowsSql {
-    /// In each of the sizes.
-    sqlite: [String; SIZES.len()],
+    /// For one of them.
+    sqlite: String,
+    /// For all of them.
     postgres: String,
     columns: &'static [Column],
 }
@@ -59,32 +56,31 @@ impl Keyed {
     /// through a table for cheaper because that is empty for a moment. With `lock` it holds each row until the transaction ends,
     /// taking them in the order of their keys.
     pub(in crate::store) fn find(&self, read: &str, lock: bool, columns: &'static [Column]) -> RowsSql {
-        let Self { table, key } = self;
+        let Self { table, key: _ } = self;
         let (ordered, lock) =
             if lock { (format!(" ORDER BY {}", names(columns)), " FOR UPDATE") } else { (String::new(), "") };
         let tail = format!(
             "{ordered}) AS wanted CROSS JOIN LATERAL (SELECT {read} FROM {table} WHERE {} OFFSET 0{lock}) AS found",
             self.is_wanted()
         );
-        RowsSql::each(
-            [&format!("SELECT {read} FROM {table} WHERE ({}) IN (", key.join(", ")), ")"],
-            ["SELECT found.* FROM (", &tail],
-            columns,
-        )
+        let sqlite = format!("SELECT {read} FROM {table} WHERE {}", self.is_given());
+        RowsSql::each(sqlite, ["SELECT found.* FROM (", &tail], columns)
     }
 
     /// The statement that takes them out, and reads these columns of those that were there.
     pub(in crate::store) fn take(&self, read: &str, columns: &'static [Column]) -> RowsSql {
-        let Self { table, key } = self;
+        let Self { table, key: _ } = self;
         let tail = format!(
             ") AS wanted CROSS JOIN LATERAL (SELECT ctid AS at FROM {table} WHERE {} OFFSET 0) AS found)) RETURNING {read}",
             self.is_wanted()
         );
-        RowsSql::each(
-            [&format!("DELETE FROM {table} WHERE ({}) IN (", key.join(", ")), &format!(") RETURNING {read}")],
-            [&format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT found.at FROM ("), &tail],
-            columns,
-        )
+        let sqlite = format!("DELETE FROM {table} WHERE {} RETURNING {read}", self.is_given());
+        let head = format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT found.at FROM (");
+        RowsSql::each(sqlite, [&head, &tail], columns)
+    }
+
+    fn is_given(&self) -> String {
+        self.key.iter().map(|column| format!("{column} = ?")).collect::<Vec<_>>().join(" AND ")
     }
 
     fn is_wanted(&self) -> String {
@@ -101,132 +97,64 @@ fn names(columns: &[Column]) -> String {
 impl RowsSql {
     /// `head`, then the rows as something to select from, their columns `column1`, `column2` and so on; then `tail`.
     pub(in crate::store) fn new(head: &str, columns: &'static [Column], tail: &str) -> Self {
-        Self::each([head, tail], [head, tail], columns)
+        let row = vec!["?"; columns.len()].join(",");
+        Self::each(format!("{head} VALUES ({row}) {tail}"), [head, tail], columns)
     }
 
-    /// The same where the databases disagree: what is before the rows, and what is after them.
-    pub(in crate::store) fn each(sqlite: [&str; 2], postgres: [&str; 2], columns: &'static [Column]) -> Self {
-        let ([head, tail], [postgres_head, postgres_tail]) = (sqlite, postgres);
-        // No numbers: for each numbered one SQLite searches a list at every execution, which makes 2,816 cost milliseconds.
-        let group = format!("({})", vec!["?"; columns.len()].join(","));
-        let sqlite =
-            SIZES.map(|rows| format!("{head} VALUES {} {}", vec![group.as_str(); rows].join(","), tail));
+    /// The same where the databases disagree: what SQLite does with one row, and for PostgreSQL what is before the rows, and what is
+    /// after them.
+    pub(in crate::store) fn each(sqlite: String, postgres: [&str; 2], columns: &'static [Column]) -> Self {
+        let [head, tail] = postgres;
         let arrays = columns.iter().enumerate().map(|(at, column)| match column {
             Column::Int => format!("${}::int8[]", at + 1),
             Column::Bytes => format!("${}::bytea[]", at + 1),
         });
         let (arrays, names) = (arrays.collect::<Vec<_>>().join(","), names(columns));
-        let postgres =
-            format!("{postgres_head} SELECT * FROM UNNEST({arrays}) AS given({names}) {postgres_tail}");
+        let postgres = format!("{head} SELECT * FROM UNNEST({arrays}) AS given({names}) {tail}");
         Self { sqlite, postgres, columns }
     }
 
-    /// Runs it for exactly these rows. Says how many rows it changed.
+    /// Runs it for these rows. Says how many rows it changed.
     pub(in crate::store) async fn execute<'r, T>(
         &'static self,
         db: &mut Connection,
         rows: &'r [T],
         bind: impl Fn(&mut Values<'r>, &'r T),
     ) -> Result<u64> {
-        let mut changed = 0;
+        let Some(values) = values(rows, bind) else { return Ok(0) };
         match db {
             Connection::Sqlite(held) => {
-                for (sql, chunk) in self.exact(rows) {
-                    let arguments = sqlite_arguments(values(chunk.iter(), &bind).0)?;
-                    changed += sqlx::query_with(sql, arguments).execute(held.get()).await?.rows_affected();
-                }
+                Ok(self.one_by_one(values).execute_each(self.columns.len(), held.get()).await?)
             }
             Connection::Postgres(held) => {
-                if !rows.is_empty() {
-                    let query = sqlx::query_with(&*self.postgres, self.arrays(values(rows.iter(), &bind))?);
-                    changed = query.execute(held.get()).await?.rows_affected();
-                }
+                let query = sqlx::query_with(&*self.postgres, self.arrays(values)?);
+                Ok(query.execute(held.get()).await?.rows_affected())
             }
         }
-        Ok(changed)
     }
 
-    /// Runs it for exactly these rows, and returns what it gives.
-    pub(in crate::store) async fn fetch_exact<'r, T>(
-        &'static self,
-        db: &mut Connection,
-        rows: &'r [T],
-        bind: impl Fn(&mut Values<'r>, &'r T),
-    ) -> Result<Vec<Row>> {
-        let mut found = Vec::new();
-        match db {
-            Connection::Sqlite(held) => {
-                for (sql, chunk) in self.exact(rows) {
-                    let arguments = sqlite_arguments(values(chunk.iter(), &bind).0)?;
-                    let rows = sqlx::query_with(sql, arguments).fetch_all(held.get()).await?;
-                    found.extend(rows.into_iter().map(Row::from));
-                }
-            }
-            Connection::Postgres(held) => found = self.fetch_arrays(held.get(), rows, &bind).await?,
-        }
-        Ok(found)
-    }
-
-    /// As [`RowsSql::fetch_exact`], in fewer statements: on SQLite the last chunk is filled up by repeating its last row. For
-    /// statements to which a row named twice is the same as once.
+    /// Runs it for these rows, and returns what it gives.
     pub(in crate::store) async fn fetch<'r, T>(
         &'static self,
         db: &mut Connection,
         rows: &'r [T],
         bind: impl Fn(&mut Values<'r>, &'r T),
     ) -> Result<Vec<Row>> {
-        let mut found = Vec::new();
+        let Some(values) = values(rows, bind) else { return Ok(Vec::new()) };
         match db {
             Connection::Sqlite(held) => {
-                for (sql, chunk) in self.padded(rows) {
-                    let arguments = sqlite_arguments(values(chunk, &bind).0)?;
-                    let rows = sqlx::query_with(sql, arguments).fetch_all(held.get()).await?;
-                    found.extend(rows.into_iter().map(Row::from));
-                }
+                let found = self.one_by_one(values).fetch_each(self.columns.len(), held.get()).await?;
+                Ok(found.into_iter().map(Row::from).collect())
             }
-            Connection::Postgres(held) => found = self.fetch_arrays(held.get(), rows, &bind).await?,
+            Connection::Postgres(held) => {
+                let query = sqlx::query_with(&*self.postgres, self.arrays(values)?);
+                Ok(query.fetch_all(held.get()).await?.into_iter().map(Row::from).collect())
+            }
         }
-        Ok(found)
     }
 
-    async fn fetch_arrays<'r, T>(
-        &'static self,
-        db: &mut PgConnection,
-        rows: &'r [T],
-        bind: &impl Fn(&mut Values<'r>, &'r T),
-    ) -> Result<Vec<Row>> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        #[cfg(test)]
-        counting::one_more();
-        let query = sqlx::query_with(&*self.postgres, self.arrays(values(rows.iter(), bind))?);
-        Ok(query.fetch_all(db).await?.into_iter().map(Row::from).collect())
-    }
-
-    /// Splits rows into chunks, each with SQLite's statement for exactly so many.
-    fn exact<'r, T>(&'static self, mut rows: &'r [T]) -> impl Iterator<Item = (&'static str, &'r [T])> {
-        std::iter::from_fn(move || {
-            let (size, sql) = SIZES.iter().zip(&self.sqlite).find(|(size, _)| **size <= rows.len())?;
-            let (chunk, rest) = rows.split_at(*size);
-            rows = rest;
-            #[cfg(test)]
-            counting::one_more();
-            Some((sql.as_str(), chunk))
-        })
-    }
-
-    fn padded<'r, T>(
-        &'static self,
-        rows: &'r [T],
-    ) -> impl Iterator<Item = (&'static str, impl Iterator<Item = &'r T>)> {
-        rows.chunks(SIZES[0]).filter_map(|chunk| {
-            let last = chunk.last()?;
-            let (size, sql) = SIZES.iter().zip(&self.sqlite).rev().find(|(size, _)| **size >= chunk.len())?;
-            #[cfg(test)]
-            counting::one_more();
-            Some((sql.as_str(), chunk.iter().chain(std::iter::repeat_n(last, size - chunk.len()))))
-        })
+    fn one_by_one<'v>(&'static self, values: Values<'v>) -> waxwing_sqlite::Query<'v> {
+        waxwing_sqlite::query(&*self.sqlite).bind_all(values.0.into_iter().map(Into::into))
     }
 
     /// Values row by row, turned to one array per column.
@@ -249,17 +177,23 @@ impl RowsSql {
         Ok(arguments)
     }
 
-    /// SQLite's text for one row.
+    /// SQLite's text.
     #[cfg(test)]
     pub(in crate::store) fn for_one(&self) -> &str {
-        self.sqlite.last().unwrap()
+        &self.sqlite
     }
 }
 
-fn values<'r, T: 'r>(rows: impl Iterator<Item = &'r T>, bind: impl Fn(&mut Values<'r>, &'r T)) -> Values<'r> {
+/// Those of all rows, one after the other; none if there are no rows.
+fn values<'r, T>(rows: &'r [T], bind: impl Fn(&mut Values<'r>, &'r T)) -> Option<Values<'r>> {
+    if rows.is_empty() {
+        return None;
+    }
+    #[cfg(test)]
+    counting::one_more();
     let mut values = Values(Vec::new());
-    rows.for_each(|row| bind(&mut values, row));
-    values
+    rows.iter().for_each(|row| bind(&mut values, row));
+    Some(values)
 }
 
 fn as_int(value: &Value<'_>) -> Result<Option<i64>> {
@@ -276,7 +210,7 @@ fn as_bytes<'v>(value: &'v Value<'_>) -> Result<Option<&'v [u8]>> {
     }
 }
 
-/// How many of these statements a test has made.
+/// How many of these statements a test has made, each for all of its rows.
 #[cfg(test)]
 pub(crate) mod counting {
     use std::cell::Cell;
@@ -303,24 +237,8 @@ mod tests {
         LazyLock::new(|| RowsSql::new("INSERT INTO t", &[Column::Int, Column::Bytes], "RETURNING a"));
 
     #[test]
-    fn rows_are_split_into_the_fixed_sizes() {
-        let sizes = |n: usize| SQL.exact(&vec![0; n]).map(|(_, chunk)| chunk.len()).collect::<Vec<_>>();
-        assert!(sizes(0).is_empty());
-        assert_eq!(sizes(3), [1, 1, 1]);
-        assert_eq!(sizes(500), [256, 64, 64, 64, 16, 16, 16, 4]);
-        let (sql, _) = SQL.exact(&[0; 1]).next().unwrap();
-        assert_eq!(sql, "INSERT INTO t VALUES (?,?) RETURNING a");
-    }
-
-    #[test]
-    fn a_padded_chunk_repeats_its_last_row() {
-        let rows: Vec<_> = (0..300).collect();
-        let chunks: Vec<Vec<_>> = SQL.padded(&rows).map(|(_, rows)| rows.copied().collect()).collect();
-        assert_eq!(chunks.iter().map(Vec::len).collect::<Vec<_>>(), [256, 64]);
-        assert_eq!(chunks[1][43..46], [299, 299, 299]);
-        for (sql, rows) in SQL.padded(&[1; 5]) {
-            assert_eq!(sql.matches("(?,?)").count(), rows.count());
-        }
+    fn sqlite_takes_a_row_as_its_values() {
+        assert_eq!(SQL.for_one(), "INSERT INTO t VALUES (?,?) RETURNING a");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use waxwing_crypto::{MeshId, NodeId, SpaceId, Timestamp};
 
-use super::{Row, read_all};
+use super::{Row, read};
 use crate::error::Result;
 use crate::store::NodeKey;
 use crate::store::db::{Connection, Db, array, integer, number, optional, query, taken};
@@ -27,9 +27,7 @@ pub(crate) async fn lapsed(db: impl Into<Db<'_>>, now: Timestamp, limit: usize) 
         .bind(integer(limit as u64))
         .fetch_all(db)
         .await?;
-    let mut found = Vec::with_capacity(rows.len());
-    read_all(&rows, &mut found)?;
-    Ok(found)
+    rows.iter().map(read).collect()
 }
 
 /// When the first lifetime is over that there is.
@@ -54,9 +52,7 @@ pub(crate) async fn bound(
     .bind(integer(limit as u64))
     .fetch_all(db)
     .await?;
-    let mut found = Vec::with_capacity(rows.len());
-    read_all(&rows, &mut found)?;
-    Ok(found)
+    rows.iter().map(read).collect()
 }
 
 /// How long after its lease the first of a node's bound records ends; none if it has none.

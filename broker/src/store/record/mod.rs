@@ -5,7 +5,6 @@
 mod due;
 mod page;
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use bytes::Bytes;
@@ -39,30 +38,32 @@ macro_rules! wanted {
     };
 }
 
+/// `sqlite`: what finds the rows of one that is given.
 fn reading(columns: &'static [db::Column], sqlite: &str, postgres: &str) -> RowsSql {
     let head = format!("SELECT {ROW} FROM (");
-    RowsSql::each([&head, sqlite], [&head, postgres], columns)
+    RowsSql::each(
+        format!("SELECT {ROW} FROM space AS s JOIN record AS r ON {sqlite}"),
+        [&head, postgres],
+        columns,
+    )
 }
 
 static IN_SLOTS: LazyLock<RowsSql> = LazyLock::new(|| {
-    let sqlite = ") AS w JOIN space AS s ON s.id = w.column2
-         JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.key = w.column3
-          AND r.stands = w.column4 AND (w.column4 = 0 OR r.writer = w.column5)";
+    let sqlite = "r.mesh = ?1 AND r.space = ?2 AND r.key = ?3 AND r.stands = ?4 AND (?4 = 0 OR r.writer = ?5) WHERE s.id = ?2";
     let postgres =
         wanted!("key = w.column3 AND stands = w.column4 AND (w.column4 = 0 OR writer = w.column5) OFFSET 0");
     reading(&[Blob, Int, Blob, Int, Blob], sqlite, postgres)
 });
 
 static AT: LazyLock<RowsSql> = LazyLock::new(|| {
-    let sqlite = ") AS w JOIN space AS s ON s.id = w.column2
-         JOIN record AS r ON r.mesh = w.column1 AND r.space = w.column2 AND r.seq = w.column3";
+    let sqlite = "r.mesh = ?1 AND r.space = ?2 AND r.seq = ?3 WHERE s.id = ?2";
     reading(&[Blob, Int, Int], sqlite, wanted!("seq = w.column3 OFFSET 0"))
 });
 
 static APPENDED_UNDER: LazyLock<RowsSql> = LazyLock::new(|| {
-    let sqlite = ") AS w JOIN space AS s ON s.id = w.column2 JOIN record AS r ON r.id IN
-         (SELECT id FROM record WHERE mesh = w.column1 AND space = w.column2 AND key = w.column3 AND stands = 2
-          AND kind = 0 ORDER BY seq LIMIT 2048)";
+    let sqlite = "r.id IN
+         (SELECT id FROM record WHERE mesh = ?1 AND space = ?2 AND key = ?3 AND stands = 2 AND kind = 0
+          ORDER BY seq LIMIT 2048) WHERE s.id = ?2";
     let postgres = wanted!("key = w.column3 AND stands = 2 AND kind = 0 ORDER BY seq LIMIT 2048");
     reading(&[Blob, Int, Blob], sqlite, postgres)
 });
@@ -80,11 +81,11 @@ static DELETE: LazyLock<RowsSql> =
     LazyLock::new(|| db::Keyed { table: "record", key: &["id"] }.take("id", &[Int]));
 
 static TOUCH: LazyLock<RowsSql> = LazyLock::new(|| {
-    let set = "UPDATE record SET touched = w.column2, touched_at = w.column3, ends = w.column4 FROM (";
-    let sqlite = [set, ") AS w WHERE record.id = w.column1"];
-    let found = format!("{set} SELECT found.at, wanted.* FROM (");
+    let sqlite = "UPDATE record SET touched = ?2, touched_at = ?3, ends = ?4 WHERE id = ?1".to_owned();
+    let found = "UPDATE record SET touched = w.column2, touched_at = w.column3, ends = w.column4 FROM (
+         SELECT found.at, wanted.* FROM (";
     let postgres = [
-        found.as_str(),
+        found,
         ") AS wanted CROSS JOIN LATERAL (SELECT ctid AS at FROM record WHERE id = wanted.column1 OFFSET 0) AS found)
          AS w WHERE record.ctid = w.at",
     ];
@@ -185,7 +186,6 @@ pub(crate) struct NewRow {
 
 /// The rows in these slots. Each space comes with its number.
 pub(crate) async fn in_slots(db: &mut Connection, slots: &[(Slot, i64)]) -> Result<Vec<Row>> {
-    let mut found = Vec::new();
     let rows = IN_SLOTS.fetch(db, slots, |values, (slot, space)| {
         let (stands, owner) = match &slot.owner {
             Some(owner) => (Stands::Own, &owner.as_bytes()[..]),
@@ -198,28 +198,23 @@ pub(crate) async fn in_slots(db: &mut Connection, slots: &[(Slot, i64)]) -> Resu
             .bind(stands_code(stands))
             .bind(owner);
     });
-    read_all(&rows.await?, &mut found)?;
-    Ok(found)
+    rows.await?.iter().map(read).collect()
 }
 
 /// The rows at these places.
 pub(crate) async fn at(db: &mut Connection, places: &[(MeshId, i64, u64)]) -> Result<Vec<Row>> {
-    let mut found = Vec::new();
     let rows = AT.fetch(db, places, |values, (mesh, space, seq)| {
         values.bind(mesh.as_bytes()).bind(*space).bind(integer(*seq));
     });
-    read_all(&rows.await?, &mut found)?;
-    Ok(found)
+    rows.await?.iter().map(read).collect()
 }
 
 /// The appended records under these keys, of each the first 2,048: more than one batch can take away.
 pub(crate) async fn appended(db: &mut Connection, keys: &[(MeshId, i64, KeyId)]) -> Result<Vec<Row>> {
-    let mut found = Vec::new();
     let rows = APPENDED_UNDER.fetch(db, keys, |values, (mesh, space, key)| {
         values.bind(mesh.as_bytes()).bind(*space).bind(key.as_bytes());
     });
-    read_all(&rows.await?, &mut found)?;
-    Ok(found)
+    rows.await?.iter().map(read).collect()
 }
 
 /// Stores rows. Each space comes with its number.
@@ -273,18 +268,6 @@ pub(crate) async fn touch(db: &mut Connection, rows: &[(i64, u64, Timestamp)], n
             .bind(integer(ends.as_millis()));
     });
     renewed.await.map(drop)
-}
-
-/// Takes what was read; a padded statement finds some rows more than once.
-fn read_all(rows: &[db::Row], into: &mut Vec<Row>) -> Result<()> {
-    let mut seen: HashMap<i64, ()> = HashMap::with_capacity(rows.len());
-    for row in rows {
-        let row = read(row)?;
-        if row.id.is_some_and(|id| seen.insert(id, ()).is_none()) {
-            into.push(row);
-        }
-    }
-    Ok(())
 }
 
 fn read(row: &db::Row) -> Result<Row> {

@@ -5,7 +5,6 @@
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
 use waxwing_crypto::{KeyId, NodeId, Timestamp};
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Changed, Deleted, EndedRecord, Record, What};
@@ -76,30 +75,47 @@ pub(crate) async fn page_of(db: impl Into<Db<'_>>, key: SpaceKey, after: u64, mo
         .bind(integer(after))
         .bind(integer(most as u64 + 2)) // The space, and one to see that there is more.
         .bind(integer(limits::FRAME_ENVELOPES as u64));
-    let mut page = Page { head: 0, horizon: 0, m: 0, upto: 0, changes: Vec::new() };
-    let (mut left, mut past, mut is_full) = (limits::FRAME_ENVELOPES, 0, false);
-    let visit = |row: &Row| {
-        if number(row, 1)? == SPACE {
-            (page.head, page.horizon, page.m) = (number(row, 2)?, number(row, 3)?, number(row, 4)?);
-            past = number(row, 5)?;
-            return Ok(ControlFlow::Continue(()));
+    let visit = move |mut read: Reading, mut row: Row| {
+        if number(&row, 1)? == SPACE {
+            let page = &mut read.page;
+            (page.head, page.horizon, page.m) = (number(&row, 2)?, number(&row, 3)?, number(&row, 4)?);
+            read.past = number(&row, 5)?;
+            return Ok(ControlFlow::Continue(read));
         }
-        let changed = changed(row, past)?;
+        let changed = changed(&mut row, read.past)?;
         let bytes = sealed_bytes(&changed.what);
-        is_full = page.changes.len() == most || bytes > left;
-        if is_full {
-            return Ok(ControlFlow::Break(()));
+        read.is_full = read.page.changes.len() == most || bytes > read.left;
+        if read.is_full {
+            return Ok(ControlFlow::Break(read));
         }
-        left -= bytes;
-        page.changes.push(changed);
-        Ok(ControlFlow::Continue(()))
+        read.left -= bytes;
+        read.page.changes.push(changed);
+        Ok(ControlFlow::Continue(read))
     };
-    rows.scan(db, visit).await?;
+    let Reading { mut page, is_full, .. } = rows.fold(db, Reading::new(), visit).await?;
     page.upto = if is_full { page.changes.last().map_or(after, |last| last.n) } else { page.head };
     Ok(page)
 }
 
-fn changed(row: &Row, past: u64) -> Result<Changed> {
+/// A page while it is read.
+struct Reading {
+    page: Page,
+    /// Room for sealed bytes.
+    left: usize,
+    /// The last place of the store's lives before.
+    past: u64,
+    /// Whether there was more than there is room for.
+    is_full: bool,
+}
+
+impl Reading {
+    const fn new() -> Self {
+        let page = Page { head: 0, horizon: 0, m: 0, upto: 0, changes: Vec::new() };
+        Self { page, left: limits::FRAME_ENVELOPES, past: 0, is_full: false }
+    }
+}
+
+fn changed(row: &mut Row, past: u64) -> Result<Changed> {
     let (n, at) = (number(row, 0)?, Timestamp::from_millis(number(row, 9)?));
     let what = if number(row, 1)? == TOUCH {
         What::Touched { seq: number(row, 2)?, expires: Timestamp::from_millis(number(row, 3)?) }
@@ -110,10 +126,9 @@ fn changed(row: &Row, past: u64) -> Result<Changed> {
 }
 
 /// `past`: the last place of the store's lives before. What stands up to there counts as handed back.
-fn what(row: &Row, n: u64, past: u64) -> Result<What> {
+fn what(row: &mut Row, n: u64, past: u64) -> Result<What> {
     let (key, writer) = (KeyId::from_bytes(array(row, 10)?), NodeId::from_bytes(array(row, 11)?));
     let stands = stands(number(row, 3)?)?;
-    let sealed = || row.get::<Vec<u8>>(12).map(Bytes::from);
     let offered = n <= past || number(row, 8)? == 1;
     match number(row, 2)? {
         0 => Ok(What::Record(Record {
@@ -124,7 +139,7 @@ fn what(row: &Row, n: u64, past: u64) -> Result<What> {
             expires: optional(row, 6)?.map(Timestamp::from_millis),
             bound: optional(row, 7)?,
             offered,
-            sealed: sealed()?,
+            sealed: row.take_bytes(12)?,
         })),
         1 => Ok(What::Deleted(Deleted {
             key,
@@ -132,7 +147,7 @@ fn what(row: &Row, n: u64, past: u64) -> Result<What> {
             stood: stands,
             seq: number(row, 4)?,
             offered,
-            sealed: sealed()?,
+            sealed: row.take_bytes(12)?,
         })),
         2 => Ok(What::Ended(EndedRecord {
             key,

@@ -1,7 +1,7 @@
 use std::path::Path;
 
-use sqlx::{AssertSqlSafe, Row as _};
 use waxwing_lab_postgres::Server;
+use waxwing_sqlite::{query_as, query_scalar};
 
 use super::*;
 use crate::config::Database;
@@ -149,7 +149,7 @@ async fn every_table_and_column_of_a_file_is_taken_in_the_order_of_its_key() {
     let folder = tempfile::tempdir().unwrap();
     let mut db = in_a_file(folder.path()).await;
     let Connection::Sqlite(held) = &mut db else { panic!("a file") };
-    let names: Vec<String> = sqlx::query_scalar(
+    let names: Vec<String> = query_scalar(
         r"SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE '\_%' ESCAPE '\' ORDER BY name",
     )
     .fetch_all(held.get())
@@ -157,13 +157,11 @@ async fn every_table_and_column_of_a_file_is_taken_in_the_order_of_its_key() {
     .unwrap();
     let mut found: Vec<Described> = Vec::new();
     for name in names {
-        let sql =
-            AssertSqlSafe(format!("SELECT name, type, pk FROM pragma_table_info('{name}') ORDER BY cid"));
-        let rows = sqlx::query(sql).fetch_all(held.get()).await.unwrap();
-        let columns = rows
-            .iter()
-            .map(|row| (row.get(0), if row.get::<&str, _>(1) == "INTEGER" { "int" } else { "bytes" }));
-        let keyed = rows.iter().take_while(|row| row.get::<i64, _>(2) > 0).count();
+        let sql = format!("SELECT name, type, pk FROM pragma_table_info('{name}') ORDER BY cid");
+        let rows: Vec<(String, String, i64)> = query_as(sql).fetch_all(held.get()).await.unwrap();
+        let keyed = rows.iter().take_while(|(.., place)| *place > 0).count();
+        let columns =
+            rows.into_iter().map(|(name, kind, _)| (name, if kind == "INTEGER" { "int" } else { "bytes" }));
         // Its slots have a place that is unique, and no key of their own.
         let key = if name == "key_slot" { 3 } else { keyed };
         found.push((name, columns.collect(), key));

@@ -122,6 +122,11 @@ impl Broker {
         self.dir.path()
     }
 
+    /// Its store in a file, opened beside it.
+    pub fn file(&self) -> waxwing_sqlite::Connection {
+        waxwing_sqlite::Options::new(&self.path().join("broker.db")).open().unwrap()
+    }
+
     /// Stops it, and waits until it has stopped.
     pub async fn stop(self) -> (Config, Arc<TempDir>, TestClock) {
         drop(self.stop);

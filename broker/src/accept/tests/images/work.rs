@@ -143,10 +143,6 @@ impl Work {
                 let how = if self.dice.roll(2) == 0 { Checkpoint::Passive } else { Checkpoint::Restart };
                 checkpoint(&self.folder.path().join("broker.db"), how).await.unwrap();
             }
-            14 => {
-                self.broker.writer.abort();
-                self = self.opens_again().await;
-            }
             _ => {
                 let broker = self.broker;
                 broker.stop(WITHIN).await.unwrap();
@@ -154,14 +150,6 @@ impl Work {
                 self.is_opened().await;
             }
         }
-        self
-    }
-
-    /// The same files, after a kill.
-    async fn opens_again(mut self) -> Self {
-        let _ = (&mut self.broker.writer).await;
-        self.broker = start(self.folder.path(), &self.fixture).await;
-        self.is_opened().await;
         self
     }
 
