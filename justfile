@@ -52,7 +52,7 @@ race COUNT="1000":
 
 # How many deliveries a second a topic makes to two hundred who are connected.
 fanout:
-    cargo test --locked --release --test e2e how_many_deliveries -- --ignored --nocapture
+    cargo run --locked --release -- bench topic --nodes 5 --apps 200 --window 4 --size 200 --messages 1000 --rounds 7
 
 # A second implementation of the protocol, other WebSocket stacks, and the local API held against its document; keeps the figures.
 interop:
