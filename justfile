@@ -42,6 +42,10 @@ images:
 soak:
     .ci/record soak cargo test --locked --test e2e ten_thousand_idle_links -- --ignored --nocapture
 
+# The models of delivery, leases, progress and presence, in every state within bounds: how many states these are is kept.
+models:
+    .ci/record models .ci/models
+
 # Presence while nodes, broker and links die by seed, as many times as asked for.
 upheavals COUNT="50":
     WAXWING_UPHEAVALS={{ COUNT }} cargo test --locked --test e2e upheavals -- --nocapture
