@@ -42,6 +42,16 @@ images:
 soak:
     .ci/record soak cargo test --locked --test e2e ten_thousand_idle_links -- --ignored --nocapture
 
+# The models of delivery, leases, progress and presence, in every state within bounds: how many states these are is kept.
+models:
+    .ci/record models .ci/models
+
+# Mutants of what .cargo/mutants.toml names, a tenth of an area at a time (`just mutants membership 0`): each took 15 to 30 s
+# on 2 cores that had other work. It goes on where it was; the figures of all runs are kept.
+mutants AREA *TENTHS:
+    .ci/mutants {{ AREA }} {{ TENTHS }}
+    .ci/record mutants .ci/mutants figures
+
 # Presence while nodes, broker and links die by seed, as many times as asked for.
 upheavals COUNT="50":
     WAXWING_UPHEAVALS={{ COUNT }} cargo test --locked --test e2e upheavals -- --nocapture
@@ -52,7 +62,7 @@ race COUNT="1000":
 
 # How many deliveries a second a topic makes to two hundred who are connected.
 fanout:
-    cargo test --locked --release --test e2e how_many_deliveries -- --ignored --nocapture
+    cargo run --locked --release -- bench topic --nodes 5 --apps 200 --window 4 --size 200 --messages 1000 --rounds 7
 
 # A second implementation of the protocol, other WebSocket stacks, and the local API held against its document; keeps the figures.
 interop:

@@ -129,6 +129,28 @@ fn recovery_words_are_as_they_were() {
 }
 
 #[test]
+fn words_are_read_with_careless_spacing_up_to_a_kibibyte() {
+    let words = RecoverySecret::from_bytes(&[5; 32]).reveal_words();
+    let read = |bytes: usize| format!("{:bytes$}", words.as_str()).parse::<RecoverySecret>();
+    assert_eq!(*read(1_024).unwrap().reveal_words(), *words);
+    assert!(read(1_025).is_err());
+}
+
+#[test]
+fn who_had_a_name_and_is_gone_is_found_by_it_and_nobody_who_is_there() {
+    let (_, roster) = write_log();
+    for member in roster.members() {
+        assert_eq!(roster.former_by_name(&member.name), None);
+    }
+    let known = (1..=9).filter_map(|n| roster.former(&key(n).public().node_id()));
+    let gone: Vec<_> = known.filter(|member| roster.member(&member.id).is_none()).collect();
+    assert_eq!(gone.len(), 2, "one has left, and one was revoked");
+    for member in gone {
+        assert_eq!(roster.former_by_name(&member.name), Some(member));
+    }
+}
+
+#[test]
 fn host_records_are_as_they_were() {
     let key = HostKey::from_bytes([8; 32]);
     let macs =

@@ -23,6 +23,10 @@ At a rate each message is due at its own moment, and its time is from then on, w
     #[command(after_help = "Examples: waxwing bench topic
           waxwing bench topic --nodes 5 --apps 200 --size 200 --messages 1000 --json")]
     Topic(BenchTopic),
+    /// Take a lease and give it back, again and again: alone, many with a lease each, and many who want the same
+    #[command(after_help = "Examples: waxwing bench lease
+          waxwing bench lease --nodes 4 --apps 40 --duration 10s --json")]
+    Lease(BenchLease),
     /// Hold links that do nothing: logins a second, and what each link costs the broker
     #[command(after_help = "Example: waxwing bench links --links 10000")]
     Links(BenchLinks),
@@ -113,6 +117,18 @@ pub(crate) struct BenchTopic {
     /// Bytes of each body
     #[arg(long, value_name = "BYTES", default_value_t = 1_024, value_parser = topic_body)]
     pub(crate) size: usize,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct BenchLease {
+    #[command(flatten)]
+    pub(crate) on: BenchOn,
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = at_least::<1>)]
+    pub(crate) nodes: usize,
+    /// How many apps, in turn on all nodes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least::<1>)]
+    pub(crate) apps: usize,
 }
 
 /// How messages are handed to a node.

@@ -26,8 +26,8 @@ pub(crate) use admin::{
 };
 pub(crate) use apps::{Apps, Profile, Run};
 pub(crate) use bench::{
-    Bench, BenchBacklog, BenchDatabase, BenchLatency, BenchLinks, BenchOn, BenchPairs, BenchSend, BenchTopic,
-    Handed,
+    Bench, BenchBacklog, BenchDatabase, BenchLatency, BenchLease, BenchLinks, BenchOn, BenchPairs, BenchSend,
+    BenchTopic, Handed,
 };
 pub(crate) use broker::{BrokerAt, BrokerBackup, BrokerMigrate, BrokerService, NodeService, ServiceOf};
 pub(crate) use claim::{Claim, ClaimComplete, ClaimList, ClaimOf, ClaimTry};

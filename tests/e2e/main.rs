@@ -29,7 +29,6 @@ mod doctor; // What is wrong with a node is named, with what mends it; and nothi
 mod documents; // The tests that the documents name exist.
 mod ends; // Links that are ended: come back, or stop one mesh and not the others.
 mod epochs; // A new state key after everybody who goes: who gets it, and who cannot.
-mod fanout; // What a topic gives to two hundred who are connected, a second: for measuring.
 mod faults; // Syncs that fail, a clock that is set, a process that sleeps for long: nothing is lost, and nothing ends for it.
 mod flapping; // A thousand nodes that come and go: only who goes leaves, and once.
 mod floods; // A member that floods a space: refused, and nobody else waits for it.

@@ -5,6 +5,7 @@ mod carrier;
 pub mod database;
 mod disk;
 pub mod latency;
+pub mod lease;
 pub mod links;
 mod pairs;
 pub mod send;

@@ -6,13 +6,13 @@ mod view;
 use std::path::PathBuf;
 
 use serde::Serialize;
-use waxwing_lab::bench::{Running, Setup, Until, backlog, database, latency, links, send, topic};
+use waxwing_lab::bench::{Running, Setup, Until, backlog, database, latency, lease, links, send, topic};
 
 use self::bar::Bar;
 use super::{Context, stop};
 use crate::cli::{
-    Bench, BenchBacklog, BenchDatabase, BenchLatency, BenchLinks, BenchOn, BenchPairs, BenchSend, BenchTopic,
-    Handed,
+    Bench, BenchBacklog, BenchDatabase, BenchLatency, BenchLease, BenchLinks, BenchOn, BenchPairs, BenchSend,
+    BenchTopic, Handed,
 };
 use crate::failure::{Failure, Result};
 
@@ -40,6 +40,7 @@ pub(crate) async fn run(context: &Context, command: Bench) -> Result<()> {
             Bench::Send(arguments) => send(context, arguments).await,
             Bench::Latency(arguments) => latency(context, arguments).await,
             Bench::Topic(arguments) => topic(context, arguments).await,
+            Bench::Lease(arguments) => lease(context, arguments).await,
             Bench::Links(arguments) => links(context, &arguments).await,
             Bench::Backlog(arguments) => backlog(context, &arguments).await,
             Bench::Database(arguments) => database(context, arguments).await,
@@ -95,6 +96,22 @@ async fn topic(context: &Context, arguments: BenchTopic) -> Result<()> {
     let measured = Measured::new(&report);
     context.output.print(&measured, || view::topic(&measured))?;
     all_came_once(report.lost, report.duplicates)
+}
+
+async fn lease(context: &Context, arguments: BenchLease) -> Result<()> {
+    let BenchLease { on, nodes, apps } = arguments;
+    let plan = lease::Plan { setup: setup(on, nodes, apps)? };
+    let bar = Bar::new(context.output);
+    let report = lease::run(&plan, &bar).await?;
+    drop(bar);
+    let measured = Measured::new(&report);
+    context.output.print(&measured, || view::lease(&measured))?;
+    match (report.overlaps, report.stale_tokens) {
+        (0, 0) => Ok(()),
+        (overlaps, stale) => Err(Failure::failed(format!(
+            "a lease was granted {overlaps} times while another had it, and {stale} times under a token that was not above the last"
+        ))),
+    }
 }
 
 fn all_came_once(lost: usize, twice: usize) -> Result<()> {

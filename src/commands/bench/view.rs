@@ -1,7 +1,7 @@
 //! How measurements look to people.
 
 use waxwing_lab::bench::{
-    Costs, Figures, Range, Spread, Spreads, backlog, database, latency, links, send, topic,
+    Costs, Figures, Range, Spread, Spreads, backlog, database, latency, lease, links, send, topic,
 };
 
 use super::Measured;
@@ -69,6 +69,36 @@ pub(super) fn latency(measured: &Measured<'_, latency::Report>) -> String {
         report.rate,
         report.at_rate.messages,
         figures(&report.at_rate),
+    )
+}
+
+pub(super) fn lease(measured: &Measured<'_, lease::Report>) -> String {
+    let report = measured.report;
+    let kinds = [
+        ("alone: one app, one lease", &report.alone),
+        ("uncontended: all apps, each its own lease", &report.uncontended),
+        ("contended: all apps, one lease", &report.contended),
+    ];
+    let kinds = kinds.map(|(what, turns)| {
+        let mut times = vec![MILLISECONDS.map(String::from).to_vec()];
+        times.push(spreads("acquire: request to having it", &turns.acquire));
+        times.push(spreads("release: request to the answer", &turns.release));
+        format!(
+            "{what}\n{} turns, {}/s\n{}\n\n{}",
+            turns.turns,
+            whole(&turns.per_second),
+            table(&times),
+            costs("TURN", &turns.costs),
+        )
+    });
+    format!(
+        "{} apps; {}\nthe median of the rounds, and in brackets the least and the most\n\n{}\n\n\
+         granted while another had it: {}; under a token not above the last: {}",
+        report.apps,
+        ground(measured, report.nodes, report.rounds, &report.durability),
+        kinds.join("\n\n"),
+        report.overlaps,
+        report.stale_tokens,
     )
 }
 
