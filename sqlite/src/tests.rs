@@ -126,3 +126,37 @@ fn what_is_no_database_is_damage() {
     std::fs::write(&path, [b'x'; 4096]).unwrap();
     assert!(Options::new(&path).open().unwrap_err().is_damage());
 }
+
+#[tokio::test]
+async fn a_statement_over_many_rows_is_run_for_each_of_them() {
+    let (_folder, mut writer, readers) = store();
+    let rows = (1..=3_i64).flat_map(|id| [Value::from(id), Value::Null, Value::from(vec![1])]);
+    let inserted = query("INSERT INTO t VALUES (?, ?, ?)").bind_all(rows).execute_each(3, &mut writer);
+    assert_eq!(inserted.await.unwrap(), 3);
+    let ids = [2_i64, 9, 1].map(Value::from);
+    let wanted = || query("SELECT id, body FROM t WHERE id = ?").bind_all(ids.clone());
+    for mut found in
+        [wanted().fetch_each(1, &mut writer).await.unwrap(), wanted().fetch_each(1, &readers).await.unwrap()]
+    {
+        let ids: Vec<i64> = found.iter().map(|row| row.try_get("id").unwrap()).collect();
+        assert_eq!(ids, [2, 1], "in the order of asking; of what is not there, nothing");
+        assert_eq!(found[0].take_bytes(1_usize).unwrap(), [1]);
+        assert!(matches!(found[0].take_bytes(0_usize), Err(Error::Damaged(_))));
+    }
+    let twice = [1_i64, 1].map(Value::from);
+    let refused = query("INSERT INTO t (id) VALUES (?)").bind_all(twice).execute_each(1, &mut writer);
+    assert!(matches!(refused.await, Err(Error::Sqlite(_))));
+}
+
+#[tokio::test]
+async fn of_what_is_deleted_from_a_copy_no_byte_stays_and_no_log() {
+    let (folder, mut writer, _) = store();
+    insert(&mut writer, 1, None, b"sesame, open sesame").await.unwrap();
+    let path = folder.path().join("copy.db");
+    query("VACUUM INTO ?").bind(path.to_str().unwrap()).execute(&mut writer).await.unwrap();
+    let holds = || std::fs::read(&path).unwrap().windows(6).any(|bytes| bytes == b"sesame");
+    assert!(holds());
+    let mut copy = Options::new(&path).copy().open().unwrap();
+    query("DELETE FROM t").execute(&mut copy).await.unwrap();
+    assert!(!holds() && !log_file(&path).exists());
+}

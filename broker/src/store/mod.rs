@@ -7,7 +7,7 @@
 //! the rest  a table each, the same for both
 //! ```
 //!
-//! One connection writes, owned by the writer task ([`crate::accept`]); a small pool reads. Every function takes what runs a
+//! One connection writes, owned by the writer ([`crate::accept`]); a few read. Every function takes what runs a
 //! statement, so that the same serves a pool and a transaction; a transaction is opened by the writer alone.
 
 mod db;
@@ -46,7 +46,7 @@ pub(crate) const READERS: u32 = 4;
 
 /// An open store.
 pub(crate) struct Store {
-    /// For the writer task.
+    /// For the writer.
     pub(crate) writer: Connection,
     /// For everybody else.
     pub(crate) readers: Pool,
