@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use waxwing_lab::eventually;
 
-use crate::support::{PROGRAM, private_folder};
+use crate::support::{PROGRAM, WITHIN, private_folder};
 use crate::terminal::Desk;
 
 /// What the doctor says, and whether it says that all is well.
@@ -186,5 +187,9 @@ async fn a_broker_that_is_away_and_mail_that_has_waited_for_hours_are_named() {
         "{queues}"
     );
     mend(&up, "");
+    // What has waited goes on its way first.
+    let is_well =
+        async || examined(&desk).await.1.iter().all(|finding| finding["verdict"] == "ok").then_some(());
+    eventually(WITHIN, "nothing waits any more", is_well).await.unwrap();
     well(&desk).await;
 }
