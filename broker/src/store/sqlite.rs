@@ -39,6 +39,9 @@ pub(super) async fn open(path: &Path) -> Result<Store> {
     if has_journal {
         check(&mut writer).await?;
     }
+    // What the process before was not told to be on the disk may only seem to be: all of its log is written into the file and synced
+    // before anything in it counts as stored.
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut writer).await?;
     migrate(&mut writer, &MIGRATOR, Some(path)).await?;
     assert_durable(&mut writer).await?;
     let readers = SqlitePoolOptions::new()
@@ -191,6 +194,19 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(&dir.path().join("broker.db")).await.unwrap();
         query("DELETE FROM queue").execute(&store.readers).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_left_is_in_the_file_before_the_store_is_used() {
+        let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, copy) = (dir.path().join("broker.db"), left.path().join("broker.db"));
+        let store = open(&path).await.unwrap();
+        assert!(std::fs::metadata(log_file(&path)).unwrap().len() > 0, "the migration is in it");
+        std::fs::copy(&path, &copy).unwrap();
+        std::fs::copy(log_file(&path), log_file(&copy)).unwrap();
+        drop(store);
+        let _store = open(&copy).await.unwrap();
+        assert_eq!(std::fs::metadata(log_file(&copy)).unwrap().len(), 0);
     }
 
     /// This broker's migrations and one more that nobody has made yet.
