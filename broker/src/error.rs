@@ -16,6 +16,9 @@ pub enum Error {
     /// The database server cannot be reached, or takes no writes now. Nothing that was not stored has been acknowledged.
     #[error("the database is away: {0}")]
     Unavailable(#[source] BoxError),
+    /// The disk has no room for what was to be stored. Nothing of it was, and nothing that was is in doubt.
+    #[error("the disk is full: {0}")]
+    DiskFull(#[source] BoxError),
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}: {cause}")]
     Listen {
@@ -70,6 +73,8 @@ impl Error {
 
 /// SQLite's codes for a file that is damaged, and for one that is no database at all.
 const DAMAGED: [u32; 2] = [11, 26];
+/// Its code for a disk without room. The transaction is undone, and the next one may find some.
+const FULL: u32 = 13;
 
 /// What PostgreSQL says of itself, by SQLSTATE or the beginning of one, that another try may find mended: a connection that has ended
 /// (08, 57P), a standby that takes no writes (25006), another transaction in the way (40), no room or no place (53), a lock that
@@ -105,6 +110,7 @@ impl From<sqlx::Error> for Error {
         // The lowest byte is the kind of fault, the others say where.
         match code.map(|code| code & 0xff) {
             Some(code) if DAMAGED.contains(&code) => Self::Damaged(err.to_string()),
+            Some(FULL) => Self::DiskFull(err.into()),
             _ => Self::Internal(err.into()),
         }
     }
@@ -127,6 +133,7 @@ mod tests {
             Error::Damaged(_) => "damaged",
             Error::Config(_)
             | Error::InUse(_)
+            | Error::DiskFull(_)
             | Error::Listen { .. }
             | Error::NewerSchema { .. }
             | Error::Unreachable(_)
