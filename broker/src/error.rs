@@ -16,6 +16,9 @@ pub enum Error {
     /// The database server cannot be reached, or takes no writes now. Nothing that was not stored has been acknowledged.
     #[error("the database is away: {0}")]
     Unavailable(#[source] BoxError),
+    /// The disk has no room for what was to be stored. Nothing of it was, and nothing that was is in doubt.
+    #[error("the disk is full: {0}")]
+    DiskFull(#[source] BoxError),
     /// An address cannot be listened on.
     #[error("cannot listen on {addr}: {cause}")]
     Listen {
@@ -110,6 +113,8 @@ impl From<waxwing_sqlite::Error> for Error {
             }
             waxwing_sqlite::Error::Damaged(_) => Self::Damaged(err.to_string()),
             waxwing_sqlite::Error::Sqlite(_) if err.is_damage() => Self::Damaged(err.to_string()),
+            // The transaction is undone, and the next one may find room.
+            waxwing_sqlite::Error::Sqlite(_) if err.is_full() => Self::DiskFull(err.into()),
             waxwing_sqlite::Error::Sqlite(_)
             | waxwing_sqlite::Error::NoRow
             | waxwing_sqlite::Error::Migration(_)
@@ -142,6 +147,7 @@ mod tests {
             Error::Damaged(_) => "damaged",
             Error::Config(_)
             | Error::InUse(_)
+            | Error::DiskFull(_)
             | Error::Listen { .. }
             | Error::NewerSchema { .. }
             | Error::Unreachable(_)

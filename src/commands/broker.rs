@@ -245,6 +245,8 @@ impl From<waxwing_broker::Error> for Failure {
             Error::Unavailable(_) => Self::unreachable("database_away", message).hint(
                 "start the database server, or see that it can be reached; `waxwing broker doctor` asks it",
             ),
+            Error::DiskFull(_) => Self::failed(message)
+                .hint("make room, and start it again: nothing that was acknowledged is lost"),
             Error::OnServer(_) => Self::usage(message).hint(
                 "`pg_dump -Fc -f FILE URL` copies it as it is now; pg_basebackup and archived WAL bring back any moment",
             ),

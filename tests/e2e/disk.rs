@@ -1,4 +1,4 @@
-//! What a disk, a file system and the people on it can do to a node: it says so, goes on when it can, and loses nothing.
+//! What a disk, a file system and the people on it can do to a node, and to a broker: it says so, goes on when it can, and loses nothing.
 #![cfg(target_os = "linux")]
 
 use std::fs;
@@ -20,31 +20,39 @@ fn system(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
 }
 
-/// A small disk under a node's meshes. Mounting takes root, as other machines on a network do.
+/// A small disk under what a node or a broker keeps. Mounting takes root, as other machines on a network do.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Moves what a stopped node has to a disk of its own.
+    /// Moves the meshes of a stopped node to a disk of their own.
     fn under(lab: &Lab, node: &str) -> Self {
-        let meshes = lab.state(node).join("meshes");
-        let aside = lab.state(node).join("aside");
-        fs::rename(&meshes, &aside).unwrap();
-        crate::support::private_folder(&meshes);
-        system("mount", &["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", meshes.to_str().unwrap()]);
-        let disk = Self(meshes);
+        Self::at(lab.state(node).join("meshes"))
+    }
+
+    /// The same for what a stopped broker has.
+    fn under_broker(lab: &Lab) -> Self {
+        Self::at(lab.state(Lab::BROKER))
+    }
+
+    fn at(folder: PathBuf) -> Self {
+        let aside = folder.with_extension("aside");
+        fs::rename(&folder, &aside).unwrap();
+        crate::support::private_folder(&folder);
+        system("mount", &["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", folder.to_str().unwrap()]);
+        let disk = Self(folder);
         system("cp", &["-a", &format!("{}/.", aside.display()), disk.0.to_str().unwrap()]);
         disk
     }
 
     /// Takes all the room that is left.
     fn fill(&self) {
-        let mut file = fs::File::create(self.0.join("lab/ballast")).unwrap();
+        let mut file = fs::File::create(self.0.join("ballast")).unwrap();
         let chunk = [0; 4096];
         while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
     }
 
     fn make_room(&self) {
-        fs::remove_file(self.0.join("lab/ballast")).unwrap();
+        fs::remove_file(self.0.join("ballast")).unwrap();
     }
 
     fn remount(&self, how: &str) {
@@ -125,6 +133,63 @@ async fn a_disk_that_is_read_only_stops_the_node_with_what_is_wrong_and_it_goes_
     pair.send(3).await;
     pair.conclude().await;
     pair.lab.stop("alpha").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_brokers_full_disk_ends_links_acknowledges_nothing_and_lets_mail_go_on_once_there_is_room() {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    pair.lab.stop(Lab::BROKER).await.unwrap();
+    let disk = Disk::under_broker(&pair.lab);
+    pair.lab.restart(Lab::BROKER).await.unwrap();
+    for node in ["alpha", "beta"] {
+        pair.lab.linked(node).await.unwrap();
+    }
+    pair.send(2).await;
+    pair.read(2).await;
+    disk.fill();
+    let first = pair.sent.len();
+    pair.send(3).await;
+    for node in ["alpha", "beta"] {
+        shows(&pair.lab, node, "link_up", "", 0.0).await;
+    }
+    for id in &pair.sent[first..] {
+        assert_eq!(pair.state(id).await, MessageState::Queued, "{id}");
+    }
+    let broker = pair.lab.process(Lab::BROKER);
+    assert!(broker.has_ended().unwrap().is_none(), "it waits for room");
+    assert!(broker.log().contains("the disk is full"), "{}", broker.log());
+    let data = pair.lab.state(Lab::BROKER);
+    let status =
+        pair.lab.json("alpha", &["broker", "status", "--data", data.to_str().unwrap()]).await.unwrap();
+    assert_eq!(status["readiness"]["ready"], false, "{status}");
+
+    let pid = pair.lab.process(Lab::BROKER).pid();
+    disk.make_room();
+    for node in ["alpha", "beta"] {
+        pair.lab.linked(node).await.unwrap();
+    }
+    pair.send(2).await;
+    pair.conclude().await;
+    assert_eq!(pair.lab.process(Lab::BROKER).pid(), pid, "by itself");
+    pair.lab.stop(Lab::BROKER).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_brokers_disk_that_is_read_only_refuses_its_start_with_what_is_wrong_and_it_goes_on_where_it_was() {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    pair.lab.stop(Lab::BROKER).await.unwrap();
+    let disk = Disk::under_broker(&pair.lab);
+    disk.remount("ro");
+    pair.send(2).await;
+    let refused = pair.lab.restart(Lab::BROKER).await.unwrap_err().to_string().to_lowercase();
+    assert!(refused.contains("read-only") || refused.contains("readonly"), "{refused}");
+    disk.remount("rw");
+    pair.lab.restart(Lab::BROKER).await.unwrap();
+    pair.send(2).await;
+    pair.conclude().await;
+    pair.lab.stop(Lab::BROKER).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
-//! A server that goes away under the writer, and comes back.
+//! A server that goes away under the writer and comes back, and a disk that is full and has room again.
 //!
-//! Nothing of a batch is seen by anybody before its commit. So a batch that the server did not take is as if its links had been cut
+//! Nothing of a batch is seen by anybody before its commit. So a batch that the store did not take is as if its links had been cut
 //! before they were heard: they are ended, and what they ask for again is known by its ids. A commit whose answer was lost is
 //! looked up: the number of the last commit says whether it was made.
+//!
+//! A full disk ends links at once, and lets nobody log in until there is room: so senders are told, and keep what they have.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::state::State;
 use crate::store::meta::{self, Now};
 use crate::store::{self, Connection};
 
-/// Between two tries to reach the server: doubled with each, from the first to the second.
+/// Between two tries to reach the server, or to find room: doubled with each, from the first to the second.
 const AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
 /// A batch that was not committed, as far as is known.
@@ -45,28 +47,24 @@ impl From<Error> for Attempt {
 /// # Errors
 /// If the store has failed for good, what is there now is not what was there, or the broker stops meanwhile.
 pub(super) async fn recover(
+    db: Connection,
     attempt: Attempt,
     state: &State,
     stop: &CancellationToken,
 ) -> Result<(Connection, Option<Effects>)> {
     let Attempt { err, unsure } = attempt;
-    if !matches!(err, Error::Unavailable(_)) {
-        return Err(err);
-    }
-    warn!(%err, "the database is away: nothing is acknowledged until it is back");
-    let mut wait = AGAIN[0];
-    let (db, found) = loop {
-        tokio::select! {
-            () = stop.cancelled() => return Err(err),
-            () = sleep(wait) => {}
-        }
-        wait = (wait * 2).min(AGAIN[1]);
-        match reach(&state.database).await {
-            Ok(reached) => break reached,
-            Err(Error::Unavailable(why)) => info!(%why, "the database is still away"),
-            Err(err) => return Err(err),
-        }
+    let is_full = matches!(err, Error::DiskFull(_));
+    let tried = if is_full {
+        warn!(%err, "nothing is stored or acknowledged until there is room");
+        state.life.interrupt();
+        room(db, stop).await?
+    } else if matches!(err, Error::Unavailable(_)) {
+        warn!(%err, "the database is away: nothing is acknowledged until it is back");
+        server(&state.database, stop).await?
+    } else {
+        None
     };
+    let Some((db, found)) = tried else { return Err(err) };
     let before = state.life.m();
     if (found.store, found.run) != (state.life.store(), state.life.run()) {
         return Err(Error::Internal("the database that came back is not the one that went".into()));
@@ -77,10 +75,55 @@ pub(super) async fn recover(
             let why = format!("the database came back at commit {}, and {before} was acknowledged", found.m);
             return Err(Error::Internal(why.into()));
         }
-        state.life.interrupt();
+        if !is_full {
+            state.life.interrupt();
+        }
     }
-    info!(m = found.m, lost = committed.is_none(), "the database is back");
+    info!(m = found.m, lost = committed.is_none(), "the store takes commits again");
     Ok((db, committed))
+}
+
+/// Waits until the disk has room; none if the broker stops before.
+async fn room(mut db: Connection, stop: &CancellationToken) -> Result<Option<(Connection, Now)>> {
+    let mut wait = AGAIN[0];
+    while pause(&mut wait, stop).await {
+        match has_room(&mut db).await {
+            Err(Error::DiskFull(_)) => {}
+            tried => return tried.map(|found| Some((db, found))),
+        }
+    }
+    Ok(None)
+}
+
+/// Waits until the server is back; none if the broker stops before.
+async fn server(database: &Database, stop: &CancellationToken) -> Result<Option<(Connection, Now)>> {
+    let mut wait = AGAIN[0];
+    while pause(&mut wait, stop).await {
+        match reach(database).await {
+            Err(Error::Unavailable(why)) => info!(%why, "the database is still away"),
+            tried => return tried.map(Some),
+        }
+    }
+    Ok(None)
+}
+
+/// Waits before the next try. False if the broker stops.
+async fn pause(wait: &mut Duration, stop: &CancellationToken) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => return false,
+        () = sleep(*wait) => {}
+    }
+    *wait = (*wait * 2).min(AGAIN[1]);
+    true
+}
+
+/// Commits what is there already, and reads what the store says of itself.
+async fn has_room(db: &mut Connection) -> Result<Now> {
+    db.roll_back().await;
+    db.begin().await?;
+    store::touch(db).await?;
+    db.commit().await?;
+    meta::now(db).await
 }
 
 /// Connects anew, and reads what the store says of itself: a server may go away again between the two.

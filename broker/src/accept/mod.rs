@@ -11,8 +11,8 @@
 //! logins come first, so that whatever an older link of the same node has under way is ignored.
 //!
 //! Invariants: no answer before its commit; the writer waits for the disk and for nobody else (an answer's place is
-//! reserved before its change is submitted, a wake-up is a bit); an error of the store is final, and nothing of the
-//! batch is answered.
+//! reserved before its change is submitted, a wake-up is a bit); after an error of the store nothing of the batch is
+//! answered, and it is final unless the server is away or the disk is full ([`lost`]).
 
 mod append;
 mod batch;
@@ -97,7 +97,8 @@ impl Writer {
     }
 }
 
-/// Writes until `stop` is cancelled and nothing waits any more; then closes the store. A server that goes away is waited for.
+/// Writes until `stop` is cancelled and nothing waits any more; then closes the store. A server that goes away is waited for, and so is
+/// room on a disk that is full.
 ///
 /// # Errors
 /// If the store fails. What was not answered is not known to be stored.
@@ -107,7 +108,7 @@ async fn run(mut db: Connection, mut inbox: Inbox, state: &State, stop: &Cancell
         let effects = match commit(&mut db, work, state).await {
             Ok(effects) => effects,
             Err(attempt) => {
-                let (again, effects) = lost::recover(attempt, state, stop).await?;
+                let (again, effects) = lost::recover(db, attempt, state, stop).await?;
                 db = again;
                 let Some(effects) = effects else { continue };
                 effects

@@ -46,6 +46,7 @@ pub(super) async fn examine(config: &Config, holder: Option<&Holder>, arguments:
             Error::Config(_)
             | Error::InUse(_)
             | Error::Unavailable(_)
+            | Error::DiskFull(_)
             | Error::Listen { .. }
             | Error::NewerSchema { .. }
             | Error::Unreachable(_)

@@ -27,6 +27,9 @@ pub(super) async fn open(path: &Path) -> Result<Store> {
     if had_journal {
         check(&mut writer).await?;
     }
+    // What the process before was not told to be on the disk may only seem to be: all of its log is written into the file and synced
+    // before anything in it counts as stored.
+    writer.run("PRAGMA wal_checkpoint(TRUNCATE)")?;
     migrate(&mut writer, &MIGRATIONS, path).await?;
     let readers = Options::new(path).read_only().readers(READERS);
     Ok(Store { writer: writer.into(), readers: Pool::Sqlite(readers) })
@@ -114,6 +117,22 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = open(&dir.path().join("broker.db")).await.unwrap();
         query("DELETE FROM queue").execute(&store.readers).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_left_is_in_the_file_before_the_store_is_used() {
+        let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, copy) = (dir.path().join("broker.db"), left.path().join("broker.db"));
+        let store = open(&path).await.unwrap();
+        assert!(
+            std::fs::metadata(waxwing_sqlite::log_file(&path)).unwrap().len() > 0,
+            "the migration is in it"
+        );
+        std::fs::copy(&path, &copy).unwrap();
+        std::fs::copy(waxwing_sqlite::log_file(&path), waxwing_sqlite::log_file(&copy)).unwrap();
+        drop(store);
+        let _store = open(&copy).await.unwrap();
+        assert_eq!(std::fs::metadata(waxwing_sqlite::log_file(&copy)).unwrap().len(), 0);
     }
 
     /// This broker's migrations and one more that nobody has made yet.

@@ -68,13 +68,19 @@ impl Lab {
         let mut words: Vec<OsString> =
             vec![self.program.clone().into(), "--state".into(), self.state(node).into()];
         words.extend(arguments.iter().map(OsString::from));
-        if let Some(variables) = self.environments.get(node) {
-            words.splice(0..0, std::iter::once(OsString::from("env")).chain(variables.iter().cloned()));
-        }
+        let words = self.in_environment(node, words);
         match self.hosts.get(node) {
             Some(host) => host.wrap(words),
             None => words,
         }
+    }
+
+    /// The same with the variables that were set for whoever runs it.
+    pub(super) fn in_environment(&self, name: &str, mut words: Vec<OsString>) -> Vec<OsString> {
+        if let Some(variables) = self.environments.get(name) {
+            words.splice(0..0, std::iter::once(OsString::from("env")).chain(variables.iter().cloned()));
+        }
+        words
     }
 }
 

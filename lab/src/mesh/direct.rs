@@ -22,7 +22,7 @@ impl Lab {
     /// If it does not start.
     pub async fn direct_by(program: impl Into<PathBuf>, settings: &str) -> Result<Self> {
         let mut lab = Self::without_broker(program).await?;
-        let file = lab.path("broker.toml");
+        let file = lab.settings();
         std::fs::write(&file, settings).map_err(Error::io("writing the broker's settings"))?;
         let data = lab.path(Self::BROKER).into_os_string();
         let mut words: Vec<OsString> = vec![lab.program.clone().into()];

@@ -122,22 +122,22 @@ impl Lab {
         self.reset_command(node);
     }
 
-    /// Gives a node's processes these variables beside those of this process: to be said while it is stopped.
-    pub fn set_environment(&mut self, node: &str, variables: &[(&str, &Path)]) {
+    /// Gives a node's processes, or the broker's, these variables beside those of this process: to be said while it is stopped.
+    pub fn set_environment(&mut self, name: &str, variables: &[(&str, &Path)]) {
         let assign = |(name, value): &(&str, &Path)| {
             let mut word = OsString::from(name);
             word.push("=");
             word.push(value);
             word
         };
-        self.environments.insert(node.to_owned(), variables.iter().map(assign).collect());
-        self.reset_command(node);
+        self.environments.insert(name.to_owned(), variables.iter().map(assign).collect());
+        self.reset_command(name);
     }
 
-    fn reset_command(&mut self, node: &str) {
-        if self.processes.contains_key(node) {
-            let words = self.words(node, &NODE_UP);
-            self.process(node).set_command(words);
+    fn reset_command(&mut self, name: &str) {
+        if self.processes.contains_key(name) {
+            let words = if name == Self::BROKER { self.broker_words() } else { self.words(name, &NODE_UP) };
+            self.process(name).set_command(words);
         }
     }
 
@@ -339,22 +339,32 @@ impl Lab {
     }
 
     fn add_broker(&mut self, settings: Option<&str>) -> Result<()> {
-        let url = self.proxy.url();
-        let data = self.path(Self::BROKER).into_os_string();
+        if let Some(settings) = settings {
+            std::fs::write(self.settings(), settings).map_err(Error::io("writing the broker's settings"))?;
+        }
+        let process = Process::new(Self::BROKER, self.broker_words(), self.path("broker.log"));
+        self.processes.insert(Self::BROKER.to_owned(), process);
+        Ok(())
+    }
+
+    /// What the broker's process runs.
+    fn broker_words(&self) -> Vec<OsString> {
+        let (url, settings) = (self.proxy.url(), self.settings());
         let mut words: Vec<OsString> = vec![self.program.clone().into()];
         words.extend(
             ["--json", "broker", "run", "--listen", "127.0.0.1:0", "--advertise", &url, "--data"]
                 .map(OsString::from),
         );
-        words.push(data);
-        if let Some(settings) = settings {
-            let file = self.path("broker.toml");
-            std::fs::write(&file, settings).map_err(Error::io("writing the broker's settings"))?;
-            words.extend(["--config".into(), file.into()]);
+        words.push(self.path(Self::BROKER).into_os_string());
+        if settings.exists() {
+            words.extend(["--config".into(), settings.into()]);
         }
-        let process = Process::new(Self::BROKER, words, self.path("broker.log"));
-        self.processes.insert(Self::BROKER.to_owned(), process);
-        Ok(())
+        self.in_environment(Self::BROKER, words)
+    }
+
+    /// The file with the broker's settings, if it has any.
+    fn settings(&self) -> PathBuf {
+        self.path("broker.toml")
     }
 
     fn path(&self, name: &str) -> PathBuf {

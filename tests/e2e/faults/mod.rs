@@ -11,12 +11,12 @@ use std::process::Command;
 
 use waxwing_lab::Lab;
 
-/// What stands between a node and the C library, and the files by which it is told what to do.
+/// What stands between a process and the C library, and the files by which it is told what to do.
 struct Faults(PathBuf);
 
 impl Faults {
-    /// Has a node, which is stopped for it, run with them. There are none yet.
-    async fn at(lab: &mut Lab, node: &str) -> Self {
+    /// Has a node or the broker, which is stopped for it, run with them. There are none yet.
+    async fn at(lab: &mut Lab, name: &str) -> Self {
         let folder = lab.folder().join("faults");
         fs::create_dir_all(&folder).unwrap();
         let (source, shim) = (folder.join("shim.c"), folder.join("shim.so"));
@@ -25,13 +25,15 @@ impl Faults {
         assert!(compiled.status.success(), "{compiled:?}");
         let faults = Self(folder);
         fs::write(faults.clock(), "0").unwrap();
-        lab.stop(node).await.unwrap();
+        lab.stop(name).await.unwrap();
         let (sync, clock) = (faults.sync(), faults.clock());
         let variables: [(&str, &Path); 3] =
             [("LD_PRELOAD", &shim), ("FAULT_SYNC", &sync), ("FAULT_CLOCK", &clock)];
-        lab.set_environment(node, &variables);
-        lab.restart(node).await.unwrap();
-        lab.linked(node).await.unwrap();
+        lab.set_environment(name, &variables);
+        lab.restart(name).await.unwrap();
+        for node in ["alpha", "beta"] {
+            lab.linked(node).await.unwrap();
+        }
         faults
     }
 

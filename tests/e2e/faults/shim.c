@@ -1,6 +1,6 @@
 /* What a system may do to a process, for tests: loaded before the C library, which answers everything else.
  *
- * FAULT_SYNC: while there is a file of this name, no sync of a node's database succeeds.
+ * FAULT_SYNC: while there is a file of this name, no sync of a node's or a broker's database succeeds.
  * FAULT_CLOCK: the wall clock is ahead by the seconds that stand in this file. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,7 +21,7 @@ static int fails(int file) {
     ssize_t length = readlink(entry, path, sizeof path - 1);
     if (length < 0) return 0;
     path[length] = 0;
-    return strstr(path, "/node.db") != NULL;
+    return strstr(path, "/node.db") != NULL || strstr(path, "/broker.db") != NULL;
 }
 
 static int synced(const char *name, int file) {

@@ -1,6 +1,7 @@
 //! A sync that fails: nothing is acknowledged that may not be on the disk, and the process does not go on as if it were.
 
 use serde_json::Value;
+use waxwing_client::api::MessageState;
 use waxwing_lab::Lab;
 use waxwing_lab::apps::request;
 
@@ -49,9 +50,32 @@ async fn a_message_that_comes_in_while_syncs_fail_has_no_receipt_until_it_is_on_
     pair.send(1).await;
     ends_with_the_reason(&mut pair.lab, "beta").await;
     let state = pair.state("m-2").await;
-    assert!(!matches!(state, waxwing_client::api::MessageState::Delivered), "{state:?}");
+    assert!(!matches!(state, MessageState::Delivered), "{state:?}");
     faults.fail_syncs(false);
     pair.lab.restart("beta").await.unwrap();
+    pair.send(2).await;
+    pair.conclude().await;
+}
+
+#[tokio::test]
+async fn a_broker_whose_sync_fails_acknowledges_nothing_ends_and_all_mail_arrives_once_the_disk_is_well() {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    let faults = Faults::at(&mut pair.lab, Lab::BROKER).await;
+    pair.send(2).await;
+    pair.read(2).await;
+    faults.fail_syncs(true);
+    pair.send(1).await;
+    let status = pair.lab.process(Lab::BROKER).ended(WITHIN).await.unwrap();
+    assert_eq!(status.code(), Some(1));
+    let said = pair.lab.process(Lab::BROKER).log();
+    assert!(said.contains("disk I/O error"), "{said}");
+    assert_eq!(pair.state("m-4").await, MessageState::Queued);
+    let refused = pair.lab.restart(Lab::BROKER).await.unwrap_err().to_string();
+    assert!(refused.contains("disk I/O error"), "{refused}");
+    assert_eq!(pair.state("m-4").await, MessageState::Queued);
+    faults.fail_syncs(false);
+    pair.lab.restart(Lab::BROKER).await.unwrap();
     pair.send(2).await;
     pair.conclude().await;
 }

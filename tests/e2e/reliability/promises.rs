@@ -40,6 +40,7 @@ pub(super) const PROMISES: [Promise; 7] = [
                 &[
                     "a_send_whose_sync_fails_is_not_acknowledged_the_node_ends_and_a_new_start_goes_on_from_the_disk",
                     "a_message_that_comes_in_while_syncs_fail_has_no_receipt_until_it_is_on_the_disk",
+                    "a_broker_whose_sync_fails_acknowledges_nothing_ends_and_all_mail_arrives_once_the_disk_is_well",
                 ],
             ),
             (
@@ -48,6 +49,8 @@ pub(super) const PROMISES: [Promise; 7] = [
                 &[
                     "a_full_disk_refuses_sends_says_so_and_takes_them_again_once_there_is_room",
                     "a_disk_that_is_read_only_stops_the_node_with_what_is_wrong_and_it_goes_on_where_it_was",
+                    "a_brokers_full_disk_ends_links_acknowledges_nothing_and_lets_mail_go_on_once_there_is_room",
+                    "a_brokers_disk_that_is_read_only_refuses_its_start_with_what_is_wrong_and_it_goes_on_where_it_was",
                 ],
             ),
             (

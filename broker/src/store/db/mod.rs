@@ -95,7 +95,7 @@ impl From<PgConnection> for Connection {
 
 impl Connection {
     /// Begins a transaction, on SQLite with the right to write. It ends with [`Connection::commit`]; after an error of anything
-    /// in it, with the connection.
+    /// in it, with the connection, or with [`Connection::roll_back`].
     ///
     /// # Errors
     /// If the database fails.
@@ -110,6 +110,11 @@ impl Connection {
     /// If the database fails, or its answer is lost: then it may have committed or not.
     pub(crate) async fn commit(&mut self) -> Result<()> {
         query("COMMIT").execute(self).await.map(drop)
+    }
+
+    /// Takes back a transaction that the disk had no room for: the connection goes on. SQLite may have done so by itself.
+    pub(crate) async fn roll_back(&mut self) {
+        let _ = query("ROLLBACK").execute(self).await;
     }
 
     /// How long an answer may take before the other side counts as away. A disk is waited for.
