@@ -90,16 +90,11 @@ impl Statement<'_> {
         Ok(db.db.changes())
     }
 
-    /// Runs it to its end once for each so many of its values, row by row of what it gives. Says how many rows it changed in all.
-    pub(crate) fn each(
-        self,
-        db: &Connection,
-        width: usize,
-        mut visit: impl FnMut(Row) -> Result<()>,
-    ) -> Result<u64> {
+    /// Runs it to its end once for each so many values as it takes, row by row of what it gives. Says how many rows it changed in all.
+    pub(crate) fn each(self, db: &Connection, mut visit: impl FnMut(Row) -> Result<()>) -> Result<u64> {
         db.with(&self, |statement| {
             let (names, mut changed) = (names(statement), 0);
-            for values in self.values.chunks(width.max(1)) {
+            for values in self.values.chunks(statement.parameter_count().max(1)) {
                 bind(statement, values)?;
                 let mut rows = statement.raw_query();
                 while let Some(row) = rows.next()? {

@@ -16,7 +16,6 @@ mod options;
 mod query;
 mod readers;
 mod row;
-mod rows;
 mod thread;
 mod value;
 
@@ -27,7 +26,6 @@ pub use options::{Options, has_journal, log_file, was_closed};
 pub use query::{Executor, On, Query, QueryAs, QueryScalar, query, query_as, query_scalar};
 pub use readers::{Lent, Readers};
 pub use row::{Column, FromRow, Index, Row};
-pub use rows::Chunks;
 pub use thread::on_own_thread;
 pub use value::Value;
 

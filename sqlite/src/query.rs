@@ -109,12 +109,12 @@ impl<'v> Query<'v> {
         }
     }
 
-    /// Runs it once for each so many of its values. Says how many rows it changed in all.
+    /// Runs it once for each so many values as it takes. Says how many rows it changed in all.
     ///
     /// # Errors
     /// SQLite's.
-    pub async fn execute_each(self, width: usize, db: impl Executor<'_>) -> Result<u64> {
-        let work = move |db: &Connection, statement: Statement<'_>| statement.each(db, width, |_| Ok(()));
+    pub async fn execute_each(self, db: impl Executor<'_>) -> Result<u64> {
+        let work = move |db: &Connection, statement: Statement<'_>| statement.each(db, |_| Ok(()));
         match db.into() {
             On::Own(connection) => work(connection, self.0),
             On::Lent(lent) => lent.run(self.0, work).await,
@@ -122,14 +122,14 @@ impl<'v> Query<'v> {
         }
     }
 
-    /// Every row of running it once for each so many of its values.
+    /// Every row of running it once for each so many values as it takes.
     ///
     /// # Errors
     /// SQLite's.
-    pub async fn fetch_each(self, width: usize, db: impl Executor<'_>) -> Result<Vec<Row>> {
+    pub async fn fetch_each(self, db: impl Executor<'_>) -> Result<Vec<Row>> {
         let work = move |db: &Connection, statement: Statement<'_>| {
             let mut found = Vec::new();
-            statement.each(db, width, |row| {
+            statement.each(db, |row| {
                 found.push(row);
                 Ok(())
             })?;
@@ -206,6 +206,14 @@ impl<'v, T: FromRow + Send + 'static> QueryAs<'v, T> {
                 Ok(ControlFlow::Continue(all))
             })
             .await
+    }
+
+    /// Every row of running it once for each so many values as it takes.
+    ///
+    /// # Errors
+    /// SQLite's, or `Damaged`.
+    pub async fn fetch_each(self, db: impl Executor<'_>) -> Result<Vec<T>> {
+        self.0.fetch_each(db).await?.iter().map(T::from_row).collect()
     }
 
     /// The one row that there may be.

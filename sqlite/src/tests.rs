@@ -131,12 +131,12 @@ fn what_is_no_database_is_damage() {
 async fn a_statement_over_many_rows_is_run_for_each_of_them() {
     let (_folder, mut writer, readers) = store();
     let rows = (1..=3_i64).flat_map(|id| [Value::from(id), Value::Null, Value::from(vec![1])]);
-    let inserted = query("INSERT INTO t VALUES (?, ?, ?)").bind_all(rows).execute_each(3, &mut writer);
+    let inserted = query("INSERT INTO t VALUES (?, ?, ?)").bind_all(rows).execute_each(&mut writer);
     assert_eq!(inserted.await.unwrap(), 3);
     let ids = [2_i64, 9, 1].map(Value::from);
     let wanted = || query("SELECT id, body FROM t WHERE id = ?").bind_all(ids.clone());
     for mut found in
-        [wanted().fetch_each(1, &mut writer).await.unwrap(), wanted().fetch_each(1, &readers).await.unwrap()]
+        [wanted().fetch_each(&mut writer).await.unwrap(), wanted().fetch_each(&readers).await.unwrap()]
     {
         let ids: Vec<i64> = found.iter().map(|row| row.try_get("id").unwrap()).collect();
         assert_eq!(ids, [2, 1], "in the order of asking; of what is not there, nothing");
@@ -144,7 +144,7 @@ async fn a_statement_over_many_rows_is_run_for_each_of_them() {
         assert!(matches!(found[0].take_bytes(0_usize), Err(Error::Damaged(_))));
     }
     let twice = [1_i64, 1].map(Value::from);
-    let refused = query("INSERT INTO t (id) VALUES (?)").bind_all(twice).execute_each(1, &mut writer);
+    let refused = query("INSERT INTO t (id) VALUES (?)").bind_all(twice).execute_each(&mut writer);
     assert!(matches!(refused.await, Err(Error::Sqlite(_))));
 }
 

@@ -1,14 +1,11 @@
 //! What happened beside messages. Shares its numbers with the inbox, so that both make one stream.
 
-use std::sync::LazyLock;
-
 use waxwing_crypto::Timestamp;
 use waxwing_protocol::api::EventBody;
 use waxwing_sqlite::Row;
 use waxwing_sqlite::{Connection, Executor, FromRow};
 
 use super::{damaged, millis, number, time, unsigned};
-use waxwing_sqlite::Chunks;
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -25,18 +22,15 @@ pub(crate) async fn insert(
     events: &[NewEvent],
     at: Timestamp,
 ) -> waxwing_sqlite::Result<()> {
-    static INSERT: LazyLock<Chunks> =
-        LazyLock::new(|| Chunks::new("INSERT INTO event (seq, app, at, body) VALUES", 4, ""));
+    const INSERT: &str = "INSERT INTO event (seq, app, at, body) VALUES (?, ?, ?, ?)";
     let rows: Vec<(u64, &NewEvent)> = (first..).zip(events).collect();
-    for (sql, share) in INSERT.of(&rows) {
-        let mut query = waxwing_sqlite::query(sql);
-        for (seq, event) in share {
-            let body = serde_json::to_string(&event.body)
-                .map_err(|error| waxwing_sqlite::Error::Writer(error.to_string()))?;
-            query = query.bind(number(*seq)).bind(event.app.as_deref()).bind(millis(at)).bind(body);
-        }
-        query.execute(&mut *db).await?;
+    let mut query = waxwing_sqlite::query(INSERT);
+    for (seq, event) in &rows {
+        let body = serde_json::to_string(&event.body)
+            .map_err(|error| waxwing_sqlite::Error::Writer(error.to_string()))?;
+        query = query.bind(number(*seq)).bind(event.app.as_deref()).bind(millis(at)).bind(body);
     }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }
 

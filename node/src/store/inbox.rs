@@ -1,7 +1,6 @@
 //! Messages received, and the records by which a redelivery is recognised.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Receipt, Timestamp};
 use waxwing_sqlite::Row;
@@ -10,7 +9,6 @@ use waxwing_sqlite::{Connection, Executor, FromRow};
 use super::columns::{app, client_id, moment, node, priority, receipt};
 use super::lanes::InLane;
 use super::{millis, number, time, unsigned};
-use waxwing_sqlite::Chunks;
 
 /// A message about to be stored.
 #[derive(Clone, Debug)]
@@ -34,52 +32,40 @@ pub(crate) struct NewItem {
 
 /// Notes that messages were received, so that a redelivery is recognised.
 pub(crate) async fn remember(db: &mut Connection, items: &[&NewItem]) -> waxwing_sqlite::Result<()> {
-    static DEDUPE: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new("INSERT INTO dedupe (sender, client_id, receipt, received_at) VALUES", 4, "")
+    const DEDUPE: &str = "INSERT INTO dedupe (sender, client_id, receipt, received_at) VALUES (?, ?, ?, ?)";
+    let query = items.iter().fold(waxwing_sqlite::query(DEDUPE), |query, item| {
+        query
+            .bind(&item.lane.sender.as_bytes()[..])
+            .bind(item.client_id.as_str())
+            .bind(&item.receipt.as_bytes()[..])
+            .bind(millis(item.received_at))
     });
-    for (sql, share) in DEDUPE.of(items) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, item| {
-            query
-                .bind(&item.lane.sender.as_bytes()[..])
-                .bind(item.client_id.as_str())
-                .bind(&item.receipt.as_bytes()[..])
-                .bind(millis(item.received_at))
-        });
-        query.execute(&mut *db).await?;
-    }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }
 
 /// Stores messages for apps.
 pub(crate) async fn insert(db: &mut Connection, items: &[NewItem]) -> waxwing_sqlite::Result<()> {
-    static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO inbox (cursor, sender, signer, priority, counter, client_id, from_app, to_app, thread, \
-             sent_at, received_at, late, content, wants_read) VALUES",
-            14,
-            "",
-        )
+    const INSERT: &str = "INSERT INTO inbox (cursor, sender, signer, priority, counter, client_id, from_app, to_app, thread, \
+             sent_at, received_at, late, content, wants_read) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let query = items.iter().fold(waxwing_sqlite::query(INSERT), |query, item| {
+        query
+            .bind(item.cursor.map(number))
+            .bind(&item.lane.sender.as_bytes()[..])
+            .bind(&item.lane.signer[..])
+            .bind(i64::from(item.lane.priority.as_u8()))
+            .bind(number(item.counter))
+            .bind(item.client_id.as_str())
+            .bind(item.from_app.as_ref().map_or("", Name::as_str))
+            .bind(item.to_app.as_ref().map_or("", Name::as_str))
+            .bind(item.thread.as_deref())
+            .bind(millis(item.sent_at))
+            .bind(millis(item.received_at))
+            .bind(item.late)
+            .bind(&item.content[..])
+            .bind(item.wants_read)
     });
-    for (sql, share) in INSERT.of(items) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, item| {
-            query
-                .bind(item.cursor.map(number))
-                .bind(&item.lane.sender.as_bytes()[..])
-                .bind(&item.lane.signer[..])
-                .bind(i64::from(item.lane.priority.as_u8()))
-                .bind(number(item.counter))
-                .bind(item.client_id.as_str())
-                .bind(item.from_app.as_ref().map_or("", Name::as_str))
-                .bind(item.to_app.as_ref().map_or("", Name::as_str))
-                .bind(item.thread.as_deref())
-                .bind(millis(item.sent_at))
-                .bind(millis(item.received_at))
-                .bind(item.late)
-                .bind(&item.content[..])
-                .bind(item.wants_read)
-        });
-        query.execute(&mut *db).await?;
-    }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }
 
@@ -88,21 +74,13 @@ pub(crate) async fn receipts(
     db: &mut Connection,
     messages: &[(NodeId, ClientMessageId)],
 ) -> waxwing_sqlite::Result<HashMap<(NodeId, ClientMessageId), Receipt>> {
-    static FIND: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "SELECT sender, client_id, receipt FROM dedupe WHERE (sender, client_id) IN (VALUES",
-            2,
-            ")",
-        )
-    });
+    const FIND: &str = "SELECT sender, client_id, receipt FROM dedupe WHERE (sender, client_id) = (?, ?)";
     let mut receipts = HashMap::new();
-    for (sql, share) in FIND.of(messages) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (sender, id)| {
-            query.bind(&sender.as_bytes()[..]).bind(id.as_str())
-        });
-        for row in query.fetch_all(&mut *db).await? {
-            receipts.insert((node(&row, "sender")?, client_id(&row)?), receipt(&row)?);
-        }
+    let query = messages.iter().fold(waxwing_sqlite::query(FIND), |query, (sender, id)| {
+        query.bind(&sender.as_bytes()[..]).bind(id.as_str())
+    });
+    for row in query.fetch_each(&mut *db).await? {
+        receipts.insert((node(&row, "sender")?, client_id(&row)?), receipt(&row)?);
     }
     Ok(receipts)
 }
@@ -246,22 +224,12 @@ async fn read_these(
     app: Option<&str>,
     at: Timestamp,
 ) -> waxwing_sqlite::Result<Vec<Read>> {
-    static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "UPDATE inbox SET read_at = v.column2 FROM (VALUES",
-            3,
-            ") AS v WHERE inbox.cursor = v.column1 AND inbox.read_at IS NULL \
-             AND (v.column3 IS NULL OR inbox.to_app = v.column3) RETURNING sender, client_id, wants_read",
-        )
+    const UPDATE: &str = "UPDATE inbox SET read_at = ?2 WHERE cursor = ?1 AND read_at IS NULL \
+                          AND (?3 IS NULL OR to_app = ?3) RETURNING sender, client_id, wants_read";
+    let query = cursors.iter().fold(waxwing_sqlite::query_as(UPDATE), |query, cursor| {
+        query.bind(number(*cursor)).bind(millis(at)).bind(app)
     });
-    let mut marked = Vec::new();
-    for (sql, share) in UPDATE.of(cursors) {
-        let query = share.iter().fold(waxwing_sqlite::query_as(sql), |query, cursor| {
-            query.bind(number(*cursor)).bind(millis(at)).bind(app)
-        });
-        marked.extend(query.fetch_all(&mut *db).await?);
-    }
-    Ok(marked)
+    query.fetch_each(db).await
 }
 
 async fn read_through(

@@ -1,7 +1,5 @@
 //! Where each lane stands: the last counter given (outgoing), and what has been seen (incoming).
 
-use std::sync::LazyLock;
-
 use tokio::time::Instant;
 use waxwing_crypto::{NodeId, Priority, VerifyingKey};
 use waxwing_sqlite::{Connection, Executor};
@@ -9,7 +7,6 @@ use waxwing_sqlite::{Connection, Executor};
 use super::columns::to_priority;
 use super::{OutLane, damaged, number, unsigned};
 use crate::lane::Lane;
-use waxwing_sqlite::Chunks;
 
 /// A lane as its recipient sees it. Counters belong to the sender's signing key.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -32,22 +29,14 @@ pub(crate) async fn last_given(db: impl Executor<'_>, lane: OutLane) -> waxwing_
 
 /// Notes the last counters given.
 pub(crate) async fn give(db: &mut Connection, lanes: &[(OutLane, u64)]) -> waxwing_sqlite::Result<()> {
-    static UPSERT: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO lane_out (recipient, priority, counter) VALUES",
-            3,
-            "ON CONFLICT (recipient, priority) DO UPDATE SET counter = excluded.counter",
-        )
+    const UPSERT: &str = "INSERT INTO lane_out (recipient, priority, counter) VALUES (?, ?, ?) ON CONFLICT (recipient, priority) DO UPDATE SET counter = excluded.counter";
+    let query = lanes.iter().fold(waxwing_sqlite::query(UPSERT), |query, (lane, counter)| {
+        query
+            .bind(&lane.recipient.as_bytes()[..])
+            .bind(i64::from(lane.priority.as_u8()))
+            .bind(number(*counter))
     });
-    for (sql, share) in UPSERT.of(lanes) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (lane, counter)| {
-            query
-                .bind(&lane.recipient.as_bytes()[..])
-                .bind(i64::from(lane.priority.as_u8()))
-                .bind(number(*counter))
-        });
-        query.execute(&mut *db).await?;
-    }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }
 
@@ -70,22 +59,14 @@ pub(crate) async fn seen(db: impl Executor<'_>, now: Instant) -> waxwing_sqlite:
 
 /// Notes what has been seen of incoming lanes.
 pub(crate) async fn see(db: &mut Connection, lanes: &[(InLane, &Lane)]) -> waxwing_sqlite::Result<()> {
-    static UPSERT: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO lane_in (sender, signer, priority, state) VALUES",
-            4,
-            "ON CONFLICT (sender, signer, priority) DO UPDATE SET state = excluded.state",
-        )
+    const UPSERT: &str = "INSERT INTO lane_in (sender, signer, priority, state) VALUES (?, ?, ?, ?) ON CONFLICT (sender, signer, priority) DO UPDATE SET state = excluded.state";
+    let query = lanes.iter().fold(waxwing_sqlite::query(UPSERT), |query, (lane, state)| {
+        query
+            .bind(lane.sender.as_bytes().to_vec())
+            .bind(lane.signer.to_vec())
+            .bind(i64::from(lane.priority.as_u8()))
+            .bind(state.encode())
     });
-    for (sql, share) in UPSERT.of(lanes) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (lane, state)| {
-            query
-                .bind(lane.sender.as_bytes().to_vec())
-                .bind(lane.signer.to_vec())
-                .bind(i64::from(lane.priority.as_u8()))
-                .bind(state.encode())
-        });
-        query.execute(&mut *db).await?;
-    }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }

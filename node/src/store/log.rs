@@ -1,13 +1,10 @@
 //! The membership log, as signed.
 
-use std::sync::LazyLock;
-
 use waxwing_crypto::Signature;
 use waxwing_crypto::membership::SignedEntry;
 use waxwing_sqlite::{Connection, Executor};
 
 use super::{damaged, number};
-use waxwing_sqlite::Chunks;
 
 /// Every entry after a place, oldest first.
 pub(crate) async fn after(db: impl Executor<'_>, after: u64) -> waxwing_sqlite::Result<Vec<SignedEntry>> {
@@ -41,16 +38,13 @@ pub(crate) async fn put(
     entries: &[SignedEntry],
 ) -> waxwing_sqlite::Result<()> {
     waxwing_sqlite::query("DELETE FROM log WHERE seq >= ?").bind(number(seq)).execute(&mut *db).await?;
-    static INSERT: LazyLock<Chunks> =
-        LazyLock::new(|| Chunks::new("INSERT INTO log (seq, entry, signatures) VALUES", 3, ""));
+    const INSERT: &str = "INSERT INTO log (seq, entry, signatures) VALUES (?, ?, ?)";
     let rows: Vec<(u64, &SignedEntry)> = (seq..).zip(entries).collect();
-    for (sql, share) in INSERT.of(&rows) {
-        let mut query = waxwing_sqlite::query(sql);
-        for (seq, entry) in share {
-            let signatures: Vec<u8> = entry.signatures.iter().flat_map(|s| *s.as_bytes()).collect();
-            query = query.bind(number(*seq)).bind(&entry.bytes[..]).bind(signatures);
-        }
-        query.execute(&mut *db).await?;
+    let mut query = waxwing_sqlite::query(INSERT);
+    for (seq, entry) in &rows {
+        let signatures: Vec<u8> = entry.signatures.iter().flat_map(|s| *s.as_bytes()).collect();
+        query = query.bind(number(*seq)).bind(&entry.bytes[..]).bind(signatures);
     }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! Who is there, as apps were told: written with the events that tell it.
 
-use std::sync::LazyLock;
-
 use waxwing_crypto::{Name, NodeId, Timestamp};
 use waxwing_protocol::StoreId;
 use waxwing_sqlite::{Connection, Executor, FromRow};
@@ -9,7 +7,6 @@ use waxwing_sqlite::{Connection, Executor, FromRow};
 use super::{damaged, meta, millis, time};
 use crate::apps::Which;
 use crate::presence::Who;
-use waxwing_sqlite::Chunks;
 
 /// Somebody, and since when he is there or not.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,34 +23,23 @@ pub(crate) async fn all(db: impl Executor<'_>) -> waxwing_sqlite::Result<Vec<Row
 
 /// Takes in what has changed. Of apps that are not there nothing is kept.
 pub(crate) async fn put(db: &mut Connection, rows: &[Row]) -> waxwing_sqlite::Result<()> {
-    static PUT: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO presence (node, app, instance, online, at) VALUES",
-            5,
-            "ON CONFLICT (node, app, instance) DO UPDATE SET online = excluded.online, at = excluded.at",
-        )
-    });
-    static REMOVE: LazyLock<Chunks> =
-        LazyLock::new(|| Chunks::new("DELETE FROM presence WHERE (node, app, instance) IN (VALUES", 3, ")"));
+    const PUT: &str = "INSERT INTO presence (node, app, instance, online, at) VALUES (?, ?, ?, ?, ?) ON CONFLICT (node, app, instance) DO UPDATE SET online = excluded.online, at = excluded.at";
+    const REMOVE: &str = "DELETE FROM presence WHERE (node, app, instance) = (?, ?, ?)";
     let (gone, kept): (Vec<&Row>, Vec<&Row>) =
         rows.iter().partition(|row| row.who.app.is_some() && !row.online);
-    for (sql, share) in REMOVE.of(&gone) {
-        let mut query = waxwing_sqlite::query(sql);
-        for row in share {
-            let (app, instance) = columns(&row.who);
-            query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
-        }
-        query.execute(&mut *db).await?;
+    let mut query = waxwing_sqlite::query(REMOVE);
+    for row in &gone {
+        let (app, instance) = columns(&row.who);
+        query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
     }
-    for (sql, share) in PUT.of(&kept) {
-        let mut query = waxwing_sqlite::query(sql);
-        for row in share {
-            let (app, instance) = columns(&row.who);
-            query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
-            query = query.bind(row.online).bind(millis(row.at));
-        }
-        query.execute(&mut *db).await?;
+    query.execute_each(&mut *db).await?;
+    let mut query = waxwing_sqlite::query(PUT);
+    for row in &kept {
+        let (app, instance) = columns(&row.who);
+        query = query.bind(&row.who.node.as_bytes()[..]).bind(app).bind(instance);
+        query = query.bind(row.online).bind(millis(row.at));
     }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }
 

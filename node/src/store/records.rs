@@ -1,7 +1,5 @@
 //! The copies of spaces: records and tombstones, sealed as they came.
 
-use std::sync::LazyLock;
-
 use bytes::Bytes;
 use waxwing_crypto::space::Stands;
 use waxwing_crypto::{KeyId, NodeId, Timestamp};
@@ -11,7 +9,6 @@ use waxwing_sqlite::{Connection, Executor, FromRow, Readers};
 use super::columns::{moment, node};
 use super::spaces::SpaceRow;
 use super::{damaged, millis, number, time, unsigned};
-use waxwing_sqlite::Chunks;
 
 /// How a record stands under its key: what another takes the place of.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -113,45 +110,39 @@ macro_rules! columns {
 
 /// Stores records and tombstones, in the place of what stood in their slots.
 pub(crate) async fn put(db: &mut Connection, space: SpaceRow, rows: &[Row]) -> waxwing_sqlite::Result<()> {
-    static PUT: LazyLock<Chunks> = LazyLock::new(|| {
-        let head = concat!("INSERT OR REPLACE INTO space_record (space, old, ", columns!(), ") VALUES");
-        Chunks::new(head, 14, "")
+    const PUT: &str = concat!(
+        "INSERT OR REPLACE INTO space_record (space, old, ",
+        columns!(),
+        ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    );
+    let query = rows.iter().fold(waxwing_sqlite::query(PUT), |query, row| {
+        query
+            .bind(space.0)
+            .bind(false)
+            .bind(number(row.seq))
+            .bind(&row.key.as_bytes()[..])
+            .bind(row.slot.bytes())
+            .bind(row.tombstone)
+            .bind(&row.writer.as_bytes()[..])
+            .bind(number(row.version))
+            .bind(number(row.counter))
+            .bind(millis(row.at))
+            .bind(row.expires.map(millis))
+            .bind(row.bound.map(number))
+            .bind(&row.life.as_bytes()[..])
+            .bind(&row.sealed[..])
     });
-    for (sql, share) in PUT.of(rows) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, row| {
-            query
-                .bind(space.0)
-                .bind(false)
-                .bind(number(row.seq))
-                .bind(&row.key.as_bytes()[..])
-                .bind(row.slot.bytes())
-                .bind(row.tombstone)
-                .bind(&row.writer.as_bytes()[..])
-                .bind(number(row.version))
-                .bind(number(row.counter))
-                .bind(millis(row.at))
-                .bind(row.expires.map(millis))
-                .bind(row.bound.map(number))
-                .bind(&row.life.as_bytes()[..])
-                .bind(&row.sealed[..])
-        });
-        query.execute(&mut *db).await?;
-    }
+    query.execute_each(db).await?;
     Ok(())
 }
 
-static REMOVE: LazyLock<Chunks> = LazyLock::new(|| {
-    Chunks::new("DELETE FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES", 1, ")")
-});
+const REMOVE: &str = "DELETE FROM space_record WHERE space = ? AND old = 0 AND seq = ?";
 
 /// Forgets records by their places.
 pub(crate) async fn remove(db: &mut Connection, space: SpaceRow, seqs: &[u64]) -> waxwing_sqlite::Result<()> {
-    for (sql, share) in REMOVE.of(seqs) {
-        let query = share
-            .iter()
-            .fold(waxwing_sqlite::query(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
-        query.execute(&mut *db).await?;
-    }
+    let query =
+        seqs.iter().fold(waxwing_sqlite::query(REMOVE), |query, seq| query.bind(space.0).bind(number(*seq)));
+    query.execute_each(db).await?;
     Ok(())
 }
 
@@ -273,16 +264,11 @@ pub(crate) async fn under(
     waxwing_sqlite::query_as(UNDER).bind(space.0).bind(old).bind(&key.as_bytes()[..]).fetch_all(db).await
 }
 
-/// A list of pairs is not looked up in an index; a table of them is.
-static IN_SLOTS: LazyLock<Chunks> = LazyLock::new(|| {
-    let tail = concat!(
-        ") SELECT ",
-        columns!(),
-        " FROM wanted CROSS JOIN space_record ON substr(key, 1, 16) = substr(wanted_key, 1, 16) AND key = wanted_key \
-         AND slot = wanted_slot WHERE space = ? AND old = ?"
-    );
-    Chunks::new("WITH wanted (wanted_key, wanted_slot) AS (VALUES", 2, tail)
-});
+const IN_SLOT: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM space_record WHERE space = ?1 AND old = ?2 AND substr(key, 1, 16) = substr(?3, 1, 16) AND key = ?3 AND slot = ?4"
+);
 
 /// What stands in these slots, tombstones included.
 pub(crate) async fn in_slots(
@@ -291,14 +277,10 @@ pub(crate) async fn in_slots(
     old: bool,
     slots: &[(KeyId, Slot)],
 ) -> waxwing_sqlite::Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for (sql, share) in IN_SLOTS.of(slots) {
-        let query = share.iter().fold(waxwing_sqlite::query_as(sql), |query, (key, slot)| {
-            query.bind(&key.as_bytes()[..]).bind(slot.bytes())
-        });
-        rows.extend(query.bind(space.0).bind(old).fetch_all(db).await?);
-    }
-    Ok(rows)
+    let query = slots.iter().fold(waxwing_sqlite::query_as(IN_SLOT), |query, (key, slot)| {
+        query.bind(space.0).bind(old).bind(&key.as_bytes()[..]).bind(slot.bytes())
+    });
+    query.fetch_each(db).await
 }
 
 /// The highest version known in a slot, also from before the copy was begun anew; 0 for none.
@@ -313,22 +295,13 @@ pub(crate) async fn version(
     query.fetch_one(db).await.map(unsigned)
 }
 
-static AT: LazyLock<Chunks> = LazyLock::new(|| {
-    let head =
-        concat!("SELECT ", columns!(), " FROM space_record WHERE space = ? AND old = 0 AND seq IN (VALUES");
-    Chunks::new(head, 1, ")")
-});
+const AT: &str = concat!("SELECT ", columns!(), " FROM space_record WHERE space = ? AND old = 0 AND seq = ?");
 
 /// The records at these places.
 pub(crate) async fn at(db: &Readers, space: SpaceRow, seqs: &[u64]) -> waxwing_sqlite::Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for (sql, share) in AT.of(seqs) {
-        let query = share
-            .iter()
-            .fold(waxwing_sqlite::query_as(sql).bind(space.0), |query, seq| query.bind(number(*seq)));
-        rows.extend(query.fetch_all(db).await?);
-    }
-    Ok(rows)
+    let query =
+        seqs.iter().fold(waxwing_sqlite::query_as(AT), |query, seq| query.bind(space.0).bind(number(*seq)));
+    query.fetch_each(db).await
 }
 
 /// The live records that are appended under a key.
@@ -396,16 +369,13 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_looked_for_in_all_of_a_space() {
         let (_folder, _writer, db) = database().await;
-        let (slots, _) = IN_SLOTS.of(&[0; 256]).next().unwrap();
-        let (at, _) = AT.of(&[0; 256]).next().unwrap();
-        let (removed, _) = REMOVE.of(&[0; 256]).next().unwrap();
         for (sql, index) in [
-            (slots, "space_record_slot (space=? AND old=? AND <expr>=? AND slot=?)"),
+            (IN_SLOT, "space_record_slot (space=? AND old=? AND <expr>=? AND slot=?)"),
             (VERSION, "space_record_slot (space=? AND old=? AND <expr>=? AND slot=?)"),
             (UNDER, "space_record_slot (space=? AND old=? AND <expr>=?)"),
             (APPENDED, "space_record_slot (space=? AND old=? AND <expr>=?)"),
-            (at, "space_record_seq (space=? AND old=? AND seq=?)"),
-            (removed, "space_record_seq (space=? AND old=? AND seq=?)"),
+            (AT, "space_record_seq (space=? AND old=? AND seq=?)"),
+            (REMOVE, "space_record_seq (space=? AND old=? AND seq=?)"),
             (NEWEST, "space_record_seq (space=? AND old=?)"),
             (BEHIND, "space_record_seq (space=? AND old=? AND seq>?)"),
             (LAST, "space_record_seq (space=? AND old=? AND seq<?)"),

@@ -1,7 +1,6 @@
 //! Spaces that are followed: how far each copy has come, and how far each writer.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use waxwing_crypto::{SpaceId, Timestamp, VerifyingKey};
 use waxwing_protocol::StoreId;
@@ -10,7 +9,6 @@ use waxwing_sqlite::{Connection, Executor, FromRow};
 
 use super::columns::moment;
 use super::{damaged, millis, number, unsigned};
-use waxwing_sqlite::Chunks;
 
 /// What names a space in the other tables.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -126,19 +124,11 @@ pub(crate) async fn set_writers(
     space: SpaceRow,
     writers: &[([u8; VerifyingKey::SIZE], Reached)],
 ) -> waxwing_sqlite::Result<()> {
-    static SET: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO space_writer (space, signer, counter, lost) VALUES",
-            4,
-            "ON CONFLICT (space, signer) DO UPDATE SET counter = excluded.counter, lost = excluded.lost",
-        )
+    const SET: &str = "INSERT INTO space_writer (space, signer, counter, lost) VALUES (?, ?, ?, ?) ON CONFLICT (space, signer) DO UPDATE SET counter = excluded.counter, lost = excluded.lost";
+    let query = writers.iter().fold(waxwing_sqlite::query(SET), |query, (signer, reached)| {
+        query.bind(space.0).bind(&signer[..]).bind(number(reached.counter)).bind(number(reached.lost))
     });
-    for (sql, share) in SET.of(writers) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, (signer, reached)| {
-            query.bind(space.0).bind(&signer[..]).bind(number(reached.counter)).bind(number(reached.lost))
-        });
-        query.execute(&mut *db).await?;
-    }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }
 

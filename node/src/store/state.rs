@@ -1,12 +1,9 @@
 //! Keys of shared state, as apps were told of them: written with the events that tell it.
 
-use std::sync::LazyLock;
-
 use waxwing_crypto::KeyId;
 use waxwing_sqlite::{Connection, Executor};
 
 use super::{damaged, meta};
-use waxwing_sqlite::Chunks;
 
 /// A key as the broker knows it, and what was told of it, encrypted; nothing if it is not there any more.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,23 +33,15 @@ async fn is_begun(db: impl Executor<'_>) -> waxwing_sqlite::Result<bool> {
 
 /// Takes in what has been told.
 pub(crate) async fn put(db: &mut Connection, rows: &[Row]) -> waxwing_sqlite::Result<()> {
-    static PUT: LazyLock<Chunks> = LazyLock::new(|| {
-        let tail = "ON CONFLICT (key) DO UPDATE SET told = excluded.told";
-        Chunks::new("INSERT INTO state_told (key, told) VALUES", 2, tail)
-    });
-    static REMOVE: LazyLock<Chunks> =
-        LazyLock::new(|| Chunks::new("DELETE FROM state_told WHERE key IN (VALUES", 1, ")"));
+    const PUT: &str = "INSERT INTO state_told (key, told) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET told = excluded.told";
+    const REMOVE: &str = "DELETE FROM state_told WHERE key = ?";
     let (kept, gone): (Vec<&Row>, Vec<&Row>) = rows.iter().partition(|row| row.told.is_some());
-    for (sql, share) in REMOVE.of(&gone) {
-        let query =
-            share.iter().fold(waxwing_sqlite::query(sql), |query, row| query.bind(&row.key.as_bytes()[..]));
-        query.execute(&mut *db).await?;
-    }
-    for (sql, share) in PUT.of(&kept) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, row| {
-            query.bind(&row.key.as_bytes()[..]).bind(row.told.as_deref())
-        });
-        query.execute(&mut *db).await?;
-    }
+    let query =
+        gone.iter().fold(waxwing_sqlite::query(REMOVE), |query, row| query.bind(&row.key.as_bytes()[..]));
+    query.execute_each(&mut *db).await?;
+    let query = kept.iter().fold(waxwing_sqlite::query(PUT), |query, row| {
+        query.bind(&row.key.as_bytes()[..]).bind(row.told.as_deref())
+    });
+    query.execute_each(&mut *db).await?;
     if is_begun(&mut *db).await? { Ok(()) } else { meta::set_number(db, meta::STATE_TOLD, 1).await }
 }

@@ -123,9 +123,7 @@ impl RowsSql {
     ) -> Result<u64> {
         let Some(values) = values(rows, bind) else { return Ok(0) };
         match db {
-            Connection::Sqlite(held) => {
-                Ok(self.one_by_one(values).execute_each(self.columns.len(), held.get()).await?)
-            }
+            Connection::Sqlite(held) => Ok(self.one_by_one(values).execute_each(held.get()).await?),
             Connection::Postgres(held) => {
                 let query = sqlx::query_with(&*self.postgres, self.arrays(values)?);
                 Ok(query.execute(held.get()).await?.rows_affected())
@@ -143,7 +141,7 @@ impl RowsSql {
         let Some(values) = values(rows, bind) else { return Ok(Vec::new()) };
         match db {
             Connection::Sqlite(held) => {
-                let found = self.one_by_one(values).fetch_each(self.columns.len(), held.get()).await?;
+                let found = self.one_by_one(values).fetch_each(held.get()).await?;
                 Ok(found.into_iter().map(Row::from).collect())
             }
             Connection::Postgres(held) => {

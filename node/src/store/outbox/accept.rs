@@ -1,7 +1,6 @@
 //! Storing a send, and looking up ids that may be taken.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use bytes::Bytes;
 use waxwing_crypto::sealing::Kind;
@@ -13,7 +12,6 @@ use waxwing_sqlite::{Connection, FromRow};
 use super::{State, kind_code};
 use crate::store::columns::{client_id, fingerprint, message_id, moment};
 use crate::store::{OutLane, millis, number};
-use waxwing_sqlite::Chunks;
 
 /// A message about to be stored.
 #[derive(Clone, Debug)]
@@ -37,39 +35,31 @@ pub(crate) struct NewRow {
 
 /// Stores messages as pending, in this order.
 pub(crate) async fn insert(db: &mut Connection, rows: &[NewRow]) -> waxwing_sqlite::Result<()> {
-    static INSERT: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "INSERT INTO outbox (client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
-             counter, expires, queued_at, size, content, kind, wants_read, reply_to, void_told) VALUES",
-            17,
-            "",
-        )
-    });
-    for (sql, share) in INSERT.of(rows) {
-        let mut query = waxwing_sqlite::query(sql);
-        for row in share {
-            query = query
-                .bind(row.client_id.as_str())
-                .bind(&row.wire_id.as_bytes()[..])
-                .bind(&row.fingerprint.as_bytes()[..])
-                .bind(&row.lane.recipient.as_bytes()[..])
-                .bind(row.to_node.as_ref().map_or("", Name::as_str))
-                .bind(row.to_app.as_ref().map_or("", Name::as_str))
-                .bind(row.from_app.as_ref().map_or("", Name::as_str))
-                .bind(i64::from(row.lane.priority.as_u8()))
-                .bind(number(row.counter))
-                .bind(millis(row.expires))
-                .bind(millis(row.queued_at))
-                .bind(number(row.content.len() as u64))
-                .bind(&row.content[..])
-                .bind(kind_code(row.kind))
-                .bind(row.wants_read)
-                .bind(row.reply_to.as_ref().map(ClientMessageId::as_str))
-                // Without a counter there is none to tell of.
-                .bind(row.kind.is_live());
-        }
-        query.execute(&mut *db).await?;
+    const INSERT: &str = "INSERT INTO outbox (client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
+             counter, expires, queued_at, size, content, kind, wants_read, reply_to, void_told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let mut query = waxwing_sqlite::query(INSERT);
+    for row in rows {
+        query = query
+            .bind(row.client_id.as_str())
+            .bind(&row.wire_id.as_bytes()[..])
+            .bind(&row.fingerprint.as_bytes()[..])
+            .bind(&row.lane.recipient.as_bytes()[..])
+            .bind(row.to_node.as_ref().map_or("", Name::as_str))
+            .bind(row.to_app.as_ref().map_or("", Name::as_str))
+            .bind(row.from_app.as_ref().map_or("", Name::as_str))
+            .bind(i64::from(row.lane.priority.as_u8()))
+            .bind(number(row.counter))
+            .bind(millis(row.expires))
+            .bind(millis(row.queued_at))
+            .bind(number(row.content.len() as u64))
+            .bind(&row.content[..])
+            .bind(kind_code(row.kind))
+            .bind(row.wants_read)
+            .bind(row.reply_to.as_ref().map(ClientMessageId::as_str))
+            // Without a counter there is none to tell of.
+            .bind(row.kind.is_live());
     }
+    query.execute_each(&mut *db).await?;
     Ok(())
 }
 
@@ -105,20 +95,12 @@ pub(crate) async fn find(
     db: &mut Connection,
     ids: &[&ClientMessageId],
 ) -> waxwing_sqlite::Result<HashMap<ClientMessageId, Known>> {
-    static FIND: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "SELECT client_id, row, fingerprint, state, reason, message_id, delivered_at, read_at FROM outbox \
-             WHERE client_id IN (VALUES",
-            1,
-            ")",
-        )
-    });
+    const FIND: &str = "SELECT client_id, row, fingerprint, state, reason, message_id, delivered_at, read_at FROM outbox \
+             WHERE client_id = ?";
     let mut known = HashMap::new();
-    for (sql, share) in FIND.of(ids) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, id| query.bind(id.as_str()));
-        for row in query.fetch_all(&mut *db).await? {
-            known.insert(client_id(&row)?, Known::from_row(&row)?);
-        }
+    let query = ids.iter().fold(waxwing_sqlite::query(FIND), |query, id| query.bind(id.as_str()));
+    for row in query.fetch_each(&mut *db).await? {
+        known.insert(client_id(&row)?, Known::from_row(&row)?);
     }
     Ok(known)
 }

@@ -1,7 +1,6 @@
 //! What became of messages that were sent.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
 use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::{ClientMessageId, Fingerprint, NodeId, Timestamp, WireId};
@@ -13,7 +12,6 @@ use waxwing_sqlite::{Connection, Executor, FromRow};
 use super::{kind, lane, voucher_code};
 use crate::store::columns::{client_id, fingerprint, wire_id};
 use crate::store::{OutLane, millis, number, time, unsigned};
-use waxwing_sqlite::Chunks;
 
 /// The broker has one seal of a row.
 #[derive(Clone, Copy, Debug)]
@@ -29,20 +27,12 @@ pub(crate) async fn accept(
     rows: &[Accepted],
     at: Timestamp,
 ) -> waxwing_sqlite::Result<()> {
-    static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "UPDATE outbox SET state = 1, message_id = v.column3, accepted_at = coalesce(accepted_at, v.column4) \
-             FROM (VALUES",
-            4,
-            ") AS v WHERE outbox.row = v.column1 AND outbox.seal = v.column2 AND outbox.state = 0",
-        )
+    const UPDATE: &str = "UPDATE outbox SET state = 1, message_id = ?3, accepted_at = coalesce(accepted_at, ?4) \
+                          WHERE row = ?1 AND seal = ?2 AND state = 0";
+    let query = rows.iter().fold(waxwing_sqlite::query(UPDATE), |query, row| {
+        query.bind(row.row).bind(row.seal).bind(&row.message_id.as_bytes()[..]).bind(millis(at))
     });
-    for (sql, share) in UPDATE.of(rows) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, row| {
-            query.bind(row.row).bind(row.seal).bind(&row.message_id.as_bytes()[..]).bind(millis(at))
-        });
-        query.execute(&mut *db).await?;
-    }
+    query.execute_each(db).await?;
     Ok(())
 }
 
@@ -198,24 +188,14 @@ pub(crate) async fn deliver(
     rows: &[i64],
     at: Timestamp,
 ) -> waxwing_sqlite::Result<Vec<Affected>> {
-    static UPDATE: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "UPDATE outbox SET delivered_at = v.column2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
-             accepted_at = coalesce(accepted_at, v.column2), reason = CASE state WHEN 3 THEN reason END, \
-             ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END, \
-             size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) FROM (VALUES",
-            2,
-            ") AS v WHERE outbox.row = v.column1 AND outbox.delivered_at IS NULL \
-             RETURNING client_id, from_app, kind, nacks",
-        )
-    });
-    let mut affected = Vec::with_capacity(rows.len());
-    for (sql, share) in UPDATE.of(rows) {
-        let query =
-            share.iter().fold(waxwing_sqlite::query_as(sql), |query, row| query.bind(row).bind(millis(at)));
-        affected.extend(query.fetch_all(&mut *db).await?);
-    }
-    Ok(affected)
+    const UPDATE: &str = "UPDATE outbox SET delivered_at = ?2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
+         accepted_at = coalesce(accepted_at, ?2), reason = CASE state WHEN 3 THEN reason END, \
+         ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END, \
+         size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) \
+         WHERE row = ?1 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks";
+    let query =
+        rows.iter().fold(waxwing_sqlite::query_as(UPDATE), |query, row| query.bind(row).bind(millis(at)));
+    query.fetch_each(db).await
 }
 
 /// The message that a node says was read, if it was sent to that node.
@@ -306,28 +286,20 @@ pub(crate) async fn by_wire_id(
     db: impl Executor<'_>,
     ids: &[WireId],
 ) -> waxwing_sqlite::Result<HashMap<WireId, Sent>> {
-    static FIND: LazyLock<Chunks> = LazyLock::new(|| {
-        Chunks::new(
-            "SELECT row, client_id, wire_id, fingerprint, recipient, priority, seal FROM outbox \
-             WHERE wire_id IN (VALUES",
-            1,
-            ")",
-        )
-    });
+    const FIND: &str = "SELECT row, client_id, wire_id, fingerprint, recipient, priority, seal FROM outbox \
+             WHERE wire_id = ?";
     let (mut db, mut sent) = (db.into(), HashMap::new());
-    for (sql, share) in FIND.of(ids) {
-        let query = share.iter().fold(waxwing_sqlite::query(sql), |query, id| query.bind(&id.as_bytes()[..]));
-        for row in query.fetch_all(&mut db).await? {
-            let found = Sent {
-                row: row.try_get("row")?,
-                client_id: client_id(&row)?,
-                wire_id: wire_id(&row)?,
-                fingerprint: fingerprint(&row)?,
-                lane: lane(&row)?,
-                seal: row.try_get("seal")?,
-            };
-            sent.insert(found.wire_id, found);
-        }
+    let query = ids.iter().fold(waxwing_sqlite::query(FIND), |query, id| query.bind(&id.as_bytes()[..]));
+    for row in query.fetch_each(&mut db).await? {
+        let found = Sent {
+            row: row.try_get("row")?,
+            client_id: client_id(&row)?,
+            wire_id: wire_id(&row)?,
+            fingerprint: fingerprint(&row)?,
+            lane: lane(&row)?,
+            seal: row.try_get("seal")?,
+        };
+        sent.insert(found.wire_id, found);
     }
     Ok(sent)
 }
