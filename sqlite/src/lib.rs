@@ -1,6 +1,6 @@
 //! SQLite files as Waxwing keeps its stores: durable, written by one connection, and read by a few.
 //!
-//! A statement is a text and its values: [`query`], [`query_as`] and [`query_scalar`], run on an [`Executor`]. What that is decides
+//! A statement is a text and its values: [`query()`], [`query_as`] and [`query_scalar`], run on an [`Executor`]. What that is decides
 //! where the work is done:
 //!
 //! - a [`Connection`] does it at once, on the thread that asks. A writer has a thread of its own, so a statement costs what SQLite
