@@ -177,8 +177,7 @@ impl Mesh {
         let file = admitted.folder.join("node.db");
         let was_closed = store::was_closed(&file);
         let (mut connection, db) = store::open(&file).await?;
-        let check =
-            if was_closed { None } else { Check::begin(file, &mut connection, &stop, &tasks).await? };
+        let check = if was_closed { None } else { Check::begin(file, &stop, &tasks).await? };
         store::renewal::begin_under(&mut connection, &admitted.identity.signing.public()).await?;
         store::outbox::end_asked(&mut connection, clock::now()).await?;
         let Opened { roster, kept, replayed } =

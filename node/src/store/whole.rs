@@ -37,17 +37,17 @@ impl Check {
     /// `Damaged`; `Database` if that cannot be written.
     pub(crate) async fn begin(
         file: PathBuf,
-        writer: &mut Connection,
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Option<Self>> {
-        let (options, stop) = (Options::new(&file).read_only(), stop.clone());
+        let (to_look, stop) = (Options::new(&file).read_only(), stop.clone());
         let found = tasks.spawn_blocking(move || {
-            let mut db = options.open()?;
+            let mut db = to_look.open()?;
             db.go_on_while(STEPS, move || !stop.is_cancelled())?;
             let found: Vec<String> = db.ask("PRAGMA quick_check(5)")?;
             Ok(found.into_iter().filter(|line| line != "ok").collect())
         });
+        let options = Options::new(&file);
         let mut check = Self { file, found };
         let whole = match timeout(PATIENCE, &mut check.found).await {
             Ok(found) => check.judge(found).map(|()| None),
@@ -56,7 +56,9 @@ impl Check {
                 Ok(Some(check))
             }
         }?;
-        waxwing_sqlite::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(writer).await?;
+        // It waits for whoever else has the database, and blocks meanwhile.
+        let written = tasks.spawn_blocking(move || options.open()?.run("PRAGMA wal_checkpoint(TRUNCATE)"));
+        written.await.unwrap_or(Err(waxwing_sqlite::Error::Closed))?;
         Ok(whole)
     }
 

@@ -28,7 +28,7 @@ async fn what_is_stored_is_counted_once_however_often_it_comes() {
     let client_message_id = "m-1".parse().unwrap();
     expected.told(&EventBody::Receipt { client_message_id, state: MessageState::Delivered });
     expected.told(&security("node_duplicated"));
-    assert_eq!(f.counts.all(), expected);
+    assert_eq!(f.counts.all().in_any_commits(), expected);
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn what_the_writer_tells_by_itself_is_counted_too() {
     let mut expected = Tally::default();
     expected.received(2);
     expected.told(&security("sequence_replay"));
-    assert_eq!(f.counts.all(), expected);
+    assert_eq!(f.counts.all().in_any_commits(), expected);
 }
 
 #[tokio::test]
