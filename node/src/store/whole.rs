@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
-use waxwing_sqlite::{Connection, Executor, Options};
+use waxwing_sqlite::{Executor, Options};
 
 use super::MIGRATIONS;
 use crate::error::{Error, Result};

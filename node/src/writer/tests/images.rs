@@ -216,9 +216,9 @@ async fn reopened(f: Fixture) -> Fixture {
 async fn opened(folder: tempfile::TempDir) -> Fixture {
     let file = folder.path().join("node.db");
     if !crate::store::was_closed(&file) {
-        let (mut db, readers) = crate::store::open(&file).await.unwrap();
+        let (db, readers) = crate::store::open(&file).await.unwrap();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let goes_on = Check::begin(file, &mut db, &stop, &tasks).await.unwrap();
+        let goes_on = Check::begin(file, &stop, &tasks).await.unwrap();
         assert!(goes_on.is_none());
         crate::store::close(db, readers).await.unwrap();
     }
