@@ -15,6 +15,11 @@ impl LastCommit {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
+    /// One has failed since: the last shows nothing any more.
+    pub(super) fn is_past(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     /// Whether it is at most so long ago.
     pub(crate) fn is_within(&self, span: Duration) -> bool {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

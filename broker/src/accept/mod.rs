@@ -108,6 +108,7 @@ async fn run(mut db: Connection, mut inbox: Inbox, state: &State, stop: &Cancell
         let effects = match commit(&mut db, work, state).await {
             Ok(effects) => effects,
             Err(attempt) => {
+                state.last_commit.is_past();
                 let (again, effects) = lost::recover(db, attempt, state, stop).await?;
                 db = again;
                 let Some(effects) = effects else { continue };

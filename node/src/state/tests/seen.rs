@@ -119,8 +119,9 @@ async fn a_key_with_a_ttl_ends_by_itself_and_its_history_with_it() {
     for host in &hosts {
         host.shows("k", None).await;
         let expired = (KvChange::Expired, "k".to_owned(), None);
-        while host.told().await.last() != Some(&expired) {
-            host.is_told(host.told().await.len() + 1).await;
+        let mut told = host.told().await;
+        while told.last() != Some(&expired) {
+            told = host.is_told(told.len() + 1).await;
         }
     }
     assert_eq!(broker.space().records().count(), 0);
