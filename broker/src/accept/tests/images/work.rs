@@ -135,8 +135,7 @@ impl Work {
         match self.dice.roll(16) {
             0..=3 => self.sends().await,
             4..=6 => self.settles().await,
-            7..=8 => self.writes().await,
-            9 => self.does_several_things_at_once().await,
+            7..=9 => self.writes().await,
             10 => self.keeps_a_prekey().await,
             11 => self.sweeps().await,
             12..=13 => {
@@ -277,17 +276,6 @@ impl Work {
     }
 
     /// As one batch: they are all there before the writer looks.
-    async fn does_several_things_at_once(&mut self) {
-        let (items, changes, settles) = (self.items(0), self.changes(), self.settled(2).await);
-        self.submit(Change::Send(self.links[0].sends(items.clone()))).await;
-        self.submit(writes(&self.links[1], changes.clone())).await;
-        self.submit(Change::Settle(settles)).await;
-        self.are_sent(0, items).await;
-        self.are_written(1, changes).await;
-        answer(&mut self.links[2]).await;
-        self.is_answered().await;
-    }
-
     async fn keeps_a_prekey(&mut self) {
         let (at, id) = (self.node(), self.fixture.time().as_millis());
         let row = PrekeyRow { owner: self.nodes[at], id: PrekeyId::from_u64(id), prekey: signed(b"p") };
