@@ -64,6 +64,11 @@ race COUNT="1000":
 fanout:
     cargo run --locked --release -- bench topic --nodes 5 --apps 200 --window 4 --size 200 --messages 1000 --rounds 7
 
+# Waxwing beside a bare model of itself, nats-server, mosquitto and redis-server, in turns, into docs/performance.md: 8 minutes, and the
+# machine for itself.
+compare ROUNDS="5" SECONDS="5":
+    bench/compare --rounds {{ ROUNDS }} --seconds {{ SECONDS }} --into docs/performance.md
+
 # A second implementation of the protocol, other WebSocket stacks, and the local API held against its document; keeps the figures.
 interop:
     .ci/record interop tests/interop/run
