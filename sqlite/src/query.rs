@@ -18,6 +18,20 @@ pub enum On<'c> {
     Readers(&'c Readers),
 }
 
+impl On<'_> {
+    async fn run<R: Send + 'static>(
+        self,
+        statement: Statement<'_>,
+        work: impl FnOnce(&Connection, Statement<'_>) -> Result<R> + Send + 'static,
+    ) -> Result<R> {
+        match self {
+            Self::Own(connection) => work(connection, statement),
+            Self::Lent(lent) => lent.run(statement, work).await,
+            Self::Readers(readers) => readers.acquire().await?.run(statement, work).await,
+        }
+    }
+}
+
 /// Whatever statements run on.
 pub trait Executor<'c>: Into<On<'c>> {}
 
@@ -102,11 +116,7 @@ impl<'v> Query<'v> {
     /// SQLite's.
     pub async fn execute(self, db: impl Executor<'_>) -> Result<u64> {
         let work = |db: &Connection, statement: Statement<'_>| statement.execute(db);
-        match db.into() {
-            On::Own(connection) => work(connection, self.0),
-            On::Lent(lent) => lent.run(self.0, work).await,
-            On::Readers(readers) => readers.acquire().await?.run(self.0, work).await,
-        }
+        db.into().run(self.0, work).await
     }
 
     /// Runs it once for each so many values as it takes. Says how many rows it changed in all.
@@ -115,11 +125,7 @@ impl<'v> Query<'v> {
     /// SQLite's.
     pub async fn execute_each(self, db: impl Executor<'_>) -> Result<u64> {
         let work = move |db: &Connection, statement: Statement<'_>| statement.each(db, |_| Ok(()));
-        match db.into() {
-            On::Own(connection) => work(connection, self.0),
-            On::Lent(lent) => lent.run(self.0, work).await,
-            On::Readers(readers) => readers.acquire().await?.run(self.0, work).await,
-        }
+        db.into().run(self.0, work).await
     }
 
     /// Every row of running it once for each so many values as it takes.
@@ -135,11 +141,7 @@ impl<'v> Query<'v> {
             })?;
             Ok(found)
         };
-        match db.into() {
-            On::Own(connection) => work(connection, self.0),
-            On::Lent(lent) => lent.run(self.0, work).await,
-            On::Readers(readers) => readers.acquire().await?.run(self.0, work).await,
-        }
+        db.into().run(self.0, work).await
     }
 
     /// Every row.
@@ -181,11 +183,7 @@ impl<'v> Query<'v> {
         visit: impl FnMut(S, Row) -> Result<ControlFlow<S, S>> + Send + 'static,
     ) -> Result<S> {
         let work = move |db: &Connection, statement: Statement<'_>| statement.fold(db, state, visit);
-        match db.into() {
-            On::Own(connection) => work(connection, self.0),
-            On::Lent(lent) => lent.run(self.0, work).await,
-            On::Readers(readers) => readers.acquire().await?.run(self.0, work).await,
-        }
+        db.into().run(self.0, work).await
     }
 }
 

@@ -160,3 +160,18 @@ async fn of_what_is_deleted_from_a_copy_no_byte_stays_and_no_log() {
     query("DELETE FROM t").execute(&mut copy).await.unwrap();
     assert!(!holds() && !log_file(&path).exists());
 }
+
+#[tokio::test]
+async fn what_blocks_on_a_thread_of_its_own_holds_up_nobody() {
+    let (go_on, gone_on) = std::sync::mpsc::channel();
+    let blocked = on_own_thread("test", async move { gone_on.recv() });
+    // The one thread of this runtime gets here while that waits.
+    let (ended, ()) = tokio::join!(blocked, async move { go_on.send("on").unwrap() });
+    assert_eq!(ended.unwrap(), Ok("on"));
+}
+
+#[tokio::test]
+async fn a_thread_that_panics_is_an_error() {
+    let ended: std::io::Result<()> = on_own_thread("test", async { panic!("as the test has it") }).await;
+    assert!(ended.unwrap_err().to_string().contains("panicked"));
+}
