@@ -11,11 +11,13 @@ mod service;
 mod supervisor;
 mod view;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use rustix::fs::Mode;
 use rustix::process::umask;
+use tokio::runtime::{Builder, Runtime};
 
 use cli::{Broker, Cli, Command, ConfigCommand, Mesh, Node};
 use commands::Context;
@@ -27,10 +29,22 @@ const REFUSED: std::ops::RangeInclusive<u8> = 2..=5;
 fn main() -> ExitCode {
     // Before there is a runtime: who answers a shell has one of its own.
     completion::answer();
-    start()
+    match runtime() {
+        Ok(runtime) => runtime.block_on(start()),
+        Err(error) => {
+            eprintln!("waxwing: there can be no threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-#[tokio::main]
+/// Threads for what is asynchronous. Whoever writes a database has one beside these: with one for each core as well, they would be too
+/// many, and spend their time on waking each other.
+fn runtime() -> std::io::Result<Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    Builder::new_multi_thread().worker_threads((cores - 1).max(1)).enable_all().build()
+}
+
 async fn start() -> ExitCode {
     // Whatever is made here, a log or a database's side file, is for this user alone from its first moment.
     umask(Mode::RWXG | Mode::RWXO);
