@@ -53,6 +53,17 @@ pub(crate) enum Change {
     Probe(oneshot::Sender<()>),
 }
 
+impl Change {
+    /// Whether nobody waits for it: it takes notices out of a queue, which tells nobody anything.
+    pub(super) fn can_wait(&self) -> bool {
+        if let Self::Settle(Settles { settled, .. }) = self {
+            !settled.is_empty() && settled.iter().all(|settled| settled.mail.is_none())
+        } else {
+            false
+        }
+    }
+}
+
 /// See [`Change::Login`].
 pub(crate) struct Login {
     /// Who logs in.

@@ -364,6 +364,15 @@ impl Writer {
 }
 
 impl Change {
+    /// Whether nobody waits for it: what is lost of it is asked for again, and answered the same.
+    pub(super) fn can_wait(&self) -> bool {
+        if let Self::Answered { answered, .. } = self {
+            answered.iter().all(|answered| matches!(answered, Answered::Accepted(_)))
+        } else {
+            false
+        }
+    }
+
     /// Bytes of new messages.
     pub(super) fn bytes(&self) -> usize {
         match self {

