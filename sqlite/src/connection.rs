@@ -1,15 +1,19 @@
 //! One connection, and what it does with a statement.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::checkpoint::Checkpoints;
 use crate::{Column, Result, Row, Value};
 
 /// A connection. Its statements run on the thread that asks for them, and block it.
 #[derive(Debug)]
 pub struct Connection {
     pub(crate) db: rusqlite::Connection,
+    /// Of one that writes a file.
+    pub(crate) checkpoints: Option<RefCell<Checkpoints>>,
 }
 
 /// A statement with its values.
@@ -57,6 +61,9 @@ impl Connection {
     /// # Errors
     /// SQLite's.
     pub fn close(self) -> Result<()> {
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.borrow_mut().end();
+        }
         self.db.close().map_err(|(_, error)| error.into())
     }
 
@@ -65,10 +72,14 @@ impl Connection {
         statement: &Statement<'_>,
         work: impl FnOnce(&mut rusqlite::Statement<'_>) -> Result<R>,
     ) -> Result<R> {
-        match &statement.sql {
+        let done = match &statement.sql {
             Cow::Borrowed(sql) => work(&mut *self.db.prepare_cached(sql)?),
             Cow::Owned(sql) => work(&mut self.db.prepare(sql)?),
+        };
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.borrow_mut().go_on(&self.db);
         }
+        done
     }
 }
 

@@ -5,10 +5,12 @@
 //!
 //! - a [`Connection`] does it at once, on the thread that asks. A writer has a thread of its own, so a statement costs what SQLite
 //!   takes for it, and nothing to hand it to somebody else and back;
-//! - [`Readers`] do it on a thread that may block, one hop for a whole statement with all of its rows.
+//! - [`Readers`] do it on a thread that may block, one hop for a whole statement with all of its rows;
+//! - [`Readers::brief`] does it on the thread that asks, for what takes less time than that hop.
 //!
 //! Every commit is on the disk when it returns (`synchronous=FULL`, write-ahead log); [`Options::open`] asks SQLite whether it is so.
 
+mod checkpoint;
 mod connection;
 mod error;
 mod migrate;
@@ -24,7 +26,7 @@ pub use error::{Error, Result};
 pub use migrate::{Migrations, version};
 pub use options::{Options, has_journal, log_file, was_closed};
 pub use query::{Executor, On, Query, QueryAs, QueryScalar, query, query_as, query_scalar};
-pub use readers::{Lent, Readers};
+pub use readers::{Brief, Lent, Readers};
 pub use row::{Column, FromRow, Index, Row};
 pub use thread::on_own_thread;
 pub use value::Value;

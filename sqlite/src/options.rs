@@ -1,14 +1,15 @@
 //! How a file is opened, and what it must promise.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::OpenFlags;
+use rusqlite::config::DbConfig;
 
+use crate::checkpoint::Checkpoints;
 use crate::{Connection, Error, Readers, Result};
 
-/// A checkpoint every 64 MiB of log: at the default of 4 MiB it runs inside one commit in a few hundred, and is the p99 of all of them.
-const CHECKPOINT_PAGES: u32 = 16_000;
 /// How long a statement waits for somebody else's lock on the file.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Statements that a connection keeps prepared.
@@ -97,8 +98,11 @@ impl Options {
                 rusqlite::Connection::open_with_flags(&self.path, self.flags())?
             }
         };
+        let mut checkpoints = None;
         db.busy_timeout(PATIENCE)?;
         db.set_prepared_statement_cache_capacity(PREPARED);
+        // Without this, a statement whose plan may depend on a value is planned anew whenever that is bound.
+        db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         // What a statement over many rows would undo if it failed is kept in memory, not written to a file.
         db.pragma_update(None, "temp_store", "memory")?;
         if let Some(kib) = self.cache_kib {
@@ -108,14 +112,27 @@ impl Options {
             db.pragma_update(None, "journal_mode", "wal")?;
             db.pragma_update(None, "synchronous", "full")?;
             db.pragma_update(None, "fullfsync", true)?;
-            db.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
             assert_durable(&db)?;
+            checkpoints = Some(RefCell::new(Checkpoints::begin(self.clone(), &db)));
         }
         if self.mode == Mode::Copy {
             db.pragma_update(None, "journal_mode", "delete")?;
             db.pragma_update(None, "secure_delete", true)?;
         }
-        Ok(Connection { db })
+        Ok(Connection { db, checkpoints })
+    }
+
+    /// Another connection to what one writes, to fold its log in.
+    pub(crate) fn beside(&self) -> Result<rusqlite::Connection> {
+        let db = rusqlite::Connection::open_with_flags(
+            &self.path,
+            Self { mode: Mode::Write { create: false }, ..self.clone() }.flags(),
+        )?;
+        db.busy_timeout(PATIENCE)?;
+        db.pragma_update(None, "synchronous", "full")?;
+        db.pragma_update(None, "fullfsync", true)?;
+        db.pragma_update(None, "wal_autocheckpoint", 0)?;
+        Ok(db)
     }
 
     /// So many connections at most, each made when it is needed.

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use std::ops::ControlFlow;
 
 use crate::connection::Statement;
+use crate::readers::Brief;
 use crate::{Column, Connection, Error, FromRow, Lent, Readers, Result, Row, Value};
 
 /// Where a statement runs: a connection of the caller's, one that was lent, or any that reads.
@@ -16,6 +17,8 @@ pub enum On<'c> {
     Lent(&'c mut Lent),
     /// On a thread that may block, as soon as a connection is free.
     Readers(&'c Readers),
+    /// At once, on this thread, as soon as a connection is free.
+    Brief(Brief<'c>),
 }
 
 impl On<'_> {
@@ -28,6 +31,7 @@ impl On<'_> {
             Self::Own(connection) => work(connection, statement),
             Self::Lent(lent) => lent.run(statement, work).await,
             Self::Readers(readers) => readers.acquire().await?.run(statement, work).await,
+            Self::Brief(brief) => brief.run(statement, work).await,
         }
     }
 }
@@ -55,6 +59,12 @@ impl<'c> From<&'c Readers> for On<'c> {
     }
 }
 
+impl<'c> From<Brief<'c>> for On<'c> {
+    fn from(brief: Brief<'c>) -> Self {
+        Self::Brief(brief)
+    }
+}
+
 /// The same once more, for a statement after this one.
 impl<'c> From<&'c mut On<'_>> for On<'c> {
     fn from(on: &'c mut On<'_>) -> Self {
@@ -62,6 +72,7 @@ impl<'c> From<&'c mut On<'_>> for On<'c> {
             On::Own(connection) => Self::Own(connection),
             On::Lent(lent) => Self::Lent(lent),
             On::Readers(readers) => Self::Readers(readers),
+            On::Brief(brief) => Self::Brief(*brief),
         }
     }
 }

@@ -20,6 +20,11 @@ struct Shared {
     idle: Mutex<Vec<Connection>>,
 }
 
+/// [`Readers`] for a statement that finds what it gives by an index, and gives little: it holds up the thread that asks, for less than it takes to
+/// hand a statement to another and its rows back.
+#[derive(Clone, Copy, Debug)]
+pub struct Brief<'r>(&'r Readers);
+
 /// A connection of [`Readers`], given back when it is dropped. Its statements run on a thread that may block.
 #[derive(Debug)]
 pub struct Lent {
@@ -45,6 +50,12 @@ impl Readers {
         Ok(Lent { connection, owner: Arc::clone(&self.0), _permit: permit })
     }
 
+    /// The same connections, for statements that take no time worth a change of threads.
+    #[must_use]
+    pub const fn brief(&self) -> Brief<'_> {
+        Brief(self)
+    }
+
     /// Waits until every connection is back, and closes them all. Nobody gets one any more.
     pub async fn close(&self) {
         let all = self.0.free.acquire_many(self.0.most).await;
@@ -53,6 +64,24 @@ impl Readers {
         // The last connection to a file folds its log in, which takes its time.
         let _ = spawn_blocking(move || drop(idle)).await;
         drop(all);
+    }
+}
+
+impl Brief<'_> {
+    /// Runs a statement on this thread.
+    pub(crate) async fn run<R>(
+        self,
+        statement: Statement<'_>,
+        work: impl FnOnce(&Connection, Statement<'_>) -> Result<R>,
+    ) -> Result<R> {
+        let mut lent = self.0.acquire().await?;
+        let connection = match lent.connection.take() {
+            Some(connection) => connection,
+            None => lent.owner.options.open()?,
+        };
+        let result = work(&connection, statement);
+        lent.connection = Some(connection);
+        result
     }
 }
 

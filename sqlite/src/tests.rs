@@ -175,3 +175,45 @@ async fn a_thread_that_panics_is_an_error() {
     let ended: std::io::Result<()> = on_own_thread("test", async { panic!("as the test has it") }).await;
     assert!(ended.unwrap_err().to_string().contains("panicked"));
 }
+
+#[tokio::test]
+async fn what_is_brief_is_done_on_the_thread_that_asks_for_it() {
+    let (_folder, mut writer, readers) = store();
+    insert(&mut writer, 1, Some("one"), b"x").await.unwrap();
+    let here = std::thread::current().id();
+    let names = async |on: On<'_>| {
+        let begin = (Vec::new(), None);
+        let visit = |(mut names, _): (Vec<String>, _), row: Row| {
+            names.push(row.try_get("name")?);
+            Ok(ControlFlow::Continue((names, Some(std::thread::current().id()))))
+        };
+        query("SELECT name FROM t").fold(on, begin, visit).await.unwrap()
+    };
+    assert_eq!(names(readers.brief().into()).await, (vec!["one".to_owned()], Some(here)));
+    let (read, there) = names((&readers).into()).await;
+    assert!(read == ["one"] && there != Some(here));
+}
+
+/// A commit that folded all of a long log in would be as long as thousands of others.
+#[tokio::test]
+async fn a_long_log_is_folded_in_beside_the_commits_and_begins_anew() {
+    const MANY: usize = 60_000;
+    let (folder, mut writer, _) = store();
+    let log = log_file(&folder.path().join("store.db"));
+    query("PRAGMA synchronous = off").execute(&mut writer).await.unwrap();
+    let (mut longest, mut begun_anew) = (0, false);
+    for id in 0..MANY {
+        insert(&mut writer, id as i64, None, &[7; 3_000]).await.unwrap();
+        let file = std::fs::metadata(folder.path().join("store.db")).unwrap().len();
+        let length = std::fs::metadata(&log).unwrap().len();
+        // A log that has begun anew is written over: its file keeps its length.
+        begun_anew |= file > 8 * 1024 * 1024 && length == longest;
+        longest = longest.max(length);
+        if begun_anew {
+            break;
+        }
+    }
+    assert!(begun_anew, "{longest} bytes of log");
+    writer.close().unwrap();
+    assert!(!log.exists(), "nobody else has the file open");
+}

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep_until;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{self, Deliver, Delivery};
 
@@ -20,6 +21,11 @@ use crate::hub::Bell;
 use crate::state::State;
 use crate::store::queue::{self, Item};
 use crate::store::{NodeKey, Place, Rank, Ranks, Seq};
+
+/// Rows that a frame begins with. Usually there are no more.
+const FEW: usize = 16;
+/// Bytes of them. What is larger is read with all the rest.
+const FEW_BYTES: usize = 64 * 1024;
 
 /// One link's way through its node's queue.
 pub(super) struct Pump {
@@ -65,10 +71,11 @@ impl Pump {
         loop {
             self.listen();
             let idle = if self.waiting.is_empty() { self.said_tail } else { self.window.room().is_none() };
-            if !idle {
-                return;
+            match self.window.gathers() {
+                _ if idle => self.bell.rung().await,
+                Some(until) => return Box::pin(sleep_until(until)).await, // Most links never do.
+                None => return,
             }
-            self.bell.rung().await;
         }
     }
 
@@ -83,9 +90,9 @@ impl Pump {
     /// The next frame, if there is one.
     pub(super) async fn next(&mut self) -> Result<Option<Deliver>> {
         self.listen();
-        let mut load = Load::default();
+        let (mut load, mut first) = (Load::default(), true);
         while let (Some(rank), Some(room)) = (self.waiting.first(), load.room(&self.window)) {
-            let more = self.read(rank, room, &mut load).await?;
+            let more = self.read(rank, room, std::mem::take(&mut first), &mut load).await?;
             if !more {
                 self.waiting.remove(rank);
             }
@@ -113,12 +120,18 @@ impl Pump {
         }
     }
 
-    /// Reads one page of a rank into the frame. Says whether there is more.
-    async fn read(&mut self, rank: Rank, room: Room, load: &mut Load) -> Result<bool> {
+    /// Reads one page of a rank into the frame; a `few` are read here, by whoever asks. Says whether there is more.
+    async fn read(&mut self, rank: Rank, room: Room, few: bool, load: &mut Load) -> Result<bool> {
         let cursor = &mut self.cursors[rank.index()];
         let after = Place { rank, seq: cursor.at };
+        let readers = &self.state.readers;
         let turn = self.state.reading.acquire().await.map_err(|err| Error::Internal(err.into()))?;
-        let page = queue::read(&self.state.readers, self.owner, after, room.items, room.bytes).await?;
+        let page = if few {
+            let (items, bytes) = (room.items.min(FEW), room.bytes.min(FEW_BYTES));
+            queue::read(readers.brief(), self.owner, after, items, bytes).await?
+        } else {
+            queue::read(readers, self.owner, after, room.items, room.bytes).await?
+        };
         drop(turn);
         let now = self.state.clock.now();
         for (seq, item) in page.rows {

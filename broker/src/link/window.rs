@@ -18,6 +18,10 @@ use waxwing_protocol::link::Settlement;
 use crate::accept::{MailRef, Settled};
 use crate::store::Place;
 
+/// While the node has not settled what it was given, what is new waits for more this long at most (Nagle, RFC 896): one message by
+/// itself goes at once, and many make few frames, each one commit of the node.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// The deliveries of one link that are under way, at most so many items and bytes.
 pub(crate) struct Window {
     items: usize,
@@ -50,6 +54,8 @@ struct Flights {
     bytes: usize,
     /// When the last was delivered or settled.
     moved: Option<Instant>,
+    /// When the last was delivered.
+    launched: Option<Instant>,
 }
 
 /// How much more may be delivered.
@@ -92,6 +98,13 @@ impl Window {
         (room.items > 0 && room.bytes >= limits::ENVELOPE).then_some(room)
     }
 
+    /// Until when what is new waits for more, if it does.
+    pub(crate) fn gathers(&self) -> Option<Instant> {
+        let flights = self.lock();
+        let until = flights.launched.map(|launched| launched + GATHER);
+        until.filter(|until| flights.queue.len() > flights.settled && *until > Instant::now())
+    }
+
     /// Waits until there has been no room for so long, and nothing was settled meanwhile. May be dropped at any moment;
     /// to be asked again after a launch.
     pub(crate) async fn stalled(&self, within: Duration) {
@@ -116,6 +129,7 @@ impl Window {
         let mut inner = self.lock();
         let first = inner.landed + inner.queue.len() as u64 + 1;
         inner.moved = Some(Instant::now());
+        inner.launched = inner.moved;
         for flight in flights {
             inner.items += usize::from(flight.mail.is_some());
             inner.bytes += flight.bytes;

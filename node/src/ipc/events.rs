@@ -19,6 +19,7 @@ use waxwing_crypto::Name;
 use waxwing_protocol::api::{
     Event, EventBody, EventKind, EventQuery, Problem, ProblemCode, REGISTRATION_HEADER, TokenScope,
 };
+use waxwing_sqlite::On;
 
 use super::Api;
 use super::apps::denied;
@@ -37,6 +38,8 @@ use crate::store::{self, meta};
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Messages, and events, read at once.
 const PAGE: usize = 100;
+/// The same, by whoever has all but so many.
+const FEW: usize = 16;
 /// Events made ready for a client before it reads them.
 const READ_AHEAD: usize = 4;
 /// Where a stream was left.
@@ -240,8 +243,11 @@ impl Reader {
     /// Reads the next page: messages and events, in the order of their numbers.
     async fn read(&mut self) -> Result<(), Refused> {
         let mesh = Arc::clone(&self.mesh);
-        let db = &mesh.db;
-        let forgotten = meta::number(db, meta::FORGOTTEN).await?;
+        // Whoever reads what is new is given it by whoever asks; a backlog is read where that may take its time.
+        let near = self.shown.borrow().saturating_sub(self.after) <= FEW as u64;
+        let mut db = if near { On::from(mesh.db.brief()) } else { On::from(&mesh.db) };
+        let limit = if near { FEW } else { PAGE };
+        let forgotten = meta::number(&mut db, meta::FORGOTTEN).await?;
         if self.after < forgotten && self.after > 0 {
             self.push(Event { cursor: forgotten, at: clock::now(), body: EventBody::Lagged });
         }
@@ -254,12 +260,12 @@ impl Reader {
             from: None,
             thread: None,
             unread: false,
-            limit: PAGE,
+            limit,
         };
-        let messages = store::inbox::list(db, &filter).await?;
-        let events = store::events::list(db, self.after, self.app.as_deref(), PAGE).await?;
+        let messages = store::inbox::list(&mut db, &filter).await?;
+        let events = store::events::list(&mut db, self.after, self.app.as_deref(), limit).await?;
         // A full page says nothing of what comes after its end.
-        let full = |count: usize, last: Option<u64>| last.filter(|_| count == PAGE);
+        let full = |count: usize, last: Option<u64>| last.filter(|_| count == limit);
         let end = [
             full(messages.len(), messages.last().map(|item| item.cursor)),
             full(events.len(), events.last().map(|event| event.seq)),

@@ -135,7 +135,7 @@ async fn newest_prekey(
     signer: &VerifyingKey,
 ) -> Result<Prekey, NoSession> {
     let believe = |signed: &Signed| Prekey::verify(signed, node, signer);
-    let held = prekeys::of_peer(&mesh.db, node).await.map_err(CallError::from)?;
+    let held = prekeys::of_peer(mesh.db.brief(), node).await.map_err(CallError::from)?;
     let held = held.and_then(|signed| believe(&signed).ok());
     let shown = calls.prekey(node).await?.and_then(|shown| shown.prekey);
     let shown = shown.and_then(|signed| match believe(&signed) {

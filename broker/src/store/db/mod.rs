@@ -160,6 +160,14 @@ impl Pool {
         })
     }
 
+    /// For a statement that takes no time worth a change of threads.
+    pub(crate) fn brief(&self) -> Db<'_> {
+        match self {
+            Self::Sqlite(readers) => Db::Sqlite(readers.brief().into()),
+            Self::Postgres(pool) => Db::PostgresPool(pool),
+        }
+    }
+
     /// Closes every connection, once it is back.
     pub(crate) async fn close(&self) {
         match self {

@@ -14,6 +14,8 @@ pub(super) struct Lane {
     pub(super) flying: BTreeSet<i64>,
     /// Nothing is pending after the cursor, as far as is known.
     pub(super) dry: bool,
+    /// It was dry until just now: what follows the cursor is new, and little.
+    pub(super) fresh: bool,
     /// The oldest row refused for now. Nothing more is sent until it has been.
     pub(super) refused: Option<i64>,
     /// Not before.
@@ -32,6 +34,7 @@ impl Lane {
             cursor: 0,
             flying: BTreeSet::new(),
             dry: false,
+            fresh: false,
             refused: None,
             blocked: None,
             limited: None,
@@ -39,6 +42,11 @@ impl Lane {
             resend: Backoff::RESEND,
             prekey: Backoff::PREKEY,
         }
+    }
+
+    /// It has something to send.
+    pub(super) fn wake(&mut self) {
+        self.fresh = std::mem::take(&mut self.dry);
     }
 
     /// The broker wants nothing more of this lane before a moment.

@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 use waxwing_protocol::limits;
 use waxwing_protocol::link::{Outcome, Send, Sent, ToBroker};
+use waxwing_sqlite::On;
 
 pub(super) use self::seal::Told;
 
@@ -35,6 +36,12 @@ use crate::writer::{Answered, WriteError};
 const IDLE_LANES: usize = 1_024;
 /// Rows read at once from one lane: each lane gets its turn after so many.
 const TURN: usize = 128;
+/// Rows read at once from one that had nothing to send just now.
+const FEW: usize = 16;
+
+/// While the broker has not answered, what is new waits for more this long at most, or for its answer (Nagle, RFC 896): one message by
+/// itself goes at once, and many make few frames, each one commit of the broker.
+const GATHER: Duration = Duration::from_millis(2);
 
 type Written = oneshot::Receiver<Result<(), WriteError>>;
 
@@ -60,6 +67,8 @@ struct Drain<'a> {
     bytes: usize,
     /// The highest number of a row that was handed over.
     rows: u64,
+    /// When something was handed over last.
+    last: Option<Instant>,
 }
 
 /// One row in flight.
@@ -77,13 +86,16 @@ impl<'a> Drain<'a> {
         let mut db = context.mesh.db.acquire().await?;
         let lanes =
             outbox::pending_lanes(&mut db).await?.into_iter().map(|lane| (lane, Lane::new())).collect();
-        Ok(Self { context, lanes, asked: HashMap::new(), items: 0, bytes: 0, rows: 0 })
+        Ok(Self { context, lanes, asked: HashMap::new(), items: 0, bytes: 0, rows: 0, last: None })
     }
 
     async fn run(&mut self, mut sent: mpsc::Receiver<Sent>) -> Result<Infallible, Ended> {
         let mut writing: FuturesUnordered<Written> = FuturesUnordered::new();
         loop {
-            self.send_ready().await?;
+            let gathers = self.gathers();
+            if gathers.is_none() {
+                self.send_ready().await?;
+            }
             let unblocked = self.lanes.values().filter_map(|lane| lane.blocked).min();
             tokio::select! {
                 answer = sent.recv() => {
@@ -92,7 +104,7 @@ impl<'a> Drain<'a> {
                 }
                 woken = self.context.mesh.signals.woken() => self.wake(woken),
                 Some(written) = writing.next() => check(written)?,
-                () = until(unblocked) => {}
+                () = until(gathers.or(unblocked)) => {}
             }
             self.unblock();
         }
@@ -102,7 +114,7 @@ impl<'a> Drain<'a> {
     fn wake(&mut self, woken: BTreeMap<OutLane, Option<Back>>) {
         for (key, back_to) in woken {
             let lane = self.lanes.entry(key).or_insert_with(Lane::new);
-            lane.dry = false;
+            lane.wake();
             if let Some(Back { row, nacks }) = back_to {
                 lane.refused_before(nacks);
                 lane.back_to(row);
@@ -130,6 +142,12 @@ impl<'a> Drain<'a> {
         if self.bytes + limits::ENVELOPE > bytes { 0 } else { items.saturating_sub(self.items) }
     }
 
+    /// Until when what is new waits for more, if it does.
+    fn gathers(&self) -> Option<Instant> {
+        let until = self.last.map(|last| last + GATHER);
+        until.filter(|until| !self.asked.is_empty() && *until > Instant::now())
+    }
+
     /// Hands over whatever may go, most urgent lanes first, in turns.
     async fn send_ready(&mut self) -> Result<(), Ended> {
         loop {
@@ -155,7 +173,10 @@ impl<'a> Drain<'a> {
         let Some(lane) = self.lanes.get_mut(&key) else {
             return Ok(());
         };
-        let read = outbox::pending(&context.mesh.db, key, lane.cursor, room).await;
+        let db = &context.mesh.db;
+        let few = std::mem::take(&mut lane.fresh);
+        let (on, room) = if few { (On::from(db.brief()), room.min(FEW)) } else { (On::from(db), room) };
+        let read = outbox::pending(on, key, lane.cursor, room).await;
         let rows = read.map_err(|error| Ended::Database(error.to_string()))?;
         if rows.len() < room {
             lane.dry = true;
@@ -224,6 +245,7 @@ impl<'a> Drain<'a> {
         context.mesh.signals.launched(flying.iter().map(|flying| flying.row));
         let req = context.calls.number();
         self.asked.insert(req, flying);
+        self.last = Some(Instant::now());
         let sent = context.out.send(ToBroker::Send(Send { req, rows: self.rows, items })).await;
         sent.map_err(|_| Ended::Lost("this link is ending".into()))
     }

@@ -73,7 +73,7 @@ pub(super) struct Voids(Vec<u64>);
 
 impl Voids {
     pub(super) async fn read(context: &Context, lane: OutLane, below: u64) -> Result<Self, Ended> {
-        let counters = outbox::untold(&context.mesh.db, lane, below, VOID_LOOK).await;
+        let counters = outbox::untold(context.mesh.db.brief(), lane, below, VOID_LOOK).await;
         counters.map(Self).map_err(|error| Ended::Database(error.to_string()))
     }
 

@@ -19,9 +19,7 @@ impl Receiver<'_> {
         }
         let failed = |error: waxwing_sqlite::Error| Ended::Database(error.to_string());
         let ids: Vec<WireId> = notices.iter().map(|notice| notice.id).collect();
-        let mut db = self.context.mesh.db.acquire().await.map_err(failed)?;
-        let sent = outbox::by_wire_id(&mut db, &ids).await.map_err(failed)?;
-        drop(db);
+        let sent = outbox::by_wire_id(self.context.mesh.db.brief(), &ids).await.map_err(failed)?;
         let mut news = Vec::with_capacity(notices.len());
         let mut said = Vec::new();
         for notice in notices {

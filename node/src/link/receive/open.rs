@@ -134,7 +134,7 @@ impl Receiver<'_> {
             return Ok(());
         }
         let mesh = &self.context.mesh;
-        if let Some(sealed) = sessions::find(&mesh.db, from, envelope.session).await? {
+        if let Some(sealed) = sessions::find(mesh.db.brief(), from, envelope.session).await? {
             let secret = mesh.keys.open(session_place(&envelope.session), &sealed)?;
             self.keep(from, ReceivingSession::restore(envelope.session, &secret)?);
             return Ok(());
@@ -145,7 +145,7 @@ impl Receiver<'_> {
             return Err(Refusal::Nack(NackReason::UnknownSession));
         };
         let (opening, signer) = self.believe(delivered, signed).await?;
-        let secret = prekeys::secret(&mesh.db, opening.prekey).await?;
+        let secret = prekeys::secret(mesh.db.brief(), opening.prekey).await?;
         let secret = secret.ok_or(Refusal::Nack(NackReason::UnknownPrekey))?;
         let secret = mesh.keys.open(prekey_place(&opening.prekey.as_u64().to_be_bytes()), &secret)?;
         let prekey = PrekeySecret::from_seed(opening.prekey, &secret)?;
