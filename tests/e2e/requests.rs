@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 use waxwing_client::api::{
     BatchRequest, CallAnswer, CallRequest, EventQuery, InboxQuery, MeshQuery, PeerRequest, ProblemCode,
@@ -323,17 +324,28 @@ async fn a_request_that_comes_again_is_not_given_again() {
 async fn mail_that_waits_does_not_delay_a_request() {
     // Some go before it all the same: those that are on their way already.
     const MAIL: usize = 20_000;
-    let lab = pair().await;
+    let mut lab = pair().await;
     let (_, requests) = serve(&lab, "beta", "clock", None).await;
     let serving = tokio::spawn(requests.answer_all(1, |_| async { Ok(Reply::from("noon")) }));
     let alpha = lab.client("alpha");
     assert_eq!(alpha.ask(&call("clock@beta", "?")).await.unwrap().body.as_deref(), Some("noon"));
     let mail = SendRequest { to: "beta".into(), body: Some("x".repeat(500)), ..SendRequest::default() };
+    // While the broker is held, none of it gets on its way but a window full.
+    let broker = Pid::from_raw(lab.process("broker").pid().unwrap().cast_signed()).unwrap();
+    kill_process(broker, Signal::STOP).unwrap();
     for _ in 0..MAIL / 1_000 {
         let batch = BatchRequest { items: vec![mail.clone(); 1_000] };
         alpha.send_batch(&batch).await.unwrap();
     }
-    let answer = alpha.ask(&call("clock@beta", "?")).await.unwrap();
+    let clock = call("clock@beta", "?");
+    let (answer, ()) = tokio::join!(alpha.ask(&clock), async {
+        // It is asked for before the broker goes on.
+        let all =
+            async || (alpha.health().await.unwrap().meshes[0].outbox_pending > MAIL as u64).then_some(());
+        eventually(WITHIN, "the request is with the mail", all).await.unwrap();
+        kill_process(broker, Signal::CONT).unwrap();
+    });
+    let answer = answer.unwrap();
     let waiting = alpha.health().await.unwrap().meshes[0].outbox_pending;
     assert_eq!(answer.body.as_deref(), Some("noon"));
     println!("{} ms with {waiting} messages still to be sent", answer.took_ms);
