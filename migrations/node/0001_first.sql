@@ -60,8 +60,7 @@ CREATE TABLE outbox (
     renumbered   INTEGER NOT NULL DEFAULT 0, -- 1 if its counter was given under a new signing key, and it may have been
                                              -- delivered under the one before: then this counter never comes
     void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come, or if there is none
-    size         INTEGER NOT NULL,      -- bytes of content, for the cap; 0 once it is wiped
-    content      BLOB NOT NULL          -- body, metadata and headers, encrypted under the storage key
+    size         INTEGER NOT NULL       -- bytes of content, for the cap; 0 once it is wiped
 );
 -- What a link drains, lane by lane.
 CREATE INDEX outbox_pending ON outbox (priority, recipient, row) WHERE state = 0;
@@ -78,6 +77,16 @@ CREATE INDEX outbox_over ON outbox (coalesce(delivered_at, ended_at)) WHERE coal
 -- Counters a recipient still has to be told it will never see.
 CREATE INDEX outbox_void ON outbox (priority, recipient, counter)
     WHERE (CASE WHEN delivered_at IS NULL THEN ended_at IS NOT NULL ELSE renumbered END) AND void_told = 0;
+
+-- What is in them. Apart from outbox: it is written once, and its row there with each state that it comes to.
+CREATE TABLE outbox_content (
+    row     INTEGER PRIMARY KEY,        -- outbox.row
+    content BLOB NOT NULL               -- body, metadata and headers, encrypted under the storage key
+);
+CREATE TRIGGER outbox_wiped AFTER UPDATE OF size ON outbox WHEN new.size = 0 AND old.size > 0
+    BEGIN DELETE FROM outbox_content WHERE row = new.row; END;
+CREATE TRIGGER outbox_gone AFTER DELETE ON outbox WHEN old.size > 0
+    BEGIN DELETE FROM outbox_content WHERE row = old.row; END;
 
 -- The last counter given in each outgoing lane.
 CREATE TABLE lane_out (

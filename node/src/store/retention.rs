@@ -68,12 +68,12 @@ const DELETE_READ: &str = "DELETE FROM inbox WHERE row IN (SELECT row FROM (SELE
     WHERE read_at < ?1 ORDER BY read_at, row LIMIT ?2)) WHERE upto - size < ?3)";
 
 /// Content of what was delivered.
-const WIPE_DELIVERED: &str = "UPDATE outbox SET content = x'', size = 0 WHERE row IN (SELECT row FROM (SELECT row, size, \
+const WIPE_DELIVERED: &str = "UPDATE outbox SET size = 0 WHERE row IN (SELECT row FROM (SELECT row, size, \
     sum(size) OVER (ORDER BY delivered_at, row) AS upto FROM (SELECT row, delivered_at, size FROM outbox \
     WHERE delivered_at < ?1 AND size > 0 ORDER BY delivered_at, row LIMIT ?2)) WHERE upto - size < ?3)";
 
 /// Content of what ended otherwise, once it is as old as ids that are forgotten: only its counter is still to be told.
-const WIPE_ENDED: &str = "UPDATE outbox SET content = x'', size = 0 WHERE row IN (SELECT row FROM (SELECT row, size, \
+const WIPE_ENDED: &str = "UPDATE outbox SET size = 0 WHERE row IN (SELECT row FROM (SELECT row, size, \
     sum(size) OVER (ORDER BY ended_at, row) AS upto FROM (SELECT row, ended_at, size FROM outbox \
     WHERE ended_at < ?1 AND delivered_at IS NULL AND size > 0 ORDER BY ended_at, row LIMIT ?2)) WHERE upto - size < ?3)";
 

@@ -120,7 +120,8 @@ pub(super) async fn apply(
         woken.insert(row.lane);
         new.push(row);
     }
-    outbox::insert(db, &new).await?;
+    outbox::insert(db, copy.rows + 1, &new).await?;
+    copy.rows += new.len() as i64;
     effects.expires = new.iter().map(|row| row.expires).min();
     effects.tally.accepted(new.iter().filter(|row| row.kind == Kind::Message).count());
     let given: Vec<(OutLane, u64)> = given.into_iter().collect();

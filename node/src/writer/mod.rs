@@ -110,6 +110,8 @@ struct Copy {
     load: accept::Estimate,
     /// The last place given to a message or event.
     cursor: u64,
+    /// The last number given to a row of the outbox.
+    rows: i64,
     /// The newest mark of the broker.
     mark: Option<Mark>,
 }
@@ -217,6 +219,7 @@ impl Copy {
             lanes: receive::Lanes::read(&mut *db).await?,
             load: accept::Estimate::read(&mut *db).await?,
             cursor: meta::number(&mut *db, meta::CURSOR).await?,
+            rows: i64::try_from(outbox::rows(&mut *db).await?).unwrap_or(i64::MAX),
             mark: meta::mark(db).await?,
         })
     }

@@ -33,13 +33,16 @@ pub(crate) struct NewRow {
     pub(crate) content: Bytes,
 }
 
-/// Stores messages as pending, in this order.
-pub(crate) async fn insert(db: &mut Connection, rows: &[NewRow]) -> waxwing_sqlite::Result<()> {
-    const INSERT: &str = "INSERT INTO outbox (client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
-             counter, expires, queued_at, size, content, kind, wants_read, reply_to, void_told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let mut query = waxwing_sqlite::query(INSERT);
-    for row in rows {
+/// Stores messages as pending, in this order, from row `first` on.
+pub(crate) async fn insert(db: &mut Connection, first: i64, rows: &[NewRow]) -> waxwing_sqlite::Result<()> {
+    const INSERT: &str = "INSERT INTO outbox (row, client_id, wire_id, fingerprint, recipient, to_node, to_app, from_app, priority, \
+             counter, expires, queued_at, size, kind, wants_read, reply_to, void_told) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    const CONTENT: &str = "INSERT INTO outbox_content (row, content) VALUES (?, ?)";
+    let (mut query, mut contents) = (waxwing_sqlite::query(INSERT), waxwing_sqlite::query(CONTENT));
+    for (place, row) in (first..).zip(rows) {
+        contents = contents.bind(place).bind(&row.content[..]);
         query = query
+            .bind(place)
             .bind(row.client_id.as_str())
             .bind(&row.wire_id.as_bytes()[..])
             .bind(&row.fingerprint.as_bytes()[..])
@@ -52,7 +55,6 @@ pub(crate) async fn insert(db: &mut Connection, rows: &[NewRow]) -> waxwing_sqli
             .bind(millis(row.expires))
             .bind(millis(row.queued_at))
             .bind(number(row.content.len() as u64))
-            .bind(&row.content[..])
             .bind(kind_code(row.kind))
             .bind(row.wants_read)
             .bind(row.reply_to.as_ref().map(ClientMessageId::as_str))
@@ -60,7 +62,7 @@ pub(crate) async fn insert(db: &mut Connection, rows: &[NewRow]) -> waxwing_sqli
             .bind(row.kind.is_live());
     }
     query.execute_each(&mut *db).await?;
-    Ok(())
+    contents.execute_each(db).await.map(|_| ())
 }
 
 /// What is known of an id that is taken.

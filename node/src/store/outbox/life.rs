@@ -76,9 +76,12 @@ pub(crate) async fn list(
     .await
 }
 
-/// The encrypted content of a row.
+/// The encrypted content of a row; nothing once it is wiped.
 pub(crate) async fn content(db: impl Executor<'_>, row: i64) -> waxwing_sqlite::Result<Vec<u8>> {
-    waxwing_sqlite::query_scalar("SELECT content FROM outbox WHERE row = ?").bind(row).fetch_one(db).await
+    let content = waxwing_sqlite::query_scalar("SELECT content FROM outbox_content WHERE row = ?")
+        .bind(row)
+        .fetch_optional(db);
+    Ok(content.await?.unwrap_or_default())
 }
 
 /// Where a row goes, to send it again: its lane, and whether a read receipt was asked for.

@@ -69,7 +69,7 @@ pub(crate) async fn kill(
 ) -> waxwing_sqlite::Result<Option<Affected>> {
     waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ?, \
-         size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) \
+         size = iif(counter = 0, 0, size) \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal) \
          RETURNING client_id, from_app, kind, nacks",
     )
@@ -85,7 +85,7 @@ pub(crate) async fn kill(
 /// Ends what was asked in another life of this process: whoever waited for it is gone. Answers go on their way.
 pub(crate) async fn end_asked(db: &mut Connection, at: Timestamp) -> waxwing_sqlite::Result<()> {
     waxwing_sqlite::query(
-        "UPDATE outbox SET state = 2, reason = 'cancelled', ended_by = 0, ended_at = ?, size = 0, content = x'' \
+        "UPDATE outbox SET state = 2, reason = 'cancelled', ended_by = 0, ended_at = ?, size = 0 \
          WHERE state = 0 AND kind IN (2, 3, 6)",
     )
     .bind(millis(at))
@@ -191,7 +191,7 @@ pub(crate) async fn deliver(
     const UPDATE: &str = "UPDATE outbox SET delivered_at = ?2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
          accepted_at = coalesce(accepted_at, ?2), reason = CASE state WHEN 3 THEN reason END, \
          ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END, \
-         size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) \
+         size = iif(counter = 0, 0, size) \
          WHERE row = ?1 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks";
     let query =
         rows.iter().fold(waxwing_sqlite::query_as(UPDATE), |query, row| query.bind(row).bind(millis(at)));
@@ -253,7 +253,7 @@ pub(crate) async fn expire(
 ) -> waxwing_sqlite::Result<Vec<Affected>> {
     waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 2, reason = iif(doubtful, 'expired, delivery unknown', 'expired'), ended_by = 0, ended_at = ?1, \
-         size = iif(counter = 0, 0, size), content = iif(counter = 0, x'', content) WHERE row IN \
+         size = iif(counter = 0, 0, size) WHERE row IN \
          (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2) \
          RETURNING client_id, from_app, kind, nacks",
     )

@@ -36,7 +36,7 @@ pub(crate) async fn pending(
 ) -> waxwing_sqlite::Result<Vec<Pending>> {
     waxwing_sqlite::query_as(
         "SELECT row, client_id, kind, wants_read, wire_id, fingerprint, to_app, from_app, counter, seal, expires, queued_at, content \
-         FROM outbox WHERE state = 0 AND priority = ? AND recipient = ? AND row > ? ORDER BY row LIMIT ?",
+         FROM outbox LEFT JOIN outbox_content USING (row) WHERE state = 0 AND priority = ? AND recipient = ? AND row > ? ORDER BY row LIMIT ?",
     )
     .bind(i64::from(lane.priority.as_u8()))
     .bind(&lane.recipient.as_bytes()[..])

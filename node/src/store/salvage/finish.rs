@@ -39,7 +39,7 @@ impl Unsound {
 pub(crate) async fn unsound(db: &mut Connection, keys: &StorageKeys) -> waxwing_sqlite::Result<Unsound> {
     const INBOX: &str = "SELECT row, coalesce(cursor, 0) AS cursor, sender, priority, client_id, from_app, to_app, thread, \
                          sent_at, received_at, read_at, late, content FROM inbox WHERE row > ? ORDER BY row LIMIT ?";
-    const OUTBOX: &str = "SELECT * FROM outbox WHERE row > ? ORDER BY row LIMIT ?";
+    const OUTBOX: &str = "SELECT outbox.*, content FROM outbox LEFT JOIN outbox_content USING (row) WHERE row > ? ORDER BY row LIMIT ?";
     Ok(Unsound {
         inbox: those(db, INBOX, |row| !opens_incoming(row, keys)).await?,
         outbox: those(db, OUTBOX, |row| !opens_outgoing(row, keys)).await?,
@@ -72,8 +72,11 @@ fn opens_outgoing(row: &Row, keys: &StorageKeys) -> bool {
     // A read receipt has no recipient's name, which whatever an app sent has.
     let known =
         row.try_get::<i64, _>("kind").is_ok_and(|kind| kind == 1) || outbox::Life::from_row(row).is_ok();
-    let (Ok(id), Ok(sealed)) = (client_id(row), row.try_get::<Vec<u8>, _>("content")) else { return false };
-    known && (sealed.is_empty() || Content::open_outgoing(keys, &id, &sealed).is_ok())
+    let wiped = row.try_get::<i64, _>("size").is_ok_and(|size| size == 0);
+    let (Ok(id), Ok(sealed)) = (client_id(row), row.try_get::<Option<Vec<u8>>, _>("content")) else {
+        return false;
+    };
+    known && sealed.map_or(wiped, |sealed| Content::open_outgoing(keys, &id, &sealed).is_ok())
 }
 
 /// Makes one whole of what was salvaged. `log`: so many entries of the membership log, from the first on, belong together.
@@ -85,6 +88,9 @@ pub(crate) async fn finish(
 ) -> waxwing_sqlite::Result<()> {
     take_out(db, salvaged, "inbox", "DELETE FROM inbox WHERE row = ?", &unsound.inbox).await?;
     take_out(db, salvaged, "outbox", "DELETE FROM outbox WHERE row = ?", &unsound.outbox).await?;
+    waxwing_sqlite::query("DELETE FROM outbox_content WHERE row NOT IN (SELECT row FROM outbox)")
+        .execute(&mut *db)
+        .await?;
     let cut =
         waxwing_sqlite::query("DELETE FROM log WHERE seq > ?").bind(number(log)).execute(&mut *db).await?;
     note(salvaged, "log", cut);

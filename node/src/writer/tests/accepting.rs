@@ -72,7 +72,7 @@ async fn a_full_outbox_refuses_and_takes_more_once_something_is_delivered() {
         f.writer.accept(vec![send("a", 1), send("b", 1), send("c", 1), send("a", 1)]).await.unwrap();
     assert_eq!(outcomes.iter().map(name).collect::<Vec<_>>(), ["new", "new", "full", "same"]);
     f.news(News::Delivered { row: f.row("a").await }).await;
-    let deadline = Instant::now() + std::time::Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(10);
     while !matches!(f.accept(send("c", 1)).await, Acceptance::New) {
         assert!(Instant::now() < deadline, "a delivered message still counts");
         tokio::task::yield_now().await;

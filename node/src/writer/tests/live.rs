@@ -53,7 +53,7 @@ async fn what_is_live_takes_no_counter_of_its_lane_and_leaves_no_gap_when_it_nev
         "{told:?}"
     );
     let left: i64 =
-        waxwing_sqlite::query_scalar("SELECT length(content) FROM outbox WHERE client_id = 'r-1'")
+        waxwing_sqlite::query_scalar("SELECT size + EXISTS (SELECT 1 FROM outbox_content c WHERE c.row = o.row) FROM outbox o WHERE client_id = 'r-1'")
             .fetch_one(&f.db)
             .await
             .unwrap();

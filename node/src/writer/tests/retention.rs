@@ -5,7 +5,7 @@ use crate::store::retention::Over;
 
 /// Everything that is over may go but ids.
 fn all_but_ids() -> Over {
-    let now = crate::clock::now().plus(std::time::Duration::from_secs(1));
+    let now = crate::clock::now().plus(Duration::from_secs(1));
     let never = Timestamp::default();
     Over { inbox: now, sent: now, received_ids: never, sent_ids: never }
 }
