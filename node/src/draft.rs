@@ -56,6 +56,7 @@ impl Draft {
             expires: now.plus(self.ttl),
             queued_at: now,
             client_id,
+            open: Some(self.content),
         }
     }
 }

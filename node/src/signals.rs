@@ -13,6 +13,10 @@ use waxwing_crypto::{ClientMessageId, Timestamp};
 
 use crate::requests::Live;
 use crate::store::OutLane;
+use crate::store::outbox::Pending;
+
+/// Most bytes of new rows that are held for a link. Beyond, it reads them.
+pub(crate) const HELD: usize = 4 * 1024 * 1024;
 
 /// An old row that is pending again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,6 +24,58 @@ pub(crate) struct Back {
     pub(crate) row: i64,
     /// How often its recipient has refused it.
     pub(crate) nacks: u32,
+}
+
+/// Why a lane is to be looked at.
+#[derive(Debug)]
+pub(crate) enum Woken {
+    /// These rows are new, and the last that it has.
+    New(Vec<Pending>),
+    /// Its rows are to be read; from an old one on, if that is pending again.
+    Table(Option<Back>),
+}
+
+impl Woken {
+    /// Both reasons as one.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::New(mut rows), Self::New(more)) => {
+                rows.extend(more);
+                Self::New(rows)
+            }
+            (Self::Table(Some(a)), Self::Table(Some(b))) => {
+                Self::Table(Some(Back { row: a.row.min(b.row), nacks: a.nacks.max(b.nacks) }))
+            }
+            (Self::Table(a), Self::Table(b)) => Self::Table(a.or(b)),
+            (Self::Table(back), Self::New(_)) | (Self::New(_), Self::Table(back)) => Self::Table(back),
+        }
+    }
+}
+
+/// Lanes that nobody has looked at yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    lanes: BTreeMap<OutLane, Woken>,
+    /// Whether a link sends what is new at once.
+    draining: bool,
+    /// Bytes of new rows.
+    bytes: usize,
+    /// How often messages have ended that may not have been sent.
+    ends: u64,
+}
+
+impl Waiting {
+    fn take(&mut self) -> (BTreeMap<OutLane, Woken>, u64) {
+        self.bytes = 0;
+        (std::mem::take(&mut self.lanes), self.ends)
+    }
+
+    /// Has every row read that was held.
+    fn forget_rows(&mut self) {
+        for woken in self.lanes.values_mut().filter(|woken| matches!(woken, Woken::New(_))) {
+            *woken = Woken::Table(None);
+        }
+    }
 }
 
 /// Something that is live has come, or has not come to its recipient.
@@ -34,8 +90,8 @@ pub(crate) enum Happened {
 /// Shared by a mesh's writer, link and API.
 #[derive(Debug)]
 pub(crate) struct Signals {
-    /// Lanes to look at; with the row to go back to, if an old one is pending again.
-    lanes: Mutex<BTreeMap<OutLane, Option<Back>>>,
+    /// Lanes to look at.
+    lanes: Mutex<Waiting>,
     wake: Notify,
     /// Rows handed to the broker and not answered.
     inflight: Mutex<HashSet<i64>>,
@@ -82,35 +138,60 @@ impl Default for Signals {
 
 impl Signals {
     /// Says that these lanes have something to send.
-    pub(crate) fn wake(&self, lanes: Vec<(OutLane, Option<Back>)>) {
+    pub(crate) fn wake(&self, lanes: Vec<(OutLane, Woken)>) {
         if lanes.is_empty() {
             return;
         }
         // An old row has the lifetime that it had.
-        if lanes.iter().any(|(_, back_to)| back_to.is_some()) {
+        if lanes.iter().any(|(_, woken)| matches!(woken, Woken::Table(Some(_)))) {
             self.look();
         }
         let mut waiting = lock(&self.lanes);
-        for (lane, back_to) in lanes {
-            let entry = waiting.entry(lane).or_insert(back_to);
-            *entry = match (*entry, back_to) {
-                (Some(a), Some(b)) => Some(Back { row: a.row.min(b.row), nacks: a.nacks.max(b.nacks) }),
-                (a, b) => a.or(b),
+        for (lane, mut woken) in lanes {
+            if let Woken::New(rows) = &woken {
+                waiting.bytes += rows.iter().map(Pending::bytes).sum::<usize>();
+                if !waiting.draining || waiting.bytes > HELD {
+                    woken = Woken::Table(None);
+                }
+            }
+            let woken = match waiting.lanes.remove(&lane) {
+                Some(before) => before.and(woken),
+                None => woken,
             };
+            waiting.lanes.insert(lane, woken);
         }
         drop(waiting);
         self.wake.notify_one();
     }
 
-    /// Waits until some lane has something to send, and takes what is known of it.
-    pub(crate) async fn woken(&self) -> BTreeMap<OutLane, Option<Back>> {
+    /// Waits until some lane has something to send, and takes what is known of it; with it, how often messages have ended until then.
+    pub(crate) async fn woken(&self) -> (BTreeMap<OutLane, Woken>, u64) {
         loop {
-            let lanes = std::mem::take(&mut *lock(&self.lanes));
+            let (lanes, ends) = lock(&self.lanes).take();
             if !lanes.is_empty() {
-                return lanes;
+                return (lanes, ends);
             }
             self.wake.notified().await;
         }
+    }
+
+    /// Notes whether a link sends what is new. What was held before is read.
+    pub(crate) fn set_draining(&self, draining: bool) {
+        let mut waiting = lock(&self.lanes);
+        waiting.draining = draining;
+        waiting.forget_rows();
+    }
+
+    /// Notes that a message has ended that may not have been sent: a row that was held may be its.
+    pub(crate) fn note_end(&self) {
+        let mut waiting = lock(&self.lanes);
+        waiting.ends += 1;
+        waiting.forget_rows();
+    }
+
+    /// How often messages have ended that may not have been sent.
+    pub(crate) fn ends(&self) -> u64 {
+        lock(&self.lanes).ends
     }
 
     /// Notes rows that the link has handed over.
@@ -252,4 +333,44 @@ impl Signals {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::writer::tests::send;
+
+    fn new(row: i64, bytes: usize) -> (OutLane, Woken) {
+        let mut new = send(&format!("m-{row}"), 1);
+        new.content = vec![0; bytes].into();
+        (new.lane, Woken::New(vec![Pending::stored(row, new)]))
+    }
+
+    /// The rows that a link is given, or none if it has to read them.
+    async fn given(signals: &Signals) -> Option<Vec<i64>> {
+        let (lanes, _) = signals.woken().await;
+        match lanes.into_values().next() {
+            Some(Woken::New(rows)) => Some(rows.iter().map(|row| row.row).collect()),
+            Some(Woken::Table(_)) | None => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn new_rows_are_held_for_a_link_that_is_there_and_while_none_may_have_ended_and_within_bounds() {
+        let signals = Signals::default();
+        signals.wake(vec![new(1, 10)]);
+        assert_eq!(given(&signals).await, None, "there is no link");
+        signals.set_draining(true);
+        signals.wake(vec![new(2, 10)]);
+        signals.wake(vec![new(3, 10)]);
+        assert_eq!(given(&signals).await, Some(vec![2, 3]));
+        signals.wake(vec![new(4, 10)]);
+        signals.note_end();
+        assert_eq!(given(&signals).await, None, "4 may have ended");
+        signals.wake(vec![new(5, HELD)]);
+        assert_eq!(given(&signals).await, None, "too much");
+        signals.wake(vec![new(6, 10)]);
+        signals.set_draining(false);
+        assert_eq!(given(&signals).await, None, "the link is gone");
+    }
 }

@@ -44,7 +44,7 @@ pub(super) struct Context {
     pub(super) calls: Calls,
     pub(super) out: mpsc::Sender<ToBroker>,
     pub(super) peers: Peers,
-    pub(super) told: drain::Told,
+    pub(super) under_way: drain::UnderWay,
     pub(super) limits: Limits,
     /// The log has entries that this node missed.
     pub(super) log_wanted: Notify,
@@ -83,7 +83,7 @@ pub(super) async fn run(mesh: &Arc<Mesh>, connection: Connection) -> Ended {
         calls: Calls::new(out.clone()),
         out,
         peers: Peers::default(),
-        told: drain::Told::default(),
+        under_way: drain::UnderWay::default(),
         limits: connection.welcome.limits,
         log_wanted: Notify::new(),
         waiting: AtomicUsize::new(0),

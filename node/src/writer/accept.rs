@@ -1,7 +1,7 @@
 //! The accept table: what becomes of a send whose id is free, or taken.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +10,8 @@ use waxwing_crypto::{ClientMessageId, Fingerprint};
 use waxwing_sqlite::Connection;
 
 use super::{Caps, Copy, Effects, Sends};
-use crate::store::outbox::{self, Known, Load, NewRow};
+use crate::signals::Woken;
+use crate::store::outbox::{self, Known, Load, NewRow, Pending};
 use crate::store::{OutLane, lanes};
 
 /// An outbox that seems full is counted anew this often.
@@ -95,7 +96,6 @@ pub(super) async fn apply(
     let mut known = outbox::find(db, &ids).await?;
     let mut new = Vec::with_capacity(ids.len());
     let mut given: HashMap<OutLane, u64> = HashMap::new();
-    let mut woken = HashSet::new();
     let mut answers = Vec::with_capacity(requests.len());
     for rows in requests {
         let mut decided = Vec::with_capacity(rows.len());
@@ -106,7 +106,6 @@ pub(super) async fn apply(
                     row.counter = next_counter(db, copy, row.lane).await?;
                     given.insert(row.lane, row.counter);
                 }
-                woken.insert(row.lane);
                 copy.load.add(&row);
                 new.push(row);
             }
@@ -117,16 +116,20 @@ pub(super) async fn apply(
     for mut row in own {
         row.counter = next_counter(db, copy, row.lane).await?;
         given.insert(row.lane, row.counter);
-        woken.insert(row.lane);
         new.push(row);
     }
     outbox::insert(db, copy.rows + 1, &new).await?;
+    let rows = copy.rows + 1..;
     copy.rows += new.len() as i64;
     effects.expires = new.iter().map(|row| row.expires).min();
     effects.tally.accepted(new.iter().filter(|row| row.kind == Kind::Message).count());
     let given: Vec<(OutLane, u64)> = given.into_iter().collect();
     lanes::give(db, &given).await?;
-    effects.wake.extend(woken.into_iter().map(|lane| (lane, None)));
+    let mut woken: HashMap<OutLane, Vec<Pending>> = HashMap::new();
+    for (row, new) in rows.zip(new) {
+        woken.entry(new.lane).or_default().push(Pending::stored(row, new));
+    }
+    effects.wake.extend(woken.into_iter().map(|(lane, rows)| (lane, Woken::New(rows))));
     Ok(answers)
 }
 

@@ -7,7 +7,7 @@ use waxwing_protocol::api::{MessageState, Voucher};
 use waxwing_sqlite::Connection;
 
 use super::Effects;
-use crate::signals::Back;
+use crate::signals::{Back, Woken};
 use crate::store::OutLane;
 use crate::store::outbox::{self, Accepted, Affected};
 
@@ -114,7 +114,7 @@ pub(super) async fn note(
                 let resealed = outbox::reseal(db, *row, (*seal).max(*current) + 1).await?;
                 let nacks =
                     resealed.as_ref().map_or(0, |message| u32::try_from(message.nacks).unwrap_or(u32::MAX));
-                effects.wake.push((*lane, Some(Back { row: *row, nacks })));
+                effects.wake.push((*lane, Woken::Table(Some(Back { row: *row, nacks }))));
                 if let Some(message) = resealed.filter(|message| message.nacks == MANY_NACKS) {
                     effects.tell_sender(message, MessageState::Queued, Some(reason.as_str()));
                 }

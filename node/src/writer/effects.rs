@@ -7,7 +7,7 @@ use waxwing_protocol::api::{EventBody, MessageState};
 use super::WriteError;
 use super::handle::Answer;
 use crate::metrics::Tally;
-use crate::signals::{Back, Happened};
+use crate::signals::{Happened, Woken};
 use crate::store::OutLane;
 use crate::store::events::NewEvent;
 use crate::store::outbox::Affected;
@@ -19,8 +19,10 @@ type Reply = Box<dyn FnOnce(Result<(), &WriteError>) + Send>;
 #[derive(Default)]
 pub(super) struct Effects {
     pub(super) replies: Vec<Reply>,
-    /// Lanes with something new to send, from a row on if it is an old one.
-    pub(super) wake: Vec<(OutLane, Option<Back>)>,
+    /// Lanes with something to send.
+    pub(super) wake: Vec<(OutLane, Woken)>,
+    /// Whether a message has ended that may not have been sent.
+    pub(super) ended: bool,
     /// When the first of what is new to send has had its time.
     pub(super) expires: Option<Timestamp>,
     /// Rows that the link no longer holds.
@@ -42,6 +44,7 @@ impl Effects {
     /// Tells the app that sent a message what became of it; whoever waits for an answer only that there will be none. Read
     /// receipts are nobody's business but this node's.
     pub(super) fn tell_sender(&mut self, message: Affected, state: MessageState, reason: Option<&str>) {
+        self.ended |= matches!(state, MessageState::Dead | MessageState::Expired | MessageState::Aborted);
         if message.kind == Kind::Message {
             let (client_message_id, reason) = (message.client_id, reason.map(str::to_owned));
             let body = if matches!(state, MessageState::Delivered | MessageState::Read) {

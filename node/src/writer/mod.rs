@@ -132,6 +132,9 @@ impl Task {
                 if let Some(at) = effects.expires {
                     self.signals.expires(at);
                 }
+                if effects.ended {
+                    self.signals.note_end();
+                }
                 self.signals.wake(effects.wake);
                 self.signals.happened(effects.live);
                 Ok(())

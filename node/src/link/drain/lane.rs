@@ -1,10 +1,28 @@
 //! How far one lane has come.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use tokio::time::Instant;
 
 use crate::link::backoff::Backoff;
+use crate::signals::Woken;
+use crate::store::outbox::Pending;
+
+/// What is known of the rows after a lane's cursor.
+#[derive(Debug, Default)]
+pub(super) enum Fresh {
+    /// They are to be read.
+    #[default]
+    Unknown,
+    /// They are few: there was none just now.
+    Few,
+    /// These are all of them.
+    Rows {
+        rows: VecDeque<Pending>,
+        /// How often messages had ended when they were taken.
+        ends: u64,
+    },
+}
 
 /// How far one lane has come on this link.
 #[derive(Debug)]
@@ -14,8 +32,8 @@ pub(super) struct Lane {
     pub(super) flying: BTreeSet<i64>,
     /// Nothing is pending after the cursor, as far as is known.
     pub(super) dry: bool,
-    /// It was dry until just now: what follows the cursor is new, and little.
-    pub(super) fresh: bool,
+    /// What is known of the rows after the cursor.
+    fresh: Fresh,
     /// The oldest row refused for now. Nothing more is sent until it has been.
     pub(super) refused: Option<i64>,
     /// Not before.
@@ -29,12 +47,18 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// One of which nothing was pending so far.
+    pub(super) fn empty() -> Self {
+        Self { dry: true, ..Self::new() }
+    }
+
+    /// One that has pending rows.
     pub(super) const fn new() -> Self {
         Self {
             cursor: 0,
             flying: BTreeSet::new(),
             dry: false,
-            fresh: false,
+            fresh: Fresh::Unknown,
             refused: None,
             blocked: None,
             limited: None,
@@ -44,9 +68,51 @@ impl Lane {
         }
     }
 
-    /// It has something to send.
-    pub(super) fn wake(&mut self) {
-        self.fresh = std::mem::take(&mut self.dry);
+    /// It has something to send; of rows that are new, it holds so many bytes at most. `ends`: how often messages had ended by then.
+    pub(super) fn wake(&mut self, woken: Woken, ends: u64, most: usize) {
+        let was_dry = std::mem::take(&mut self.dry);
+        let fresh = std::mem::take(&mut self.fresh);
+        self.fresh = match (fresh, woken) {
+            (Fresh::Unknown, Woken::New(mut rows)) if was_dry => {
+                // The last page that was read may have had them.
+                rows.retain(|row| row.row > self.cursor);
+                if rows.is_empty() {
+                    return self.dry = true;
+                }
+                Fresh::Rows { rows: rows.into(), ends }
+            }
+            (Fresh::Rows { mut rows, ends }, Woken::New(more)) => {
+                rows.extend(more);
+                Fresh::Rows { rows, ends }
+            }
+            (_, Woken::Table(_)) if was_dry => Fresh::Few,
+            (_, Woken::Table(_)) | (Fresh::Unknown | Fresh::Few, Woken::New(_)) => Fresh::Unknown,
+        };
+        if self.held() > most {
+            // Too many to wait for room here.
+            self.fresh = Fresh::Unknown;
+        }
+    }
+
+    /// Bytes of rows that are held.
+    pub(super) fn held(&self) -> usize {
+        match &self.fresh {
+            Fresh::Rows { rows, .. } => rows.iter().map(Pending::bytes).sum(),
+            Fresh::Unknown | Fresh::Few => 0,
+        }
+    }
+
+    /// What is known of the rows after the cursor, if no message has ended meanwhile.
+    pub(super) fn take_fresh(&mut self, now: u64) -> Fresh {
+        let fresh = std::mem::take(&mut self.fresh);
+        let is_old = matches!(fresh, Fresh::Rows { ends, .. } if ends != now);
+        if is_old { Fresh::Unknown } else { fresh }
+    }
+
+    /// Keeps what follows the rows that were handed over last: all that there is.
+    pub(super) fn keep(&mut self, rows: VecDeque<Pending>, ends: u64) {
+        self.dry = rows.is_empty();
+        self.fresh = if self.dry { Fresh::Unknown } else { Fresh::Rows { rows, ends } };
     }
 
     /// The broker wants nothing more of this lane before a moment.
@@ -72,6 +138,7 @@ impl Lane {
         {
             self.cursor = self.cursor.min(refused - 1);
             self.dry = false;
+            self.fresh = Fresh::Unknown;
             self.resend.at_least(std::mem::take(&mut self.nacks).saturating_sub(1));
             let again = Instant::now() + self.resend.next();
             self.blocked = Some(again).max(self.limited.take());
@@ -88,6 +155,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::writer::tests::send;
 
     #[test]
     fn a_lane_waits_at_least_as_long_as_the_broker_says() {
@@ -127,5 +195,48 @@ mod tests {
         assert!(waits(1) <= Duration::from_millis(500));
         assert!(waits(40) > Duration::from_secs(10), "64 random parts of 30 s");
         assert!(waits(u32::MAX) <= Duration::from_secs(30));
+    }
+
+    fn new_rows(rows: std::ops::RangeInclusive<i64>) -> Woken {
+        Woken::New(rows.map(|row| Pending::stored(row, send(&format!("m-{row}"), 1))).collect())
+    }
+
+    fn held(fresh: Fresh) -> Option<Vec<i64>> {
+        match fresh {
+            Fresh::Rows { rows, .. } => Some(rows.iter().map(|row| row.row).collect()),
+            Fresh::Unknown | Fresh::Few => None,
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_not_read_if_it_follows_all_that_was_and_no_message_has_ended_meanwhile() {
+        let mut lane = Lane::empty();
+        lane.wake(new_rows(1..=2), 0, usize::MAX);
+        lane.wake(new_rows(3..=3), 0, usize::MAX);
+        assert!(lane.is_ready(Instant::now()));
+        assert_eq!(held(lane.take_fresh(0)), Some(vec![1, 2, 3]));
+        (lane.cursor, lane.dry) = (5, true);
+        lane.wake(new_rows(4..=6), 0, usize::MAX);
+        assert_eq!(held(lane.take_fresh(0)), Some(vec![6]), "the page that was read last had the others");
+        (lane.cursor, lane.dry) = (7, true);
+        lane.wake(new_rows(6..=7), 0, usize::MAX);
+        assert!(lane.dry, "it had them all");
+        lane.wake(new_rows(8..=8), 0, usize::MAX);
+        assert_eq!(held(lane.take_fresh(1)), None, "it may be the one that has ended");
+
+        let mut backlog = Lane::new();
+        backlog.wake(new_rows(9..=9), 0, usize::MAX);
+        assert_eq!(held(backlog.take_fresh(0)), None, "others are before it");
+        let mut back = Lane::empty();
+        back.wake(new_rows(9..=9), 0, usize::MAX);
+        back.wake(Woken::Table(None), 0, usize::MAX);
+        assert_eq!(held(back.take_fresh(0)), None, "an old one is pending again");
+        let mut refused = Lane::empty();
+        refused.wake(new_rows(9..=9), 0, usize::MAX);
+        refused.back_to(4);
+        assert_eq!(held(refused.take_fresh(0)), None, "it goes on from the one refused");
+        let mut full = Lane::empty();
+        full.wake(new_rows(1..=9), 0, 500);
+        assert_eq!((full.held(), full.dry), (0, false), "too many to be held are read");
     }
 }

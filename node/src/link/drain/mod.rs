@@ -6,8 +6,9 @@
 
 mod lane;
 mod seal;
+mod under_way;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -20,14 +21,14 @@ use waxwing_protocol::limits;
 use waxwing_protocol::link::{Outcome, Send, Sent, ToBroker};
 use waxwing_sqlite::On;
 
-pub(super) use self::seal::Told;
+pub(super) use self::under_way::UnderWay;
 
-use self::lane::Lane;
+use self::lane::{Fresh, Lane};
 use self::seal::{Voids, seal_row};
 use super::connection::{self, Context};
 use super::peers::NoSession;
 use super::{CallError, Ended};
-use crate::signals::Back;
+use crate::signals::{Back, HELD, Woken};
 use crate::store::OutLane;
 use crate::store::outbox::{self, Accepted, Pending};
 use crate::writer::{Answered, WriteError};
@@ -80,12 +81,43 @@ struct Flying {
     bytes: usize,
 }
 
+/// The next rows of a lane.
+struct Page {
+    rows: Vec<Pending>,
+    /// Whether nothing is known to follow.
+    is_last: bool,
+    /// What follows, if it is held, and how often messages had ended when it was taken.
+    rest: Option<(VecDeque<Pending>, u64)>,
+}
+
+impl Page {
+    /// The first of those that are held.
+    fn held(mut rows: VecDeque<Pending>, ends: u64, room: usize) -> Self {
+        let rest = rows.split_off(room.min(rows.len()));
+        Self { rows: rows.into(), is_last: rest.is_empty(), rest: Some((rest, ends)) }
+    }
+
+    /// Those that a table has.
+    async fn read(on: On<'_>, lane: OutLane, after: i64, room: usize) -> Result<Self, Ended> {
+        let read = outbox::pending(on, lane, after, room).await;
+        let rows = read.map_err(|error| Ended::Database(error.to_string()))?;
+        Ok(Self { is_last: rows.len() < room, rows, rest: None })
+    }
+}
+
+impl Drop for Drain<'_> {
+    fn drop(&mut self) {
+        self.context.mesh.signals.set_draining(false);
+    }
+}
+
 impl<'a> Drain<'a> {
     /// Begins with every lane that has pending rows.
     async fn start(context: &'a Context) -> waxwing_sqlite::Result<Self> {
         let mut db = context.mesh.db.acquire().await?;
         let lanes =
             outbox::pending_lanes(&mut db).await?.into_iter().map(|lane| (lane, Lane::new())).collect();
+        context.mesh.signals.set_draining(true);
         Ok(Self { context, lanes, asked: HashMap::new(), items: 0, bytes: 0, rows: 0, last: None })
     }
 
@@ -102,7 +134,7 @@ impl<'a> Drain<'a> {
                     let answer = answer.ok_or_else(|| Ended::Lost("this link is ending".into()))?;
                     writing.push(self.answered(answer).await?);
                 }
-                woken = self.context.mesh.signals.woken() => self.wake(woken),
+                (woken, ends) = self.context.mesh.signals.woken() => self.wake(woken, ends),
                 Some(written) = writing.next() => check(written)?,
                 () = until(gathers.or(unblocked)) => {}
             }
@@ -111,10 +143,12 @@ impl<'a> Drain<'a> {
     }
 
     /// Lanes with new rows, or with old ones to be sent again.
-    fn wake(&mut self, woken: BTreeMap<OutLane, Option<Back>>) {
-        for (key, back_to) in woken {
-            let lane = self.lanes.entry(key).or_insert_with(Lane::new);
-            lane.wake();
+    fn wake(&mut self, woken: BTreeMap<OutLane, Woken>, ends: u64) {
+        let held: usize = self.lanes.values().map(Lane::held).sum();
+        for (key, woken) in woken {
+            let lane = self.lanes.entry(key).or_insert_with(Lane::empty);
+            let back_to = if let Woken::Table(back_to) = &woken { *back_to } else { None };
+            lane.wake(woken, ends, HELD.saturating_sub(held));
             if let Some(Back { row, nacks }) = back_to {
                 lane.refused_before(nacks);
                 lane.back_to(row);
@@ -174,14 +208,13 @@ impl<'a> Drain<'a> {
             return Ok(());
         };
         let db = &context.mesh.db;
-        let few = std::mem::take(&mut lane.fresh);
-        let (on, room) = if few { (On::from(db.brief()), room.min(FEW)) } else { (On::from(db), room) };
-        let read = outbox::pending(on, key, lane.cursor, room).await;
-        let rows = read.map_err(|error| Ended::Database(error.to_string()))?;
-        if rows.len() < room {
-            lane.dry = true;
-        }
-        if rows.is_empty() {
+        let page = match lane.take_fresh(context.mesh.signals.ends()) {
+            Fresh::Rows { rows, ends } => Page::held(rows, ends, room),
+            Fresh::Few => Page::read(db.brief().into(), key, lane.cursor, room.min(FEW)).await?,
+            Fresh::Unknown => Page::read(db.into(), key, lane.cursor, room).await?,
+        };
+        lane.dry = page.is_last;
+        if page.rows.is_empty() {
             return Ok(());
         }
         match context.peers.ready(&context.mesh, &context.calls, key.recipient).await {
@@ -200,26 +233,29 @@ impl<'a> Drain<'a> {
                 return Ok(());
             }
         }
-        self.hand_over(key, rows).await
+        self.hand_over(key, page).await
     }
 
     /// Seals rows and sends them. Those that do not fit wait for the next turn.
-    async fn hand_over(&mut self, key: OutLane, rows: Vec<Pending>) -> Result<(), Ended> {
+    async fn hand_over(&mut self, key: OutLane, page: Page) -> Result<(), Ended> {
         let context = self.context;
         let Some(lane) = self.lanes.get_mut(&key) else {
             return Ok(());
         };
+        let Page { rows, rest, .. } = page;
+        let count = rows.len();
         let voids = Voids::read(context, key, rows.last().map_or(0, |row| row.counter)).await?;
         let mut items = Vec::with_capacity(rows.len());
         let mut flying = Vec::with_capacity(rows.len());
-        let mut bytes = 0;
+        let (mut bytes, mut done) = (0, 0);
         for row in rows {
             if lane.flying.contains(&row.row) {
                 lane.cursor = row.row;
+                done += 1;
                 continue;
             }
             let first = lane.flying.is_empty();
-            let (id, number, seal) = (row.wire_id, row.row, row.seal);
+            let (number, seal, sent) = (row.row, row.seal, row.sent(key));
             let void = voids.below(row.counter);
             let Some(item) = seal_row(context, key, row, void.clone(), first)? else {
                 lane.dry = false;
@@ -229,13 +265,17 @@ impl<'a> Drain<'a> {
                 lane.dry = false;
                 break;
             }
-            context.told.note(id, &void);
+            context.under_way.note(sent, &void);
             bytes += item.env.len();
             flying.push(Flying { lane: key, row: number, seal, bytes: item.env.len() });
             lane.flying.insert(number);
             self.rows = self.rows.max(u64::try_from(number).unwrap_or(0));
             lane.cursor = number;
+            done += 1;
             items.push(item);
+        }
+        if let Some((rest, ends)) = rest.filter(|_| done == count) {
+            lane.keep(rest, ends);
         }
         if items.is_empty() {
             return Ok(());

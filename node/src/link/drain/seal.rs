@@ -1,9 +1,5 @@
 //! From a row to a sealed item, with the counters that its recipient should not wait for.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
-use waxwing_crypto::WireId;
 use waxwing_crypto::sealing::{CounterRange, Header, MAX_VOID_RANGES, Plaintext};
 use waxwing_protocol::link::SendItem;
 
@@ -11,7 +7,7 @@ use crate::content::Content;
 use crate::link::Ended;
 use crate::link::connection::Context;
 use crate::store::OutLane;
-use crate::store::outbox::{self, Pending};
+use crate::store::outbox::{self, Pending, Written};
 use crate::writer::ranges;
 
 /// Void counters looked at per turn. They make at most so many ranges, and usually far fewer.
@@ -27,7 +23,12 @@ pub(super) fn seal_row(
 ) -> Result<Option<SendItem>, Ended> {
     let mesh = &context.mesh;
     let damaged = |error: waxwing_crypto::Error| Ended::Database(format!("outbox row {}: {error}", row.row));
-    let content = Content::open_outgoing(&mesh.keys, &row.client_id, &row.content).map_err(damaged)?;
+    let content = match row.content {
+        Written::Open(content) => content,
+        Written::Sealed(sealed) => {
+            Content::open_outgoing(&mesh.keys, &row.client_id, &sealed).map_err(damaged)?
+        }
+    };
     let header = Header {
         mesh: mesh.identity.mesh,
         from: mesh.identity.node,
@@ -83,22 +84,5 @@ impl Voids {
         let mut ranges = ranges(&self.0[from..]);
         ranges.truncate(MAX_VOID_RANGES);
         ranges
-    }
-}
-
-/// Which void counters each message in flight told its recipient of, until its receipt comes back.
-#[derive(Debug, Default)]
-pub(in crate::link) struct Told(Mutex<HashMap<WireId, Vec<CounterRange>>>);
-
-impl Told {
-    pub(super) fn note(&self, id: WireId, void: &[CounterRange]) {
-        if !void.is_empty() {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, void.to_vec());
-        }
-    }
-
-    /// What a message told, now that it has been received.
-    pub(in crate::link) fn take(&self, id: &WireId) -> Option<Vec<CounterRange>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
     }
 }

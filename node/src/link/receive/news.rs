@@ -1,5 +1,7 @@
 //! What the broker reports of messages this node sent. Nothing of it is believed without proof, where proof is possible.
 
+use std::collections::HashMap;
+
 use tracing::{info, warn};
 use waxwing_crypto::membership::LogHead;
 use waxwing_crypto::sealing::{Nack, NackReason};
@@ -18,8 +20,19 @@ impl Receiver<'_> {
             return Ok(Vec::new());
         }
         let failed = |error: waxwing_sqlite::Error| Ended::Database(error.to_string());
-        let ids: Vec<WireId> = notices.iter().map(|notice| notice.id).collect();
-        let sent = outbox::by_wire_id(self.context.mesh.db.brief(), &ids).await.map_err(failed)?;
+        // Which seal a nack is about may have changed since it was handed over: that is looked up.
+        let known = |notice: &Notice| match notice.kind {
+            NoticeKind::Delivered { .. } => self.context.under_way.get(&notice.id),
+            NoticeKind::Nack { .. } | NoticeKind::Expired | NoticeKind::RevokedRecipient => None,
+        };
+        let mut sent: HashMap<WireId, Sent> =
+            notices.iter().filter_map(known).map(|sent| (sent.wire_id, sent)).collect();
+        let is_unknown = |id: &WireId| !sent.contains_key(id);
+        let ids: Vec<WireId> = notices.iter().map(|notice| notice.id).filter(is_unknown).collect();
+        if !ids.is_empty() {
+            let found = outbox::by_wire_id(self.context.mesh.db.brief(), &ids).await.map_err(failed)?;
+            sent.extend(found);
+        }
         let mut news = Vec::with_capacity(notices.len());
         let mut said = Vec::new();
         for notice in notices {
@@ -79,7 +92,7 @@ impl Receiver<'_> {
         }
         context.peers.receipted(sent.lane.recipient, &sent.wire_id);
         news.push(News::Delivered { row: sent.row });
-        if let Some(ranges) = context.told.take(&sent.wire_id) {
+        if let Some(ranges) = context.under_way.take(&sent.wire_id) {
             news.push(News::Told { lane: sent.lane, ranges });
         }
         Some(Said::Agrees(sent.lane.recipient))

@@ -10,6 +10,7 @@ use waxwing_sqlite::Row;
 use waxwing_sqlite::{Connection, FromRow};
 
 use super::{State, kind_code};
+use crate::content::Content;
 use crate::store::columns::{client_id, fingerprint, message_id, moment};
 use crate::store::{OutLane, millis, number};
 
@@ -30,7 +31,10 @@ pub(crate) struct NewRow {
     pub(crate) counter: u64,
     pub(crate) expires: Timestamp,
     pub(crate) queued_at: Timestamp,
+    /// Encrypted under the storage key.
     pub(crate) content: Bytes,
+    /// The same before, for a link that sends it at once.
+    pub(crate) open: Option<Content>,
 }
 
 /// Stores messages as pending, in this order, from row `first` on.

@@ -17,7 +17,7 @@ pub(crate) use outcome::{
     Accepted, Affected, Sent, abort, accept, by_wire_id, deliver, end_asked, end_pending, expire,
     first_expiry, kill, mark_read, renumber, reseal, rows, sent_to, take_back,
 };
-pub(crate) use send::{Pending, pending, pending_lanes, told, untold};
+pub(crate) use send::{Pending, Written, pending, pending_lanes, told, untold};
 
 /// The stored state of a row. That it is in flight is the link's knowledge, not a state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -5,9 +5,19 @@ use waxwing_crypto::{ClientMessageId, Fingerprint, Name, Timestamp, WireId};
 use waxwing_sqlite::Row;
 use waxwing_sqlite::{Connection, Executor, FromRow, On};
 
-use super::{kind, lane};
+use super::{NewRow, Sent, kind, lane};
+use crate::content::Content;
 use crate::store::columns::{app, client_id, fingerprint, wire_id};
 use crate::store::{OutLane, number, time, unsigned};
+
+/// What is in a message to be sent.
+#[derive(Clone, Debug)]
+pub(crate) enum Written {
+    /// As its row has it.
+    Sealed(Vec<u8>),
+    /// As it was before it was encrypted for its row.
+    Open(Content),
+}
 
 /// A message to seal and send.
 #[derive(Clone, Debug)]
@@ -24,7 +34,7 @@ pub(crate) struct Pending {
     pub(crate) seal: u32,
     pub(crate) expires: Timestamp,
     pub(crate) queued_at: Timestamp,
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: Written,
 }
 
 /// The next pending messages of a lane after a row, in lane order.
@@ -46,6 +56,48 @@ pub(crate) async fn pending(
     .await
 }
 
+impl Pending {
+    /// One that has just been stored.
+    pub(crate) fn stored(row: i64, new: NewRow) -> Self {
+        Self {
+            row,
+            client_id: new.client_id,
+            kind: new.kind,
+            wants_read: new.wants_read,
+            wire_id: new.wire_id,
+            fingerprint: new.fingerprint,
+            to_app: new.to_app,
+            from_app: new.from_app,
+            counter: new.counter,
+            seal: 0,
+            expires: new.expires,
+            queued_at: new.queued_at,
+            content: new.open.map_or_else(|| Written::Sealed(new.content.into()), Written::Open),
+        }
+    }
+
+    /// What is asked of it when it has been received.
+    pub(crate) fn sent(&self, lane: OutLane) -> Sent {
+        Sent {
+            row: self.row,
+            client_id: self.client_id.clone(),
+            wire_id: self.wire_id,
+            fingerprint: self.fingerprint,
+            lane,
+            seal: self.seal,
+        }
+    }
+
+    /// Bytes that it takes up, about.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>()
+            + match &self.content {
+                Written::Sealed(bytes) => bytes.len(),
+                Written::Open(content) => content.body.len() + content.meta.len(),
+            }
+    }
+}
+
 impl FromRow for Pending {
     fn from_row(row: &Row) -> waxwing_sqlite::Result<Self> {
         Ok(Self {
@@ -61,7 +113,7 @@ impl FromRow for Pending {
             seal: row.try_get("seal")?,
             expires: time(row.try_get("expires")?),
             queued_at: time(row.try_get("queued_at")?),
-            content: row.try_get("content")?,
+            content: Written::Sealed(row.try_get("content")?),
         })
     }
 }
