@@ -113,7 +113,6 @@ fn prepare(mesh: &Mesh, request: SendRequest, caller: Caller) -> Result<NewRow, 
     Ok(draft.into_row(&mesh.keys, client_id, mesh.clock.steady()))
 }
 
-/// The caller's id, from the header or the field, or a new one.
 /// The id that a request names, in its field or its header; a new one if it names none.
 pub(crate) fn client_id(
     field: Option<ClientMessageId>,
