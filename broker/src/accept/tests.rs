@@ -260,6 +260,43 @@ async fn a_batch_ends_at_its_size() {
     assert!(writer.submit(Change::Send(link.sends(vec![large]))).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_notice_that_is_settled_waits_a_moment_to_go_with_what_somebody_waits_for() {
+    let (writer, mut inbox) = Writer::new();
+    let link = TestLink::new(store::testing::node(1), 1);
+    let (stop, begun) = (CancellationToken::new(), Instant::now());
+    let notice = || {
+        let settled = vec![Settled { place: Place { rank: Rank::Notice, seq: Seq(1) }, mail: None }];
+        Change::Settle(Settles { peer: Arc::clone(&link.peer), through: 1, settled, reply: link.reply() })
+    };
+    writer.submit(notice()).await.unwrap();
+    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1);
+    assert_eq!(begun.elapsed(), PATIENCE, "nothing came");
+
+    writer.submit(notice()).await.unwrap();
+    let probe = async {
+        tokio::time::sleep(PATIENCE / 5).await;
+        writer.submit(Change::Probe(oneshot::channel().0)).await.unwrap();
+        writer.submit(notice()).await.unwrap();
+    };
+    let (work, ()) = tokio::join!(inbox.collect(&stop), probe);
+    let work = work.unwrap();
+    assert_eq!((work.probes.len(), work.settles.len()), (1, 2), "with all that is there");
+    assert_eq!(begun.elapsed(), PATIENCE + PATIENCE / 5, "at once");
+
+    let mail = link.settles(1, receipt(), store::testing::node(2), 0);
+    writer.submit(Change::Settle(mail)).await.unwrap();
+    let confirmed =
+        Settles { peer: Arc::clone(&link.peer), through: 0, settled: Vec::new(), reply: link.reply() };
+    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1, "its sender waits");
+    writer.submit(Change::Settle(confirmed)).await.unwrap();
+    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1, "a welcome is confirmed");
+    writer.submit(notice()).await.unwrap();
+    stop.cancel();
+    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1, "the broker stops");
+    assert_eq!(begun.elapsed(), PATIENCE + PATIENCE / 5, "none of these waited");
+}
+
 fn signed(bytes: &[u8]) -> Signed {
     Signed::new(&SigningKey::from_seed(&[8; 32]), Purpose::Prekey, bytes.to_vec())
 }

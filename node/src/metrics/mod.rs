@@ -132,6 +132,12 @@ impl Tally {
         Self { commits: 0, ..self }
     }
 
+    /// How many transactions it took.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits
+    }
+
     /// How requests have ended, and how many answers came too late.
     #[cfg(test)]
     pub(crate) fn requests(self) -> (BTreeMap<&'static str, u64>, u64) {

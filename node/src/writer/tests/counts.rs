@@ -51,3 +51,21 @@ async fn what_is_not_on_the_disk_is_not_counted() {
     f.writer.tell_all(security("bad_seal")).await.unwrap_err();
     assert_eq!(f.counts.all(), before);
 }
+
+#[tokio::test]
+async fn an_outcome_goes_with_the_receipt_that_follows_it_in_one_commit_and_is_committed_without_it_too() {
+    let f = Fixture::new().await;
+    f.accept(send("m-1", 1)).await;
+    let row = f.row("m-1").await;
+    let accepted = Answered::Accepted(Accepted { row, seal: 0, message_id: message(7) });
+    let before = f.counts.all().commits();
+    let answered = f.writer.answered(vec![accepted.clone()], mark(1)).await;
+    f.news(News::Delivered { row }).await;
+    answered.await.unwrap().unwrap();
+    assert_eq!(f.counts.all().commits(), before + 1);
+    assert_eq!(f.life("m-1").await.message_id, Some(message(7)));
+
+    f.accept(send("m-2", 1)).await;
+    f.accepted_by_broker("m-2").await;
+    assert_eq!(f.life("m-2").await.state, State::Done, "nothing followed");
+}
