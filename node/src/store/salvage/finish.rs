@@ -88,6 +88,10 @@ pub(crate) async fn finish(
 ) -> waxwing_sqlite::Result<()> {
     take_out(db, salvaged, "inbox", "DELETE FROM inbox WHERE row = ?", &unsound.inbox).await?;
     take_out(db, salvaged, "outbox", "DELETE FROM outbox WHERE row = ?", &unsound.outbox).await?;
+    // Whatever is missing of it has just been counted as a message of the outbox.
+    for content in salvaged.iter_mut().filter(|table| table.table == "outbox_content") {
+        (content.lost, content.more) = (0, false);
+    }
     waxwing_sqlite::query("DELETE FROM outbox_content WHERE row NOT IN (SELECT row FROM outbox)")
         .execute(&mut *db)
         .await?;
