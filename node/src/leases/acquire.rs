@@ -165,6 +165,7 @@ impl Leases {
             alone_since: None,
             comes_back: Duration::ZERO,
             gone: None,
+            over: None,
             unseen: false,
             stage,
         };
@@ -202,8 +203,13 @@ impl Leases {
             let _ = self.extend(mesh, token, None).await;
         }
         let heard = heard(mesh);
-        let remaining = self.table().own.get(&token).map(|own| own.remaining(heard));
-        remaining.map_or(Got::Lost(LeaseEnd::Expired), |remaining| Got::Acquired { token, remaining })
+        let table = self.table();
+        let Some(own) = table.own.get(&token) else { return Got::Lost(LeaseEnd::Expired) };
+        // This host may have been suspended since.
+        match own.end(heard) {
+            (end, why) if end.left().is_zero() => Got::Lost(why),
+            _ => Got::Acquired { token, remaining: own.remaining(heard) },
+        }
     }
 
     /// Has the broker renew one.
@@ -230,7 +236,8 @@ impl Leases {
             let own = table.own.get_mut(&seq).ok_or(Denied::Expired)?;
             own.says.ttl = millis;
             own.renewed(asked);
-            Ok(own.remaining(heard))
+            // The broker's answer may be as old as that.
+            if own.end(heard).0.left().is_zero() { Err(Denied::Expired) } else { Ok(own.remaining(heard)) }
         })
     }
 }

@@ -152,6 +152,7 @@ impl Leases {
             alone_since: None,
             comes_back: COMES_BACK,
             gone: None,
+            over: None,
             unseen: true,
             says,
         };

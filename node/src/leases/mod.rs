@@ -143,6 +143,13 @@ impl Leases {
         self.table().counts()
     }
 
+    /// The broker is about to be heard again. What had ended by then without a word from it stays over: while this host was
+    /// suspended nobody looked, and what is heard now says nothing of the time between.
+    pub(crate) fn hears_again(&self, mesh: &Mesh) {
+        let heard = look::heard(mesh);
+        self.change_if(|table| table.note_over(heard));
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

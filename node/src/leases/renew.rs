@@ -109,7 +109,7 @@ impl Own {
     /// The broker has renewed it, and was asked then.
     pub(super) fn renewed(&mut self, asked: Boot) {
         self.until = asked.plus(self.says.ttl());
-        (self.warned, self.fresh, self.unseen) = (false, false, false);
+        (self.warned, self.fresh, self.unseen, self.over) = (false, false, false, None);
     }
 
     /// Whether the node renews it by itself: what a registered app has, and every place in line.

@@ -47,6 +47,8 @@ pub(super) struct Own {
     pub(super) comes_back: Duration,
     /// Why its record is gone.
     pub(super) gone: Option<LeaseEnd>,
+    /// Its time was over before the broker was heard again.
+    pub(super) over: Option<LeaseEnd>,
     /// It was held by the process before this one, and has not been seen on a copy that is complete.
     pub(super) unseen: bool,
 }
@@ -101,6 +103,9 @@ impl Own {
 
     /// When it ends for this node if it hears nothing more, and why.
     pub(super) fn end(&self, heard: Heard) -> (Boot, LeaseEnd) {
+        if let Some(why) = self.over {
+            return (Boot::default(), why);
+        }
         let time = (self.until, LeaseEnd::Expired);
         if self.says.on_disconnect == OnDisconnect::Hold {
             return time;
@@ -154,6 +159,19 @@ impl Table {
     /// How many an app has and waits for.
     pub(super) fn of_app(&self, which: &Which) -> usize {
         self.own.values().filter(|own| own.says.which() == *which).count()
+    }
+
+    /// What has had its time stays over, whatever is heard from now on. Says whether there is such.
+    pub(super) fn note_over(&mut self, heard: Heard) -> bool {
+        let mut any = false;
+        for own in self.own.values_mut() {
+            let (end, why) = own.end(heard);
+            if end.left().is_zero() {
+                own.over = Some(why);
+                any = true;
+            }
+        }
+        any
     }
 
     /// Takes one off, at its end. Whoever waits for it is told.

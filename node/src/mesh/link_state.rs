@@ -24,6 +24,10 @@ impl Mesh {
     }
 
     pub(crate) fn set_calls(&self, calls: Option<Calls>) {
+        if calls.is_some() {
+            self.leases.hears_again(self);
+            self.claims.hears_again(self);
+        }
         let mut held = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(before) = held.take() {
             self.heard.fetch_max(before.answered(), Ordering::Relaxed);

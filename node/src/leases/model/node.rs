@@ -142,6 +142,7 @@ impl Own {
             alone_since: None,
             comes_back: Duration::ZERO,
             gone: None,
+            over: None,
             unseen: false,
         };
         let (end, _) = own.end(Heard { at: heard.map(boot), lease: STEP * u32::from(LEASE) });

@@ -81,6 +81,36 @@ async fn st_04_sb_03_a_holder_whose_node_has_died_is_followed_by_the_next() {
 }
 
 #[tokio::test]
+async fn what_ended_while_the_host_slept_is_not_held_again_because_the_broker_is_heard_again() {
+    let mut mates = Mates::of(1).await;
+    let released = Want { on_disconnect: OnDisconnect::Release, ..want("ann", NOT) };
+    let token = mates.gets(0, released).await;
+    let kept = Want { key: "kept".parse().unwrap(), on_disconnect: OnDisconnect::Hold, ..want("bob", NOT) };
+    let kept = mates.gets(0, kept).await;
+    // Nobody looks while it sleeps, and its node's lease ends.
+    for task in mates.running.drain(..) {
+        task.abort();
+        let _ = task.await;
+    }
+    mates.nodes[0].unlink().await;
+    let lease = mates.nodes[0].mesh.presence.lease();
+    mates.nodes[0].mesh.presence.set_lease(Duration::ZERO);
+    let broker = mates.broker.clone();
+    mates.nodes[0].link(&broker);
+    mates.nodes[0].mesh.presence.set_lease(lease);
+    mates.run(0);
+    mates.tells(0, LeaseNews::Lost, token, Some(LeaseEnd::Disconnected)).await;
+    assert_eq!(mates.leases(0).counts(), Counts { held: 1, waiting: 0 }, "what is for its time is held");
+    assert!(
+        mates
+            .leases(0)
+            .renew(&mates.nodes[0].mesh, &holder("bob"), &"kept".parse().unwrap(), kept, None)
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
 async fn after_a_loss_of_the_store_nobody_has_anything_and_all_are_told() {
     let mut mates = Mates::of(2).await;
     let hold = Want { on_disconnect: OnDisconnect::Hold, ..want("ann", NOT) };
