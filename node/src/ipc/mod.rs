@@ -16,6 +16,7 @@ mod members;
 mod mesh;
 mod meshes;
 mod metrics;
+mod objects;
 mod openapi;
 mod outbox;
 mod peers;

@@ -15,10 +15,10 @@ use waxwing_protocol::api::{
     APP_HEADER, AppsQuery, IDEMPOTENCY_HEADER, INSTANCE_HEADER, Problem, ProblemCode, REGISTRATION_HEADER,
 };
 
-use super::Api;
 use super::apps::denied;
 use super::guard::Who;
 use super::problem::Refused;
+use super::{Api, objects};
 use crate::apps::{Holder, Which};
 use crate::mesh::Mesh;
 use crate::outbox::Caller;
@@ -44,11 +44,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
                 Problem::new(ProblemCode::Malformed).detail("the body did not arrive whole")
             }
         })?;
-        // A list would be read as an object's fields in their order.
-        if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
-            return Err(Problem::new(ProblemCode::Malformed).detail("the body is no JSON object").into());
-        }
-        serde_json::from_slice(&bytes)
+        objects::read(&bytes)
             .map(Self)
             .map_err(|error| Problem::new(ProblemCode::Malformed).detail(error.to_string()).into())
     }
