@@ -6,7 +6,8 @@ CREATE TABLE meta (
     name  TEXT PRIMARY KEY,      -- what it is: broker (URL), state_keys, invite_key (encrypted), cursor (last place
                                  -- given to a message or event), forgotten (last event no longer kept), store (life of
                                  -- the broker's), mark (the newest it gave), pass (the mesh's there, encrypted),
-                                 -- login (number of the last), through (its last delivery settled), signer (the key
+                                 -- login (number of the last), through (its last delivery settled), linked (1 while a
+                                 -- link may have handed messages over whose answers are not kept), signer (the key
                                  -- that counters and progress belong to), refused (why the broker has refused for good),
                                  -- profile (encrypted), presence_store (life of the broker's that `presence` follows from),
                                  -- state_told (1 once there is anything in `state_told`, or was)
@@ -56,7 +57,9 @@ CREATE TABLE outbox (
     message_id   BLOB,                  -- what the broker calls it, 16 bytes
     nacks        INTEGER NOT NULL DEFAULT 0, -- how often its recipient asked for another seal
     superseded_by TEXT,                 -- of an aborted one: the id it was sent under again
-    doubtful     INTEGER NOT NULL DEFAULT 0, -- 1 if a broker that had it has lost its store: it may have been delivered
+    doubtful     INTEGER NOT NULL DEFAULT 0, -- it may have been delivered: 1 if a broker that had it, or may have had it,
+                                             -- has lost its store; 2 until the broker says that it has it, if it was
+                                             -- handed over and the answer is lost
     renumbered   INTEGER NOT NULL DEFAULT 0, -- 1 if its counter was given under a new signing key, and it may have been
                                              -- delivered under the one before: then this counter never comes
     void_told    INTEGER NOT NULL DEFAULT 0, -- 1 once the recipient knows that this counter will never come, or if there is none

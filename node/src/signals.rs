@@ -87,6 +87,15 @@ pub(crate) enum Happened {
     Undeliverable { request: ClientMessageId, reason: String },
 }
 
+/// Rows handed to the broker that it has not answered: it may have them.
+#[derive(Debug, Default)]
+struct Handed {
+    /// By the link that is up.
+    held: HashSet<i64>,
+    /// By one that has ended, and it is not written down yet.
+    lost: HashSet<i64>,
+}
+
 /// Shared by a mesh's writer, link and API.
 #[derive(Debug)]
 pub(crate) struct Signals {
@@ -94,7 +103,7 @@ pub(crate) struct Signals {
     lanes: Mutex<Waiting>,
     wake: Notify,
     /// Rows handed to the broker and not answered.
-    inflight: Mutex<HashSet<i64>>,
+    handed: Mutex<Handed>,
     /// Something may be due earlier than the upkeep thinks.
     sooner: Notify,
     /// When the first of the messages that wait to be sent has had its time, in milliseconds; `u64::MAX` if none is known to.
@@ -121,7 +130,7 @@ impl Default for Signals {
         Self {
             lanes: Mutex::default(),
             wake: Notify::new(),
-            inflight: Mutex::default(),
+            handed: Mutex::default(),
             sooner: Notify::new(),
             first_expiry: AtomicU64::new(u64::MAX),
             gapped: Mutex::default(),
@@ -194,28 +203,45 @@ impl Signals {
         lock(&self.lanes).ends
     }
 
-    /// Notes rows that the link has handed over.
+    /// Notes rows that the link is about to hand over.
     pub(crate) fn launched(&self, rows: impl Iterator<Item = i64>) {
-        lock(&self.inflight).extend(rows);
+        lock(&self.handed).held.extend(rows);
         self.moved();
     }
 
-    /// Notes rows that the broker has answered, once that is on disk.
+    /// Notes rows that the broker has answered, once that is on disk; or that were not handed over after all.
     pub(crate) fn landed(&self, rows: &[i64]) {
-        let mut inflight = lock(&self.inflight);
+        let mut handed = lock(&self.handed);
         for row in rows {
-            inflight.remove(row);
+            handed.held.remove(row);
+            handed.lost.remove(row);
         }
     }
 
-    /// Forgets what a link held that is gone.
+    /// The link is gone, and with it every answer that has not come.
     pub(crate) fn link_lost(&self) {
-        lock(&self.inflight).clear();
+        let mut handed = lock(&self.handed);
+        let held = std::mem::take(&mut handed.held);
+        handed.lost.extend(held);
     }
 
     /// Whether the link holds this row.
     pub(crate) fn is_inflight(&self, row: i64) -> bool {
-        lock(&self.inflight).contains(&row)
+        lock(&self.handed).held.contains(&row)
+    }
+
+    /// Rows that the broker may have without an answer to tell so, whichever link they went by.
+    pub(crate) fn unanswered(&self) -> Vec<i64> {
+        let handed = lock(&self.handed);
+        handed.held.union(&handed.lost).copied().collect()
+    }
+
+    /// It is on disk which rows a link that has ended held.
+    pub(crate) fn noted_lost(&self, rows: &[i64]) {
+        let mut handed = lock(&self.handed);
+        for row in rows {
+            handed.lost.remove(row);
+        }
     }
 
     /// Notes how far the stream of messages and events goes.

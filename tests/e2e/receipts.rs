@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use waxwing_client::api::{MessageState, Voucher};
-use waxwing_lab::{Frame, When};
+use waxwing_client::api::{MeshQuery, MessageState, SendRequest, Voucher};
+use waxwing_lab::{Frame, When, eventually};
 use waxwing_protocol::link::{Delivery, NoticeKind, ToNode};
 
-use crate::support::{Pair, change, flip};
+use crate::support::{Pair, WITHIN, change, flip};
 
 #[tokio::test]
 async fn a_receipt_counts_after_the_sender_has_restarted() {
@@ -70,6 +70,33 @@ async fn a_receipt_for_an_earlier_seal_counts_after_a_re_seal() {
     let status = pair.settled("m-2").await;
     assert_eq!((status.state, status.seal), (MessageState::Delivered, 1));
     pair.conclude().await;
+}
+
+#[tokio::test]
+async fn what_has_its_time_while_the_brokers_answer_is_missing_may_have_arrived_and_says_so() {
+    let mut pair = Pair::start().await;
+    pair.warm_up().await;
+    let client = pair.lab.client("alpha");
+    let hold = pair.lab.proxy().hold(When::named(pair.lab.id("alpha"), "sent"));
+    let request = SendRequest {
+        to: "beta".into(),
+        body: Some("in time".into()),
+        client_message_id: Some("short".parse().unwrap()),
+        ttl: Some("2s".into()),
+        ..SendRequest::default()
+    };
+    client.send(&request).await.unwrap();
+    let held = hold.held().await.unwrap();
+    let became = async |state: MessageState| {
+        let status = client.status(&"short".parse().unwrap(), &MeshQuery::default()).await.ok()?;
+        (status.state == state).then_some(status)
+    };
+    let expired = eventually(WITHIN, "it has had its time", || became(MessageState::Expired)).await.unwrap();
+    assert_eq!(expired.reason.as_deref(), Some("expired, delivery unknown"));
+    // It has arrived, and its receipt is behind the answer.
+    held.release();
+    let delivered = eventually(WITHIN, "it is delivered", || became(MessageState::Delivered)).await.unwrap();
+    assert_eq!(delivered.reason, None);
 }
 
 #[tokio::test]

@@ -178,6 +178,15 @@ pub(crate) fn refused(goaway: &GoAway) -> Error {
     }
 }
 
+/// Writes down what a link that has ended had handed over without an answer: whatever ends before it is sent again may have
+/// arrived.
+pub(crate) async fn note_lost(mesh: &Mesh) -> std::result::Result<(), WriteError> {
+    let lost = mesh.signals.unanswered();
+    mesh.writer.unlinked(lost.clone()).await?;
+    mesh.signals.noted_lost(&lost);
+    Ok(())
+}
+
 /// One link, from dialling to its end. `parted`: on the last one, the broker's log turned out to be another than ours.
 async fn connect_and_run(mesh: &Arc<Mesh>, parted: bool) -> Ended {
     let mut connection = match login(mesh).await {
@@ -197,7 +206,11 @@ async fn connect_and_run(mesh: &Arc<Mesh>, parted: bool) -> Ended {
     mesh.signals.look();
     let ended = connection::run(mesh, connection).await;
     info!(%ended, "link down");
-    ended
+    match note_lost(mesh).await {
+        Err(error @ WriteError::Failed(_)) => error.into(),
+        // It is remembered here until the next link has ended.
+        Ok(()) | Err(WriteError::DiskFull) => ended,
+    }
 }
 
 async fn login(mesh: &Mesh) -> Result<Connection, Ended> {

@@ -180,6 +180,7 @@ impl Mesh {
         let check = if was_closed { None } else { Check::begin(file, &stop, &tasks).await? };
         store::renewal::begin_under(&mut connection, &admitted.identity.signing.public()).await?;
         store::outbox::end_asked(&mut connection, clock::now()).await?;
+        store::outbox::doubt_after_crash(&mut connection).await?;
         let Opened { roster, kept, replayed } =
             rosters::open(&db, &admitted.keys, admitted.identity.mesh).await?;
         debug!(mesh = %admitted.name, kept, replayed, "the log is read");
@@ -278,6 +279,9 @@ impl Mesh {
                 ended = topics::run(self) => ended,
             };
             rosters::keep_at_end(self).await;
+            if let Err(error) = link::note_lost(self).await {
+                debug!(%error, "what the link had handed over is in doubt");
+            }
             if let Err(refused) = &ended {
                 self.ended.store(matches!(refused, Error::Revoked(_)), Ordering::Relaxed);
                 self.note_refusal(refused).await;

@@ -34,7 +34,8 @@ async fn find(mesh: &Mesh, id: &str) -> Result<Life, Problem> {
 }
 
 async fn give_up(mesh: &Mesh, life: Life, successor: Option<Box<NewRow>>) -> Result<OutboxAnswer, Problem> {
-    let may_arrive = life.accepted_at.is_some() || super::state(mesh, &life) == MessageState::Inflight;
+    let may_arrive =
+        life.accepted_at.is_some() || life.doubtful || super::state(mesh, &life) == MessageState::Inflight;
     let requeued_as = successor.as_ref().map(|row| row.client_id.clone());
     match mesh.writer.give_up(life.row, successor).await.map_err(|error| write_problem(&error))? {
         GivenUp::Done => Ok(OutboxAnswer { aborted: life.client_id, may_arrive, requeued_as }),

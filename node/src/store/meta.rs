@@ -21,6 +21,8 @@ pub(crate) const PASS: &str = "pass";
 pub(crate) const LOGIN: &str = "login";
 /// The last delivery of that login that is settled.
 pub(crate) const THROUGH: &str = "through";
+/// 1 while a link may have handed messages over whose answers are not kept.
+pub(crate) const LINKED: &str = "linked";
 /// The signing key that counters and progress belong to.
 pub(crate) const SIGNER: &str = "signer";
 /// Why the broker has refused this node's state for good.

@@ -1,12 +1,12 @@
 //! What came back about messages this node sent: the broker's outcomes, receipts and nacks.
 
 use tracing::info;
-use waxwing_crypto::sealing::{CounterRange, NackReason};
+use waxwing_crypto::sealing::{CounterRange, Kind, NackReason};
 use waxwing_crypto::{ClientMessageId, NodeId, Timestamp};
 use waxwing_protocol::api::{MessageState, Voucher};
 use waxwing_sqlite::Connection;
 
-use super::Effects;
+use super::{Effects, SWEEP};
 use crate::signals::{Back, Woken};
 use crate::store::OutLane;
 use crate::store::outbox::{self, Accepted, Affected};
@@ -153,21 +153,32 @@ pub(super) async fn note_read(
     Ok(())
 }
 
-/// Tells of messages that ran out of time here; says how many.
-pub(super) fn note_expired(expired: Vec<Affected>, effects: &mut Effects) -> u64 {
+/// Ends messages that ran out of time here, and tells of them; says how many. Of those without an answer from the broker
+/// nobody knows whether they have arrived.
+pub(super) async fn expire(
+    db: &mut Connection,
+    now: Timestamp,
+    unanswered: &[i64],
+    effects: &mut Effects,
+) -> waxwing_sqlite::Result<u64> {
+    outbox::doubt(&mut *db, unanswered, Some(now), None).await?;
+    let expired = outbox::expire(db, now, SWEEP).await?;
     let count = expired.len() as u64;
-    for message in expired {
-        effects.tell_sender(message, MessageState::Expired, None);
+    for mut message in expired {
+        // The state says all of it otherwise.
+        let reason = message.reason.take().filter(|reason| reason != MessageState::Expired.as_str());
+        effects.tell_sender(message, MessageState::Expired, reason.as_deref());
     }
-    count
+    Ok(count)
 }
 
 impl Effects {
     /// Tells the app that sent it that a message has ended.
     pub(super) fn tell_end(&mut self, killed: Option<Affected>, reason: &str) {
         let state = if reason == "expired" { MessageState::Expired } else { MessageState::Dead };
-        if let Some(message) = killed {
-            self.tell_sender(message, state, Some(reason));
+        if let Some(mut message) = killed {
+            let said = message.reason.take().filter(|_| message.kind == Kind::Message);
+            self.tell_sender(message, state, Some(said.as_deref().unwrap_or(reason)));
         }
     }
 }

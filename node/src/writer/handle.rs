@@ -55,6 +55,7 @@ pub(super) enum Change {
     Event { event: NewEvent, answer: Answer<()> },
     Log { growth: Growth, answer: Answer<()> },
     Life { login: u64, store: StoreId, pass: Option<Vec<u8>>, answer: Answer<u64> },
+    Unlinked { lost: Vec<i64>, answer: Answer<()> },
     Refused { why: String, answer: Answer<()> },
     Block { node: NodeId, blocked: bool, answer: Answer<bool> },
     Presence { rows: Vec<presence::Row>, events: Vec<NewEvent>, store: Option<StoreId>, answer: Answer<()> },
@@ -222,6 +223,11 @@ impl Writer {
         self.change(|answer| Change::Life { login, store, pass, answer }).await
     }
 
+    /// Notes which messages a link that has ended had handed over without an answer.
+    pub(crate) async fn unlinked(&self, lost: Vec<i64>) -> Result<(), WriteError> {
+        self.change(|answer| Change::Unlinked { lost, answer }).await
+    }
+
     /// Notes why the broker has refused this node's state for good.
     pub(crate) async fn refused(&self, why: String) -> Result<(), WriteError> {
         self.change(|answer| Change::Refused { why, answer }).await
@@ -385,6 +391,7 @@ impl Change {
             | Self::Event { .. }
             | Self::Log { .. }
             | Self::Life { .. }
+            | Self::Unlinked { .. }
             | Self::Refused { .. }
             | Self::Block { .. }
             | Self::Presence { .. }

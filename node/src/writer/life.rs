@@ -36,6 +36,8 @@ pub(super) async fn begin(
 ) -> waxwing_sqlite::Result<u64> {
     meta::set_number(&mut *db, meta::LOGIN, login).await?;
     meta::set_number(&mut *db, meta::THROUGH, 0).await?;
+    // Before anything is handed over.
+    meta::set_number(&mut *db, meta::LINKED, 1).await?;
     meta::remove(&mut *db, meta::REFUSED).await?;
     if let Some(pass) = pass {
         meta::set_bytes(&mut *db, meta::PASS, &pass).await?;
@@ -52,4 +54,10 @@ pub(super) async fn begin(
     copy.mark = None;
     effects.tell_all(EventBody::System { what: "broker_store_lost".into() });
     outbox::take_back(db).await
+}
+
+/// Notes the end of a link, and what it had handed over without an answer.
+pub(super) async fn end_link(db: &mut Connection, lost: &[i64]) -> waxwing_sqlite::Result<()> {
+    outbox::doubt(&mut *db, lost, None, None).await?;
+    meta::set_number(db, meta::LINKED, 0).await
 }

@@ -11,7 +11,7 @@ use crate::store::{log, outbox};
 pub(super) async fn grow(
     db: &mut Connection,
     copy: &mut Copy,
-    growth: Growth,
+    (growth, unanswered): (Growth, &[i64]),
     now: Timestamp,
     effects: &mut Effects,
 ) -> waxwing_sqlite::Result<()> {
@@ -19,6 +19,7 @@ pub(super) async fn grow(
     life::note_mark(db, copy, mark).await?;
     log::put(db, seq, &entries).await?;
     for node in gone {
+        outbox::doubt(&mut *db, unanswered, None, Some(node)).await?;
         for message in outbox::end_pending(db, node, REVOKED, now).await? {
             effects.tell_end(Some(message), REVOKED);
         }

@@ -196,7 +196,8 @@ impl Task {
         let mut result = Ok(());
         // Every change gets its reply registered, also behind one that fails: all fail alike.
         for change in batch.drain(..) {
-            let applied = apply(&mut *db, copy, &self.keys, change, &mut sends, effects).await;
+            let shared = (&*self.keys, &*self.signals);
+            let applied = apply(&mut *db, copy, shared, change, &mut sends, effects).await;
             result = result.and(applied);
         }
         let accepted = match result {
@@ -263,7 +264,7 @@ impl Sends {
 async fn apply(
     db: &mut Connection,
     copy: &mut Copy,
-    keys: &StorageKeys,
+    (keys, signals): (&StorageKeys, &Signals),
     change: Change,
     sends: &mut Sends,
     effects: &mut Effects,
@@ -302,7 +303,7 @@ async fn apply(
             effects.answer(answer, Ok(()))
         }
         Change::Log { growth, answer } => {
-            let grown = membership::grow(db, copy, growth, now, effects).await;
+            let grown = membership::grow(db, copy, (growth, &signals.unanswered()), now, effects).await;
             effects.answer(answer, grown)
         }
         Change::Life { login, store, pass, answer } => {
@@ -353,10 +354,11 @@ async fn apply(
         }
         Change::Prune { over, answer } => effects.answer(answer, retention::step(db, &over).await),
         Change::Expire { now, answer } => {
-            let expired = outbox::expire(db, now, SWEEP).await;
-            let count = expired.map(|expired| answers::note_expired(expired, effects));
+            // Looked up after the clock: whoever hands something over has noted that before he looks at it.
+            let count = answers::expire(db, now, &signals.unanswered(), effects).await;
             effects.answer(answer, count)
         }
+        Change::Unlinked { lost, answer } => effects.answer(answer, life::end_link(db, &lost).await),
         Change::PassOver { noticed_before, answer } => {
             let passed = receive::pass_over(db, copy, noticed_before, effects).await;
             effects.answer(answer, passed)

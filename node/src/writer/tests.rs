@@ -47,7 +47,8 @@ impl Fixture {
     }
 
     async fn with(caps: Caps, folder: tempfile::TempDir) -> Self {
-        let (connection, db) = crate::store::open(&folder.path().join("node.db")).await.unwrap();
+        let (mut connection, db) = crate::store::open(&folder.path().join("node.db")).await.unwrap();
+        outbox::doubt_after_crash(&mut connection).await.unwrap();
         let (writer, changes) = channel();
         let signals = Arc::new(Signals::default());
         let counts = Arc::default();

@@ -81,7 +81,8 @@ pub enum MessageState {
     Read,
     /// Refused for good; the reason says why.
     Dead,
-    /// Its lifetime ended before it was delivered.
+    /// Its lifetime ended before a receipt came. If the reason says that the delivery is unknown, it may have arrived: it was
+    /// handed over, and the broker's answer is missing or its store lost. A receipt that comes yet makes it delivered.
     Expired,
     /// Given up by an operator.
     Aborted,

@@ -175,6 +175,7 @@ pub(super) const PROMISES: [Promise; 7] = [
                     "a_receipt_counts_after_its_session_has_ended",
                     "a_receipt_for_an_earlier_seal_counts_after_a_re_seal",
                     "a_receipt_that_the_broker_made_up_is_not_believed",
+                    "what_has_its_time_while_the_brokers_answer_is_missing_may_have_arrived_and_says_so",
                 ],
             ),
             (

@@ -248,8 +248,13 @@ impl<'a> Drain<'a> {
         let mut items = Vec::with_capacity(rows.len());
         let mut flying = Vec::with_capacity(rows.len());
         let (mut bytes, mut done) = (0, 0);
+        // Noted before the clock is looked at: whoever ends what has had its time looks at it first, and then at what is noted.
+        // So what he takes for never handed over is not handed over here.
+        let noted: Vec<i64> = rows.iter().map(|row| row.row).collect();
+        context.mesh.signals.launched(noted.iter().copied());
+        let now = context.mesh.clock.steady();
         for row in rows {
-            if lane.flying.contains(&row.row) {
+            if lane.flying.contains(&row.row) || row.expires <= now {
                 lane.cursor = row.row;
                 done += 1;
                 continue;
@@ -274,6 +279,8 @@ impl<'a> Drain<'a> {
             done += 1;
             items.push(item);
         }
+        let left: Vec<i64> = noted.into_iter().filter(|row| !lane.flying.contains(row)).collect();
+        context.mesh.signals.landed(&left);
         if let Some((rest, ends)) = rest.filter(|_| done == count) {
             lane.keep(rest, ends);
         }
@@ -282,7 +289,6 @@ impl<'a> Drain<'a> {
         }
         self.items += items.len();
         self.bytes += bytes;
-        context.mesh.signals.launched(flying.iter().map(|flying| flying.row));
         let req = context.calls.number();
         self.asked.insert(req, flying);
         self.last = Some(Instant::now());

@@ -66,6 +66,12 @@ enum Rule {
     Behind,
     /// A receipt is passed on although its row has gone.
     ReceiptOfWhatIsGone,
+    /// What has had its time while the link held it may have arrived.
+    DoubtsWhatItHolds,
+    /// What a link held at its end may have arrived.
+    DoubtsWhatALinkHeld,
+    /// What was pending when a process with a link was killed may have arrived.
+    DoubtsAfterACrash,
 }
 
 /// Two crashes and a lost store, as it is promised.
@@ -124,6 +130,9 @@ fn without_each_rule_of_delivery_the_model_finds_what_goes_wrong() {
         (Rule::Order, REFUSED, world::ORDER),
         (Rule::Behind, REFUSED, world::NOTHING_OVERTAKES),
         (Rule::ReceiptOfWhatIsGone, OVER, world::RECEIPTS),
+        (Rule::DoubtsWhatItHolds, OVER, world::ENDS_WELL),
+        (Rule::DoubtsWhatALinkHeld, OVER, world::ENDS_WELL),
+        (Rule::DoubtsAfterACrash, OVER, world::ENDS_WELL),
     ] {
         finds(world::World { bounds, without }, missed, without);
     }

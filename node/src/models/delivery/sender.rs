@@ -22,16 +22,16 @@ pub(super) struct Row {
     pub(super) progress: Progress,
     pub(super) delivered: bool,
     pub(super) seal: u8,
-    /// A broker had it that has lost it.
+    /// A broker had it, or may have had it, that has lost it.
     doubtful: bool,
-    /// It was handed over: a broker may have it.
-    sent: bool,
+    /// It was handed over, and the answer is lost: the broker may have it.
+    unanswered: bool,
 }
 
 impl Row {
     /// Whether the report says that it has not arrived, and by this node's own knowledge.
     pub(super) fn is_certain(&self) -> bool {
-        !self.doubtful && !self.sent && self.progress == (Progress::Dead { by_broker: false })
+        !self.doubtful && !self.unanswered && self.progress == (Progress::Dead { by_broker: false })
     }
 
     /// Whether nothing is to be sent any more.
@@ -45,6 +45,16 @@ pub(super) struct Outbox {
     pub(super) rows: [Row; MESSAGES],
     /// The life of the broker's store that was seen last; the first is 0.
     life: Option<u8>,
+    /// A link may have handed over what is pending.
+    linked: bool,
+}
+
+impl Outbox {
+    /// Of what is pending and such, nobody knows whether the broker has it.
+    fn doubt(&mut self, such: impl Fn(Message) -> bool) {
+        let pending = |(at, row): &(Message, &mut Row)| row.progress == Progress::Pending && such(*at);
+        self.rows.iter_mut().enumerate().filter(pending).for_each(|(_, row)| row.unanswered = true);
+    }
 }
 
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
@@ -150,8 +160,7 @@ impl Sender {
     }
 
     fn seal(&mut self, message: Message) {
-        let rows = &mut self.disk.now.rows;
-        rows[message].sent = true;
+        let rows = &self.disk.now.rows;
         let is_void = |row: &Row| matches!(row.progress, Progress::Dead { .. }) && !row.delivered;
         let void = message > 0 && is_void(&rows[message - 1]);
         let seal = rows[message].seal;
@@ -170,6 +179,7 @@ impl Sender {
         match outcome {
             Outcome::Accepted if of_it && row.progress == Progress::Pending => {
                 row.progress = Progress::Accepted;
+                row.unanswered = false;
             }
             Outcome::Accepted => {}
             Outcome::Expired if row.seal == seal && !row.delivered => {
@@ -213,11 +223,38 @@ impl Sender {
         }
     }
 
+    /// Its time is over.
+    fn expire(&mut self, message: Message, world: &World) {
+        let is_flying = self.link.as_ref().is_some_and(|link| link.is_flying(message));
+        let row = &mut self.disk.now.rows[message];
+        row.unanswered |= is_flying && world.has(Rule::DoubtsWhatItHolds);
+        row.progress = Progress::Dead { by_broker: false };
+    }
+
+    /// The link is cut, and its end is noted.
+    pub(super) fn is_cut(&mut self, world: &World) {
+        if let Some(link) = self.link.take() {
+            self.disk.now.doubt(|message| link.is_flying(message) && world.has(Rule::DoubtsWhatALinkHeld));
+            self.disk.now.linked = false;
+        }
+    }
+
+    /// The process is killed, and started again.
+    pub(super) fn restarts(&mut self, world: &World) {
+        self.link = None;
+        let linked = std::mem::take(&mut self.disk.now.linked);
+        self.disk.now.doubt(|_| linked && world.has(Rule::DoubtsAfterACrash));
+    }
+
     /// Of a life of the store that was not seen before, everything that is not receipted is pending again.
     fn begin(&mut self, life: u8, world: &World) {
         let outbox = &mut self.disk.now;
         let another = outbox.life.is_some_and(|known| known != life);
         outbox.life = Some(life);
+        outbox.linked = true;
+        for row in outbox.rows.iter_mut().filter(|row| another && row.unanswered) {
+            row.doubtful = true;
+        }
         if another && world.has(Rule::TakesBack) {
             let accepted = |row: &&mut Row| row.progress == Progress::Accepted && !row.delivered;
             for row in outbox.rows.iter_mut().filter(accepted) {
@@ -245,9 +282,7 @@ impl State {
                     self.sender.read_notice(notice, self.recipient.key, world);
                 }
             }
-            FromSender::Expires(message) => {
-                self.sender.disk.now.rows[message].progress = Progress::Dead { by_broker: false };
-            }
+            FromSender::Expires(message) => self.sender.expire(message, world),
             FromSender::Syncs => self.sender.disk.sync(),
         }
     }

@@ -181,12 +181,13 @@ impl World {
             Fault::SenderCrashes => {
                 happened.crashes += 1;
                 state.sender.disk.crash();
-                state.cut_sender();
+                state.sender.restarts(self);
+                state.cut_sender(self);
             }
             Fault::BrokerCrashes => {
                 happened.crashes += 1;
                 state.broker.disk.crash();
-                state.cut_all();
+                state.cut_all(self);
             }
             Fault::RecipientCrashes => {
                 happened.crashes += 1;
@@ -197,7 +198,7 @@ impl World {
                 happened.store_losses += 1;
                 let life = state.broker.disk.now.life + 1;
                 state.broker.disk.replace(Store::begin(life));
-                state.cut_all();
+                state.cut_all(self);
             }
             Fault::StoreIsBackedUp => {
                 state.broker.backup = Some(state.broker.disk.now.clone());
@@ -209,7 +210,7 @@ impl World {
                     state.broker.disk.replace(backup);
                 }
                 state.broker.moved = false;
-                state.cut_all();
+                state.cut_all(self);
             }
             Fault::KeyIsForgotten => {
                 happened.forgets += 1;
@@ -253,8 +254,8 @@ impl World {
 }
 
 impl State {
-    pub(super) fn cut_sender(&mut self) {
-        self.sender.link = None;
+    pub(super) fn cut_sender(&mut self, world: &World) {
+        self.sender.is_cut(world);
         self.broker.forget_notices();
     }
 
@@ -263,8 +264,8 @@ impl State {
         self.broker.forget_deliveries();
     }
 
-    pub(super) fn cut_all(&mut self) {
-        self.cut_sender();
+    pub(super) fn cut_all(&mut self, world: &World) {
+        self.cut_sender(world);
         self.cut_recipient();
     }
 
@@ -275,7 +276,7 @@ impl State {
         if set_back && world.has(Rule::Marks) && world.has(Rule::BrokerCommitsFirst) {
             self.broker.disk.now.life += 1;
             (self.sender.ahead, self.recipient.ahead) = (false, false);
-            self.cut_all();
+            self.cut_all(world);
             return false;
         }
         self.broker.moves();

@@ -33,6 +33,8 @@ pub(crate) struct Life {
     pub(crate) reason: Option<String>,
     pub(crate) message_id: Option<MessageId>,
     pub(crate) superseded_by: Option<ClientMessageId>,
+    /// A broker has, or had, or may have it, and there is no word of that one any more.
+    pub(crate) doubtful: bool,
 }
 
 /// What an operator asks for, by the name an app gave it or by its row.
@@ -117,6 +119,7 @@ impl FromRow for Life {
                 .try_get::<Option<&str>, _>("superseded_by")?
                 .map(|id| id.parse().map_err(|_| damaged("client id")))
                 .transpose()?,
+            doubtful: row.try_get::<i64, _>("doubtful")? > 0,
         })
     }
 }

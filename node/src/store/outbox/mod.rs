@@ -14,8 +14,8 @@ use super::{OutLane, columns, damaged};
 pub(crate) use accept::{Known, NewRow, find, insert};
 pub(crate) use life::{Life, Load, Which, content, life, list, load, oldest, routing};
 pub(crate) use outcome::{
-    Accepted, Affected, Sent, abort, accept, by_wire_id, deliver, end_asked, end_pending, expire,
-    first_expiry, kill, mark_read, renumber, reseal, rows, sent_to, take_back,
+    Accepted, Affected, Sent, abort, accept, by_wire_id, deliver, doubt, doubt_after_crash, end_asked,
+    end_pending, expire, first_expiry, kill, mark_read, renumber, reseal, rows, sent_to, take_back,
 };
 pub(crate) use send::{Pending, Written, pending, pending_lanes, told, untold};
 

@@ -11,7 +11,7 @@ use waxwing_sqlite::{Connection, Executor, FromRow};
 
 use super::{kind, lane, voucher_code};
 use crate::store::columns::{client_id, fingerprint, wire_id};
-use crate::store::{OutLane, millis, number, time, unsigned};
+use crate::store::{OutLane, meta, millis, number, time, unsigned};
 
 /// The broker has one seal of a row.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +27,8 @@ pub(crate) async fn accept(
     rows: &[Accepted],
     at: Timestamp,
 ) -> waxwing_sqlite::Result<()> {
-    const UPDATE: &str = "UPDATE outbox SET state = 1, message_id = ?3, accepted_at = coalesce(accepted_at, ?4) \
-                          WHERE row = ?1 AND seal = ?2 AND state = 0";
+    const UPDATE: &str = "UPDATE outbox SET state = 1, message_id = ?3, accepted_at = coalesce(accepted_at, ?4), \
+                          doubtful = doubtful & 1 WHERE row = ?1 AND seal = ?2 AND state = 0";
     let query = rows.iter().fold(waxwing_sqlite::query(UPDATE), |query, row| {
         query.bind(row.row).bind(row.seal).bind(&row.message_id.as_bytes()[..]).bind(millis(at))
     });
@@ -45,6 +45,8 @@ pub(crate) struct Affected {
     pub(crate) kind: Kind,
     /// How often its recipient has asked for another seal.
     pub(crate) nacks: i64,
+    /// Why it has ended, if it has.
+    pub(crate) reason: Option<String>,
 }
 
 impl FromRow for Affected {
@@ -54,8 +56,49 @@ impl FromRow for Affected {
             from_app: row.try_get("from_app")?,
             kind: kind(row.try_get("kind")?)?,
             nacks: row.try_get("nacks")?,
+            reason: row.try_get("reason")?,
         })
     }
+}
+
+/// Of pending rows whose answer from the broker is missing: it may have them, until it says that it does. Only those, if
+/// given, that have had their time by then, or are for that node.
+pub(crate) async fn doubt(
+    db: &mut Connection,
+    rows: &[i64],
+    by: Option<Timestamp>,
+    recipient: Option<NodeId>,
+) -> waxwing_sqlite::Result<()> {
+    const UPDATE: &str = "UPDATE outbox SET doubtful = 2 WHERE row = ?1 AND state = 0 AND doubtful = 0 \
+                          AND expires <= coalesce(?2, expires) AND recipient = coalesce(?3, recipient)";
+    let recipient = recipient.map(|node| *node.as_bytes());
+    let query = rows.iter().fold(waxwing_sqlite::query(UPDATE), |query, row| {
+        query.bind(*row).bind(by.map(millis)).bind(recipient.as_ref().map(|node| &node[..]))
+    });
+    query.execute_each(db).await?;
+    Ok(())
+}
+
+/// A process that has ended without a word while its link was up may have handed over whatever is pending.
+pub(crate) async fn doubt_after_crash(db: &mut Connection) -> waxwing_sqlite::Result<()> {
+    if meta::number(&mut *db, meta::LINKED).await? == 0 {
+        return Ok(());
+    }
+    db.run("BEGIN IMMEDIATE")?;
+    let doubted = async {
+        waxwing_sqlite::query("UPDATE outbox SET doubtful = 2 WHERE state = 0 AND doubtful = 0")
+            .execute(&mut *db)
+            .await?;
+        meta::set_number(&mut *db, meta::LINKED, 0).await
+    };
+    let ended = match doubted.await {
+        Ok(()) => db.run("COMMIT"),
+        Err(error) => Err(error),
+    };
+    if ended.is_err() {
+        let _ = db.run("ROLLBACK");
+    }
+    ended
 }
 
 /// Ends a row that is not delivered and, if a seal is given, still has it.
@@ -71,7 +114,7 @@ pub(crate) async fn kill(
         "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ?, \
          size = iif(counter = 0, 0, size) \
          WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL AND seal = coalesce(?, seal) \
-         RETURNING client_id, from_app, kind, nacks",
+         RETURNING client_id, from_app, kind, nacks, reason",
     )
     .bind(reason)
     .bind(voucher_code(by))
@@ -103,7 +146,7 @@ pub(crate) async fn end_pending(
 ) -> waxwing_sqlite::Result<Vec<Affected>> {
     let ended = waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 2, reason = ? || iif(doubtful, ', delivery unknown', ''), ended_by = ?, ended_at = ? \
-         WHERE recipient = ? AND state = 0 RETURNING client_id, from_app, kind, nacks",
+         WHERE recipient = ? AND state = 0 RETURNING client_id, from_app, kind, nacks, reason",
     )
     .bind(reason)
     .bind(voucher_code(Voucher::Node))
@@ -131,7 +174,7 @@ pub(crate) async fn reseal(
 ) -> waxwing_sqlite::Result<Option<Affected>> {
     waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 0, seal = ?, nacks = nacks + 1, accepted_at = NULL \
-         WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
+         WHERE row = ? AND state IN (0, 1) AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks, reason",
     )
     .bind(seal)
     .bind(row)
@@ -141,6 +184,10 @@ pub(crate) async fn reseal(
 
 /// Takes back what the broker had: it has lost its store. Says how many messages are pending again.
 pub(crate) async fn take_back(db: &mut Connection) -> waxwing_sqlite::Result<u64> {
+    // What the new store says tells nothing of the old one.
+    waxwing_sqlite::query("UPDATE outbox SET doubtful = 1 WHERE state = 0 AND doubtful = 2")
+        .execute(&mut *db)
+        .await?;
     let done = waxwing_sqlite::query(
         "UPDATE outbox SET state = 0, accepted_at = NULL, doubtful = 1 \
          WHERE state = 1 AND delivered_at IS NULL AND ended_at IS NULL",
@@ -152,12 +199,13 @@ pub(crate) async fn take_back(db: &mut Connection) -> waxwing_sqlite::Result<u64
 
 /// Gives every row that is not receipted a new counter, from 1 in its old order, and has it sent under the next seal:
 /// counters belong to a signing key, and this node has a new one. What the broker has under the old key would only be
-/// refused, or leave a gap in the new lane if it were not. Counters of the old lanes need not be told any more.
+/// refused, or leave a gap in the new lane if it were not. Counters of the old lanes need not be told any more. Any of
+/// them may have been delivered: a state that was set back does not know what was sent since.
 pub(crate) async fn renumber(db: &mut Connection) -> waxwing_sqlite::Result<()> {
     waxwing_sqlite::query("UPDATE outbox SET void_told = 1, renumbered = 0").execute(&mut *db).await?;
     waxwing_sqlite::query(
-        "UPDATE outbox SET counter = n.counter, renumbered = 1, void_told = 0, seal = seal + 1, doubtful = max(doubtful, \
-         state = 1), state = 0, accepted_at = NULL FROM (SELECT row, \
+        "UPDATE outbox SET counter = n.counter, renumbered = 1, void_told = 0, seal = seal + 1, \
+         doubtful = 1, state = 0, accepted_at = NULL FROM (SELECT row, \
          row_number() OVER (PARTITION BY recipient, priority ORDER BY counter) AS counter FROM outbox \
          WHERE delivered_at IS NULL AND ended_at IS NULL AND counter > 0) AS n WHERE outbox.row = n.row",
     )
@@ -192,7 +240,7 @@ pub(crate) async fn deliver(
          accepted_at = coalesce(accepted_at, ?2), reason = CASE state WHEN 3 THEN reason END, \
          ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END, \
          size = iif(counter = 0, 0, size) \
-         WHERE row = ?1 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks";
+         WHERE row = ?1 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks, reason";
     let query =
         rows.iter().fold(waxwing_sqlite::query_as(UPDATE), |query, row| query.bind(row).bind(millis(at)));
     query.fetch_each(db).await
@@ -218,7 +266,7 @@ pub(crate) async fn mark_read(
     at: Timestamp,
 ) -> waxwing_sqlite::Result<Option<Affected>> {
     waxwing_sqlite::query_as(
-        "UPDATE outbox SET read_at = ? WHERE row = ? AND read_at IS NULL RETURNING client_id, from_app, kind, nacks",
+        "UPDATE outbox SET read_at = ? WHERE row = ? AND read_at IS NULL RETURNING client_id, from_app, kind, nacks, reason",
     )
     .bind(millis(at))
     .bind(row)
@@ -236,7 +284,7 @@ pub(crate) async fn abort(
     waxwing_sqlite::query_as(
         "UPDATE outbox SET state = 3, ended_at = ?1, ended_by = 0, superseded_by = ?2, \
          reason = CASE WHEN ?2 IS NULL THEN 'given up' ELSE 'sent again' END \
-         WHERE row = ?3 AND state <> 3 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks",
+         WHERE row = ?3 AND state <> 3 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks, reason",
     )
     .bind(millis(at))
     .bind(superseded_by.map(ClientMessageId::as_str))
@@ -255,7 +303,7 @@ pub(crate) async fn expire(
         "UPDATE outbox SET state = 2, reason = iif(doubtful, 'expired, delivery unknown', 'expired'), ended_by = 0, ended_at = ?1, \
          size = iif(counter = 0, 0, size) WHERE row IN \
          (SELECT row FROM outbox WHERE state = 0 AND expires <= ?1 ORDER BY expires LIMIT ?2) \
-         RETURNING client_id, from_app, kind, nacks",
+         RETURNING client_id, from_app, kind, nacks, reason",
     )
     .bind(millis(now))
     .bind(number(limit as u64))

@@ -80,8 +80,15 @@ impl Work {
                 let how = if self.dice.roll(2) == 0 { Checkpoint::Passive } else { Checkpoint::Restart };
                 checkpoint(&self.f.folder.path().join("node.db"), how).await.unwrap();
             }
-            14 => self.f = self.f.killed_and_restarted().await,
-            15 => self.f = reopened(self.f).await,
+            14 => {
+                self.f = self.f.killed_and_restarted().await;
+                // A start writes down that its link was up.
+                self.is_answered().await;
+            }
+            15 => {
+                self.f = reopened(self.f).await;
+                self.is_answered().await;
+            }
             _ => {}
         }
         self
