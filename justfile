@@ -42,7 +42,8 @@ images:
 soak:
     .ci/record soak cargo test --locked --test e2e ten_thousand_idle_links -- --ignored --nocapture
 
-# The models of delivery, leases, progress and presence, in every state within bounds: how many states these are is kept.
+# The models of delivery, leases, progress and presence, in every state within bounds: how many states these are is kept. It took 18
+# minutes, with the build, on 2 cores that had other work.
 models:
     .ci/record models .ci/models
 
