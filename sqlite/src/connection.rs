@@ -13,7 +13,7 @@ use crate::{Column, Result, Row, Value};
 pub struct Connection {
     pub(crate) db: rusqlite::Connection,
     /// Of one that writes a file.
-    pub(crate) checkpoints: Option<RefCell<Checkpoints>>,
+    pub(crate) checkpoints: Option<Box<RefCell<Checkpoints>>>,
 }
 
 /// A statement with its values.

@@ -113,7 +113,7 @@ impl Options {
             db.pragma_update(None, "synchronous", "full")?;
             db.pragma_update(None, "fullfsync", true)?;
             assert_durable(&db)?;
-            checkpoints = Some(RefCell::new(Checkpoints::begin(self.clone(), &db)));
+            checkpoints = Some(Box::new(RefCell::new(Checkpoints::begin(self.clone(), &db))));
         }
         if self.mode == Mode::Copy {
             db.pragma_update(None, "journal_mode", "delete")?;
