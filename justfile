@@ -70,6 +70,11 @@ fanout:
 compare ROUNDS="5" SECONDS="5":
     bench/compare --rounds {{ ROUNDS }} --seconds {{ SECONDS }} --into docs/performance.md
 
+# What the hot paths cost beside the committed baseline (bench/check/baseline.json): instructions, by callgrind, and time as a ratio to a
+# calibration. `--bless` writes the baseline. Needs valgrind.
+bench-check *OPTIONS:
+    cargo run --quiet --locked --release --manifest-path bench/check/Cargo.toml -- {{ OPTIONS }}
+
 # A second implementation of the protocol, other WebSocket stacks, and the local API held against its document; keeps the figures.
 interop:
     .ci/record interop tests/interop/run
