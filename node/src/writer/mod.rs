@@ -8,6 +8,7 @@
 
 mod accept;
 mod answers;
+mod batch;
 mod effects;
 mod give_up;
 mod handle;
@@ -20,9 +21,7 @@ mod spaces;
 pub(crate) mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 use waxwing_crypto::ClientMessageId;
 use waxwing_crypto::sealing::CounterRange;
@@ -36,6 +35,7 @@ pub(crate) use give_up::GivenUp;
 pub(crate) use handle::{Caps, Changes, Following, Forget, Growth, WriteError, Writer, channel};
 pub(crate) use receive::{Delivered, ReceivedItem, Stored};
 
+use self::batch::BATCH;
 use self::effects::Effects;
 use self::handle::{Answer, Change};
 use crate::metrics::Counts;
@@ -45,13 +45,6 @@ use crate::store::{
     blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions, state, topics,
 };
 
-/// Most changes in one transaction.
-const BATCH: usize = 1_024;
-/// Most bytes of new messages in one transaction.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// How long a change that nobody waits for does so for one to go with: a third of all commits are saved by it where messages come one
-/// by one, since what the broker has accepted is often received a moment later.
-const PATIENCE: Duration = Duration::from_millis(10);
 /// Most messages that one sweep ends.
 const SWEEP: usize = 500;
 
@@ -70,27 +63,6 @@ pub(crate) async fn run(
         task.commit(&mut batch).await?;
     }
     Ok(task.db)
-}
-
-impl Changes {
-    /// Waits for a change, and takes what else is there, up to a batch; what can wait does so a while for what cannot. False at the end.
-    async fn collect(&mut self, batch: &mut Vec<Change>) -> bool {
-        let (mut next, mut bytes, mut waits) = (self.0.recv().await, 0, true);
-        let until = Instant::now() + PATIENCE;
-        while let Some(change) = next {
-            (bytes, waits) = (bytes + change.bytes(), waits && change.can_wait());
-            batch.push(change);
-            if batch.len() >= BATCH || bytes >= BATCH_BYTES {
-                break;
-            }
-            next = match self.0.try_recv() {
-                Ok(change) => Some(change),
-                Err(_) if waits => timeout_at(until, self.0.recv()).await.ok().flatten(),
-                Err(_) => None,
-            };
-        }
-        !batch.is_empty()
-    }
 }
 
 struct Task {

@@ -1,5 +1,7 @@
 //! What the outbox takes.
 
+use std::time::Duration;
+
 use super::*;
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What is over goes, and a repeat is a repeat all the same.
 
+use std::time::Duration;
+
 use super::*;
 use crate::store::retention::Over;
 
