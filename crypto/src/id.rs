@@ -6,6 +6,8 @@ use std::str::FromStr;
 use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
+use ulid::Ulid;
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
@@ -225,6 +227,19 @@ impl ClientMessageId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// When it was made, if it says so: a ULID, or a UUID of version 7 (RFC 9562).
+    pub fn made_at(&self) -> Option<Timestamp> {
+        let millis = match self.0.len() {
+            ulid::ULID_LEN => self.0.parse::<Ulid>().ok()?.timestamp_ms(),
+            _ => {
+                let uuid = Uuid::try_parse(&self.0).ok().filter(|uuid| uuid.get_version_num() == 7)?;
+                let (seconds, nanos) = uuid.get_timestamp()?.to_unix();
+                seconds * 1_000 + u64::from(nanos / 1_000_000)
+            }
+        };
+        Some(Timestamp(millis))
+    }
 }
 
 impl FromStr for ClientMessageId {
@@ -314,6 +329,19 @@ mod tests {
         }
         for bad in ["", "a b", "a/b", "ä", &"x".repeat(129)] {
             assert_eq!(bad.parse::<ClientMessageId>(), Err(Error::Malformed("client message id")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_ulid_and_a_uuid_of_version_7_say_when_they_were_made() {
+        let made_at = |id: &str| id.parse::<ClientMessageId>().unwrap().made_at().map(Timestamp::as_millis);
+        // The examples of ULID's specification, and of RFC 9562, appendix A.6.
+        assert_eq!(made_at("01ARZ3NDEKTSV4RRFFQ69G5FAV"), Some(1_469_922_850_259));
+        assert_eq!(made_at("017F22E2-79B0-7CC3-98C4-DC0C0C07398F"), Some(0x017F_22E2_79B0));
+        for none in
+            ["m-1", "919108f7-52d1-4320-9bac-f847db4148a8", "01ARZ3NDEKTSV4RRFFQ69G5FA.", &"x".repeat(128)]
+        {
+            assert_eq!(made_at(none), None, "{none}");
         }
     }
 

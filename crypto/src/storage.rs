@@ -22,6 +22,8 @@ use crate::sealing::ReceiptSecret;
 
 /// Length of the nonce in front of a sealed cell, in bytes.
 const NONCE: usize = 24;
+/// Bytes of a time in front of a wire id.
+const MADE_AT: usize = 6;
 /// Length of the code in front of a kept roster, in bytes.
 const CODE: usize = 32;
 
@@ -128,9 +130,17 @@ impl StorageKeys {
         XChaCha20Poly1305::new((&*self.rest).into())
     }
 
-    /// What a broker sees of a client message id: HMAC-SHA256, first 16 bytes.
+    /// What a broker sees of a client message id: HMAC-SHA256, first 16 bytes. Of an id that says when it was made these are 10 bytes,
+    /// behind 6 of that time, in milliseconds and big endian: what is sent together is then kept together by whoever keeps an index of
+    /// these ids, and a message that is accepted or looked for does not take a page of its own, anywhere in that index.
     pub fn wire_id(&self, id: &ClientMessageId) -> WireId {
-        WireId::from_bytes(first(&hmac(&*self.id, &[id.as_str().as_bytes()])))
+        let code = hmac(&*self.id, &[id.as_str().as_bytes()]);
+        let Some(made_at) = id.made_at() else { return WireId::from_bytes(first(&code)) };
+        let mut wire = [0; 16];
+        let (time, rest) = wire.split_at_mut(MADE_AT);
+        time.copy_from_slice(&made_at.as_millis().to_be_bytes()[8 - MADE_AT..]);
+        rest.copy_from_slice(&code[..16 - MADE_AT]);
+        WireId::from_bytes(wire)
     }
 
     /// What the change of a space is called that an app wants made under an id of its own: the same for the same id, of no meaning to

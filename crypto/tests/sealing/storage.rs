@@ -109,6 +109,18 @@ fn each_code_has_a_key_of_its_own_derived_from_the_storage_key() {
 }
 
 #[test]
+fn a_wire_id_begins_with_the_time_that_its_message_id_says_and_differs_within_it() {
+    let wire = |text: &str| *keys().wire_id(&id(text)).as_bytes();
+    let (one, two) = (wire("01ARZ3NDEKTSV4RRFFQ69G5FAV"), wire("01ARZ3NDEKTSV4RRFFQ69G5FAW"));
+    let code = hmac(&child(b"waxwing wire id v1"), b"01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    assert_eq!(one[..6], 1_469_922_850_259_u64.to_be_bytes()[2..]);
+    assert_eq!(one[6..], code[..10], "nothing else of it is there");
+    assert_eq!(one[..6], two[..6]);
+    assert_ne!(one, two);
+    assert_eq!(wire("017F22E2-79B0-7CC3-98C4-DC0C0C07398F")[..6], [0x01, 0x7F, 0x22, 0xE2, 0x79, 0xB0]);
+}
+
+#[test]
 fn equal_messages_have_different_fingerprints_at_the_broker() {
     let fp = keys().fingerprint(&request());
     let shown = ["m-1", "m-2"].map(|name| keys().broker_fingerprint(&id(name), &fp));
