@@ -29,8 +29,11 @@ const REFUSED: std::ops::RangeInclusive<u8> = 2..=5;
 fn main() -> ExitCode {
     // Before there is a runtime: who answers a shell has one of its own.
     completion::answer();
-    match runtime() {
-        Ok(runtime) => runtime.block_on(start()),
+    // Whatever is made here, a log or a database's side file, is for this user alone from its first moment.
+    umask(Mode::RWXG | Mode::RWXO);
+    let cli = Cli::parse();
+    match runtime(&cli.command) {
+        Ok(runtime) => runtime.block_on(start(cli)),
         Err(error) => {
             eprintln!("waxwing: there can be no threads: {error}");
             ExitCode::FAILURE
@@ -39,16 +42,21 @@ fn main() -> ExitCode {
 }
 
 /// Threads for what is asynchronous. Whoever writes a database has one beside these: with one for each core as well, they would be too
-/// many, and spend their time on waking each other.
-fn runtime() -> std::io::Result<Runtime> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-    Builder::new_multi_thread().worker_threads((cores - 1).max(1)).enable_all().build()
+/// many, and spend their time on waking each other. So would those of a benchmark, whose apps do little for each message: they have one,
+/// and leave the rest to what is measured.
+fn runtime(command: &Command) -> std::io::Result<Runtime> {
+    let mut builder = if matches!(command, Command::Bench(_)) {
+        Builder::new_current_thread()
+    } else {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads((cores - 1).max(1));
+        builder
+    };
+    builder.enable_all().build()
 }
 
-async fn start() -> ExitCode {
-    // Whatever is made here, a log or a database's side file, is for this user alone from its first moment.
-    umask(Mode::RWXG | Mode::RWXO);
-    let cli = Cli::parse();
+async fn start(cli: Cli) -> ExitCode {
     let refused_is_done = cli.command.refused_is_done();
     let context = Context::new(cli.global);
     match run(cli.command, &context).await {

@@ -108,5 +108,5 @@ pub(super) async fn warm_up(
     };
     let round = Round { name: "warming up", until: Until::Count(count), pace, at_once };
     let sent = pairs.run(round, progress).await?;
-    pairs.count(round.name, &sent).await.map(drop)
+    pairs.count(&sent).await.map(drop)
 }

@@ -7,7 +7,7 @@ use waxwing_client::api::{MeshQuery, MessageState};
 
 use super::super::spread::{Range, Spread, Spreads};
 use super::super::stand::{Costs, Meter, Stand};
-use super::{Pairs, Round, Run, Sent, id, label};
+use super::{Pairs, Round, Run, Sent};
 use crate::bench::Progress;
 use crate::error::Result;
 
@@ -78,10 +78,10 @@ impl Rounds {
         self.meter.begin(stand).await?;
         let sent = pairs.run(round, progress).await?;
         self.meter.end(stand, sent.messages()).await?;
-        let (lost, duplicates) = pairs.count(round.name, &sent).await?;
+        let (lost, duplicates) = pairs.count(&sent).await?;
         self.lost += lost;
         self.duplicates += duplicates;
-        let accepted = pairs.accepted(round.name, &sent).await?;
+        let accepted = pairs.accepted(&sent).await?;
         self.rounds.push(One::of(sent, accepted));
         Ok(())
     }
@@ -140,12 +140,12 @@ impl One {
 
 impl Pairs {
     /// How long after it was queued a message was at the broker, by its node's own word; of some.
-    async fn accepted(&self, name: &str, sent: &Sent) -> Result<Vec<Duration>> {
+    async fn accepted(&self, sent: &Sent) -> Result<Vec<Duration>> {
         let mut took = Vec::new();
-        for (n, (pair, run)) in self.pairs.iter().zip(&sent.runs).enumerate() {
+        for (pair, run) in self.pairs.iter().zip(&sent.runs) {
             let step = (run.sent * self.pairs.len()).div_ceil(ASKED).max(1);
             for message in (0..run.sent).step_by(step) {
-                let id = id(&label(name, n), message)?;
+                let id = run.ids.id(message)?;
                 let status = pair.sender[0].status(&id, &MeshQuery::default()).await?;
                 let at = |state| status.history.iter().find(|change| change.state == state);
                 let queued = at(MessageState::Queued).map(|change| change.at);

@@ -1,6 +1,7 @@
 //! Apps in pairs: one that sends and watches its receipts, and one at another node that watches its mailbox.
 
 mod counted;
+mod ids;
 mod pace;
 mod watch;
 
@@ -11,10 +12,11 @@ use tokio::sync::{Mutex, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use waxwing_client::api::{BatchOutcome, BatchRequest, EventQuery, SendRequest};
-use waxwing_client::{Client, ClientMessageId, Events};
+use waxwing_client::{Client, Events};
 
 pub(super) use self::counted::Rounds;
 pub use self::counted::{Figures, Stages};
+use self::ids::Ids;
 pub(super) use self::pace::Pace;
 use self::pace::{Shared, Ticket};
 use self::watch::Watched;
@@ -46,7 +48,7 @@ struct Pair {
 /// What one round is to do.
 #[derive(Clone, Copy)]
 pub(super) struct Round<'a> {
-    /// What its messages are called by.
+    /// What it is called.
     pub(super) name: &'a str,
     /// When it has no more to begin.
     pub(super) until: Until,
@@ -86,10 +88,10 @@ impl Pairs {
     }
 
     /// How many messages of a round are in no inbox, and how often one is there once more than it should.
-    pub(super) async fn count(&self, name: &str, sent: &Sent) -> Result<(usize, usize)> {
+    pub(super) async fn count(&self, sent: &Sent) -> Result<(usize, usize)> {
         let (mut lost, mut duplicates) = (0, 0);
-        for (n, (pair, run)) in self.pairs.iter().zip(&sent.runs).enumerate() {
-            let copies = pair.copies(&label(name, n), run.sent).await?;
+        for (pair, run) in self.pairs.iter().zip(&sent.runs) {
+            let copies = pair.copies(run.ids, run.sent).await?;
             lost += copies.iter().filter(|copies| **copies == 0).count();
             duplicates += copies.iter().map(|copies| copies.saturating_sub(1)).sum::<usize>();
         }
@@ -112,6 +114,7 @@ impl Sent {
 
 /// What one pair saw.
 struct Run {
+    ids: Ids,
     sent: usize,
     /// When the node had answered for the last.
     answered: Instant,
@@ -147,36 +150,36 @@ impl Pair {
         size: usize,
         step: &(impl Fn(usize) + Sync),
     ) -> Result<Run> {
-        let name = label(round.name, n);
+        let ids = Ids::begin(n);
         let shared = Arc::new(Shared::new(round.until, round.pace, round.at_once));
         let (told, total) = channel::channel(None);
         let sending = async {
-            let sent = self.send(&name, size, &shared).await?;
+            let sent = self.send(ids, size, &shared).await?;
             told.send_replace(Some(shared.begun()));
             Ok(sent)
         };
         let ((requests, answered), receipts, mailbox) = tokio::try_join!(
             sending,
-            self.receipts(&name, &shared, total.clone(), step),
-            self.mailbox(&name, &shared, total)
+            self.receipts(ids, &shared, total.clone(), step),
+            self.mailbox(ids, &shared, total)
         )?;
-        Ok(Run { sent: shared.begun(), answered, requests, receipts, mailbox })
+        Ok(Run { ids, sent: shared.begun(), answered, requests, receipts, mailbox })
     }
 
     /// Hands messages to the node, on all connections. Returns how long each request took, and when the last had ended.
     async fn send(
         self: &Arc<Self>,
-        name: &str,
+        ids: Ids,
         size: usize,
         shared: &Arc<Shared>,
     ) -> Result<(Vec<std::time::Duration>, Instant)> {
         let mut connections = JoinSet::new();
         for connection in 0..self.sender.len() {
-            let (pair, shared, name) = (Arc::clone(self), Arc::clone(shared), name.to_owned());
+            let (pair, shared) = (Arc::clone(self), Arc::clone(shared));
             connections.spawn(async move {
                 let mut took = Vec::new();
                 while let Some(ticket) = shared.next().await? {
-                    pair.hand_over(&pair.sender[connection], &name, size, &ticket).await?;
+                    pair.hand_over(&pair.sender[connection], ids, size, &ticket).await?;
                     took.push(ticket.due.elapsed());
                 }
                 Ok::<_, Error>(took)
@@ -189,8 +192,8 @@ impl Pair {
         Ok((took, Instant::now()))
     }
 
-    async fn hand_over(&self, client: &Client, name: &str, size: usize, ticket: &Ticket) -> Result<()> {
-        let items = ticket.numbers.clone().map(|n| self.request(name, n, size));
+    async fn hand_over(&self, client: &Client, ids: Ids, size: usize, ticket: &Ticket) -> Result<()> {
+        let items = ticket.numbers.clone().map(|n| self.request(ids, n, size));
         let items = items.collect::<Result<Vec<_>>>()?;
         if let [item] = &items[..] {
             client.send(item).await?;
@@ -203,11 +206,11 @@ impl Pair {
         }
     }
 
-    fn request(&self, name: &str, n: usize, size: usize) -> Result<SendRequest> {
+    fn request(&self, ids: Ids, n: usize, size: usize) -> Result<SendRequest> {
         let mut body = format!("{n} ");
         body.extend(std::iter::repeat_n('x', size.saturating_sub(body.len())));
         body.truncate(size);
-        let (to, body, client_message_id) = (self.to.clone(), Some(body), Some(id(name, n)?));
+        let (to, body, client_message_id) = (self.to.clone(), Some(body), Some(ids.id(n)?));
         Ok(SendRequest { to, body, client_message_id, ..SendRequest::default() })
     }
 }
@@ -217,22 +220,6 @@ fn refusal(outcome: BatchOutcome) -> Option<String> {
         BatchOutcome::Sent(_) => None,
         BatchOutcome::Refused(problem) => Some(problem.detail.unwrap_or(problem.title)),
     }
-}
-
-/// What the messages of a pair are called by in a round.
-fn label(round: &str, pair: usize) -> String {
-    format!("{}-{pair}", round.replace(' ', "-"))
-}
-
-/// The id of a message.
-fn id(name: &str, n: usize) -> Result<ClientMessageId> {
-    let id = format!("{name}-{n}");
-    id.parse().map_err(|_| Error::Unreadable(format!("{id} is no id")))
-}
-
-/// Which message of a round has this id.
-fn number(name: &str, id: &ClientMessageId) -> Option<usize> {
-    id.as_str().strip_prefix(name)?.strip_prefix('-')?.parse().ok()
 }
 
 fn stuck(what: &str) -> Error {

@@ -9,8 +9,9 @@ use waxwing_client::Events;
 use waxwing_client::api::{EventBody, InboxQuery, MessageState};
 
 use super::super::PATIENCE;
+use super::ids::Ids;
 use super::pace::Shared;
-use super::{Pair, number, stuck};
+use super::{Pair, stuck};
 use crate::error::{Error, Result};
 
 /// Messages in one page of an inbox.
@@ -44,7 +45,7 @@ impl Pair {
     /// Counts receipts, each of which opens the window.
     pub(super) async fn receipts(
         &self,
-        name: &str,
+        ids: Ids,
         shared: &Shared,
         mut total: Total,
         step: &(impl Fn(usize) + Sync),
@@ -58,7 +59,7 @@ impl Pair {
                 Next::Silence => return Err(stuck("receipts")),
             };
             if let EventBody::Receipt { client_message_id, state: MessageState::Delivered } = &event
-                && let Some(took) = number(name, client_message_id).and_then(|n| shared.receipted(n))
+                && let Some(took) = ids.number(client_message_id).and_then(|n| shared.receipted(n))
             {
                 watched.saw(took);
                 step(1);
@@ -72,7 +73,7 @@ impl Pair {
     }
 
     /// Watches the recipient's mailbox. What does not come is counted as lost, later.
-    pub(super) async fn mailbox(&self, name: &str, shared: &Shared, mut total: Total) -> Result<Watched> {
+    pub(super) async fn mailbox(&self, ids: Ids, shared: &Shared, mut total: Total) -> Result<Watched> {
         let mut events = self.mailbox.lock().await;
         let mut watched = Watched::begin();
         loop {
@@ -81,7 +82,7 @@ impl Pair {
                 Next::Over | Next::Silence => return Ok(watched),
             };
             if let EventBody::Message { message } = event
-                && let Some(took) = number(name, &message.client_message_id).and_then(|n| shared.seen(n))
+                && let Some(took) = ids.number(&message.client_message_id).and_then(|n| shared.seen(n))
             {
                 watched.saw(took);
                 watched.stored.push(message.received_at.since(message.sent_at));
@@ -90,7 +91,7 @@ impl Pair {
     }
 
     /// How often each message of a round is in the recipient's inbox.
-    pub(super) async fn copies(&self, name: &str, count: usize) -> Result<Vec<usize>> {
+    pub(super) async fn copies(&self, ids: Ids, count: usize) -> Result<Vec<usize>> {
         let mut copies = vec![0; count];
         let mut after = self.counted.load(Ordering::Relaxed);
         loop {
@@ -100,7 +101,7 @@ impl Pair {
                 self.counted.store(after, Ordering::Relaxed);
                 return Ok(copies);
             }
-            let numbers = page.items.iter().filter_map(|item| number(name, &item.client_message_id));
+            let numbers = page.items.iter().filter_map(|item| ids.number(&item.client_message_id));
             numbers.filter_map(|n| copies.get_mut(n).map(|count| *count += 1)).count();
             after = page.next;
         }
