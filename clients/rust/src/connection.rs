@@ -1,11 +1,13 @@
 //! Connections to one node, kept open between requests.
 //!
 //! A request takes an idle connection or dials a new one, and puts it back when the answer has been read to its end.
-//! One that the node has closed meanwhile is replaced, as long as nothing was written on it. Once a request may have
-//! been written, only a read is tried again; anything else is [`Error::Lost`], and the caller's to decide.
+//! One that the node has closed meanwhile is replaced, as long as nothing was written on it; and one that the node might be
+//! closing at this moment, since nothing has gone over it for long, is not taken. Once a request may have been written,
+//! only a read is tried again; anything else is [`Error::Lost`], and the caller's to decide.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,12 +17,15 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::Instant;
 
 use crate::error::{Error, Result};
 use crate::place::Place;
 
 /// Idle connections kept. More than this many requests at once dial, and close when done.
 const IDLE: usize = 8;
+/// How long a connection may have been idle to be taken: half of what a node waits for the next request on it.
+const FRESH: Duration = Duration::from_secs(5);
 /// Largest answer read: a page of the inbox, whose bodies grow when escaped as JSON.
 const ANSWER_MAX: usize = 128 * 1024 * 1024;
 
@@ -29,7 +34,12 @@ type Body = Full<Bytes>;
 /// See the module.
 pub(crate) struct Pool {
     place: Place,
-    idle: Mutex<Vec<SendRequest<Body>>>,
+    idle: Mutex<Vec<Idle>>,
+}
+
+struct Idle {
+    connection: SendRequest<Body>,
+    since: Instant,
 }
 
 impl Pool {
@@ -91,9 +101,12 @@ impl Pool {
 
     fn take_idle(&self) -> Option<SendRequest<Body>> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(connection) = idle.pop() {
-            if !connection.is_closed() {
-                return Some(connection);
+        while let Some(last) = idle.pop() {
+            if last.since.elapsed() >= FRESH {
+                // Those before it have been idle for longer.
+                idle.clear();
+            } else if !last.connection.is_closed() {
+                return Some(last.connection);
             }
         }
         None
@@ -102,7 +115,7 @@ impl Pool {
     fn put_back(&self, connection: SendRequest<Body>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !connection.is_closed() && idle.len() < IDLE {
-            idle.push(connection);
+            idle.push(Idle { connection, since: Instant::now() });
         }
     }
 }

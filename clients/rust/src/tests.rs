@@ -109,6 +109,30 @@ async fn a_connection_is_kept_and_replaced_when_the_node_closed_it() {
     tokio::join!(calls, node);
 }
 
+/// A request that is written as the node gives up on its connection would be lost.
+#[tokio::test]
+async fn a_connection_that_was_idle_for_long_is_not_taken() {
+    const VERSION: &str = r#"{"version":"0.1.0","api":1}"#;
+    let (_folder, listener, client) = listen();
+    let node = async {
+        let (mut old, _) = listener.accept().await.unwrap();
+        request(&mut old).await;
+        answer(&mut old, "200 OK", VERSION).await;
+        let (mut new, _) = listener.accept().await.unwrap();
+        request(&mut new).await;
+        answer(&mut new, "200 OK", VERSION).await;
+        assert_eq!(old.read(&mut [0]).await.unwrap(), 0, "nothing more came, and it was closed");
+    };
+    let calls = async {
+        client.version().await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(5)).await;
+        tokio::time::resume();
+        client.version().await.unwrap();
+    };
+    tokio::join!(calls, node);
+}
+
 #[tokio::test]
 async fn an_answer_that_never_comes_is_lost_and_not_asked_twice() {
     let (_folder, listener, client) = listen();
