@@ -89,6 +89,7 @@ mod spaces;
 mod state;
 mod store;
 mod supervision;
+mod tail;
 mod tokens;
 mod topics;
 mod upkeep;

@@ -1,5 +1,7 @@
 //! The stream of what happens. It is read from the tables at the pace of its reader: a slow one hurts nobody, and one
-//! that comes back goes on exactly where it was.
+//! that comes back goes on exactly where it was. Whoever is near its end learns from memory what is there for it ([`Tail`]).
+//!
+//! [`Tail`]: crate::tail::Tail
 
 use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
@@ -31,14 +33,15 @@ use crate::apps::{Claim, Kept, Standing, Which};
 use crate::clock;
 use crate::mesh::Mesh;
 use crate::requests::{self, Listener};
-use crate::store::inbox::Filter;
+use crate::store::inbox::{Filter, Item};
 use crate::store::{self, meta};
+use crate::tail::{Found, Wanted};
 
 /// A comment goes out when nothing else has for this long, so that both ends notice a dead connection.
 pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Messages, and events, read at once.
 const PAGE: usize = 100;
-/// The same, by whoever has all but so many.
+/// Messages that are read by whoever asks.
 const FEW: usize = 16;
 /// Events made ready for a client before it reads them.
 const READ_AHEAD: usize = 4;
@@ -242,11 +245,40 @@ impl Reader {
 
     /// Reads the next page: messages and events, in the order of their numbers.
     async fn read(&mut self) -> Result<(), Refused> {
+        let wanted = Wanted { app: self.app.as_deref(), kinds: self.kinds.as_ref() };
+        match self.mesh.signals.tail().after(self.after, wanted, PAGE) {
+            Some(found) => self.read_messages(found).await,
+            None => self.read_tables().await,
+        }
+    }
+
+    /// Adds its messages to what was found in memory.
+    async fn read_messages(&mut self, found: Found) -> Result<(), Refused> {
+        let Found { through, events: mut page, messages } = found;
+        if messages > 0 {
+            let mesh = Arc::clone(&self.mesh);
+            // A few are read by whoever asks; more where that may take its time.
+            let db = if messages <= FEW { On::from(mesh.db.brief()) } else { On::from(&mesh.db) };
+            let items = store::inbox::list(db, &self.filter(messages)).await?;
+            for item in items.into_iter().filter(|item| item.cursor <= through) {
+                page.push(as_event(&mesh, item)?);
+            }
+            page.sort_by_key(|event| event.cursor);
+        }
+        self.after = through;
+        page.into_iter().for_each(|event| self.push(event));
+        Ok(())
+    }
+
+    /// What this stream wants of the inbox, at most so much of it.
+    fn filter(&self, limit: usize) -> Filter {
+        Filter { after: self.after, app: self.app.clone(), from: None, thread: None, unread: false, limit }
+    }
+
+    /// Reads the next page from the tables.
+    async fn read_tables(&mut self) -> Result<(), Refused> {
         let mesh = Arc::clone(&self.mesh);
-        // Whoever reads what is new is given it by whoever asks; a backlog is read where that may take its time.
-        let near = self.shown.borrow().saturating_sub(self.after) <= FEW as u64;
-        let mut db = if near { On::from(mesh.db.brief()) } else { On::from(&mesh.db) };
-        let limit = if near { FEW } else { PAGE };
+        let mut db = On::from(&mesh.db);
         let forgotten = meta::number(&mut db, meta::FORGOTTEN).await?;
         if self.after < forgotten && self.after > 0 {
             self.push(Event { cursor: forgotten, at: clock::now(), body: EventBody::Lagged });
@@ -254,18 +286,10 @@ impl Reader {
         // Messages and events are read one after the other, and more may be committed in between. Whatever was committed
         // before this moment is in both; what is beyond waits for the next page, or a message could be passed over.
         let shown = *self.shown.borrow();
-        let filter = Filter {
-            after: self.after,
-            app: self.app.clone(),
-            from: None,
-            thread: None,
-            unread: false,
-            limit,
-        };
-        let messages = store::inbox::list(&mut db, &filter).await?;
-        let events = store::events::list(&mut db, self.after, self.app.as_deref(), limit).await?;
+        let messages = store::inbox::list(&mut db, &self.filter(PAGE)).await?;
+        let events = store::events::list(&mut db, self.after, self.app.as_deref(), PAGE).await?;
         // A full page says nothing of what comes after its end.
-        let full = |count: usize, last: Option<u64>| last.filter(|_| count == limit);
+        let full = |count: usize, last: Option<u64>| last.filter(|_| count == PAGE);
         let end = [
             full(messages.len(), messages.last().map(|item| item.cursor)),
             full(events.len(), events.last().map(|event| event.seq)),
@@ -273,9 +297,7 @@ impl Reader {
         let end = end.into_iter().flatten().fold(shown, u64::min);
         let mut page = Vec::with_capacity(messages.len() + events.len());
         for item in messages.into_iter().filter(|item| item.cursor <= end) {
-            let (cursor, at) = (item.cursor, item.received_at);
-            let message = Box::new(inbox::show(&mesh, item)?);
-            page.push(Event { cursor, at, body: EventBody::Message { message } });
+            page.push(as_event(&mesh, item)?);
         }
         let events = events.into_iter().filter(|event| event.seq <= end);
         page.extend(events.map(|event| Event { cursor: event.seq, at: event.at, body: event.body }));
@@ -291,6 +313,13 @@ impl Reader {
             self.ready.push_back(event);
         }
     }
+}
+
+/// A message as it is in the stream.
+fn as_event(mesh: &Mesh, item: Item) -> Result<Event, Refused> {
+    let (cursor, at) = (item.cursor, item.received_at);
+    let message = Box::new(inbox::show(mesh, item)?);
+    Ok(Event { cursor, at, body: EventBody::Message { message } })
 }
 
 /// Waits until something becomes of a registration: for ever, if there is none.

@@ -192,7 +192,7 @@ impl Mesh {
         let presence = Presence::load(&db, &admitted.keys).await?;
         let topics = Topics::load(&db, &admitted.keys).await?;
         let signals = Arc::new(Signals::default());
-        signals.show(meta::number(&db, meta::CURSOR).await?);
+        signals.begin(meta::number(&db, meta::CURSOR).await?);
         let caps = Caps { messages: config.outbox_messages, bytes: config.outbox_bytes };
         let (handle, changes) = writer::channel();
         let (fail, failed) = watch::channel(None);

@@ -11,6 +11,7 @@ use crate::signals::{Happened, Woken};
 use crate::store::OutLane;
 use crate::store::events::NewEvent;
 use crate::store::outbox::Affected;
+use crate::tail::Place;
 
 /// What to tell once a transaction has ended: given its outcome.
 type Reply = Box<dyn FnOnce(Result<(), &WriteError>) + Send>;
@@ -29,6 +30,10 @@ pub(super) struct Effects {
     pub(super) landed: Vec<i64>,
     /// What to tell apps, as part of the transaction.
     pub(super) events: Vec<NewEvent>,
+    /// What has a place in the stream by now.
+    pub(super) places: Vec<Place>,
+    /// Up to where events are forgotten.
+    pub(super) forgotten: Option<u64>,
     /// What is live, and has come or will not come to its end.
     pub(super) live: Vec<Happened>,
     /// What is counted.

@@ -26,6 +26,7 @@ use tracing::{error, warn};
 use waxwing_crypto::ClientMessageId;
 use waxwing_crypto::sealing::CounterRange;
 use waxwing_crypto::storage::StorageKeys;
+use waxwing_protocol::api::Event;
 use waxwing_protocol::link::Mark;
 use waxwing_sqlite::Connection;
 
@@ -40,10 +41,12 @@ use self::effects::Effects;
 use self::handle::{Answer, Change};
 use crate::metrics::Counts;
 use crate::signals::Signals;
+use crate::store::events::NewEvent;
 use crate::store::outbox::{self, NewRow};
 use crate::store::{
     blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions, state, topics,
 };
+use crate::tail::Place;
 
 /// Most messages that one sweep ends.
 const SWEEP: usize = 500;
@@ -149,7 +152,10 @@ impl Task {
         }
         written?;
         self.signals.set_gapped(copy.lanes.gapped());
-        self.signals.show(copy.cursor);
+        self.signals.show(copy.cursor, std::mem::take(&mut effects.places));
+        if let Some(through) = effects.forgotten {
+            self.signals.tail().forget(through);
+        }
         self.signals.set_crowded(copy.load.is_high(self.caps));
         self.copy = Some(copy);
         Ok(())
@@ -177,10 +183,13 @@ impl Task {
             Err(error) => Err(error),
         };
         sends.answer(accepted, effects)?;
-        let events = std::mem::take(&mut effects.events);
+        let (events, at) = (std::mem::take(&mut effects.events), crate::clock::now());
         events.iter().for_each(|event| effects.tally.told(&event.body));
-        events::insert(&mut *db, copy.cursor + 1, &events, crate::clock::now()).await?;
-        copy.cursor += events.len() as u64;
+        events::insert(&mut *db, copy.cursor + 1, &events, at).await?;
+        for NewEvent { app, body } in events {
+            copy.cursor += 1;
+            effects.places.push(Place::Event { app, event: Event { cursor: copy.cursor, at, body } });
+        }
         if copy.cursor != before {
             meta::set_number(&mut *db, meta::CURSOR, copy.cursor).await?;
         }
@@ -314,7 +323,10 @@ async fn apply(
         Change::PeerPrekey { node, signer, id, signed, answer } => {
             effects.answer(answer, prekeys::keep(db, node, &signer, id, &signed).await)
         }
-        Change::Forget { forget, answer } => effects.answer(answer, destroy(db, forget).await),
+        Change::Forget { forget, answer } => {
+            let destroyed = destroy(db, forget, effects).await;
+            effects.answer(answer, destroyed)
+        }
         Change::Recount { answer } => {
             let counted = accept::Estimate::read(db).await;
             let load = counted.map(|counted| {
@@ -349,9 +361,10 @@ async fn apply(
     }
 }
 
-async fn destroy(db: &mut Connection, forget: Forget) -> waxwing_sqlite::Result<()> {
+async fn destroy(db: &mut Connection, forget: Forget, effects: &mut Effects) -> waxwing_sqlite::Result<()> {
     if let Some(last) = events::forget(db, forget.events, SWEEP).await? {
         meta::set_number(&mut *db, meta::FORGOTTEN, last).await?;
+        effects.forgotten = Some(last);
     }
     records::forget_tombstones(&mut *db, forget.tombstones).await?;
     sessions::forget(&mut *db, forget.sessions_ended, forget.made).await?;

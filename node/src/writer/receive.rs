@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tokio::time::Instant;
 use tracing::warn;
 use waxwing_crypto::sealing::{CounterRange, NackReason};
-use waxwing_crypto::{ClientMessageId, NodeId, Receipt, Timestamp};
+use waxwing_crypto::{ClientMessageId, Name, NodeId, Receipt, Timestamp};
 use waxwing_protocol::api::EventBody;
 use waxwing_sqlite::Connection;
 
@@ -19,6 +19,7 @@ use crate::store::lanes::{self, InLane};
 use crate::store::meta;
 use crate::store::quarantine::{self, Quarantined};
 use crate::store::sessions::{self, NewSession};
+use crate::tail::Place;
 
 /// Everything that one stretch of deliveries brought, stored as one.
 #[derive(Debug, Default)]
@@ -162,7 +163,7 @@ async fn store(
     inbox::remember(db, &new).await?;
     inbox::insert(db, &messages).await?;
     effects.tally.received(messages.len());
-    release(db, copy, &touched).await?;
+    release(db, copy, &touched, effects).await?;
     for (read, item) in reads {
         answers::note_read(db, &read, item.lane.sender, now, effects).await?;
     }
@@ -188,6 +189,8 @@ fn admit(copy: &mut Copy, item: &mut ReceivedItem, effects: &mut Effects) {
     if item.reads.is_none() {
         copy.cursor += 1;
         item.new.cursor = Some(copy.cursor);
+        let to_app = item.new.to_app.as_ref().map_or("", Name::as_str).to_owned();
+        effects.places.push(Place::Message { to_app: Some(to_app) });
     }
 }
 
@@ -196,12 +199,14 @@ async fn release(
     db: &mut Connection,
     copy: &mut Copy,
     touched: &HashSet<InLane>,
+    effects: &mut Effects,
 ) -> waxwing_sqlite::Result<()> {
     for key in touched {
         let Some(lane) = copy.lanes.0.get_mut(key).filter(|lane| lane.holds()) else { continue };
         let placed = inbox::place(db, key, lane.ready_below(), copy.cursor + 1).await?;
         lane.placed(placed);
         copy.cursor += placed;
+        effects.places.extend((0..placed).map(|_| Place::Message { to_app: None }));
     }
     let states: Vec<(InLane, &Lane)> =
         touched.iter().filter_map(|key| copy.lanes.0.get(key).map(|lane| (*key, lane))).collect();
@@ -224,5 +229,5 @@ pub(super) async fn pass_over(
             touched.insert(*key);
         }
     }
-    if touched.is_empty() { Ok(()) } else { release(db, copy, &touched).await }
+    if touched.is_empty() { Ok(()) } else { release(db, copy, &touched, effects).await }
 }

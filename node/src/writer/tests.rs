@@ -20,6 +20,7 @@ mod loss;
 mod receiving;
 mod renewal;
 mod retention;
+mod stream;
 
 use super::*;
 use crate::signals::{Back, Woken};

@@ -3,6 +3,8 @@
 //!
 //! A wake-up carries nothing that matters. What is durable is the table; a link that starts reads it.
 
+mod waiting;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,72 +13,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use waxwing_crypto::{ClientMessageId, Timestamp};
 
+use self::waiting::Waiting;
+pub(crate) use self::waiting::{Back, HELD, Woken};
 use crate::requests::Live;
 use crate::store::OutLane;
-use crate::store::outbox::Pending;
-
-/// Most bytes of new rows that are held for a link. Beyond, it reads them.
-pub(crate) const HELD: usize = 4 * 1024 * 1024;
-
-/// An old row that is pending again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Back {
-    pub(crate) row: i64,
-    /// How often its recipient has refused it.
-    pub(crate) nacks: u32,
-}
-
-/// Why a lane is to be looked at.
-#[derive(Debug)]
-pub(crate) enum Woken {
-    /// These rows are new, and the last that it has.
-    New(Vec<Pending>),
-    /// Its rows are to be read; from an old one on, if that is pending again.
-    Table(Option<Back>),
-}
-
-impl Woken {
-    /// Both reasons as one.
-    fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::New(mut rows), Self::New(more)) => {
-                rows.extend(more);
-                Self::New(rows)
-            }
-            (Self::Table(Some(a)), Self::Table(Some(b))) => {
-                Self::Table(Some(Back { row: a.row.min(b.row), nacks: a.nacks.max(b.nacks) }))
-            }
-            (Self::Table(a), Self::Table(b)) => Self::Table(a.or(b)),
-            (Self::Table(back), Self::New(_)) | (Self::New(_), Self::Table(back)) => Self::Table(back),
-        }
-    }
-}
-
-/// Lanes that nobody has looked at yet.
-#[derive(Debug, Default)]
-struct Waiting {
-    lanes: BTreeMap<OutLane, Woken>,
-    /// Whether a link sends what is new at once.
-    draining: bool,
-    /// Bytes of new rows.
-    bytes: usize,
-    /// How often messages have ended that may not have been sent.
-    ends: u64,
-}
-
-impl Waiting {
-    fn take(&mut self) -> (BTreeMap<OutLane, Woken>, u64) {
-        self.bytes = 0;
-        (std::mem::take(&mut self.lanes), self.ends)
-    }
-
-    /// Has every row read that was held.
-    fn forget_rows(&mut self) {
-        for woken in self.lanes.values_mut().filter(|woken| matches!(woken, Woken::New(_))) {
-            *woken = Woken::Table(None);
-        }
-    }
-}
+use crate::tail::{Place, Tail};
 
 /// Something that is live has come, or has not come to its recipient.
 #[derive(Debug)]
@@ -118,6 +59,8 @@ pub(crate) struct Signals {
     disk_full: AtomicBool,
     /// The last place given to a message or event.
     shown: watch::Sender<u64>,
+    /// What is there for whom, of the last ones.
+    tail: Tail,
     /// Rises whenever a message of this node may have come to another state.
     moved: watch::Sender<u64>,
     /// What is live and nobody has looked at yet: at most what a link's window holds.
@@ -138,6 +81,7 @@ impl Default for Signals {
             high: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
             shown: watch::Sender::default(),
+            tail: Tail::default(),
             moved: watch::Sender::default(),
             live: Mutex::default(),
             live_wake: Notify::new(),
@@ -156,18 +100,8 @@ impl Signals {
             self.look();
         }
         let mut waiting = lock(&self.lanes);
-        for (lane, mut woken) in lanes {
-            if let Woken::New(rows) = &woken {
-                waiting.bytes += rows.iter().map(Pending::bytes).sum::<usize>();
-                if !waiting.draining || waiting.bytes > HELD {
-                    woken = Woken::Table(None);
-                }
-            }
-            let woken = match waiting.lanes.remove(&lane) {
-                Some(before) => before.and(woken),
-                None => woken,
-            };
-            waiting.lanes.insert(lane, woken);
+        for (lane, woken) in lanes {
+            waiting.add(lane, woken);
         }
         drop(waiting);
         self.wake.notify_one();
@@ -186,21 +120,17 @@ impl Signals {
 
     /// Notes whether a link sends what is new. What was held before is read.
     pub(crate) fn set_draining(&self, draining: bool) {
-        let mut waiting = lock(&self.lanes);
-        waiting.draining = draining;
-        waiting.forget_rows();
+        lock(&self.lanes).set_draining(draining);
     }
 
     /// Notes that a message has ended that may not have been sent: a row that was held may be its.
     pub(crate) fn note_end(&self) {
-        let mut waiting = lock(&self.lanes);
-        waiting.ends += 1;
-        waiting.forget_rows();
+        lock(&self.lanes).note_end();
     }
 
     /// How often messages have ended that may not have been sent.
     pub(crate) fn ends(&self) -> u64 {
-        lock(&self.lanes).ends
+        lock(&self.lanes).ends()
     }
 
     /// Notes rows that the link is about to hand over.
@@ -244,9 +174,21 @@ impl Signals {
         }
     }
 
-    /// Notes how far the stream of messages and events goes.
-    pub(crate) fn show(&self, cursor: u64) {
+    /// Begins the stream of messages and events at a place.
+    pub(crate) fn begin(&self, cursor: u64) {
+        self.tail.begin(cursor);
+        self.shown.send_replace(cursor);
+    }
+
+    /// Notes how far the stream of messages and events goes, and what was put into it.
+    pub(crate) fn show(&self, cursor: u64, places: Vec<Place>) {
+        self.tail.push(cursor, places);
         self.shown.send_if_modified(|shown| std::mem::replace(shown, cursor) != cursor);
+    }
+
+    /// The end of that stream.
+    pub(crate) const fn tail(&self) -> &Tail {
+        &self.tail
     }
 
     /// How far the stream of messages and events goes, as it grows.
@@ -364,6 +306,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::outbox::Pending;
     use crate::writer::tests::send;
 
     fn new(row: i64, bytes: usize) -> (OutLane, Woken) {
