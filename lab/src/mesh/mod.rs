@@ -257,6 +257,15 @@ impl Lab {
         eventually(LINKED_WITHIN, &format!("{node} is linked"), linked).await
     }
 
+    /// Waits until a node knows that its link is down: what is asked before then may wait for an answer as long as it is let.
+    ///
+    /// # Errors
+    /// If it does not come to know it.
+    pub async fn unlinked(&self, node: &str) -> Result<()> {
+        let unlinked = async || (!self.is_linked(node).await).then_some(());
+        eventually(LINKED_WITHIN, &format!("{node} is not linked"), unlinked).await
+    }
+
     /// Whether a node's link is up.
     pub async fn is_linked(&self, node: &str) -> bool {
         let health = self.client(node).health().await;
