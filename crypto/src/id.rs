@@ -215,6 +215,9 @@ impl FromStr for Name {
     }
 }
 
+/// When an id may have been made, in milliseconds since the Unix epoch: from 2010 to 2100.
+const MADE: std::ops::Range<u64> = 1_262_304_000_000..4_102_444_800_000;
+
 /// The app's own idempotency key for a message: 1 to 128 bytes of `[A-Za-z0-9._:-]`.
 #[derive(Clone, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct ClientMessageId(String);
@@ -228,17 +231,20 @@ impl ClientMessageId {
         &self.0
     }
 
-    /// When it was made, if it says so: a ULID, or a UUID of version 7 (RFC 9562).
+    /// When it was made, if it says so: a ULID, or a UUID of version 7 (RFC 9562) in its usual form. What only looks like one says no
+    /// time of this century, mostly, and is not taken for one: whoever is shown the time would be shown a part of the id.
     pub fn made_at(&self) -> Option<Timestamp> {
         let millis = match self.0.len() {
             ulid::ULID_LEN => self.0.parse::<Ulid>().ok()?.timestamp_ms(),
-            _ => {
-                let uuid = Uuid::try_parse(&self.0).ok().filter(|uuid| uuid.get_version_num() == 7)?;
-                let (seconds, nanos) = uuid.get_timestamp()?.to_unix();
+            uuid::fmt::Hyphenated::LENGTH => {
+                let uuid = Uuid::try_parse(&self.0).ok()?;
+                let is_one = uuid.get_version_num() == 7 && uuid.get_variant() == uuid::Variant::RFC4122;
+                let (seconds, nanos) = uuid.get_timestamp().filter(|_| is_one)?.to_unix();
                 seconds * 1_000 + u64::from(nanos / 1_000_000)
             }
+            _ => return None,
         };
-        Some(Timestamp(millis))
+        MADE.contains(&millis).then_some(Timestamp(millis))
     }
 }
 
@@ -338,9 +344,18 @@ mod tests {
         // The examples of ULID's specification, and of RFC 9562, appendix A.6.
         assert_eq!(made_at("01ARZ3NDEKTSV4RRFFQ69G5FAV"), Some(1_469_922_850_259));
         assert_eq!(made_at("017F22E2-79B0-7CC3-98C4-DC0C0C07398F"), Some(0x017F_22E2_79B0));
-        for none in
-            ["m-1", "919108f7-52d1-4320-9bac-f847db4148a8", "01ARZ3NDEKTSV4RRFFQ69G5FA.", &"x".repeat(128)]
-        {
+        for none in [
+            "m-1",
+            "919108f7-52d1-4320-9bac-f847db4148a8",
+            "01ARZ3NDEKTSV4RRFFQ69G5FA.",
+            // Hashes that look like one: without hyphens, of another variant, of no time that can be.
+            "017f22e279b07cc398c4dc0c0c07398f",
+            "017f22e2-79b0-7cc3-18c4-dc0c0c07398f",
+            "917f22e2-79b0-7cc3-98c4-dc0c0c07398f",
+            "7ZARZ3NDEKTSV4RRFFQ69G5FAV",
+            "00ARZ3NDEKTSV4RRFFQ69G5FAV",
+            &"x".repeat(128),
+        ] {
             assert_eq!(made_at(none), None, "{none}");
         }
     }
