@@ -31,6 +31,7 @@ use super::problem::Refused;
 use super::request::{From, Query, place};
 use crate::apps::{Claim, Kept, Standing, Which};
 use crate::clock;
+use crate::content::Content;
 use crate::mesh::Mesh;
 use crate::requests::{self, Listener};
 use crate::store::inbox::{Filter, Item};
@@ -43,8 +44,13 @@ pub(super) const KEEPALIVE: Duration = Duration::from_secs(15);
 const PAGE: usize = 100;
 /// Messages that are read by whoever asks.
 const FEW: usize = 16;
-/// Events made ready for a client before it reads them.
-const READ_AHEAD: usize = 4;
+/// Handfuls of events made ready for a client before it reads them.
+const READ_AHEAD: usize = 2;
+/// Events that are handed over together, so that they are one write: at most so many, and no more behind so many bytes of messages.
+const HANDFUL: usize = 16;
+const HANDFUL_BYTES: usize = 32 << 10;
+/// What an event takes beside a message's body, mostly, in bytes.
+const BESIDE: usize = 1_024;
 /// Where a stream was left.
 const LAST_EVENT_ID: &str = "last-event-id";
 
@@ -81,10 +87,10 @@ pub(super) async fn stream(
     // Where it begins: a client that is cut off before the first event resumes from here too.
     let begin = stream::once(ready(Ok::<_, Infallible>(sse::Event::default().id(after.to_string()))));
     let events = stream::unfold(open, |mut open| async {
-        let event = open.events.recv().await?;
-        Some((Ok(event), open))
+        let events = open.events.recv().await?;
+        Some((stream::iter(events.into_iter().map(Ok)), open))
     });
-    let events = Sse::new(begin.chain(events)).keep_alive(KeepAlive::new().interval(KEEPALIVE));
+    let events = Sse::new(begin.chain(events.flatten())).keep_alive(KeepAlive::new().interval(KEEPALIVE));
     Ok((AppendHeaders(registration), events))
 }
 
@@ -143,7 +149,7 @@ fn takes_requests(kinds: Option<&HashSet<EventKind>>, query: &EventQuery) -> Res
 
 /// What lasts as long as the client's connection.
 struct Open {
-    events: mpsc::Receiver<sse::Event>,
+    events: mpsc::Receiver<Vec<sse::Event>>,
     _room: OwnedSemaphorePermit,
     _kept: Option<Kept>,
 }
@@ -173,7 +179,7 @@ impl Reader {
     /// Hands events over until nobody wants more, or the mesh is closed.
     async fn run(
         self,
-        events: mpsc::Sender<sse::Event>,
+        events: mpsc::Sender<Vec<sse::Event>>,
         standing: Option<watch::Receiver<Standing>>,
         listener: Option<Listener>,
     ) {
@@ -188,7 +194,7 @@ impl Reader {
     /// Hands events over until there are none, or another has taken the place of the app that this stream registers.
     async fn hand_over(
         mut self,
-        events: &mpsc::Sender<sse::Event>,
+        events: &mpsc::Sender<Vec<sse::Event>>,
         mut standing: Option<watch::Receiver<Standing>>,
         mut listener: Option<Listener>,
     ) {
@@ -205,7 +211,15 @@ impl Reader {
             };
             let Some(event) = event else { return };
             self.given = event.cursor;
-            if events.send(encode(&event)).await.is_err() || last {
+            let mut handful = vec![encode(&event)];
+            let mut bytes = size(&event);
+            while !last && handful.len() < HANDFUL && bytes < HANDFUL_BYTES {
+                let Some(event) = self.ready.pop_front() else { break };
+                self.given = event.cursor;
+                bytes += size(&event);
+                handful.push(encode(&event));
+            }
+            if events.send(handful).await.is_err() || last {
                 return;
             }
         }
@@ -247,24 +261,29 @@ impl Reader {
     async fn read(&mut self) -> Result<(), Refused> {
         let wanted = Wanted { app: self.app.as_deref(), kinds: self.kinds.as_ref() };
         match self.mesh.signals.tail().after(self.after, wanted, PAGE) {
-            Some(found) => self.read_messages(found).await,
+            Some(found) => self.add_messages(found).await,
             None => self.read_tables().await,
         }
     }
 
-    /// Adds its messages to what was found in memory.
-    async fn read_messages(&mut self, found: Found) -> Result<(), Refused> {
-        let Found { through, events: mut page, messages } = found;
-        if messages > 0 {
-            let mesh = Arc::clone(&self.mesh);
-            // A few are read by whoever asks; more where that may take its time.
-            let db = if messages <= FEW { On::from(mesh.db.brief()) } else { On::from(&mesh.db) };
-            let items = store::inbox::list(db, &self.filter(messages)).await?;
-            for item in items.into_iter().filter(|item| item.cursor <= through) {
-                page.push(as_event(&mesh, item)?);
+    /// Adds messages to the events that were found in memory: from there too, unless one of them is only in the table.
+    async fn add_messages(&mut self, found: Found) -> Result<(), Refused> {
+        let Found { through, events: mut page, messages, stored } = found;
+        let mesh = Arc::clone(&self.mesh);
+        if stored == 0 {
+            for item in messages {
+                page.push(as_event(&mesh, Arc::unwrap_or_clone(item))?);
             }
-            page.sort_by_key(|event| event.cursor);
+        } else {
+            let limit = messages.len() + stored;
+            // A few are read by whoever asks; more where that may take its time.
+            let db = if limit <= FEW { On::from(mesh.db.brief()) } else { On::from(&mesh.db) };
+            let items = store::inbox::list(db, &self.filter(limit)).await?;
+            for item in items.into_iter().filter(|item| item.cursor <= through) {
+                page.push(as_event(&mesh, item.open(&mesh.keys)?)?);
+            }
         }
+        page.sort_by_key(|event| event.cursor);
         self.after = through;
         page.into_iter().for_each(|event| self.push(event));
         Ok(())
@@ -297,7 +316,7 @@ impl Reader {
         let end = end.into_iter().flatten().fold(shown, u64::min);
         let mut page = Vec::with_capacity(messages.len() + events.len());
         for item in messages.into_iter().filter(|item| item.cursor <= end) {
-            page.push(as_event(&mesh, item)?);
+            page.push(as_event(&mesh, item.open(&mesh.keys)?)?);
         }
         let events = events.into_iter().filter(|event| event.seq <= end);
         page.extend(events.map(|event| Event { cursor: event.seq, at: event.at, body: event.body }));
@@ -316,7 +335,7 @@ impl Reader {
 }
 
 /// A message as it is in the stream.
-fn as_event(mesh: &Mesh, item: Item) -> Result<Event, Refused> {
+fn as_event(mesh: &Mesh, item: Item<Content>) -> Result<Event, Refused> {
     let (cursor, at) = (item.cursor, item.received_at);
     let message = Box::new(inbox::show(mesh, item)?);
     Ok(Event { cursor, at, body: EventBody::Message { message } })
@@ -345,8 +364,19 @@ fn is_superseded(standing: &Option<watch::Receiver<Standing>>) -> bool {
     standing.as_ref().is_some_and(|standing| *standing.borrow() == Standing::Superseded)
 }
 
+/// What a message has for a body; whatever else happens is small.
+fn size(event: &Event) -> usize {
+    let EventBody::Message { message } = &event.body else { return 0 };
+    message.body.as_ref().or(message.body_base64.as_ref()).map_or(0, String::len)
+}
+
 fn encode(event: &Event) -> sse::Event {
+    // Written as a whole: axum looks for ends of lines in every piece that it is given.
+    let mut json = Vec::with_capacity(BESIDE + size(event) + size(event) / 16);
+    let encoded = serde_json::to_writer(&mut json, event).ok().and_then(|()| String::from_utf8(json).ok());
     let kind = event.body.kind().as_str();
-    let encoded = sse::Event::default().id(event.cursor.to_string()).event(kind).json_data(event);
-    encoded.unwrap_or_else(|_| sse::Event::default().comment("an event that cannot be encoded"))
+    match encoded {
+        Some(json) => sse::Event::default().id(event.cursor.to_string()).event(kind).data(json),
+        None => sse::Event::default().comment("an event that cannot be encoded"),
+    }
 }

@@ -59,7 +59,7 @@ async fn page(mesh: &Mesh, filter: &Filter) -> Result<InboxPage, Refused> {
         if bytes > limits::INBOX_PAGE_BYTES && !items.is_empty() {
             break;
         }
-        items.push(show(mesh, item)?);
+        items.push(show(mesh, item.open(&mesh.keys)?)?);
     }
     let next = items.last().map_or(filter.after, |item| item.id);
     Ok(InboxPage { items, next })
@@ -133,9 +133,9 @@ fn sender(mesh: &Mesh, name: &Name) -> Result<waxwing_crypto::NodeId, Refused> {
     })
 }
 
-/// A stored message as apps see it.
-pub(super) fn show(mesh: &Mesh, item: Item) -> Result<InboxItem, Refused> {
-    let content = Content::open_incoming(&mesh.keys, &item.sender, &item.client_id, &item.content)?;
+/// A message as apps see it.
+pub(super) fn show(mesh: &Mesh, item: Item<Content>) -> Result<InboxItem, Refused> {
+    let content = item.content;
     let from = mesh.roster(|roster| roster.former(&item.sender).map(|member| member.name.clone()));
     let from = from.ok_or_else(|| Problem::new(ProblemCode::Internal).detail("a sender is in no log"))?;
     let (body, body_base64) = content.shown_body();

@@ -153,6 +153,7 @@ fn message(mesh: &Mesh, counter: u64) -> ReceivedItem {
             wants_read: false,
             receipt: Receipt::from_bytes([0; 16]),
         },
+        content,
         void: Vec::new(),
         unwelcome: None,
         reads: None,

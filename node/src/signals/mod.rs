@@ -181,7 +181,11 @@ impl Signals {
     }
 
     /// Notes how far the stream of messages and events goes, and what was put into it.
-    pub(crate) fn show(&self, cursor: u64, places: Vec<Place>) {
+    pub(crate) fn show(&self, cursor: u64, mut places: Vec<Place>) {
+        // What nobody waits for is read when somebody does.
+        if self.shown.receiver_count() == 0 {
+            places.iter_mut().for_each(|place| _ = place.shed());
+        }
         self.tail.push(cursor, places);
         self.shown.send_if_modified(|shown| std::mem::replace(shown, cursor) != cursor);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use waxwing_crypto::storage::StorageKeys;
 use waxwing_crypto::{ClientMessageId, Name, NodeId, Priority, Receipt, Timestamp};
 use waxwing_sqlite::Row;
 use waxwing_sqlite::{Connection, Executor, FromRow};
@@ -9,6 +10,7 @@ use waxwing_sqlite::{Connection, Executor, FromRow};
 use super::columns::{app, client_id, moment, node, priority, receipt};
 use super::lanes::InLane;
 use super::{millis, number, time, unsigned};
+use crate::content::Content;
 
 /// A message about to be stored.
 #[derive(Clone, Debug)]
@@ -121,9 +123,9 @@ pub(crate) struct Filter {
     pub(crate) limit: usize,
 }
 
-/// A stored message.
-#[derive(Clone, Debug)]
-pub(crate) struct Item {
+/// A stored message: its content encrypted, or opened.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Item<C = Vec<u8>> {
     pub(crate) cursor: u64,
     pub(crate) sender: NodeId,
     pub(crate) priority: Priority,
@@ -135,7 +137,51 @@ pub(crate) struct Item {
     pub(crate) received_at: Timestamp,
     pub(crate) read_at: Option<Timestamp>,
     pub(crate) late: bool,
-    pub(crate) content: Vec<u8>,
+    pub(crate) content: C,
+}
+
+impl NewItem {
+    /// As it is stored at a place, with what it says.
+    pub(crate) fn opened(&self, cursor: u64, content: Content) -> Item<Content> {
+        Item {
+            cursor,
+            sender: self.lane.sender,
+            priority: self.lane.priority,
+            client_id: self.client_id.clone(),
+            from_app: self.from_app.clone(),
+            to_app: self.to_app.clone(),
+            thread: self.thread.clone(),
+            sent_at: self.sent_at,
+            received_at: self.received_at,
+            read_at: None,
+            late: self.late,
+            content,
+        }
+    }
+}
+
+impl Item {
+    /// Decrypts it.
+    ///
+    /// # Errors
+    /// If it was not encrypted with these keys for its place.
+    pub(crate) fn open(self, keys: &StorageKeys) -> waxwing_crypto::Result<Item<Content>> {
+        let content = Content::open_incoming(keys, &self.sender, &self.client_id, &self.content)?;
+        Ok(Item {
+            cursor: self.cursor,
+            sender: self.sender,
+            priority: self.priority,
+            client_id: self.client_id,
+            from_app: self.from_app,
+            to_app: self.to_app,
+            thread: self.thread,
+            sent_at: self.sent_at,
+            received_at: self.received_at,
+            read_at: self.read_at,
+            late: self.late,
+            content,
+        })
+    }
 }
 
 /// Messages that have their place, in order.

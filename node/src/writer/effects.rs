@@ -10,6 +10,7 @@ use crate::metrics::Tally;
 use crate::signals::{Happened, Woken};
 use crate::store::OutLane;
 use crate::store::events::NewEvent;
+use crate::store::inbox::Acknowledged;
 use crate::store::outbox::Affected;
 use crate::tail::Place;
 
@@ -32,6 +33,8 @@ pub(super) struct Effects {
     pub(super) events: Vec<NewEvent>,
     /// What has a place in the stream by now.
     pub(super) places: Vec<Place>,
+    /// Messages that are not any more as they were when they came.
+    pub(super) changed: Vec<Acknowledged>,
     /// Up to where events are forgotten.
     pub(super) forgotten: Option<u64>,
     /// What is live, and has come or will not come to its end.

@@ -42,6 +42,7 @@ use self::handle::{Answer, Change};
 use crate::metrics::Counts;
 use crate::signals::Signals;
 use crate::store::events::NewEvent;
+use crate::store::inbox::Acknowledged;
 use crate::store::outbox::{self, NewRow};
 use crate::store::{
     blocked, events, inbox, meta, prekeys, presence, records, retention, roster, sessions, state, topics,
@@ -153,6 +154,7 @@ impl Task {
         written?;
         self.signals.set_gapped(copy.lanes.gapped());
         self.signals.show(copy.cursor, std::mem::take(&mut effects.places));
+        effects.changed.iter().for_each(|which| self.signals.tail().shed(which));
         if let Some(through) = effects.forgotten {
             self.signals.tail().forget(through);
         }
@@ -270,9 +272,11 @@ async fn apply(
         }
         Change::Read { which, app, receipts, answer } => {
             let read = inbox::read(db, &which, app.as_deref(), now).await;
+            effects.changed.push(which);
             effects.answer(answer, read.map(|read| reading::note(keys, &read, receipts, sends)))
         }
         Change::Delete { cursor, app, answer } => {
+            effects.changed.push(Acknowledged::These(vec![cursor]));
             effects.answer(answer, inbox::delete(db, cursor, app.as_deref()).await)
         }
         Change::GiveUp { row, successor, answer } => {

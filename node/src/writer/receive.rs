@@ -1,16 +1,18 @@
 //! Storing what came in: once, with its place in order.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use tracing::warn;
 use waxwing_crypto::sealing::{CounterRange, NackReason};
-use waxwing_crypto::{ClientMessageId, Name, NodeId, Receipt, Timestamp};
+use waxwing_crypto::{ClientMessageId, NodeId, Receipt, Timestamp};
 use waxwing_protocol::api::EventBody;
 use waxwing_sqlite::Connection;
 
 use super::answers::{self, News};
 use super::{Copy, Effects};
+use crate::content::Content;
 use crate::lane::{Arrival, Lane};
 use crate::requests::Live;
 use crate::signals::Happened;
@@ -47,6 +49,8 @@ impl Delivered {
 pub(crate) struct ReceivedItem {
     /// The row, its place not decided.
     pub(crate) new: NewItem,
+    /// What it says: the row has it encrypted.
+    pub(crate) content: Content,
     /// Counters of its lane that will never come.
     pub(crate) void: Vec<CounterRange>,
     /// Why it is refused, unless it is stored already.
@@ -189,8 +193,8 @@ fn admit(copy: &mut Copy, item: &mut ReceivedItem, effects: &mut Effects) {
     if item.reads.is_none() {
         copy.cursor += 1;
         item.new.cursor = Some(copy.cursor);
-        let to_app = item.new.to_app.as_ref().map_or("", Name::as_str).to_owned();
-        effects.places.push(Place::Message { to_app: Some(to_app) });
+        let item = item.new.opened(copy.cursor, std::mem::take(&mut item.content));
+        effects.places.push(Place::Message(Arc::new(item)));
     }
 }
 
@@ -206,7 +210,7 @@ async fn release(
         let placed = inbox::place(db, key, lane.ready_below(), copy.cursor + 1).await?;
         lane.placed(placed);
         copy.cursor += placed;
-        effects.places.extend((0..placed).map(|_| Place::Message { to_app: None }));
+        effects.places.extend((0..placed).map(|_| Place::Stored { to_app: None }));
     }
     let states: Vec<(InLane, &Lane)> =
         touched.iter().filter_map(|key| copy.lanes.0.get(key).map(|lane| (*key, lane))).collect();

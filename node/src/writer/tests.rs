@@ -23,6 +23,7 @@ mod retention;
 mod stream;
 
 use super::*;
+use crate::content::Content;
 use crate::signals::{Back, Woken};
 use crate::store::OutLane;
 use crate::store::inbox::Acknowledged::{These, Through};
@@ -173,8 +174,9 @@ pub(crate) fn item(id: &str, counter: u64) -> ReceivedItem {
             late: false,
             wants_read: false,
             receipt: Receipt::from_bytes([counter as u8; 16]),
-            content: vec![1, 2, 3],
+            content: Content::default().seal_incoming(&keys(), &lane.sender, &id.parse().unwrap()),
         },
+        content: Content::default(),
         void: Vec::new(),
         unwelcome: None,
         reads: None,

@@ -115,6 +115,7 @@ impl Receiver<'_> {
                 wants_read: plaintext.wants_read,
                 receipt: plaintext.receipt_secret.receipt(&delivered.id),
             },
+            content,
             void: plaintext.void,
             unwelcome: blocked.or(expired.then_some(NackReason::ExpiredHere)),
             reads,

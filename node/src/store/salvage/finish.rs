@@ -64,8 +64,7 @@ async fn those(
 }
 
 fn opens_incoming(row: &Row, keys: &StorageKeys) -> bool {
-    inbox::Item::from_row(row)
-        .is_ok_and(|item| Content::open_incoming(keys, &item.sender, &item.client_id, &item.content).is_ok())
+    inbox::Item::from_row(row).is_ok_and(|item: inbox::Item| item.open(keys).is_ok())
 }
 
 fn opens_outgoing(row: &Row, keys: &StorageKeys) -> bool {
