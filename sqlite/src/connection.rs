@@ -93,7 +93,8 @@ impl Statement<'_> {
     /// Runs it to its end. Says how many rows it changed.
     pub(crate) fn execute(self, db: &Connection) -> Result<u64> {
         db.with(&self, |statement| {
-            bind(statement, &self.values)?;
+            let numbers = numbers(statement);
+            bind(statement, &numbers, &self.values)?;
             let mut rows = statement.raw_query();
             while rows.next()?.is_some() {}
             Ok(())
@@ -104,9 +105,9 @@ impl Statement<'_> {
     /// Runs it to its end once for each so many values as it takes, row by row of what it gives. Says how many rows it changed in all.
     pub(crate) fn each(self, db: &Connection, mut visit: impl FnMut(Row) -> Result<()>) -> Result<u64> {
         db.with(&self, |statement| {
-            let (names, mut changed) = (names(statement), 0);
-            for values in self.values.chunks(statement.parameter_count().max(1)) {
-                bind(statement, values)?;
+            let (names, numbers, mut changed) = (names(statement), numbers(statement), 0);
+            for values in self.values.chunks(numbers.len().max(1)) {
+                bind(statement, &numbers, values)?;
                 let mut rows = statement.raw_query();
                 while let Some(row) = rows.next()? {
                     visit(Row::read(&names, row)?)?;
@@ -126,7 +127,8 @@ impl Statement<'_> {
         mut visit: impl FnMut(S, Row) -> Result<ControlFlow<S, S>>,
     ) -> Result<S> {
         db.with(&self, |statement| {
-            bind(statement, &self.values)?;
+            let numbers = numbers(statement);
+            bind(statement, &numbers, &self.values)?;
             let names = names(statement);
             let mut rows = statement.raw_query();
             while let Some(row) = rows.next()? {
@@ -144,11 +146,16 @@ fn names(statement: &rusqlite::Statement<'_>) -> Arc<[Box<str>]> {
     statement.column_names().into_iter().map(Box::from).collect()
 }
 
-/// Binds values by the numbers of their parameters; `$1` is a name to SQLite.
-fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value<'_>]) -> Result<()> {
-    for place in 1..=statement.parameter_count() {
-        let number = statement.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse().ok());
-        let number: usize = number.unwrap_or(place);
+/// The numbers of a statement's parameters, from its first place on; `$1` is a name to SQLite.
+fn numbers(statement: &rusqlite::Statement<'_>) -> Vec<usize> {
+    let number =
+        |place| statement.parameter_name(place).and_then(|name| name.strip_prefix('$')?.parse().ok());
+    (1..=statement.parameter_count()).map(|place| number(place).unwrap_or(place)).collect()
+}
+
+/// Binds values by the numbers of their parameters.
+fn bind(statement: &mut rusqlite::Statement<'_>, numbers: &[usize], values: &[Value<'_>]) -> Result<()> {
+    for (place, &number) in (1..).zip(numbers) {
         let value = number.checked_sub(1).and_then(|at| values.get(at));
         let value = value.ok_or(rusqlite::Error::InvalidParameterCount(values.len(), number))?;
         statement.raw_bind_parameter(place, value)?;

@@ -4,6 +4,7 @@
 //! one row, prepared once and run for each, costs no more than one for all of them.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
@@ -21,10 +22,15 @@ pub(in crate::store) enum Column {
     Bytes,
 }
 
+/// What the number of a row that is to be taken out is called.
+const FOUND: &str = "found";
+
 /// One statement over any number of rows. Lives as long as the program.
 pub(in crate::store) struct RowsSql {
     /// For one of them.
     sqlite: String,
+    /// What takes out one that the statement before has found, by its number.
+    taken: Option<String>,
     /// For all of them.
     postgres: String,
     columns: &'static [Column],
@@ -68,15 +74,19 @@ impl Keyed {
     }
 
     /// The statement that takes them out, and reads these columns of those that were there.
+    ///
+    /// SQLite reads and then deletes: `RETURNING` has it make a table for what is returned, and a journal of the statement's own, each
+    /// time. That takes twice as long.
     pub(in crate::store) fn take(&self, read: &str, columns: &'static [Column]) -> RowsSql {
         let Self { table, key: _ } = self;
         let tail = format!(
             ") AS wanted CROSS JOIN LATERAL (SELECT ctid AS at FROM {table} WHERE {} OFFSET 0) AS found)) RETURNING {read}",
             self.is_wanted()
         );
-        let sqlite = format!("DELETE FROM {table} WHERE {} RETURNING {read}", self.is_given());
+        let sqlite = format!("SELECT {read}, rowid AS {FOUND} FROM {table} WHERE {}", self.is_given());
         let head = format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT found.at FROM (");
-        RowsSql::each(sqlite, [&head, &tail], columns)
+        let taken = Some(format!("DELETE FROM {table} WHERE rowid = ?"));
+        RowsSql { taken, ..RowsSql::each(sqlite, [&head, &tail], columns) }
     }
 
     fn is_given(&self) -> String {
@@ -111,7 +121,7 @@ impl RowsSql {
         });
         let (arrays, names) = (arrays.collect::<Vec<_>>().join(","), names(columns));
         let postgres = format!("{head} SELECT * FROM UNNEST({arrays}) AS given({names}) {tail}");
-        Self { sqlite, postgres, columns }
+        Self { sqlite, taken: None, postgres, columns }
     }
 
     /// Runs it for these rows. Says how many rows it changed.
@@ -141,7 +151,10 @@ impl RowsSql {
         let Some(values) = values(rows, bind) else { return Ok(Vec::new()) };
         match db {
             Connection::Sqlite(held) => {
-                let found = self.one_by_one(values).fetch_each(held.get()).await?;
+                let mut found = self.one_by_one(values).fetch_each(held.get()).await?;
+                if let Some(taken) = &self.taken {
+                    take(&mut found, taken, held.get()).await?;
+                }
                 Ok(found.into_iter().map(Row::from).collect())
             }
             Connection::Postgres(held) => {
@@ -180,6 +193,28 @@ impl RowsSql {
     pub(in crate::store) fn for_one(&self) -> &str {
         &self.sqlite
     }
+}
+
+/// Takes out rows by the number they were found with, in their order. One that is there twice was asked for twice.
+async fn take(
+    found: &mut Vec<waxwing_sqlite::Row>,
+    sql: &'static str,
+    db: waxwing_sqlite::On<'_>,
+) -> Result<()> {
+    let mut numbers = Vec::with_capacity(found.len());
+    for row in &*found {
+        numbers.push(row.try_get::<i64, _>(FOUND)?);
+    }
+    if numbers.is_empty() {
+        return Ok(());
+    }
+    let query = numbers.iter().copied().fold(waxwing_sqlite::query(sql), waxwing_sqlite::Query::bind);
+    if query.execute_each(db).await? < numbers.len() as u64 {
+        let mut seen = HashSet::with_capacity(numbers.len());
+        let mut number = numbers.iter();
+        found.retain(|_| number.next().is_some_and(|number| seen.insert(number)));
+    }
+    Ok(())
 }
 
 /// Those of all rows, one after the other; none if there are no rows.

@@ -1,13 +1,12 @@
 //! What became of messages that were sent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use waxwing_crypto::sealing::Kind;
 use waxwing_crypto::{ClientMessageId, Fingerprint, NodeId, Timestamp, WireId};
 use waxwing_protocol::MessageId;
 use waxwing_protocol::api::Voucher;
-use waxwing_sqlite::Row;
-use waxwing_sqlite::{Connection, Executor, FromRow};
+use waxwing_sqlite::{Connection, Executor, FromRow, Query, Row};
 
 use super::{kind, lane, voucher_code};
 use crate::store::columns::{client_id, fingerprint, wire_id};
@@ -236,14 +235,30 @@ pub(crate) async fn deliver(
     rows: &[i64],
     at: Timestamp,
 ) -> waxwing_sqlite::Result<Vec<Affected>> {
+    // Two statements: `RETURNING` has SQLite make a table for what is returned, and a journal of the statement's own, for each row.
+    const FIND: &str = "SELECT client_id, from_app, kind, nacks, iif(state = 3, reason, NULL) AS reason, row, counter \
+         FROM outbox WHERE row = ? AND delivered_at IS NULL";
     const UPDATE: &str = "UPDATE outbox SET delivered_at = ?2, state = CASE state WHEN 3 THEN 3 ELSE 1 END, \
          accepted_at = coalesce(accepted_at, ?2), reason = CASE state WHEN 3 THEN reason END, \
-         ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END, \
-         size = iif(counter = 0, 0, size) \
-         WHERE row = ?1 AND delivered_at IS NULL RETURNING client_id, from_app, kind, nacks, reason";
-    let query =
-        rows.iter().fold(waxwing_sqlite::query_as(UPDATE), |query, row| query.bind(row).bind(millis(at)));
-    query.fetch_each(db).await
+         ended_by = CASE state WHEN 3 THEN ended_by END, ended_at = CASE state WHEN 3 THEN ended_at END WHERE row = ?1";
+    // What is live has had its use. Apart: its content goes with its size, and a statement that may do so has a journal too.
+    const WIPE: &str = "UPDATE outbox SET size = 0 WHERE row = ?";
+    let mut seen = HashSet::with_capacity(rows.len());
+    let once = rows.iter().copied().filter(|row| seen.insert(*row));
+    let found = once.fold(waxwing_sqlite::query(FIND), Query::bind).fetch_each(&mut *db).await?;
+    let (mut affected, mut live) = (Vec::with_capacity(found.len()), Vec::new());
+    let mut update = waxwing_sqlite::query(UPDATE);
+    for message in &found {
+        let row: i64 = message.try_get("row")?;
+        affected.push(Affected::from_row(message)?);
+        update = update.bind(row).bind(millis(at));
+        if message.try_get::<i64, _>("counter")? == 0 {
+            live.push(row);
+        }
+    }
+    update.execute_each(&mut *db).await?;
+    live.into_iter().fold(waxwing_sqlite::query(WIPE), Query::bind).execute_each(db).await?;
+    Ok(affected)
 }
 
 /// The message that a node says was read, if it was sent to that node.
