@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
@@ -9,6 +10,14 @@ use crate::error::{Error, Result};
 /// Deepest nesting that is followed. What we send reaches 4. The decoder's own limit of 1,024 is enough to overflow the
 /// stack of a thread where the build is not optimised, and then the process ends.
 pub(crate) const MAX_DEPTH: usize = 16;
+
+/// Writes one value, its fields by their names. `size` is about what it takes: growing into that would copy it several times.
+pub(crate) fn named<T: Serialize + ?Sized>(value: &T, size: usize, what: &'static str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(size);
+    let mut writer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    value.serialize(&mut writer).map_err(|_| Error::Malformed(what))?;
+    Ok(bytes)
+}
 
 /// Reads exactly one value, nothing behind it. `what` names it in the error.
 pub(crate) fn exactly<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T> {

@@ -35,10 +35,15 @@ pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
 /// not sent, both ends build them.
 pub(crate) struct Transcript(Vec<u8>);
 
+/// Most transcripts are no longer than this.
+const LONG: usize = 256;
+
 impl Transcript {
     /// Starts with a label that names the purpose and the version.
     pub(crate) fn new(label: &'static [u8]) -> Self {
-        Self(label.to_vec()).field(&[])
+        let mut bytes = Vec::with_capacity(LONG);
+        bytes.extend_from_slice(label);
+        Self(bytes).field(&[])
     }
 
     /// Adds one field.

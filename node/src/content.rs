@@ -9,6 +9,9 @@ use waxwing_crypto::{ClientMessageId, NodeId};
 use waxwing_protocol::limits;
 use zeroize::Zeroizing;
 
+/// What is encoded beside body and metadata takes mostly less, in bytes.
+const BESIDE: usize = 512;
+
 /// What an app wrote.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Content {
@@ -72,7 +75,9 @@ impl Content {
 
     #[expect(clippy::expect_used, reason = "plain structs into memory; nothing in them can fail to encode")]
     fn seal(&self, keys: &StorageKeys, place: Place<'_>) -> Vec<u8> {
-        let plain = Zeroizing::new(rmp_serde::to_vec_named(self).expect("encodes"));
+        // Grown into what it takes, it would be copied several times, and its copies not wiped.
+        let mut plain = Zeroizing::new(Vec::with_capacity(BESIDE + self.body.len() + self.meta.len()));
+        self.serialize(&mut rmp_serde::Serializer::new(&mut *plain).with_struct_map()).expect("encodes");
         keys.seal(&mut crate::rng(), place, &plain)
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{MeshId, NodeId, SessionId, Timestamp, WireId};
 use crate::keys::Signed;
 use crate::mac::Transcript;
@@ -12,6 +12,9 @@ use crate::priority::Priority;
 
 /// Length of an envelope's nonce, in bytes.
 pub(super) const NONCE: usize = 24;
+
+/// What is encoded beside the box and what an opening says takes less, in bytes.
+const BESIDE: usize = 192;
 
 /// A message sealed for one recipient node.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -36,7 +39,8 @@ impl Envelope {
     /// # Errors
     /// `Malformed` only if encoding fails.
     pub fn encode(&self) -> Result<Bytes> {
-        rmp_serde::to_vec_named(self).map(Bytes::from).map_err(|_| Error::Malformed("envelope"))
+        let opening = self.opening.as_ref().map_or(0, |signed| signed.bytes.len());
+        codec::named(self, BESIDE + self.sealed.len() + opening, "envelope").map(Bytes::from)
     }
 
     /// Reads bytes from outside, which their carrier has bounded.

@@ -15,6 +15,9 @@ use crate::id::{ClientMessageId, Name, Timestamp};
 /// Most ranges of counters that one message declares void.
 pub const MAX_VOID_RANGES: usize = 64;
 
+/// What is encoded beside body and metadata takes mostly less, in bytes.
+const BESIDE: usize = 512;
+
 /// Counters from the first to the last, both included; never empty.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(try_from = "(u64, u64)", into = "(u64, u64)")]
@@ -184,8 +187,8 @@ impl Plaintext {
             rr: self.wants_read,
             at: self.sent_at,
         };
-        let bytes =
-            Zeroizing::new(rmp_serde::to_vec_named(&encoded).map_err(|_| Error::Malformed("plaintext"))?);
+        let size = BESIDE + self.body.len() + self.meta.len();
+        let bytes = Zeroizing::new(codec::named(&encoded, size, "plaintext")?);
         Ok(padding::pad(&bytes))
     }
 
