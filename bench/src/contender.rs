@@ -70,7 +70,7 @@ impl Contender {
         match self {
             Self::Model => "three commits, one after the other, each of whatever has come meanwhile",
             Self::Batches => {
-                "the same three commits, up to 256 messages in a request of HTTP; then those that its receipt takes"
+                "the same three commits, as many messages in a request of HTTP as there is room for; then those that its receipt takes"
             }
             Self::Single => "the same, a request of HTTP for each message",
             Self::Nats => "one server: a write to a file",

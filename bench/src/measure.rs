@@ -23,7 +23,7 @@ use crate::processor;
 /// Bytes of each body.
 pub(crate) const SIZE: usize = 1_024;
 /// Most messages under way, where there is more than one.
-pub(crate) const WINDOW: usize = 256;
+pub(crate) const WINDOW: usize = 1_024;
 /// Nothing has come for so long: nothing will.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// What nobody is judged by: connections are new, files have not grown.
