@@ -104,10 +104,7 @@ async fn the_last_admin_stays_and_whoever_is_offline_does() {
     lab.proxy().set_broker(None);
     lab.proxy().cut_links();
     // Before it knows, it would say that it leaves, and then not know what has become of that.
-    let knows = async || {
-        (lab.client("beta").health().await.unwrap().meshes[0].link.state == LinkState::Down).then_some(())
-    };
-    eventually(WITHIN, "the link is known to be down", knows).await.unwrap();
+    lab.unlinked("beta").await.unwrap();
     assert_eq!(refused(&lab, "beta", &["leave", "--yes"]).await, (6, "offline".to_owned()));
     lab.stop("beta").await.unwrap();
     assert_eq!(refused(&lab, "beta", &["leave", "--yes"]).await, (6, "offline".to_owned()), "no node runs");

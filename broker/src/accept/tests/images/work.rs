@@ -275,7 +275,6 @@ impl Work {
         self.is_answered().await;
     }
 
-    /// As one batch: they are all there before the writer looks.
     async fn keeps_a_prekey(&mut self) {
         let (at, id) = (self.node(), self.fixture.time().as_millis());
         let row = PrekeyRow { owner: self.nodes[at], id: PrekeyId::from_u64(id), prekey: signed(b"p") };
