@@ -85,15 +85,23 @@ impl Shared {
                 if until.is_over(*began, self.begun()) {
                     return Ok(None);
                 }
-                let wanted = u32::try_from(self.at_once).unwrap_or(u32::MAX);
-                let place = timeout(PATIENCE, places.acquire_many(wanted)).await;
+                let place = timeout(PATIENCE, places.acquire()).await;
                 let place = place.map_err(|_| stuck("receipts"))?;
-                let place = place.map_err(|err| Error::Unreadable(err.to_string()))?;
-                let ticket = self.begin_within(*until, *began);
-                if ticket.is_some() {
+                let mut place = place.map_err(|err| Error::Unreadable(err.to_string()))?;
+                // As many as there is room for by now. Whoever waited for a whole batch would leave the window half empty.
+                while place.num_permits() < self.at_once {
+                    match places.try_acquire() {
+                        Ok(another) => place.merge(another),
+                        Err(_) => break,
+                    }
+                }
+                let ticket = self.begin_within(*until, *began, place.num_permits());
+                if let Some(Ticket { numbers, .. }) = &ticket {
+                    // What is left of the places goes to the next.
+                    drop(place.split(place.num_permits() - numbers.len()));
                     place.forget();
                 }
-                // Otherwise it goes to the next who waits, to see that it is over.
+                // Otherwise they go to the next who waits, to see that it is over.
                 Ok(ticket)
             }
         }
@@ -107,7 +115,7 @@ impl Shared {
     }
 
     /// The same, no more than the round has.
-    fn begin_within(&self, until: Until, began: Instant) -> Option<Ticket> {
+    fn begin_within(&self, until: Until, began: Instant, room: usize) -> Option<Ticket> {
         let mut known = self.known();
         let first = known.len();
         if until.is_over(began, first) {
@@ -117,7 +125,7 @@ impl Shared {
             Until::Count(count) => count - first,
             Until::Elapsed(_) => usize::MAX,
         };
-        let (due, count) = (Instant::now(), self.at_once.min(most));
+        let (due, count) = (Instant::now(), room.min(most));
         known.resize(first + count, Known { due, seen: false, receipted: false });
         Some(Ticket { numbers: first..first + count, due })
     }
@@ -226,6 +234,18 @@ mod tests {
             shared.receipted(1)
         });
         assert_eq!(tickets.unwrap().unwrap().iter().flatten().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_as_many_as_there_is_room_for_at_that_moment() {
+        let shared = Shared::new(Until::Count(100), Pace::Window(8), 5);
+        let next = async || shared.next().await.unwrap().unwrap().numbers;
+        assert_eq!((next().await, next().await), (0..5, 5..8));
+        assert!(timeout(Duration::from_millis(20), shared.next()).await.is_err(), "the window is full");
+        for n in [0, 7] {
+            shared.receipted(n);
+        }
+        assert_eq!(next().await, 8..10);
     }
 
     #[tokio::test]
