@@ -210,19 +210,24 @@ impl Reader {
                 event = self.next() => (event, false),
             };
             let Some(event) = event else { return };
-            self.given = event.cursor;
-            let mut handful = vec![encode(&event)];
-            let mut bytes = size(&event);
-            while !last && handful.len() < HANDFUL && bytes < HANDFUL_BYTES {
-                let Some(event) = self.ready.pop_front() else { break };
-                self.given = event.cursor;
-                bytes += size(&event);
-                handful.push(encode(&event));
-            }
+            let handful = self.handful(&event, last);
             if events.send(handful).await.is_err() || last {
                 return;
             }
         }
+    }
+
+    /// An event made ready, and unless it is the last those behind it that are read already: as long as they are few and small.
+    fn handful(&mut self, event: &Event, last: bool) -> Vec<sse::Event> {
+        let (mut handful, mut bytes) = (vec![encode(event)], size(event));
+        self.given = event.cursor;
+        while !last && handful.len() < HANDFUL && bytes < HANDFUL_BYTES {
+            let Some(event) = self.ready.pop_front() else { break };
+            self.given = event.cursor;
+            bytes += size(&event);
+            handful.push(encode(&event));
+        }
+        handful
     }
 
     /// What has become of the registration.
