@@ -57,7 +57,13 @@ pub(super) struct Shared {
 }
 
 enum Source {
-    Window { places: Semaphore, until: Until, began: Instant },
+    /// A batch waits for so many places at `least`.
+    Window {
+        places: Semaphore,
+        least: u32,
+        until: Until,
+        began: Instant,
+    },
     Moments(AsyncMutex<mpsc::Receiver<Instant>>),
 }
 
@@ -66,8 +72,11 @@ impl Shared {
         let began = Instant::now();
         let (source, at_once) = match pace {
             Pace::Window(window) => {
-                let places = Semaphore::new(window.max(1));
-                (Source::Window { places, until, began }, at_once.clamp(1, window.max(1)))
+                let window = window.max(1);
+                let at_once = at_once.clamp(1, window);
+                // Whoever waits for the whole window has nothing under way meanwhile; whoever takes each place as it comes has no batches.
+                let least = u32::try_from(at_once.min(window.div_ceil(2))).unwrap_or(u32::MAX);
+                (Source::Window { places: Semaphore::new(window), least, until, began }, at_once)
             }
             Pace::Rate(rate) => (Source::Moments(AsyncMutex::new(moments(rate, until, began))), 1),
         };
@@ -81,14 +90,14 @@ impl Shared {
                 let due = moments.lock().await.recv().await;
                 Ok(due.map(|due| self.begin(due, 1)))
             }
-            Source::Window { places, until, began } => {
+            Source::Window { places, least, until, began } => {
                 if until.is_over(*began, self.begun()) {
                     return Ok(None);
                 }
-                let place = timeout(PATIENCE, places.acquire()).await;
+                let place = timeout(PATIENCE, places.acquire_many(*least)).await;
                 let place = place.map_err(|_| stuck("receipts"))?;
                 let mut place = place.map_err(|err| Error::Unreadable(err.to_string()))?;
-                // As many as there is room for by now. Whoever waited for a whole batch would leave the window half empty.
+                // As many as there is room for by now.
                 while place.num_permits() < self.at_once {
                     match places.try_acquire() {
                         Ok(another) => place.merge(another),
@@ -237,15 +246,31 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_is_as_many_as_there_is_room_for_at_that_moment() {
-        let shared = Shared::new(Until::Count(100), Pace::Window(8), 5);
+    async fn a_batch_is_what_there_is_room_for_once_that_is_half_a_window() {
+        let shared = Shared::new(Until::Count(100), Pace::Window(10), 500);
         let next = async || shared.next().await.unwrap().unwrap().numbers;
-        assert_eq!((next().await, next().await), (0..5, 5..8));
-        assert!(timeout(Duration::from_millis(20), shared.next()).await.is_err(), "the window is full");
-        for n in [0, 7] {
+        let waits = async || timeout(Duration::from_millis(20), shared.next()).await.is_err();
+        assert_eq!(next().await, 0..10);
+        for n in [0, 3, 9, 5] {
             shared.receipted(n);
         }
-        assert_eq!(next().await, 8..10);
+        assert!(waits().await);
+        shared.receipted(4);
+        shared.receipted(1);
+        assert_eq!(next().await, 10..16);
+        assert!(waits().await, "the window is full");
+    }
+
+    #[tokio::test]
+    async fn in_a_window_of_many_batches_each_is_whole() {
+        let shared = Shared::new(Until::Count(100), Pace::Window(20), 5);
+        for first in [0, 5, 10, 15] {
+            assert_eq!(shared.next().await.unwrap().unwrap().numbers, first..first + 5);
+        }
+        for n in 0..4 {
+            shared.receipted(n);
+        }
+        assert!(timeout(Duration::from_millis(20), shared.next()).await.is_err());
     }
 
     #[tokio::test]
