@@ -38,7 +38,8 @@ images:
     .ci/record images-broker env WAXWING_IMAGES=1 cargo test --locked -p waxwing-broker --lib images::whatever -- --nocapture
     .ci/record images-node env WAXWING_IMAGES=1 cargo test --locked -p waxwing-node --lib images::whatever -- --nocapture
 
-# 10,000 idle links and a day's mail in minutes: memory and descriptors must stay flat. The figures are kept.
+# 10,000 idle links and a day's mail in minutes: memory and descriptors must stay flat. The figures are kept. It took a minute beside
+# another build on 2 cores.
 soak:
     .ci/record soak cargo test --locked --test e2e ten_thousand_idle_links -- --ignored --nocapture
 
