@@ -73,7 +73,7 @@ impl Keyed {
         RowsSql::each(sqlite, ["SELECT found.* FROM (", &tail], columns)
     }
 
-    /// The statement that takes them out, and reads these columns of those that were there.
+    /// The statement that takes them out, and reads these columns of those that were there: for [`RowsSql::fetch`] alone.
     ///
     /// SQLite reads and then deletes: `RETURNING` has it make a table for what is returned, and a journal of the statement's own, each
     /// time. That takes twice as long.

@@ -30,6 +30,27 @@ fn live(id: &str) -> ReceivedItem {
     ReceivedItem { new, live: Some(Box::new(came)), ..item }
 }
 
+impl Fixture {
+    /// Whether the outbox still has what a message says.
+    async fn has_content(&self, id: &str) -> bool {
+        const FIND: &str = "SELECT size + EXISTS (SELECT 1 FROM outbox_content c WHERE c.row = o.row) FROM outbox o WHERE client_id = ?";
+        let left: i64 = waxwing_sqlite::query_scalar(FIND).bind(id).fetch_one(&self.db).await.unwrap();
+        left > 0
+    }
+}
+
+#[tokio::test]
+async fn what_is_live_has_had_its_use_once_it_is_delivered_and_mail_is_kept_until_it_is_pruned() {
+    let f = Fixture::new().await;
+    f.accept(NewRow { kind: Kind::Request, ..send("r-1", 1) }).await;
+    f.accept(send("m-1", 1)).await;
+    assert!(f.has_content("r-1").await && f.has_content("m-1").await);
+    let rows = waxwing_sqlite::query_scalar("SELECT row FROM outbox").fetch_all(&f.db).await.unwrap();
+    let news = rows.into_iter().map(|row| News::Delivered { row }).collect();
+    f.writer.received(Delivered { news, ..Delivered::default() }).await.unwrap();
+    assert!(!f.has_content("r-1").await && f.has_content("m-1").await);
+}
+
 #[tokio::test]
 async fn what_is_live_takes_no_counter_of_its_lane_and_leaves_no_gap_when_it_never_arrives() {
     let f = Fixture::new().await.begin_under(1).await;
@@ -52,12 +73,7 @@ async fn what_is_live_takes_no_counter_of_its_lane_and_leaves_no_gap_when_it_nev
             if request.as_str() == "r-1" && reason == "unsupported_version"),
         "{told:?}"
     );
-    let left: i64 =
-        waxwing_sqlite::query_scalar("SELECT size + EXISTS (SELECT 1 FROM outbox_content c WHERE c.row = o.row) FROM outbox o WHERE client_id = 'r-1'")
-            .fetch_one(&f.db)
-            .await
-            .unwrap();
-    assert_eq!(left, 0, "what was asked is wiped with it");
+    assert!(!f.has_content("r-1").await, "what was asked is wiped with it");
     f.accept(NewRow { kind: Kind::Reply, ..send("r-2", 1) }).await;
     let f = f.begin_under(2).await;
     let counters = f.counters().await;
