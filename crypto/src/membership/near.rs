@@ -71,4 +71,12 @@ mod tests {
         assert!(like(&"a".repeat(200), &names).is_empty());
         assert!(like("", &["ab"]).is_empty());
     }
+
+    #[test]
+    fn nothing_longer_than_a_name_and_a_half_is_near_one() {
+        let longest = "a".repeat(Name::MAX);
+        let most = Name::MAX + Name::MAX / 2;
+        assert_eq!(like(&"a".repeat(most), &[&longest]), [longest.as_str()]);
+        assert!(like(&"a".repeat(most + 1), &[&longest]).is_empty());
+    }
 }

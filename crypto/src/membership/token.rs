@@ -288,6 +288,11 @@ mod tests {
     fn a_later_version_is_told_from_damage() {
         assert_eq!(error("ww2_AAAA"), TokenError::UnsupportedVersion);
         assert_eq!(error(&text_of(&[2, 1, 2, 3])), TokenError::UnsupportedVersion);
+        assert_eq!(
+            error(&text_of(&[2; InviteToken::MAX_TEXT])),
+            TokenError::Damaged,
+            "longer than a token can be"
+        );
         let mut later = token("wss://broker.example", None).encode().to_vec();
         later[0] = 2;
         assert_eq!(error(&(PREFIX.to_owned() + &BASE64URL_NOPAD.encode(&later))), TokenError::Damaged);

@@ -27,11 +27,12 @@ fn a_prekey_is_believed_only_as_its_own_nodes_and_signed_by_its_key() {
         let signed = Signed::new(&owner.signing, purpose, signed.bytes.to_vec());
         assert_eq!(Prekey::verify(&signed, owner.node, &owner.signing.public()).err(), bad, "{purpose:?}");
     }
-    let long = Signed::new(&owner.signing, Purpose::Prekey, vec![0; Prekey::MAX + 1]);
-    assert_eq!(
-        Prekey::verify(&long, owner.node, &owner.signing.public()).err(),
-        Some(Error::TooLarge("prekey"))
-    );
+    for (size, error) in
+        [(Prekey::MAX, Error::Malformed("prekey")), (Prekey::MAX + 1, Error::TooLarge("prekey"))]
+    {
+        let long = Signed::new(&owner.signing, Purpose::Prekey, vec![0; size]);
+        assert_eq!(Prekey::verify(&long, owner.node, &owner.signing.public()).err(), Some(error));
+    }
 }
 
 #[test]

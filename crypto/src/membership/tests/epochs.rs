@@ -93,6 +93,7 @@ fn every_member_and_every_open_invite_gets_the_new_key() {
     let mut mesh = Mesh::with_members(11..=12);
     mesh.append(invite(50, |_| ()), &[FOUNDER]);
     let nodes = [FOUNDER, 11, 12].map(|n| Holder::Node(id(n)));
+    assert_eq!(mesh.roster.most_key_holders(), 6, "as many as there were ever invites and nodes");
     let all = [&nodes[..], &[Holder::Invite(public(50))]].concat();
     assert_eq!(holders(&mesh, None), all, "an invite that is used up has none");
     mesh.append(revoke_invite(50), &[FOUNDER]);
