@@ -147,7 +147,12 @@ impl Inbox {
             next = match self.0.try_recv() {
                 Ok(change) => Some(change),
                 Err(_) if waits => self.wait(until, stop).await,
-                Err(_) => None,
+                Err(_) => {
+                    // Where the processors are busy, a link that has something for this batch may be waiting for one. Where they are not,
+                    // this takes no time.
+                    std::thread::yield_now();
+                    self.0.try_recv().ok()
+                }
             };
         }
         work.items = items;
