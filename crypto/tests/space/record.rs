@@ -179,6 +179,19 @@ fn a_member_without_the_epochs_key_knows_that_it_lacks_it() {
     assert_eq!(scene.space.seal(&statement, EPOCH, &keys(1), &scene.alpha, rng), Err(Error::NoKey));
 }
 
+#[test]
+fn records_of_several_epochs_open_one_after_the_other() {
+    let scene = Scene::new();
+    let (statement, rng) = (scene.put(b"hello"), &mut Seeded::new(5));
+    let frame = scene.frame(&statement);
+    let sealed = [1, 2].map(|of| scene.space.seal(&statement, of, &scene.keys, &scene.alpha, rng).unwrap());
+    let mut opener = scene.space.opener(&scene.keys);
+    for epoch in [1, 2, 2, 1, 1] {
+        let opened = opener.open(&sealed[epoch - 1], &frame).unwrap();
+        assert_eq!((opened.epoch(), opened.unverified()), (epoch as u64, &statement));
+    }
+}
+
 /// Two machines that are copies of one, or one set back to a snapshot.
 #[test]
 fn a_random_source_that_repeats_uses_no_nonce_for_two_texts() {

@@ -112,6 +112,7 @@ fn a_slot_travels_and_one_that_is_too_large_does_not() {
     assert!(ProofPath::from_bytes(&[0; 16 * 32]).is_ok());
     assert!(ProofPath::from_bytes(&[0; 17 * 32]).is_err());
     assert!(ProofPath::from_bytes(&[0; 33]).is_err());
+    assert_eq!(EarlierKeys::MAX, 40_960);
     for (length, ok) in [
         (0, false),
         (39, false),
@@ -122,6 +123,19 @@ fn a_slot_travels_and_one_that_is_too_large_does_not() {
         (EarlierKeys::MAX + 40, false),
     ] {
         assert_eq!(EarlierKeys::from_bytes(vec![0; length].into()).is_ok(), ok, "{length}");
+    }
+}
+
+#[test]
+fn earlier_keys_open_for_their_own_mesh_and_epoch_alone() {
+    let list = list(&[1, 2, 5], 1);
+    let open = |mesh, epoch| {
+        let opened = list.head().earlier.open(mesh, epoch, &StateKey::from_bytes(&[5; 32]));
+        opened.map(|earlier| earlier.iter().map(|(epoch, _)| *epoch).collect::<Vec<_>>())
+    };
+    assert_eq!(open(MESH, 5), Ok(vec![1, 2]));
+    for (mesh, epoch) in [(MeshId::from_bytes([8; 16]), 5), (MESH, 6), (MESH, 1 << 40)] {
+        assert_eq!(open(mesh, epoch), Err(Error::Malformed("earlier state keys")), "{mesh:?} {epoch}");
     }
 }
 
