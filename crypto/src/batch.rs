@@ -150,6 +150,19 @@ mod tests {
     }
 
     #[test]
+    fn each_factor_is_a_quarter_of_a_hash_that_no_other_factor_is_of() {
+        let claims = claims(2);
+        let mut factors = Factors::new(&claims.iter().collect::<Vec<_>>(), &mut UnwrapErr(SysRng));
+        for block in 0..3_u64 {
+            let hash = Sha512::new_with_prefix(factors.seed).chain_update(block.to_be_bytes()).finalize();
+            for quarter in hash.chunks(16) {
+                let number = u128::from_le_bytes(quarter.try_into().unwrap());
+                assert_eq!(factors.next(), Scalar::from(number), "block {block}");
+            }
+        }
+    }
+
+    #[test]
     fn a_wrong_signature_does_not_hold_among_any_others_and_two_do_not_cancel_out() {
         for wrong in [0, 3, 4, 20] {
             let mut claims = claims(21);
