@@ -26,6 +26,7 @@ fn an_invite_admits_until_the_moment_it_expires() {
     mesh.now = START + LIFETIME;
     mesh.refuses(join(12, "n12", 50), &[50, 12], Rule::InviteExpired);
     assert_eq!(mesh.roster.open_invites(at(mesh.now)).count(), 0);
+    assert_eq!(mesh.roster.invites().map(|invite| invite.key).collect::<Vec<_>>(), [public(50)]);
 }
 
 #[test]

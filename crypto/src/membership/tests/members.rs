@@ -42,6 +42,8 @@ fn standing_tells_live_revoked_left_and_unknown() {
     assert_eq!(mesh.roster.former(&id(11)).unwrap().name, name("n11"));
     let names: Vec<_> = mesh.roster.members().map(|member| member.name.as_str()).collect();
     assert_eq!(names, ["founder", "n13"], "in the order of joining");
+    let names: Vec<_> = mesh.roster.everybody().map(|member| member.name.as_str()).collect();
+    assert_eq!(names, ["founder", "n11", "n12", "n13"], "and those who are out");
     assert_eq!(mesh.roster.names_like("n12"), [name("n13")]);
 }
 
@@ -59,6 +61,9 @@ fn a_rotation_is_signed_by_the_old_key_and_the_new() {
         assert_eq!(mesh.roster.by_key(&public(key)).unwrap().id, id(11));
     }
     assert!(mesh.roster.by_key(&public(111)).is_none() && mesh.roster.by_key(&public(RECOVERY)).is_none());
+    mesh.append(rotate(11, 62), &[61, 62]);
+    let former: Vec<_> = mesh.roster.member(&id(11)).unwrap().former_keys().copied().collect();
+    assert_eq!(former, [public(61), public(11)], "newest first");
 }
 
 #[test]
