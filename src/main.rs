@@ -79,6 +79,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Prove(arguments) => commands::prove::run(context, arguments).await,
         Command::Up(arguments) => commands::up::run(context, arguments).await,
         Command::Down => commands::down::run(context).await,
+        Command::Status => commands::node::status(context).await,
         Command::Broker(command) => broker(command, context).await,
         Command::Mesh(Mesh::List) => commands::list::run(context).await,
         Command::Mesh(Mesh::Resume) => commands::mesh::resume(context).await,

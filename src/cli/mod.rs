@@ -110,6 +110,9 @@ they strike is up to the machine.")]
     /// Stop this host's node, and the broker that `up` started
     #[command(after_help = "Example: waxwing down")]
     Down,
+    /// Show how this host's node and its meshes are: the same as `node status`
+    #[command(after_help = "Example: waxwing status --json")]
+    Status,
     /// Run a broker
     #[command(subcommand)]
     Broker(Broker),
