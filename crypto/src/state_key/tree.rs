@@ -31,7 +31,8 @@ impl Tree {
     /// The hashes beside the way from a leaf to the root, lowest first.
     pub(super) fn path(&self, mut at: usize) -> Vec<Digest> {
         let mut path = Vec::new();
-        for level in &self.0[..self.0.len() - 1] {
+        for level in &self.0 {
+            // The last of an odd level, and the root, have nothing beside them.
             path.extend(level.get(at ^ 1));
             at >>= 1;
         }
