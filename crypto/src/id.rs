@@ -344,6 +344,7 @@ mod tests {
         // The examples of ULID's specification, and of RFC 9562, appendix A.6.
         assert_eq!(made_at("01ARZ3NDEKTSV4RRFFQ69G5FAV"), Some(1_469_922_850_259));
         assert_eq!(made_at("017F22E2-79B0-7CC3-98C4-DC0C0C07398F"), Some(0x017F_22E2_79B0));
+        assert_eq!(made_at("017F22E2-79B7-7CC3-98C4-DC0C0C07398F"), Some(0x017F_22E2_79B7));
         for none in [
             "m-1",
             "919108f7-52d1-4320-9bac-f847db4148a8",
@@ -365,6 +366,9 @@ mod tests {
         let id = NodeId::from_bytes([7; 16]);
         assert_eq!(id.to_string().len(), 26);
         assert_eq!(id.to_string().parse::<NodeId>().unwrap(), id);
+        let pin = Pin::from_bytes([0xfb; 32]);
+        assert_eq!(pin.to_string(), "-_v7".repeat(10) + "-_s");
+        assert_eq!(pin.to_string().parse(), Ok(pin));
         let bin = rmp_serde::to_vec(&id).unwrap();
         assert_eq!(bin[..2], [0xc4, 16], "travels as bin 8");
         assert_eq!(rmp_serde::from_slice::<NodeId>(&bin).unwrap(), id);

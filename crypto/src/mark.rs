@@ -110,6 +110,7 @@ mod tests {
     #[test]
     fn a_mark_holds_for_one_store_run_and_number() {
         let secret = StoreSecret::from_bytes([7; 32]);
+        assert_eq!(secret.reveal(), &[7; 32], "as it is stored");
         let code = secret.code(&[1; 16], &[2; 16], 3);
         assert!(secret.verifies(&[1; 16], &[2; 16], 3, &code));
         assert!(!secret.verifies(&[9; 16], &[2; 16], 3, &code));

@@ -85,3 +85,26 @@ impl<'de> Deserialize<'de> for Priority {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_priority_is_a_word_for_people_and_a_number_on_the_wire() {
+        for (priority, word, number) in
+            [(Priority::Now, "now", 0), (Priority::Next, "next", 1), (Priority::Low, "low", 2)]
+        {
+            assert_eq!((priority.as_str(), priority.as_u8()), (word, number));
+            assert_eq!((word.parse(), Priority::try_from(number)), (Ok(priority), Ok(priority)));
+            assert_eq!(serde_json::json!(priority), word);
+            assert_eq!(serde_json::from_value::<Priority>(word.into()).unwrap(), priority);
+            assert_eq!(rmp_serde::to_vec(&priority).unwrap(), [number]);
+            assert_eq!(rmp_serde::from_slice::<Priority>(&[number]).unwrap(), priority);
+        }
+        assert_eq!(Priority::try_from(3), Err(Error::Malformed("priority")));
+        assert_eq!("soon".parse::<Priority>(), Err(Error::Malformed("priority")));
+        assert!(serde_json::from_str::<Priority>("\"soon\"").is_err());
+        assert!(rmp_serde::from_slice::<Priority>(&[3]).is_err());
+    }
+}

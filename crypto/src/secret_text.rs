@@ -33,3 +33,21 @@ pub(crate) fn read(prefix: &str, text: &str, what: &'static str) -> Result<Secre
     let bytes = Zeroizing::new(bytes.ok_or(malformed)?);
     <&[u8; 32]>::try_from(bytes.as_slice()).map(|bytes| Zeroizing::new(*bytes)).map_err(|_| malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use getrandom::{SysRng, rand_core::UnwrapErr};
+
+    use super::*;
+
+    #[test]
+    fn a_new_secret_is_another_each_time_and_comes_back_from_its_text() {
+        let [one, other] = [(); 2].map(|()| generate(&mut UnwrapErr(SysRng)));
+        assert_ne!(one, other);
+        let text = reveal("wwt_", &one);
+        assert_eq!(read("wwt_", &format!(" {}\n", *text), "token"), Ok(one));
+        for wrong in [&text[4..], &text[..46], &format!("{}A", *text), ""] {
+            assert_eq!(read("wwt_", wrong, "token"), Err(Error::Malformed("token")), "{wrong}");
+        }
+    }
+}

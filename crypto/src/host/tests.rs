@@ -234,6 +234,30 @@ fn a_record_that_is_not_exactly_one_is_malformed() {
 }
 
 #[test]
+fn a_record_has_64_addresses_at_most_in_16_kib() {
+    let json = |count: u8| {
+        let macs: Vec<_> = (0..count).map(|n| Digest::from_bytes([n; 32])).collect();
+        serde_json::json!({ "schema": 1, "source": "macs", "macs": macs }).to_string()
+    };
+    let most = HostRecord::from_json(&json(64)).unwrap();
+    assert_eq!(HostRecord::from_json(&most.to_json()), Ok(most));
+    for count in [65, 66] {
+        assert_eq!(HostRecord::from_json(&json(count)), Err(HostRecordError::Malformed), "{count}");
+    }
+    let spaced = |spaces: usize| " ".repeat(spaces - json(1).len()) + &json(1);
+    assert!(HostRecord::from_json(&spaced(16 * 1024)).is_ok());
+    assert_eq!(HostRecord::from_json(&spaced(16 * 1024 + 1)), Err(HostRecordError::Malformed));
+}
+
+#[test]
+fn a_source_has_the_same_word_in_the_record_and_for_people() {
+    for source in [Source::Configured, Source::MachineId, Source::Macs, Source::Random] {
+        assert_eq!(serde_json::json!(source), source.as_str());
+        assert_eq!(source.to_string(), source.as_str());
+    }
+}
+
+#[test]
 fn a_later_schema_is_told_from_a_broken_file() {
     for schema in [0, 2, u64::MAX] {
         let json = format!(r#"{{"schema":{schema},"source":"tpm","quote":"x"}}"#);

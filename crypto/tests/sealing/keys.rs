@@ -46,6 +46,7 @@ const RFC_8032: [[&str; 4]; 3] = [
 fn ed25519_is_the_published_one() {
     for [seed, public, message, signature] in RFC_8032 {
         let key = SigningKey::from_seed(&unhex(seed));
+        assert_eq!(*key.reveal_seed(), unhex(seed));
         assert_eq!(key.public().as_bytes(), &unhex::<32>(public));
         assert_eq!(VerifyingKey::from_bytes(&unhex::<32>(public)), Ok(key.public()));
         let signed = ed25519_dalek::SigningKey::from_bytes(&unhex(seed));

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::membership::{LogHead, MAX_CLOCK_SKEW};
+use crate::storage::StorageKey;
 use crate::{MeshId, Purpose};
 
 #[test]
@@ -13,6 +14,28 @@ fn a_genesis_founds_a_mesh_named_by_its_hash() {
     let founder = roster.member(&id(FOUNDER)).unwrap();
     assert_eq!((founder.role, founder.name.as_str(), founder.invite), (Role::Admin, "founder", None));
     assert_eq!((roster.epoch(), roster.epoch_keys(), roster.wants_epoch()), (1, None, false));
+}
+
+#[test]
+fn a_roster_that_was_kept_comes_back_for_its_mesh_place_and_key_alone() {
+    let Mesh { roster, .. } = Mesh::with_members(11..=12);
+    let keys = StorageKey::from_bytes(&[1; 32]).keys();
+    let (mesh, head, kept) = (roster.mesh(), roster.head(), keys.keep_roster(&roster));
+    assert_eq!(keys.kept_roster(mesh, head, &kept), Ok(roster));
+    let no = Err(Error::DoesNotOpen);
+    assert_eq!(keys.kept_roster(MeshId::from_bytes([9; 16]), head, &kept), no);
+    for other in [LogHead { seq: head.seq + 1, ..head }, LogHead { hash: digest(9), ..head }] {
+        assert_eq!(keys.kept_roster(mesh, other, &kept), no);
+    }
+    assert_eq!(StorageKey::from_bytes(&[2; 32]).keys().kept_roster(mesh, head, &kept), no);
+    for at in 0..kept.len() {
+        let mut changed = kept.clone();
+        changed[at] ^= 1;
+        assert_eq!(keys.kept_roster(mesh, head, &changed), no, "byte {at}");
+    }
+    for cut in [0, 31, 32, kept.len() - 1] {
+        assert_eq!(keys.kept_roster(mesh, head, &kept[..cut]), no, "cut to {cut}");
+    }
 }
 
 #[test]
