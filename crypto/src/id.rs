@@ -362,6 +362,14 @@ mod tests {
     }
 
     #[test]
+    fn times_neither_overflow_nor_fall_below_nothing() {
+        let (one, second) = (Timestamp::from_millis(1_000), std::time::Duration::from_secs(1));
+        assert_eq!(one.plus(second), Timestamp::from_millis(2_000));
+        assert_eq!(Timestamp::from_millis(u64::MAX).plus(second), Timestamp::from_millis(u64::MAX));
+        assert_eq!((one.plus(second).since(one), one.since(one.plus(second))), (second, Default::default()));
+    }
+
+    #[test]
     fn ids_survive_their_text_and_binary_forms() {
         let id = NodeId::from_bytes([7; 16]);
         assert_eq!(id.to_string().len(), 26);

@@ -96,6 +96,7 @@ mod tests {
             [(Priority::Now, "now", 0), (Priority::Next, "next", 1), (Priority::Low, "low", 2)]
         {
             assert_eq!((priority.as_str(), priority.as_u8()), (word, number));
+            assert_eq!(format!("{priority:>5}"), format!("{word:>5}"));
             assert_eq!((word.parse(), Priority::try_from(number)), (Ok(priority), Ok(priority)));
             assert_eq!(serde_json::json!(priority), word);
             assert_eq!(serde_json::from_value::<Priority>(word.into()).unwrap(), priority);

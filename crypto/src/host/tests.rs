@@ -258,6 +258,20 @@ fn a_source_has_the_same_word_in_the_record_and_for_people() {
 }
 
 #[test]
+fn each_cause_has_a_word_that_programs_can_rely_on() {
+    let causes = [
+        (Cause::MachineIdDiffers, "machine_id_differs"),
+        (Cause::MachineIdUnreadable, "machine_id_unreadable"),
+        (Cause::NoMacMatches, "no_mac_matches"),
+        (Cause::ConfiguredDiffers, "configured_differs"),
+        (Cause::ConfiguredMissing, "configured_missing"),
+    ];
+    for (cause, word) in causes {
+        assert_eq!(cause.code(), word);
+    }
+}
+
+#[test]
 fn a_later_schema_is_told_from_a_broken_file() {
     for schema in [0, 2, u64::MAX] {
         let json = format!(r#"{{"schema":{schema},"source":"tpm","quote":"x"}}"#);
