@@ -76,7 +76,8 @@ impl Lane {
         }
         let before = self.highest;
         self.highest = counter;
-        for range in void.iter().filter(|range| range.last() > before) {
+        for range in void {
+            // Of what has just become missing: nothing, of a range that ends before.
             self.remove(range.first().max(before + 1), range.last());
         }
         self.bound();
@@ -225,6 +226,11 @@ mod tests {
         assert_eq!((lane.ready_below(), arrivals(&mut lane, &[4])), (4, vec![Arrival::Held]));
         lane.placed(1);
         assert_eq!(lane.ready_below(), 5);
+        assert_eq!((arrivals(&mut lane, &[5]), lane.ready_below()), (vec![Arrival::Held], 7));
+        lane.placed(2);
+        assert!(lane.skip(7, now), "the next");
+        assert_eq!((lane.ready_below(), lane.missing_since()), (8, None));
+        assert_eq!(arrivals(&mut lane, &[8]), [Arrival::Next]);
     }
 
     #[tokio::test]
@@ -240,7 +246,10 @@ mod tests {
     async fn an_overdue_message_is_passed_over_and_shown_late() {
         let mut lane = Lane::default();
         assert_eq!(arrivals(&mut lane, &[1, 3]), [Arrival::Next, Arrival::Held]);
-        assert_eq!(lane.pass_over(Instant::now()), [(2, 2)]);
+        let noticed = lane.missing_since().unwrap();
+        assert_eq!(lane.pass_over(noticed.checked_sub(Duration::from_nanos(1)).unwrap()), [], "not overdue");
+        assert_eq!(lane.pass_over(noticed), [(2, 2)]);
+        assert_eq!(lane.pass_over(noticed), [], "again");
         assert_eq!(lane.ready_below(), 4);
         lane.placed(1);
         assert_eq!(arrivals(&mut lane, &[2, 4]), [Arrival::Late, Arrival::Next]);
