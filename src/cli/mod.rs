@@ -92,7 +92,7 @@ pub(crate) enum Command {
     /// Measure it on this machine: throwaway processes in a temporary folder
     #[command(subcommand)]
     Bench(Bench),
-    /// Try to break it on this machine: processes killed, links cut; then account for every message
+    /// Try to break it here: kill processes, cut links, then account for every message
     #[command(after_help = "Examples: waxwing prove
           waxwing prove --for 8h --nodes 5 --json
           waxwing prove --seed 4711 --kills 200 --history saw.jsonl
