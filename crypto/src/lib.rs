@@ -20,6 +20,7 @@
 //! everybody), then [`storage`] and [`host`] (what stays on a machine).
 
 mod access;
+mod aead;
 mod batch;
 mod codec;
 mod creation;

@@ -5,13 +5,12 @@
 
 use std::fmt;
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::aead::{self, NONCE, TAG};
 use crate::error::{Error, Result};
 use crate::host::HostKey;
 use crate::id::{ChangeId, ClientMessageId, Fingerprint, MeshId, Name, NodeId, WireId};
@@ -20,8 +19,6 @@ use crate::membership::{LogHead, Roster};
 use crate::priority::Priority;
 use crate::sealing::ReceiptSecret;
 
-/// Length of the nonce in front of a sealed cell, in bytes.
-const NONCE: usize = 24;
 /// Bytes of a time in front of a wire id.
 const MADE_AT: usize = 6;
 /// Length of the code in front of a kept roster, in bytes.
@@ -93,23 +90,14 @@ impl StorageKeys {
     /// Encrypts a value for one place of the database: XChaCha20-Poly1305, a random nonce in front, the place as
     /// associated data, so that a value cannot be moved to another row or column. 40 bytes longer than the value.
     pub fn seal(&self, rng: &mut impl CryptoRng, place: Place<'_>, value: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(NONCE + value.len() + 16);
-        out.resize(NONCE, 0);
-        rng.fill_bytes(&mut out);
+        let mut nonce = [0; NONCE];
+        rng.fill_bytes(&mut nonce);
+        let mut out = Vec::with_capacity(NONCE + value.len() + TAG);
+        out.extend_from_slice(&nonce);
         out.extend_from_slice(value);
-        let (nonce, text) = out.split_at_mut(NONCE);
-        let tag = self.seal_in_place(nonce, &place, text);
+        let tag = aead::seal(&self.rest, &nonce, place.transcript().as_bytes(), &mut out[NONCE..]);
         out.extend_from_slice(&tag);
         out
-    }
-
-    #[expect(clippy::expect_used, reason = "values are bounded far below the cipher's 256 GiB")]
-    fn seal_in_place(&self, nonce: &[u8], place: &Place<'_>, text: &mut [u8]) -> [u8; 16] {
-        let nonce = XNonce::try_from(nonce).expect("24 bytes");
-        self.cipher()
-            .encrypt_inout_detached(&nonce, place.transcript().as_bytes(), text.into())
-            .expect("short enough")
-            .into()
     }
 
     /// Decrypts what [`StorageKeys::seal`] made for the same place.
@@ -117,17 +105,10 @@ impl StorageKeys {
     /// # Errors
     /// `DoesNotOpen` for another place, another key, or a changed byte.
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        let (nonce, text) = sealed.split_at_checked(NONCE).ok_or(Error::DoesNotOpen)?;
-        let nonce = XNonce::try_from(nonce).map_err(|_| Error::DoesNotOpen)?;
+        let (nonce, text) = sealed.split_first_chunk().ok_or(Error::DoesNotOpen)?;
         let mut text = Zeroizing::new(text.to_vec());
-        self.cipher()
-            .decrypt_in_place(&nonce, place.transcript().as_bytes(), &mut *text)
-            .map_err(|_| Error::DoesNotOpen)?;
+        aead::open(&self.rest, nonce, place.transcript().as_bytes(), &mut text)?;
         Ok(text)
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new((&*self.rest).into())
     }
 
     /// What a broker sees of a client message id: HMAC-SHA256, first 16 bytes. Of an id that says when it was made these are 10 bytes,

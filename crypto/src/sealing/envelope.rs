@@ -3,15 +3,13 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::aead::NONCE;
 use crate::codec;
 use crate::error::Result;
 use crate::id::{MeshId, NodeId, SessionId, Timestamp, WireId};
 use crate::keys::Signed;
 use crate::mac::Transcript;
 use crate::priority::Priority;
-
-/// Length of an envelope's nonce, in bytes.
-pub(super) const NONCE: usize = 24;
 
 /// What is encoded beside the box and what an opening says takes less, in bytes.
 const BESIDE: usize = 192;

@@ -3,8 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hpke::aead::{AeadCtxR, AeadCtxS, ChaCha20Poly1305};
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
@@ -14,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::envelope::{Envelope, Header, NONCE};
+use super::envelope::{Envelope, Header};
 use super::hedge::HedgedRng;
 use super::plaintext::Plaintext;
 use super::prekey::{Prekey, PrekeyId, PrekeySecret};
+use crate::aead::{self, NONCE};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{MeshId, NodeId, SessionId, Timestamp};
@@ -244,10 +243,8 @@ impl SendingSession {
         let mut text = plaintext.encode()?;
         let aad = header.aad(&self.id);
         let nonce = self.keys.nonce(rng, aad.as_bytes(), &text);
-        self.keys
-            .cipher()
-            .encrypt_in_place(&XNonce::from(nonce), aad.as_bytes(), &mut *text)
-            .map_err(|_| Error::TooLarge("message"))?;
+        let tag = aead::seal(&self.keys.message, &nonce, aad.as_bytes(), &mut text);
+        text.extend_from_slice(&tag);
         let sealed = std::mem::take(&mut *text).into();
         Ok(Envelope { session: self.id, opening: with_opening.then(|| self.opening.clone()), nonce, sealed })
     }
@@ -311,10 +308,7 @@ impl ReceivingSession {
             return Err(Error::DoesNotOpen);
         }
         let mut text = Zeroizing::new(envelope.sealed.to_vec());
-        self.keys
-            .cipher()
-            .decrypt_in_place(&XNonce::from(envelope.nonce), header.aad(&self.id).as_bytes(), &mut *text)
-            .map_err(|_| Error::DoesNotOpen)?;
+        aead::open(&self.keys.message, &envelope.nonce, header.aad(&self.id).as_bytes(), &mut text)?;
         Plaintext::decode(&text)
     }
 
@@ -364,10 +358,6 @@ impl SessionKeys {
             Ok(key)
         };
         Ok(Self { message: key(b"waxwing message key v1")?, nonce: key(b"waxwing nonce key v1")? })
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new((&*self.message).into())
     }
 
     /// HMAC-SHA256(nonce key, OS random ‖ AAD ‖ plaintext), first 24 bytes. A forked machine whose random source

@@ -3,8 +3,6 @@
 use std::fmt;
 
 use bytes::Bytes;
-use chacha20poly1305::aead::{AeadInOut, KeyInit};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
@@ -14,6 +12,7 @@ use super::name::{KeyName, SpaceName};
 use super::naming::NamingKey;
 use super::opened::Opened;
 use super::statement::{self, Operation, Place, Stands, Statement};
+use crate::aead::{self, NONCE, TAG};
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::id::{KeyId, MeshId, NodeId, SpaceId};
@@ -27,10 +26,6 @@ pub const SEALED_MAX: usize = 320 * 1024;
 
 /// Length of the epoch in front of a sealed record, in bytes.
 const EPOCH: usize = 8;
-/// Length of the nonce behind it.
-const NONCE: usize = 24;
-/// Length of the tag at the end.
-const TAG: usize = 16;
 
 /// The epoch whose key opens a record, as its bytes say: to wait for that key where it is not held yet.
 ///
@@ -110,10 +105,8 @@ impl Space {
         let Statement { operation, stands, writer, .. } = *statement;
         let aad = aad(&place, &Frame { key: place.key, operation, stands, writer });
         let nonce = keys.nonce(rng, aad.as_bytes(), &text);
-        keys.cipher()
-            .encrypt_in_place(&XNonce::from(nonce), aad.as_bytes(), &mut *text)
-            .map_err(|_| Error::TooLarge("record"))?;
-        Ok([&epoch.to_be_bytes()[..], &nonce, &text].concat().into())
+        let tag = aead::seal(&keys.record, &nonce, aad.as_bytes(), &mut text);
+        Ok([&epoch.to_be_bytes()[..], &nonce, &text, &tag].concat().into())
     }
 
     /// Opens a record that a broker says is one of this space: see [`Opener::open`], which costs less for several.
@@ -157,12 +150,9 @@ impl Opener<'_> {
         };
         let (_, keys) = self.last.insert((epoch, keys));
         let place = Place { mesh, space: id, key: frame.key, epoch };
-        let (nonce, text) = sealed[EPOCH..].split_at(NONCE);
-        let nonce = XNonce::try_from(nonce).map_err(|_| Error::DoesNotOpen)?;
+        let (nonce, text) = sealed[EPOCH..].split_first_chunk().ok_or(Error::DoesNotOpen)?;
         let mut text = Zeroizing::new(text.to_vec());
-        keys.cipher()
-            .decrypt_in_place(&nonce, aad(&place, frame).as_bytes(), &mut *text)
-            .map_err(|_| Error::DoesNotOpen)?;
+        aead::open(&keys.record, nonce, aad(&place, frame).as_bytes(), &mut text)?;
         let signed: Signed = codec::exactly(padding::unpad(&text)?, "record")?;
         let (said, statement) = statement::decode(&signed.bytes)?;
         let meant = said == place
@@ -211,10 +201,6 @@ impl RecordKeys {
             record: child(&hkdf, b"waxwing record key v1\0", mesh, space),
             nonce: child(&hkdf, b"waxwing record nonce v1\0", mesh, space),
         }
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new((&*self.record).into())
     }
 
     /// HMAC-SHA256(nonce key, OS random ‖ AAD ‖ plaintext), first 24 bytes. A forked machine whose random source repeats

@@ -6,8 +6,6 @@
 use std::fmt;
 
 use bytes::Bytes;
-use chacha20poly1305::aead::{AeadInOut as _, KeyInit as _};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -17,10 +15,11 @@ use zeroize::Zeroizing;
 use super::keys::{plaintext, read};
 use super::tree::Tree;
 use super::{Holder, ProofPath, ProvenSlot, Slot, StateKey, StateKeys};
+use crate::aead::{self, NONCE, TAG};
 use crate::error::{Error, Result};
 use crate::id::{Digest, MeshId};
 use crate::keys::SealingPublicKey;
-use crate::mac::Transcript;
+use crate::mac::{Secret, Transcript};
 
 /// Most slots of a list.
 pub(super) const MAX_SLOTS: u64 = 65_536;
@@ -124,19 +123,15 @@ impl fmt::Debug for KeyList {
 pub struct EarlierKeys(Bytes);
 
 impl EarlierKeys {
-    /// Length of the nonce, in bytes.
-    const NONCE: usize = 24;
-    /// Length of the tag, in bytes.
-    const TAG: usize = 16;
     /// Longest, in bytes: with the newest, [`StateKeys::MAX`] keys.
-    pub const MAX: usize = Self::NONCE + Self::TAG + (StateKeys::MAX - 1) * StateKeys::STRIDE;
+    pub const MAX: usize = NONCE + TAG + (StateKeys::MAX - 1) * StateKeys::STRIDE;
 
     /// Accepts bytes of a length that a box of less than [`StateKeys::MAX`] keys has.
     ///
     /// # Errors
     /// `Malformed` for any other length.
     pub fn from_bytes(bytes: Bytes) -> Result<Self> {
-        let keys = bytes.len().checked_sub(Self::NONCE + Self::TAG).ok_or(MALFORMED)?;
+        let keys = bytes.len().checked_sub(NONCE + TAG).ok_or(MALFORMED)?;
         let fits = keys.is_multiple_of(StateKeys::STRIDE) && bytes.len() <= Self::MAX;
         if fits { Ok(Self(bytes)) } else { Err(MALFORMED) }
     }
@@ -149,26 +144,17 @@ impl EarlierKeys {
     fn seal(mesh: MeshId, keys: &StateKeys, rng: &mut impl CryptoRng) -> Result<Self> {
         let (epoch, newest) = keys.newest();
         let mut text = plaintext(&keys.0[..keys.0.len() - 1]);
-        let mut nonce = [0; Self::NONCE];
+        let mut nonce = [0; NONCE];
         rng.fill_bytes(&mut nonce);
-        let tag = cipher(newest)
-            .encrypt_inout_detached(
-                &XNonce::from(nonce),
-                &associated(mesh, epoch),
-                text.as_mut_slice().into(),
-            )
-            .map_err(|_| MALFORMED)?;
+        let tag = aead::seal(&key(newest), &nonce, &associated(mesh, epoch), &mut text);
         Ok(Self([&nonce[..], &text, &tag].concat().into()))
     }
 
     /// The keys, oldest first, all of epochs before this one.
     pub(super) fn open(&self, mesh: MeshId, epoch: u64, newest: &StateKey) -> Result<Vec<(u64, StateKey)>> {
-        let (nonce, text) = self.0.split_at(Self::NONCE);
-        let nonce = XNonce::try_from(nonce).map_err(|_| Error::DoesNotOpen)?;
+        let (nonce, text) = self.0.split_first_chunk().ok_or(Error::DoesNotOpen)?;
         let mut text = Zeroizing::new(text.to_vec());
-        cipher(newest)
-            .decrypt_in_place(&nonce, &associated(mesh, epoch), &mut *text)
-            .map_err(|_| MALFORMED)?;
+        aead::open(&key(newest), nonce, &associated(mesh, epoch), &mut text).map_err(|_| MALFORMED)?;
         let keys = read(&text)?;
         if keys.last().is_some_and(|(last, _)| *last >= epoch) { Err(MALFORMED) } else { Ok(keys) }
     }
@@ -187,12 +173,12 @@ impl<'de> Deserialize<'de> for EarlierKeys {
 }
 
 #[expect(clippy::expect_used, reason = "HKDF-SHA256 gives up to 8,160 bytes (RFC 5869, 2.3)")]
-fn cipher(newest: &StateKey) -> XChaCha20Poly1305 {
+fn key(newest: &StateKey) -> Secret {
     let mut key = Zeroizing::new([0; 32]);
     Hkdf::<Sha256>::new(None, newest.reveal())
         .expand(b"waxwing earlier state keys v1\0", &mut *key)
         .expect("32 bytes");
-    XChaCha20Poly1305::new((&*key).into())
+    key
 }
 
 fn associated(mesh: MeshId, epoch: u64) -> Vec<u8> {
