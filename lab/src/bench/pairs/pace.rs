@@ -74,8 +74,8 @@ impl Shared {
             Pace::Window(window) => {
                 let window = window.max(1);
                 let at_once = at_once.clamp(1, window);
-                // Whoever waits for the whole window has nothing under way meanwhile; whoever takes each place as it comes has no batches.
-                let least = u32::try_from(at_once.min(window.div_ceil(2))).unwrap_or(u32::MAX);
+                // Whoever waits for much of the window has little under way meanwhile; whoever takes each place as it comes has no batches.
+                let least = u32::try_from(at_once.min(window.div_ceil(4))).unwrap_or(u32::MAX);
                 (Source::Window { places: Semaphore::new(window), least, until, began }, at_once)
             }
             Pace::Rate(rate) => (Source::Moments(AsyncMutex::new(moments(rate, until, began))), 1),
@@ -246,18 +246,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_is_what_there_is_room_for_once_that_is_half_a_window() {
+    async fn a_batch_is_what_there_is_room_for_once_that_is_a_quarter_of_a_window() {
         let shared = Shared::new(Until::Count(100), Pace::Window(10), 500);
         let next = async || shared.next().await.unwrap().unwrap().numbers;
         let waits = async || timeout(Duration::from_millis(20), shared.next()).await.is_err();
         assert_eq!(next().await, 0..10);
-        for n in [0, 3, 9, 5] {
+        shared.receipted(0);
+        shared.receipted(3);
+        assert!(waits().await);
+        for n in [9, 5, 4] {
             shared.receipted(n);
         }
-        assert!(waits().await);
-        shared.receipted(4);
-        shared.receipted(1);
-        assert_eq!(next().await, 10..16);
+        assert_eq!(next().await, 10..15);
         assert!(waits().await, "the window is full");
     }
 
