@@ -2,15 +2,76 @@
 
 use std::sync::Arc;
 
-use rusqlite::types::Value as Stored;
+use rusqlite::types::ValueRef;
 
 use crate::{Error, Result};
+
+/// Bytes that are kept in the row itself: keys, ids, digests. A row of many of them is one allocation, not one for each.
+const FEW: usize = 32;
 
 /// A row that was read. It holds its values, and borrows nothing from the connection.
 #[derive(Clone, Debug)]
 pub struct Row {
     pub(crate) names: Arc<[Box<str>]>,
     pub(crate) values: Vec<Stored>,
+}
+
+/// A value that was read.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// None.
+    Null,
+    /// A number.
+    Integer(i64),
+    /// A number that is not whole. Nothing here is stored as one.
+    Real,
+    /// Text.
+    Text(String),
+    /// Bytes, so many of these.
+    Few(u8, [u8; FEW]),
+    /// More bytes.
+    Many(Vec<u8>),
+}
+
+impl Stored {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Few(length, bytes) => bytes.get(..usize::from(*length)),
+            Self::Many(bytes) => Some(bytes),
+            Self::Text(text) => Some(text.as_bytes()),
+            Self::Null | Self::Integer(_) | Self::Real => None,
+        }
+    }
+}
+
+impl From<&[u8]> for Stored {
+    fn from(bytes: &[u8]) -> Self {
+        let mut few = [0; FEW];
+        match few.get_mut(..bytes.len()) {
+            Some(room) => {
+                room.copy_from_slice(bytes);
+                Self::Few(bytes.len() as u8, few)
+            }
+            None => Self::Many(bytes.to_vec()),
+        }
+    }
+}
+
+impl TryFrom<ValueRef<'_>> for Stored {
+    type Error = Error;
+
+    fn try_from(value: ValueRef<'_>) -> Result<Self> {
+        Ok(match value {
+            ValueRef::Null => Self::Null,
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Real(_) => Self::Real,
+            ValueRef::Text(text) => {
+                let text = std::str::from_utf8(text).map_err(|_| Error::Damaged("text".into()))?;
+                Self::Text(text.to_owned())
+            }
+            ValueRef::Blob(bytes) => bytes.into(),
+        })
+    }
 }
 
 /// Which column is meant.
@@ -49,7 +110,10 @@ pub trait Column<'r>: Sized {
 
 impl Row {
     pub(crate) fn read(names: &Arc<[Box<str>]>, row: &rusqlite::Row<'_>) -> Result<Self> {
-        let values = (0..names.len()).map(|at| row.get(at)).collect::<rusqlite::Result<_>>()?;
+        let mut values = Vec::with_capacity(names.len());
+        for at in 0..names.len() {
+            values.push(row.get_ref(at)?.try_into()?);
+        }
         Ok(Self { names: Arc::clone(names), values })
     }
 
@@ -59,8 +123,13 @@ impl Row {
     /// `Damaged` if there is none, or it is not of this type.
     pub fn take_bytes<I: Index>(&mut self, column: I) -> Result<Vec<u8>> {
         let value = column.place(&self.names).and_then(|place| self.values.get_mut(place));
-        let Some(Stored::Blob(bytes)) = value else { return Err(Error::Damaged(column.name())) };
-        Ok(std::mem::take(bytes))
+        match value {
+            Some(Stored::Many(bytes)) => Ok(std::mem::take(bytes)),
+            Some(Stored::Few(length, bytes)) => Ok(bytes[..usize::from(*length)].to_vec()),
+            Some(Stored::Null | Stored::Integer(_) | Stored::Real | Stored::Text(_)) | None => {
+                Err(Error::Damaged(column.name()))
+            }
+        }
     }
 
     /// Reads a column.
@@ -105,11 +174,7 @@ impl Column<'_> for String {
 
 impl<'r> Column<'r> for &'r [u8] {
     fn read(value: &'r Stored) -> Option<Self> {
-        match value {
-            Stored::Blob(bytes) => Some(bytes),
-            Stored::Text(text) => Some(text.as_bytes()),
-            Stored::Null | Stored::Integer(_) | Stored::Real(_) => None,
-        }
+        value.bytes()
     }
 }
 
@@ -149,3 +214,39 @@ tuple!(A 0, B 1);
 tuple!(A 0, B 1, C 2);
 tuple!(A 0, B 1, C 2, D 3);
 tuple!(A 0, B 1, C 2, D 3, E 4);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_length_are_read_and_taken() {
+        for length in [0, 1, FEW - 1, FEW, FEW + 1, 5_000] {
+            let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            let mut row = Row { names: ["b".into()].into(), values: vec![bytes.as_slice().into()] };
+            assert_eq!(row.try_get::<&[u8], _>(0).unwrap(), bytes);
+            assert_eq!(row.try_get::<Option<Vec<u8>>, _>("b").unwrap().as_deref(), Some(&*bytes));
+            row.try_get::<&str, _>(0).unwrap_err();
+            row.try_get::<i64, _>(0).unwrap_err();
+            assert_eq!(row.take_bytes(0).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn what_is_not_bytes_is_not_taken_for_them() {
+        let values = vec![Stored::Null, Stored::Integer(1), Stored::Real, Stored::Text("text".into())];
+        let mut row = Row { names: ["n".into(), "i".into(), "r".into(), "t".into()].into(), values };
+        for at in 0..5 {
+            row.take_bytes(at).unwrap_err();
+        }
+        assert_eq!(row.try_get::<&[u8], _>("t").unwrap(), b"text");
+        assert_eq!(row.try_get::<Option<&[u8]>, _>("n").unwrap(), None);
+        row.try_get::<&[u8], _>("i").unwrap_err();
+        row.try_get::<i64, _>("r").unwrap_err();
+    }
+
+    #[test]
+    fn text_that_is_none_is_damaged() {
+        Stored::try_from(ValueRef::Text(&[0xff])).unwrap_err();
+    }
+}
