@@ -12,7 +12,11 @@ use crate::error::Result;
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
     let read = "mesh, writer, id, digest, seq, expires";
-    Keyed { table: "change_id", key: &["mesh", "writer", "id"] }.find(read, false, &[Blob, Blob, Blob])
+    Keyed { table: "change_id", key: &["mesh", "writer", "id"], near: false }.find(
+        read,
+        false,
+        &[Blob, Blob, Blob],
+    )
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {

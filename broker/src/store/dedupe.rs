@@ -14,7 +14,11 @@ use crate::error::{Error, Result};
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
     let read = "mesh, sender, wire, fingerprint, message, recipient, rank, seq, seal, first_seen, expires";
-    Keyed { table: "dedupe", key: &["mesh", "sender", "wire"] }.find(read, false, &[Blob, Blob, Blob])
+    Keyed { table: "dedupe", key: &["mesh", "sender", "wire"], near: true }.find(
+        read,
+        false,
+        &[Blob, Blob, Blob],
+    )
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
@@ -176,8 +180,11 @@ mod tests {
 
     #[tokio::test]
     async fn records_are_looked_up_by_their_key() {
-        let sql = FIND.for_one();
-        let plan = plan(sql).await;
-        assert!(plan.contains("SEARCH dedupe USING PRIMARY KEY (mesh=? AND sender=? AND wire=?)"), "{plan}");
+        let one = plan(FIND.for_one()).await;
+        assert!(one.contains("SEARCH dedupe USING PRIMARY KEY (mesh=? AND sender=? AND wire=?)"), "{one}");
+        let near = plan(FIND.for_near()).await;
+        let range = "(mesh=? AND sender=? AND wire>? AND wire<?)";
+        assert!(near.contains(&format!("SEARCH dedupe USING PRIMARY KEY {range}")), "{near}");
+        assert!(!near.contains("TEMP B-TREE"), "{near}");
     }
 }

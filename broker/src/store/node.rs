@@ -14,7 +14,7 @@ use crate::error::Result;
 /// Who reads these rows gives out places, and holds them until its commit: no place is seen before a lower one.
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
     let read = "mesh, node, login, next_seq, queued, queued_bytes, shown_login, shown_through, shown_rows";
-    Keyed { table: "node", key: &["mesh", "node"] }.find(read, true, &[Blob, Blob])
+    Keyed { table: "node", key: &["mesh", "node"], near: false }.find(read, true, &[Blob, Blob])
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {

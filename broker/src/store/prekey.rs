@@ -22,7 +22,11 @@ static PUT: LazyLock<RowsSql> = LazyLock::new(|| {
 });
 
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
-    Keyed { table: "prekey", key: &["mesh", "node"] }.find("node, prekey, signature", false, &[Blob, Blob])
+    Keyed { table: "prekey", key: &["mesh", "node"], near: false }.find(
+        "node, prekey, signature",
+        false,
+        &[Blob, Blob],
+    )
 });
 
 /// A prekey as its node signed it.

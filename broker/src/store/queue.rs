@@ -23,7 +23,7 @@ static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
 });
 
 /// Where a row is.
-const PLACE: Keyed = Keyed { table: "queue", key: &["mesh", "recipient", "rank", "seq"] };
+const PLACE: Keyed = Keyed { table: "queue", key: &["mesh", "recipient", "rank", "seq"], near: true };
 
 /// What a [`Removed`] is read from.
 const REMOVED: &str = "mesh, recipient, rank, seq, CAST(length(body) AS BIGINT)";
@@ -33,7 +33,7 @@ static SIZES: LazyLock<RowsSql> = LazyLock::new(|| PLACE.find(REMOVED, false, &[
 static DELETE: LazyLock<RowsSql> = LazyLock::new(|| PLACE.take(REMOVED, &[Blob, Blob, Int, Int]));
 
 static DELETE_SEALED: LazyLock<RowsSql> = LazyLock::new(|| {
-    let sealed = Keyed { table: "queue", key: &["mesh", "recipient", "rank", "seq", "seal"] };
+    let sealed = Keyed { table: "queue", key: &["mesh", "recipient", "rank", "seq", "seal"], near: false };
     sealed.take(REMOVED, &[Blob, Blob, Int, Int, Int])
 });
 

@@ -13,7 +13,7 @@ use crate::error::Result;
 /// Who reads these rows gives out places, and holds them until its commit: no place is seen before a lower one.
 static FIND: LazyLock<RowsSql> = LazyLock::new(|| {
     let read = "mesh, space, id, last, horizon, records, bytes";
-    Keyed { table: "space", key: &["mesh", "space"] }.find(read, true, &[Blob, Blob])
+    Keyed { table: "space", key: &["mesh", "space"], near: false }.find(read, true, &[Blob, Blob])
 });
 
 static PUT: LazyLock<RowsSql> = LazyLock::new(|| {

@@ -29,6 +29,7 @@ impl From<&'static str> for Each {
 }
 
 /// A value of a statement.
+#[derive(Clone, Eq, Ord, PartialEq, PartialOrd)]
 pub(in crate::store) enum Value<'v> {
     /// A number, or that there is none.
     Int(Option<i64>),

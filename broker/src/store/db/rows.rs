@@ -1,10 +1,11 @@
 //! Statements over many rows.
 //!
 //! PostgreSQL takes each column as one array: a statement is a round trip, whatever it does. SQLite is in the process: a statement for
-//! one row, prepared once and run for each, costs no more than one for all of them.
+//! one row, prepared once and run for each, costs no more than one for all of them, but for rows that [lie together](near).
+
+mod near;
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use sqlx::Arguments as _;
 use sqlx::postgres::PgArguments;
@@ -12,6 +13,7 @@ use sqlx::postgres::PgArguments;
 use super::Connection;
 use super::query::{Row, Value};
 use crate::error::{Error, Result};
+use near::Near;
 
 /// What a column of the rows holds.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +31,9 @@ const FOUND: &str = "found";
 pub(in crate::store) struct RowsSql {
     /// For one of them.
     sqlite: String,
-    /// What takes out one that the statement before has found, by its number.
+    /// For those that lie together.
+    near: Option<Near>,
+    /// What takes out those that the statements before have found, from one number to another.
     taken: Option<String>,
     /// For all of them.
     postgres: String,
@@ -53,6 +57,9 @@ pub(in crate::store) struct Keyed {
     pub(in crate::store) table: &'static str,
     /// The columns of the key, as many as each row given has.
     pub(in crate::store) key: &'static [&'static str],
+    /// Whether many that are looked for at once may [lie together](near), in the order of the last column. What is read begins with the
+    /// key then.
+    pub(in crate::store) near: bool,
 }
 
 impl Keyed {
@@ -62,7 +69,7 @@ impl Keyed {
     /// through a table for cheaper because that is empty for a moment. With `lock` it holds each row until the transaction ends,
     /// taking them in the order of their keys.
     pub(in crate::store) fn find(&self, read: &str, lock: bool, columns: &'static [Column]) -> RowsSql {
-        let Self { table, key: _ } = self;
+        let Self { table, .. } = self;
         let (ordered, lock) =
             if lock { (format!(" ORDER BY {}", names(columns)), " FOR UPDATE") } else { (String::new(), "") };
         let tail = format!(
@@ -70,7 +77,8 @@ impl Keyed {
             self.is_wanted()
         );
         let sqlite = format!("SELECT {read} FROM {table} WHERE {}", self.is_given());
-        RowsSql::each(sqlite, ["SELECT found.* FROM (", &tail], columns)
+        let near = self.near.then(|| Near::new(self, read, near::Mostly::New));
+        RowsSql { near, ..RowsSql::each(sqlite, ["SELECT found.* FROM (", &tail], columns) }
     }
 
     /// The statement that takes them out, and reads these columns of those that were there: for [`RowsSql::fetch`] alone.
@@ -78,15 +86,17 @@ impl Keyed {
     /// SQLite reads and then deletes: `RETURNING` has it make a table for what is returned, and a journal of the statement's own, each
     /// time. That takes twice as long.
     pub(in crate::store) fn take(&self, read: &str, columns: &'static [Column]) -> RowsSql {
-        let Self { table, key: _ } = self;
+        let Self { table, .. } = self;
         let tail = format!(
             ") AS wanted CROSS JOIN LATERAL (SELECT ctid AS at FROM {table} WHERE {} OFFSET 0) AS found)) RETURNING {read}",
             self.is_wanted()
         );
-        let sqlite = format!("SELECT {read}, rowid AS {FOUND} FROM {table} WHERE {}", self.is_given());
+        let numbered = format!("{read}, rowid AS {FOUND}");
+        let sqlite = format!("SELECT {numbered} FROM {table} WHERE {}", self.is_given());
         let head = format!("DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT found.at FROM (");
-        let taken = Some(format!("DELETE FROM {table} WHERE rowid = ?"));
-        RowsSql { taken, ..RowsSql::each(sqlite, [&head, &tail], columns) }
+        let near = self.near.then(|| Near::new(self, &numbered, near::Mostly::There));
+        let taken = Some(format!("DELETE FROM {table} WHERE rowid BETWEEN ? AND ?"));
+        RowsSql { near, taken, ..RowsSql::each(sqlite, [&head, &tail], columns) }
     }
 
     fn is_given(&self) -> String {
@@ -121,7 +131,7 @@ impl RowsSql {
         });
         let (arrays, names) = (arrays.collect::<Vec<_>>().join(","), names(columns));
         let postgres = format!("{head} SELECT * FROM UNNEST({arrays}) AS given({names}) {tail}");
-        Self { sqlite, taken: None, postgres, columns }
+        Self { sqlite, near: None, taken: None, postgres, columns }
     }
 
     /// Runs it for these rows. Says how many rows it changed.
@@ -151,7 +161,12 @@ impl RowsSql {
         let Some(values) = values(rows, bind) else { return Ok(Vec::new()) };
         match db {
             Connection::Sqlite(held) => {
-                let mut found = self.one_by_one(values).fetch_each(held.get()).await?;
+                let mut found = Vec::new();
+                let values = match &self.near {
+                    Some(near) => near.fetch(values, &mut held.get(), &mut found).await?,
+                    None => values,
+                };
+                found.extend(self.one_by_one(values).fetch_each(held.get()).await?);
                 if let Some(taken) = &self.taken {
                     take(&mut found, taken, held.get()).await?;
                 }
@@ -193,27 +208,31 @@ impl RowsSql {
     pub(in crate::store) fn for_one(&self) -> &str {
         &self.sqlite
     }
+
+    /// SQLite's text for those that lie together.
+    #[cfg(test)]
+    pub(in crate::store) fn for_near(&self) -> &str {
+        self.near.as_ref().map_or("", |near| &near.sql)
+    }
 }
 
-/// Takes out rows by the number they were found with, in their order. One that is there twice was asked for twice.
+/// Takes out rows by the number they were found with, those with numbers one after the other at once. One that is there twice was
+/// asked for twice.
 async fn take(
     found: &mut Vec<waxwing_sqlite::Row>,
     sql: &'static str,
     db: waxwing_sqlite::On<'_>,
 ) -> Result<()> {
-    let mut numbers = Vec::with_capacity(found.len());
-    for row in &*found {
-        numbers.push(row.try_get::<i64, _>(FOUND)?);
+    let mut numbered = Vec::with_capacity(found.len());
+    for row in found.drain(..) {
+        numbered.push((row.try_get::<i64, _>(FOUND)?, row));
     }
-    if numbers.is_empty() {
-        return Ok(());
-    }
-    let query = numbers.iter().copied().fold(waxwing_sqlite::query(sql), waxwing_sqlite::Query::bind);
-    if query.execute_each(db).await? < numbers.len() as u64 {
-        let mut seen = HashSet::with_capacity(numbers.len());
-        let mut number = numbers.iter();
-        found.retain(|_| number.next().is_some_and(|number| seen.insert(number)));
-    }
+    numbered.sort_unstable_by_key(|(number, _)| *number);
+    numbered.dedup_by_key(|(number, _)| *number);
+    let runs = numbered.chunk_by(|(one, _), (next, _)| one.checked_add(1) == Some(*next));
+    let ends = runs.flat_map(|run| [run.first(), run.last()]).flatten().map(|(number, _)| (*number).into());
+    waxwing_sqlite::query(sql).bind_all(ends).execute_each(db).await?;
+    found.extend(numbered.into_iter().map(|(_, row)| row));
     Ok(())
 }
 

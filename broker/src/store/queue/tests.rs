@@ -130,4 +130,10 @@ async fn rows_are_looked_up_by_their_place() {
             "{plan}"
         );
     }
+    for sql in [SIZES.for_near(), DELETE.for_near()] {
+        let plan = plan(sql).await;
+        let range = "(mesh=? AND recipient=? AND rank=? AND seq>? AND seq<?)";
+        assert!(plan.contains(&format!("INDEX sqlite_autoindex_queue_1 {range}")), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
 }

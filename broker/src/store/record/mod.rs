@@ -78,7 +78,7 @@ static INSERT: LazyLock<RowsSql> = LazyLock::new(|| {
 });
 
 static DELETE: LazyLock<RowsSql> =
-    LazyLock::new(|| db::Keyed { table: "record", key: &["id"] }.take("id", &[Int]));
+    LazyLock::new(|| db::Keyed { table: "record", key: &["id"], near: false }.take("id", &[Int]));
 
 static TOUCH: LazyLock<RowsSql> = LazyLock::new(|| {
     let sqlite = "UPDATE record SET touched = ?2, touched_at = ?3, ends = ?4 WHERE id = ?1".to_owned();
