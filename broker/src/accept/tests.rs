@@ -1,5 +1,6 @@
 mod alike;
 mod images;
+mod sizes;
 
 use tokio::sync::oneshot;
 use waxwing_crypto::membership::Roster;
@@ -11,6 +12,7 @@ use super::*;
 use crate::store::counting;
 use crate::store::node::Counters;
 use crate::store::prekey::PrekeyRow;
+use crate::store::queue::Item;
 use crate::store::{self, NodeKey, Place, Rank, Seq};
 use crate::testing::{Fixture, TestLink};
 
@@ -295,6 +297,70 @@ async fn a_notice_that_is_settled_waits_a_moment_to_go_with_what_somebody_waits_
     stop.cancel();
     assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1, "the broker stops");
     assert_eq!(begun.elapsed(), PATIENCE + PATIENCE / 5, "none of these waited");
+}
+
+#[tokio::test]
+async fn a_seal_that_has_taken_the_place_of_another_is_known_for_it() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let mut link = fixture.login(alpha).await;
+    let sealed = |seal, env: &'static [u8]| SendItem { env: env.into(), ..fixture.item(beta, 1, seal) };
+    let items = vec![sealed(0, b"zero"), sealed(1, b"one"), sealed(1, b"another"), sealed(0, b"late")];
+    let (first, again) = (link.sends(items), link.sends(vec![sealed(1, b"once more")]));
+    for (sends, accepted) in [(first, 2), (again, 0)] {
+        fixture.apply(vec![Change::Send(sends)]).await;
+        let outcomes = link.outcomes().unwrap();
+        let is_known = |outcome: &Outcome| matches!(outcome, Outcome::Duplicate { .. });
+        assert_eq!(outcomes.iter().position(is_known), Some(accepted), "{outcomes:?}");
+        assert!(outcomes[accepted..].iter().all(is_known), "{outcomes:?}");
+        let after = Place { rank: Rank::Next, seq: Seq(0) };
+        let page = store::queue::read(&mut fixture.db, beta, after, 9, usize::MAX).await.unwrap();
+        let [(Seq(1), Item::Envelope(mail))] = &page.rows[..] else { panic!("{page:?}") };
+        assert_eq!((mail.seal, &mail.env[..]), (1, &b"one"[..]));
+    }
+}
+
+#[tokio::test]
+async fn a_notice_is_kept_for_35_days_after_its_message() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let (from, to) = (fixture.login(alpha).await, fixture.login(beta).await);
+    let item = fixture.item(beta, 1, 0);
+    let expires = item.exp;
+    fixture.apply(vec![Change::Send(from.sends(vec![item]))]).await;
+    let mut settles = to.settles(1, receipt(), alpha, 0);
+    settles.settled[0].mail.as_mut().unwrap().0.exp = expires;
+    fixture.apply(vec![Change::Settle(settles)]).await;
+    let after = Place { rank: Rank::Notice, seq: Seq(0) };
+    let page = store::queue::read(&mut fixture.db, alpha, after, 9, usize::MAX).await.unwrap();
+    let ends: Vec<_> = page.rows.iter().map(|(_, item)| item.ends()).collect();
+    assert_eq!(ends, [expires.plus(Duration::from_secs(35 * 86_400))]);
+}
+
+#[tokio::test]
+async fn what_waits_for_the_writer_is_counted_until_it_is_taken() {
+    let (writer, mut inbox) = Writer::new();
+    assert_eq!(writer.waiting(), (0, 0));
+    let budget = writer.reserve(1_000).await.unwrap();
+    writer.submit(Change::Probe(oneshot::channel().0)).await.unwrap();
+    assert_eq!(writer.waiting(), (1, 1_000));
+    drop(budget);
+    inbox.collect(&CancellationToken::new()).await.unwrap();
+    assert_eq!(writer.waiting(), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_recent_until_its_time_is_over_or_one_fails() {
+    let (last, span) = (LastCommit::default(), Duration::from_secs(5));
+    assert!(!last.is_within(span));
+    last.is_now();
+    tokio::time::advance(span).await;
+    assert!(last.is_within(span));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(!last.is_within(span));
+    last.is_now();
+    last.is_past();
+    assert!(!last.is_within(span));
 }
 
 fn signed(bytes: &[u8]) -> Signed {

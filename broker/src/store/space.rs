@@ -142,6 +142,14 @@ pub(crate) async fn usage(db: impl Into<Db<'_>>) -> Result<HashMap<MeshId, Usage
         .collect()
 }
 
+/// How many records there are, and their sealed bytes, counted one by one.
+#[cfg(test)]
+pub(crate) async fn counted(db: &mut Connection) -> Result<Usage> {
+    let sql = "SELECT count(*), CAST(coalesce(sum(length(sealed)), 0) AS BIGINT) FROM record";
+    let row = query(sql).fetch_one(db).await?;
+    Ok(Usage { records: number(&row, 0)?, bytes: number(&row, 1)? })
+}
+
 fn key(row: &Row) -> Result<SpaceKey> {
     Ok(SpaceKey { mesh: MeshId::from_bytes(array(row, 0)?), space: SpaceId::from_bytes(array(row, 1)?) })
 }

@@ -102,7 +102,13 @@ impl SpaceOffers {
 
 impl Spaces {
     /// Takes one record or tombstone, unless something newer stands there.
-    fn offered(&mut self, by: &By, offered: &Offered, made: Option<Made>, digest: &Digest) -> Decided {
+    pub(super) fn offered(
+        &mut self,
+        by: &By,
+        offered: &Offered,
+        made: Option<Made>,
+        digest: &Digest,
+    ) -> Decided {
         is_sealed(&offered.sealed)?;
         if let Some(made) = made {
             // The same bytes, whoever has offered them; of others under the same half of a digest nothing is known.

@@ -10,8 +10,9 @@ use waxwing_protocol::link::{Append, Change, Delete, Put, Touch};
 use super::key;
 use super::model::Standings;
 use crate::accept;
-use crate::store::NodeKey;
 use crate::store::record::page_of;
+use crate::store::space::Usage;
+use crate::store::{self, NodeKey};
 use crate::testing::{Dice, Fixture, TestLink};
 
 const DAY: u64 = 24 * 60 * 60 * 1_000;
@@ -140,6 +141,18 @@ impl World {
         copy.after = page.upto;
     }
 
+    /// What is counted in memory and in the store is what is there.
+    async fn count(&mut self) {
+        let mesh = self.fixture.space().mesh;
+        let Usage { records, bytes } = store::space::counted(&mut self.fixture.db).await.unwrap();
+        // A space counts for a record.
+        let there = Usage { records: records + 1, bytes };
+        let stored = store::space::usage(&mut self.fixture.db).await.unwrap();
+        if let Some(stored) = stored.get(&mesh) {
+            assert_eq!((*stored, self.fixture.state.totals.of(mesh)), (there, there));
+        }
+    }
+
     async fn age(&mut self) {
         self.fixture.advance(36 * DAY);
         for (node, _) in &self.nodes {
@@ -164,7 +177,7 @@ impl World {
                 self.copies[at] = Follower::default();
             }
             _ if self.dice.roll(8) == 0 => self.age().await,
-            _ => {}
+            _ => self.count().await,
         }
     }
 }
@@ -177,6 +190,7 @@ async fn every_copy_comes_to_have_what_stands_there_whenever_it_asks() {
         for _ in 0..400 {
             world.step().await;
         }
+        world.count().await;
         world.copies.push(Follower::default());
         let now = world.fixture.time().as_millis();
         let stands = world.model.at(now);

@@ -1,5 +1,6 @@
 //! What a raw link cannot time, and what many random ones would take too long for.
 
+mod decide;
 mod history;
 mod model;
 
