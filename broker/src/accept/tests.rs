@@ -1,4 +1,5 @@
 mod alike;
+mod edges;
 mod images;
 mod sizes;
 
