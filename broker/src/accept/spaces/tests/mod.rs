@@ -11,13 +11,13 @@ use tokio::sync::{Semaphore, oneshot};
 use waxwing_crypto::space::Condition;
 use waxwing_crypto::{ChangeId, KeyId, SpaceId};
 use waxwing_protocol::StoreId;
-use waxwing_protocol::link::{self, ChangeOutcome, Put, SpaceFollow, ToNode, What};
+use waxwing_protocol::link::{self, Append, ChangeOutcome, Put, SpaceFollow, ToNode, What};
 
 use crate::accept::{Answer, Budget, Bye, Change, EndDue, Login, SpaceWrites, Work, commit};
 use crate::followers::Tail;
 use crate::store::record::{Page, page};
 use crate::store::space::SpaceKey;
-use crate::store::{NodeKey, counting};
+use crate::store::{self, NodeKey, counting};
 use crate::testing::{Fixture, TestLink};
 
 const SPACE: SpaceId = SpaceId::from_bytes([0x5a; 32]);
@@ -66,7 +66,7 @@ impl Fixture {
 
     async fn link(&mut self, node: NodeKey) -> TestLink {
         let (answer, answered) = oneshot::channel();
-        let progress = crate::store::node::find(&mut self.db, &[node]).await.unwrap();
+        let progress = store::node::find(&mut self.db, &[node]).await.unwrap();
         let progress = progress.get(&node).copied().unwrap_or_default().shown;
         self.commit(vec![Change::Login(Login { node, progress, answer })]).await;
         TestLink::new(node, answered.await.unwrap().unwrap().0)
@@ -269,4 +269,67 @@ async fn a_link_that_does_not_read_holds_one_tail_of_a_space_and_no_more() {
     assert_eq!(followers.count(), 1);
     drop(follower);
     assert_eq!(followers.count(), 0);
+}
+
+/// So many records under one key.
+fn appended(count: u64, ttl: Option<u64>, bound: Option<u64>) -> Vec<link::Change> {
+    let one = |n| {
+        let Put { id, key, sealed, .. } = put(n, 1);
+        link::Change::Append(Append { id, key, if_empty: false, ttl, bound, sealed })
+    };
+    (0..count).map(one).collect()
+}
+
+#[tokio::test]
+async fn what_is_due_ends_in_steps_and_whoever_asks_is_told_that_there_is_more() {
+    for (ttl, bound) in [(None, Some(0)), (Some(1_000), None)] {
+        let mut fixture = Fixture::new().await;
+        let alpha = fixture.founder_key();
+        let mut link = fixture.link(alpha).await;
+        drop(fixture.state.leases.hold(alpha));
+        let mut changes = appended(700, ttl, bound);
+        let write = |changes| {
+            let mut work = Work::default();
+            work.add(link.writes(changes));
+            work
+        };
+        let works = [write(changes.split_off(350)), write(changes)];
+        for work in works {
+            commit(&mut fixture.db, work, &fixture.state).await.unwrap().publish(&fixture.state);
+        }
+        assert!(link.written().iter().all(|outcome| matches!(outcome, ChangeOutcome::Applied { .. })));
+        let mut ended = 0;
+        for _ in 0..100 {
+            fixture.advance(2_000);
+            let (answer, mut answered) = oneshot::channel();
+            let asked = fixture.state.clock.steady();
+            let mut work = Work::default();
+            work.add(Change::End(EndDue { asked, answer }));
+            let before = store::space::counted(&mut fixture.db).await.unwrap().bytes;
+            commit(&mut fixture.db, work, &fixture.state).await.unwrap().publish(&fixture.state);
+            let left = store::space::counted(&mut fixture.db).await.unwrap().bytes;
+            ended += usize::from(left < before);
+            assert_eq!(
+                answered.try_recv().unwrap(),
+                left > 0 && left < before,
+                "{ttl:?}, {bound:?}: {left} left"
+            );
+        }
+        assert_eq!(ended, 2, "{ttl:?}, {bound:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_who_asks_whether_there_is_a_record_under_a_key_has_them_looked_for() {
+    let mut fixture = Fixture::new().await;
+    let link = fixture.link(fixture.founder_key()).await;
+    let mut statements = Vec::new();
+    for (at, if_empty) in [false, true].into_iter().enumerate() {
+        let Put { id, key, sealed, .. } = put(at as u64, at as u8);
+        let change = link::Change::Append(Append { id, key, if_empty, ttl: None, bound: None, sealed });
+        counting::take();
+        fixture.commit(vec![link.writes(vec![change])]).await;
+        statements.push(counting::take());
+    }
+    assert!(statements[0] < statements[1], "{statements:?}");
 }
