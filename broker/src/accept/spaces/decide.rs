@@ -122,7 +122,8 @@ impl Spaces {
         // A new space counts for a record.
         let records = u64::from(before.is_none()) + u64::from(self.is_new(by.space));
         let freed = before.map_or(0, |before| before.bytes);
-        let grows = records > 0 || bytes as u64 > freed;
+        // No record is without bytes: one more grows.
+        let grows = bytes as u64 > freed;
         let full = usage.records + records > by.most.records
             || (usage.bytes + bytes as u64).saturating_sub(freed) > by.most.bytes;
         if grows && full { Err(ChangeOutcome::Full) } else { Ok(()) }

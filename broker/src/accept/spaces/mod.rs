@@ -253,11 +253,6 @@ impl Spaces {
         let Some(row) = self.rows.remove(&(space, seq)) else { return };
         self.changed.insert(space);
         self.count(space, -1, -row.bytes.cast_signed());
-        if let Some(slot) = row.slot()
-            && self.slots.get(&slot) == Some(&seq)
-        {
-            self.slots.remove(&slot);
-        }
         if let Some(appended) = self.appended.get_mut(&(space, row.key)) {
             appended.remove(&seq);
         }

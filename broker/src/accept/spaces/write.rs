@@ -155,10 +155,10 @@ const fn id(change: &Change) -> Option<ChangeId> {
 }
 
 impl Ids {
-    /// Up to where a frame was decided before, as far as that is known: behind the last change in it that was made.
+    /// Up to where a frame was decided before, as far as that is known: the last change in it that was made.
     fn made_until(&self, by: &By, changes: &[Change]) -> usize {
         let was_made = |change| key(by, change).is_some_and(|key| self.made.contains_key(&key));
-        changes.iter().rposition(was_made).map_or(0, |last| last + 1)
+        changes.iter().rposition(was_made).unwrap_or(0)
     }
 
     fn remember(&mut self, key: ChangeKey, digest: Digest, seq: u64, by: &By) {

@@ -217,6 +217,13 @@ fn what_is_handed_back_stands_as_its_writers_and_not_as_anothers() {
     };
     let seq = spaces.offered(&by(1), &offered, None, &waxwing_crypto::Digest::from_bytes([0; 32])).unwrap();
     assert_eq!(spaces.standing(&slot(WHERE, key(1), Some(node(1)))), None);
-    let stands = spaces.standing(&slot(WHERE, key(1), Some(node(7)))).unwrap();
+    let theirs = slot(WHERE, key(1), Some(node(7)));
+    let stands = spaces.standing(&theirs).unwrap();
     assert_eq!((stands.seq, stands.writer, stands.offered), (seq, node(7), true));
+
+    let gone = Offered { tombstone: true, expires: Some(NOW), ..offered };
+    let seq = spaces.offered(&by(1), &gone, None, &waxwing_crypto::Digest::from_bytes([0; 32])).unwrap();
+    assert_eq!(spaces.standing(&theirs), None);
+    let left = spaces.last_in(&theirs).unwrap();
+    assert_eq!((left.seq, left.is_tombstone(), left.ends), (seq, true, Some(NOW.plus(limits::TOMBSTONES))));
 }
