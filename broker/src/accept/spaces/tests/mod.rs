@@ -8,12 +8,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, oneshot};
+use waxwing_crypto::membership::{Body, Leave};
 use waxwing_crypto::space::Condition;
-use waxwing_crypto::{ChangeId, KeyId, SpaceId};
+use waxwing_crypto::{ChangeId, KeyId, SigningKey, SpaceId};
 use waxwing_protocol::StoreId;
 use waxwing_protocol::link::{self, Append, ChangeOutcome, Put, SpaceFollow, ToNode, What};
 
-use crate::accept::{Answer, Budget, Bye, Change, EndDue, Login, SpaceWrites, Work, commit};
+use crate::accept::{
+    Answer, Append as Entry, Author, Budget, Bye, Change, EndDue, Login, SpaceWrites, Work, commit,
+};
 use crate::followers::Tail;
 use crate::store::record::{Page, page};
 use crate::store::space::SpaceKey;
@@ -332,4 +335,42 @@ async fn only_who_asks_whether_there_is_a_record_under_a_key_has_them_looked_for
         statements.push(counting::take());
     }
     assert!(statements[0] < statements[1], "{statements:?}");
+}
+
+#[tokio::test]
+async fn what_a_member_has_bound_ends_when_it_leaves_and_nothing_else_does() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let a = fixture.link(alpha).await;
+    let append = |link: &TestLink, entry| {
+        let author = Author::Member(Arc::clone(&link.peer));
+        Change::Append(Entry { author, entry, req: 1, reply: link.reply() })
+    };
+    let key = SigningKey::from_seed(&[2; 32]);
+    fixture.commit(vec![append(&a, fixture.invite_entry())]).await;
+    let join = fixture.join_entry(&fixture.roster(), "beta", &key);
+    fixture.commit(vec![append(&a, join)]).await;
+    let beta = fixture.node(key.public().node_id());
+    let b = fixture.link(beta).await;
+    let _held = (fixture.state.leases.hold(alpha), fixture.state.leases.hold(beta));
+    fixture.commit(vec![a.writes(vec![bound(1, 1, 0)]), b.writes(vec![bound(2, 2, 0)])]).await;
+    let leave = Body::Leave(Leave { node: beta.node });
+    let leave = fixture.roster().entry(fixture.time(), leave).sign(&[&key]);
+    let tail = fixture.commit(vec![append(&b, leave)]).await;
+    assert_eq!(words(tail.as_ref()), ["Goodbye 2"]);
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_told_to_nobody() {
+    let mut fixture = Fixture::new().await;
+    let mut link = fixture.link(fixture.founder_key()).await;
+    fixture.commit(vec![link.writes(vec![link::Change::Put(put(1, 1))])]).await.unwrap();
+    link.written();
+    let absent = Put { when: Condition::Absent, ..put(2, 1) };
+    assert!(fixture.commit(vec![link.writes(vec![link::Change::Put(absent)])]).await.is_none());
+    assert!(matches!(link.written()[..], [ChangeOutcome::Conflict { seq: Some(_) }]));
+    assert!(
+        fixture.commit(vec![link.writes(vec![link::Change::Put(put(1, 1))])]).await.is_none(),
+        "made before"
+    );
 }
