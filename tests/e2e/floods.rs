@@ -26,8 +26,8 @@ const SMALL: u64 = 400;
 const LARGE: u64 = 2;
 /// Frames under way at once.
 const AHEAD: usize = 4;
-/// Messages and changes of presence while it does so.
-const ROUNDS: usize = 12;
+/// Messages and changes of presence while it does so: these at least, some of them when there is no more room, and no more than those.
+const ROUNDS: [usize; 2] = [12, 99];
 /// What takes a tenth of a second without it takes no longer than this, on a machine that does much else.
 const WITHIN: Duration = Duration::from_secs(15);
 /// What a process may have more than before: windows and pages, not what is wanted of it.
@@ -78,7 +78,7 @@ fn frame(mallory: &Member, written: &mut u64, count: u64, bytes: usize) -> (Spac
 }
 
 /// Writes until it is over, without ever waiting because it was told to.
-async fn floods(mut mallory: Member, over: CancellationToken) -> Answers {
+async fn floods(mut mallory: Member, full: CancellationToken, over: CancellationToken) -> Answers {
     let (mut answers, mut written, mut frames) = (Answers::default(), 0, Vec::new());
     for (sent, req) in (1..).enumerate() {
         if over.is_cancelled() {
@@ -95,6 +95,9 @@ async fn floods(mut mallory: Member, over: CancellationToken) -> Answers {
         mallory.link.transmit(&ToBroker::SpaceWrite(SpaceWrite { req, space, changes })).await.unwrap();
         if sent >= AHEAD {
             while !answers.count(mallory.link.receive().await.unwrap()) {}
+            if answers.full > 0 {
+                full.cancel();
+            }
         }
     }
     answers
@@ -114,10 +117,13 @@ async fn a_member_that_floods_a_space_is_refused_and_holds_up_neither_mail_nor_p
     shows(&pair.lab, &words(0)).await;
     let mallory = hostile(&pair.lab, &["alpha", "beta"]).await;
     let before = resident(&mut pair.lab);
-    let over = CancellationToken::new();
-    let flood = tokio::spawn(floods(mallory, over.clone()));
+    let (full, over) = (CancellationToken::new(), CancellationToken::new());
+    let flood = tokio::spawn(floods(mallory, full.clone(), over.clone()));
     let (mut mail, mut presence, mut most) = (Duration::ZERO, Duration::ZERO, before);
-    for n in 1..=ROUNDS {
+    let (mut rounds, mut when_full) = (0, 0);
+    while rounds < ROUNDS[0] || (when_full < ROUNDS[0] / 2 && rounds < ROUNDS[1]) {
+        rounds += 1;
+        when_full += usize::from(full.is_cancelled());
         let begun = Instant::now();
         pair.send(1).await;
         pair.read(1).await;
@@ -125,8 +131,8 @@ async fn a_member_that_floods_a_space_is_refused_and_holds_up_neither_mail_nor_p
         pair.settled(&id).await;
         mail = mail.max(begun.elapsed());
         let begun = Instant::now();
-        says(&pair.lab, &words(n)).await;
-        shows(&pair.lab, &words(n)).await;
+        says(&pair.lab, &words(rounds)).await;
+        shows(&pair.lab, &words(rounds)).await;
         presence = presence.max(begun.elapsed());
         let now = resident(&mut pair.lab);
         most.iter_mut().zip(now).for_each(|(most, now)| *most = now.max(*most));
