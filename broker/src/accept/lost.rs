@@ -132,3 +132,22 @@ async fn reach(database: &Database) -> Result<(Connection, Now)> {
     let found = meta::now(&mut db).await?;
     Ok((db, found))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_waits_twice_as_long_each_time_up_to_a_bound_and_not_when_the_broker_stops() {
+        let (stop, mut wait) = (CancellationToken::new(), AGAIN[0]);
+        for millis in [50, 100, 200, 400, 800, 1_600, 2_000, 2_000] {
+            let begun = tokio::time::Instant::now();
+            assert!(pause(&mut wait, &stop).await);
+            assert_eq!(begun.elapsed(), Duration::from_millis(millis));
+        }
+        stop.cancel();
+        let begun = tokio::time::Instant::now();
+        assert!(!pause(&mut wait, &stop).await);
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}

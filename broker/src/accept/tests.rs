@@ -2,6 +2,7 @@ mod alike;
 mod edges;
 mod images;
 mod sizes;
+mod writer;
 
 use tokio::sync::oneshot;
 use waxwing_crypto::membership::Roster;
@@ -246,61 +247,6 @@ async fn a_batch_is_a_few_statements_however_many_items_it_has() {
 }
 
 #[tokio::test]
-async fn a_batch_ends_at_its_size() {
-    let (writer, mut inbox) = Writer::new();
-    let link = TestLink::new(store::testing::node(1), 1);
-    let fixture = Fixture::new().await;
-    let mut large = fixture.item(fixture.founder_key(), 1, 0);
-    large.env = vec![0; 300 * 1024].into();
-    for _ in 0..20 {
-        writer.submit(Change::Send(link.sends(vec![large.clone()]))).await.unwrap();
-    }
-    let stop = CancellationToken::new();
-    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 14, "the first beyond 4 MiB is the last");
-    stop.cancel();
-    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 6, "what waits is taken even when stopping");
-    assert!(inbox.collect(&stop).await.is_none());
-    assert!(writer.submit(Change::Send(link.sends(vec![large]))).await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_notice_that_is_settled_waits_a_moment_to_go_with_what_somebody_waits_for() {
-    let (writer, mut inbox) = Writer::new();
-    let link = TestLink::new(store::testing::node(1), 1);
-    let (stop, begun) = (CancellationToken::new(), Instant::now());
-    let notice = || {
-        let settled = vec![Settled { place: Place { rank: Rank::Notice, seq: Seq(1) }, mail: None }];
-        Change::Settle(Settles { peer: Arc::clone(&link.peer), through: 1, settled, reply: link.reply() })
-    };
-    writer.submit(notice()).await.unwrap();
-    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1);
-    assert_eq!(begun.elapsed(), PATIENCE, "nothing came");
-
-    writer.submit(notice()).await.unwrap();
-    let probe = async {
-        tokio::time::sleep(PATIENCE / 5).await;
-        writer.submit(Change::Probe(oneshot::channel().0)).await.unwrap();
-        writer.submit(notice()).await.unwrap();
-    };
-    let (work, ()) = tokio::join!(inbox.collect(&stop), probe);
-    let work = work.unwrap();
-    assert_eq!((work.probes.len(), work.settles.len()), (1, 2), "with all that is there");
-    assert_eq!(begun.elapsed(), PATIENCE + PATIENCE / 5, "at once");
-
-    let mail = link.settles(1, receipt(), store::testing::node(2), 0);
-    writer.submit(Change::Settle(mail)).await.unwrap();
-    let confirmed =
-        Settles { peer: Arc::clone(&link.peer), through: 0, settled: Vec::new(), reply: link.reply() };
-    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1, "its sender waits");
-    writer.submit(Change::Settle(confirmed)).await.unwrap();
-    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1, "a welcome is confirmed");
-    writer.submit(notice()).await.unwrap();
-    stop.cancel();
-    assert_eq!(inbox.collect(&stop).await.unwrap().settles.len(), 1, "the broker stops");
-    assert_eq!(begun.elapsed(), PATIENCE + PATIENCE / 5, "none of these waited");
-}
-
-#[tokio::test]
 async fn a_seal_that_has_taken_the_place_of_another_is_known_for_it() {
     let mut fixture = Fixture::new().await;
     let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
@@ -339,29 +285,39 @@ async fn a_notice_is_kept_for_35_days_after_its_message() {
 }
 
 #[tokio::test]
-async fn what_waits_for_the_writer_is_counted_until_it_is_taken() {
-    let (writer, mut inbox) = Writer::new();
-    assert_eq!(writer.waiting(), (0, 0));
-    let budget = writer.reserve(1_000).await.unwrap();
-    writer.submit(Change::Probe(oneshot::channel().0)).await.unwrap();
-    assert_eq!(writer.waiting(), (1, 1_000));
-    drop(budget);
-    inbox.collect(&CancellationToken::new()).await.unwrap();
-    assert_eq!(writer.waiting(), (0, 0));
+async fn of_two_prekeys_with_one_number_the_first_is_kept() {
+    let mut fixture = Fixture::new().await;
+    let alpha = fixture.founder_key();
+    let link = fixture.login(alpha).await;
+    let puts = [b"one", b"two"].map(|bytes| {
+        let row = PrekeyRow { owner: alpha, id: PrekeyId::from_u64(5), prekey: signed(bytes) };
+        Change::Prekey(PrekeyPut { peer: Arc::clone(&link.peer), row, req: 1, reply: link.reply() })
+    });
+    fixture.apply(puts.into()).await;
+    let found = store::prekey::find(&mut fixture.db, alpha.mesh, &[alpha.node]).await.unwrap();
+    assert_eq!(found[&alpha.node], signed(b"one"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_commit_is_recent_until_its_time_is_over_or_one_fails() {
-    let (last, span) = (LastCommit::default(), Duration::from_secs(5));
-    assert!(!last.is_within(span));
-    last.is_now();
-    tokio::time::advance(span).await;
-    assert!(last.is_within(span));
-    tokio::time::advance(Duration::from_millis(1)).await;
-    assert!(!last.is_within(span));
-    last.is_now();
-    last.is_past();
-    assert!(!last.is_within(span));
+#[tokio::test]
+async fn what_waits_for_a_member_that_is_gone_is_taken_out_in_steps_and_more_is_said_to_be_there() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let link = fixture.login(alpha).await;
+    let plain = fixture.item(beta, 0, 0);
+    let numbered = |n: u16| {
+        let mut id = [0; 16];
+        id[..2].copy_from_slice(&n.to_be_bytes());
+        SendItem { id: WireId::from_bytes(id), ..plain.clone() }
+    };
+    fixture.apply(vec![Change::Send(link.sends((0..700).map(numbered).collect()))]).await;
+    let mut more = Vec::new();
+    for left in [700 - 512, 0, 0] {
+        let (answer, mut answered) = oneshot::channel();
+        fixture.apply(vec![Change::Evict { node: beta, answer }]).await;
+        more.push(answered.try_recv().unwrap());
+        assert_eq!(fixture.queued(beta).await, left);
+    }
+    assert_eq!(more, [true, false, false]);
 }
 
 fn signed(bytes: &[u8]) -> Signed {
