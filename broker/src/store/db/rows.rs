@@ -300,4 +300,48 @@ mod tests {
             "INSERT INTO t SELECT * FROM UNNEST($1::int8[],$2::bytea[]) AS given(column1, column2) RETURNING a"
         );
     }
+
+    #[test]
+    fn postgres_looks_each_key_up() {
+        let keyed = Keyed { table: "t", key: &["a", "b"], near: false };
+        let columns = &[Column::Bytes, Column::Int];
+        let given = "SELECT * FROM UNNEST($1::bytea[],$2::int8[]) AS given(column1, column2)";
+        let lookup = "FROM t WHERE a = wanted.column1 AND b = wanted.column2 OFFSET 0";
+        assert_eq!(
+            keyed.find("a, c", false, columns).postgres,
+            format!(
+                "SELECT found.* FROM ( {given} ) AS wanted CROSS JOIN LATERAL (SELECT a, c {lookup}) AS found"
+            )
+        );
+        assert_eq!(
+            keyed.find("a, c", true, columns).postgres,
+            format!(
+                "SELECT found.* FROM ( {given}  ORDER BY column1, column2) AS wanted \
+                 CROSS JOIN LATERAL (SELECT a, c {lookup} FOR UPDATE) AS found"
+            )
+        );
+        assert_eq!(
+            keyed.take("a, c", columns).postgres,
+            format!(
+                "DELETE FROM t WHERE ctid = ANY (ARRAY(SELECT found.at FROM ( {given} ) AS wanted \
+                 CROSS JOIN LATERAL (SELECT ctid AS at {lookup}) AS found)) RETURNING a, c"
+            )
+        );
+    }
+
+    #[test]
+    fn what_was_bound_by_rows_is_sent_by_columns() {
+        let mut rows = Values(Vec::new());
+        rows.bind(3).bind(b"x").bind(None::<i64>).bind(b"yz").bind(-5).bind(None::<&[u8]>);
+        let mut columns = PgArguments::default();
+        columns.add(vec![Some(3_i64), None, Some(-5)]).unwrap();
+        columns.add(vec![Some(&b"x"[..]), Some(b"yz"), None]).unwrap();
+        assert_eq!(format!("{:?}", SQL.arrays(rows).unwrap()), format!("{columns:?}"));
+        let mut wrong = Values(Vec::new());
+        wrong.bind(b"no number").bind(b"x");
+        assert!(matches!(SQL.arrays(wrong), Err(Error::Internal(_))));
+        let mut wrong = Values(Vec::new());
+        wrong.bind(1).bind(2);
+        assert!(matches!(SQL.arrays(wrong), Err(Error::Internal(_))));
+    }
 }

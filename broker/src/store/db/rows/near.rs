@@ -51,9 +51,6 @@ impl Near {
         db: &mut On<'_>,
         found: &mut Vec<Row>,
     ) -> Result<Values<'v>> {
-        if keys.0.len() < FEWEST * self.width {
-            return Ok(keys);
-        }
         let mut sorted: Vec<&[Value<'v>]> = keys.0.chunks_exact(self.width).collect();
         sorted.sort_unstable();
         sorted.dedup();
@@ -214,20 +211,35 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_walk_keeps_to_the_index_and_ends() {
-        let near = FIND.near.as_ref().unwrap();
-        assert_eq!(near.sql, "SELECT a, b FROM t WHERE a = ? AND b BETWEEN ? AND ? ORDER BY b LIMIT ?");
-        let mut db = table().await;
-        let keys: Vec<i64> = vec![1, 2, 100, 299];
-        let mut values = Values(Vec::new());
-        for number in &keys {
-            values.bind(b"one").bind(*number);
+    /// What a walk finds of these numbers of one group, and what it leaves.
+    async fn walked(numbers: impl IntoIterator<Item = i64>) -> (Vec<i64>, Vec<i64>) {
+        let (mut db, mut values, mut found) = (table().await, Values(Vec::new()), Vec::new());
+        for number in numbers {
+            values.bind(b"one").bind(number);
         }
         let Connection::Sqlite(held) = &mut db else { unreachable!() };
-        let mut found = Vec::new();
+        let near = FIND.near.as_ref().unwrap();
         let left = near.fetch(values, &mut held.get(), &mut found).await.unwrap();
-        // It has ended at the ninth row, 27.
-        assert_eq!((found.len(), left.0.len()), (0, 4));
+        let number = |key: &[Value<'_>]| if let Value::Int(Some(number)) = key[1] { number } else { 0 };
+        (
+            found.iter().map(|row| row.try_get(1).unwrap()).collect(),
+            left.0.chunks_exact(2).map(number).collect(),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_walk_keeps_to_the_index_and_ends_after_so_many_rows_that_are_not_wanted() {
+        let near = FIND.near.as_ref().unwrap();
+        assert_eq!(near.sql, "SELECT a, b FROM t WHERE a = ? AND b BETWEEN ? AND ? ORDER BY b LIMIT ?");
+        // Behind a quarter of those that are wanted, and eight more: it has come to 30.
+        assert_eq!(walked([1, 2, 4, 5, 26, 30, 33, 299]).await, (vec![30], vec![33, 299]));
+        assert_eq!(walked([1, 2, 100, 299]).await, (vec![], vec![100, 299]));
+    }
+
+    #[tokio::test]
+    async fn a_walk_to_the_end_leaves_nothing_and_one_for_few_is_not_begun() {
+        assert_eq!(walked(291..320).await, (vec![291, 294, 297], vec![]));
+        assert_eq!(walked([3, 4, 6, 9]).await, (vec![3, 6, 9], vec![]));
+        assert_eq!(walked([3, 6, 9]).await, (vec![], vec![3, 6, 9]));
     }
 }
