@@ -74,11 +74,10 @@ impl Lane {
                 noticed: now,
             });
         }
-        let before = self.highest;
         self.highest = counter;
         for range in void {
-            // Of what has just become missing: nothing, of a range that ends before.
-            self.remove(range.first().max(before + 1), range.last());
+            // Of what has just become missing, too.
+            self.remove(range.first(), range.last());
         }
         self.bound();
         self.place()
