@@ -93,6 +93,13 @@ impl Fixture {
         self.state.meshes.publish(Mesh::settled(Arc::new(roster)));
     }
 
+    /// The entry that made the mesh.
+    pub(crate) async fn genesis(&self) -> SignedEntry {
+        let mesh = self.roster().mesh();
+        let mut rows = store::log::page(&self.state.readers, mesh, 0, 1).await.unwrap();
+        rows.remove(0)
+    }
+
     /// An invite entry by the founder.
     pub(crate) fn invite_entry(&self) -> SignedEntry {
         let keys = (self.invite.signing_key(), self.invite.sealing_key().public().unwrap());

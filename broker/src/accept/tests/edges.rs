@@ -1,7 +1,7 @@
 //! The bounds of what is accepted, one step on either side of each.
 
 use waxwing_crypto::Timestamp;
-use waxwing_crypto::membership::{Body, MAX_CLOCK_SKEW, Update};
+use waxwing_crypto::membership::{Body, LogHead, MAX_CLOCK_SKEW, Update};
 use waxwing_protocol::limits;
 
 use super::*;
@@ -166,9 +166,89 @@ async fn a_new_signing_key_begins_its_progress_and_its_prekeys_anew() {
     let invite = fixture.invite_entry();
     assert_eq!(fixture.appended(member(), invite).await, None);
     assert_eq!(fixture.counters(alpha).await.shown, shown, "another entry changes nothing of it");
+    let host = Some(waxwing_crypto::Digest::from_bytes([4; 32]));
+    let moved = Body::Update(Update { node: alpha.node, signing: None, sealing: None, host });
+    let moved = fixture.roster().entry(fixture.time(), moved).sign(&[&fixture.founder]);
+    assert_eq!(fixture.appended(member(), moved).await, None);
+    assert_eq!(fixture.counters(alpha).await.shown, shown, "the key is the same");
+    assert_eq!(store::prekey::find(&mut fixture.db, alpha.mesh, &[alpha.node]).await.unwrap().len(), 1);
     let (key, body) = fixture.new_key(7);
     let update = fixture.roster().entry(fixture.time(), body).sign(&[&fixture.founder, &key]);
     assert_eq!(fixture.appended(member(), update).await, None);
     assert_eq!(fixture.counters(alpha).await.shown, Progress::default());
     assert!(store::prekey::find(&mut fixture.db, alpha.mesh, &[alpha.node]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_entry_stands_on_the_end_of_its_log_by_its_number_and_by_its_hash() {
+    let fixture = Fixture::new().await;
+    let head = fixture.roster().head();
+    let entry = fixture.invite_entry().parse().unwrap();
+    let on = |seq, hash| append::stands_on(&entry, LogHead { seq, hash }).map_err(|refusal| refusal.code);
+    let other = waxwing_crypto::Digest::from_bytes([9; 32]);
+    assert_eq!(on(head.seq, head.hash), Ok(()));
+    for (seq, hash) in [(head.seq + 1, head.hash), (head.seq - 1, head.hash), (head.seq, other)] {
+        assert_eq!(on(seq, hash), Err(Code::LogConflict), "{seq}");
+    }
+}
+
+#[tokio::test]
+async fn a_founder_makes_the_mesh_that_it_named_by_its_own_key_and_no_other() {
+    let mut fixture = Fixture::new().await;
+    let elsewhere = Fixture::new().await;
+    let mesh = elsewhere.roster().mesh();
+    let genesis = elsewhere.genesis().await;
+    let (own, other) = (elsewhere.founder.public(), SigningKey::from_seed(&[9; 32]).public());
+    let named = waxwing_crypto::MeshId::from_bytes([9; 16]);
+    for (mesh, key) in [(mesh, other), (named, own)] {
+        let refused = fixture.appended(Author::Entering { mesh, key }, genesis.clone()).await;
+        assert_eq!(refused, Some(Code::NotAllowed));
+    }
+    assert_eq!(fixture.appended(Author::Entering { mesh, key: own }, genesis).await, None);
+    assert!(fixture.state.meshes.get(mesh).is_some());
+}
+
+#[tokio::test]
+async fn an_id_is_used_for_one_message_to_one_node_at_one_priority() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta, gamma) = (fixture.founder_key(), fixture.join("beta", 2), fixture.join("gamma", 3));
+    let mut link = fixture.login(alpha).await;
+    let item = fixture.item(beta, 1, 0);
+    assert!(matches!(fixture.outcome(&mut link, item.clone()).await, Outcome::Accepted { .. }));
+    assert!(matches!(fixture.outcome(&mut link, item.clone()).await, Outcome::Duplicate { .. }));
+    let others = [
+        SendItem { to: gamma.node, ..item.clone() },
+        SendItem { pri: waxwing_crypto::Priority::Now, ..item.clone() },
+        SendItem { fp: waxwing_crypto::Fingerprint::from_bytes([9; 32]), ..item },
+    ];
+    for other in others {
+        assert_eq!(fixture.outcome(&mut link, other.clone()).await, Outcome::IdReused, "{other:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_in_a_life_that_is_over_is_ignored() {
+    let mut fixture = Fixture::new().await;
+    let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
+    let life = tokio_util::sync::CancellationToken::new();
+    let mut link = fixture.login(alpha).await.in_life(life.clone());
+    for (n, is_over) in [(1, false), (2, true)] {
+        if is_over {
+            life.cancel();
+        }
+        let sends = link.sends(vec![fixture.item(beta, n, 0)]);
+        fixture.apply(vec![Change::Send(sends)]).await;
+        assert_eq!(link.outcomes().is_none(), is_over);
+    }
+    assert_eq!(fixture.queued(beta).await, 1);
+}
+
+#[tokio::test]
+async fn who_asks_whether_the_store_takes_commits_hears_of_one() {
+    let mut fixture = Fixture::new().await;
+    let before = store::meta::now(&mut fixture.db).await.unwrap().m;
+    let (answer, answered) = oneshot::channel();
+    fixture.apply(vec![Change::Probe(answer)]).await;
+    answered.await.unwrap();
+    assert_eq!(store::meta::now(&mut fixture.db).await.unwrap().m, before + 1);
 }
