@@ -135,7 +135,10 @@ async fn reach(database: &Database) -> Result<(Connection, Now)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::batch::Batch;
+    use super::super::work::Work;
     use super::*;
+    use crate::testing::Fixture;
 
     #[tokio::test(start_paused = true)]
     async fn one_waits_twice_as_long_each_time_up_to_a_bound_and_not_when_the_broker_stops() {
@@ -149,5 +152,58 @@ mod tests {
         let begun = tokio::time::Instant::now();
         assert!(!pause(&mut wait, &stop).await);
         assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+
+    fn full() -> Error {
+        Error::DiskFull("as the test has it".into())
+    }
+
+    /// A batch whose commit was not answered, whether it was made or not.
+    async fn unanswered(fixture: &mut Fixture, is_made: bool) -> Effects {
+        fixture.db.begin().await.unwrap();
+        let batch = Batch::open(&mut fixture.db, &fixture.state, &Work::default()).await.unwrap();
+        let effects = batch.close().await.unwrap();
+        if is_made {
+            fixture.db.commit().await.unwrap();
+        }
+        effects
+    }
+
+    /// What comes of an attempt, and whether its links were ended.
+    async fn recovered(fixture: Fixture, err: Error, unsure: Option<Effects>) -> (Result<bool>, bool) {
+        let (before, stop) = (fixture.state.life.ended(), CancellationToken::new());
+        let recovered = recover(fixture.db, Attempt { err, unsure }, &fixture.state, &stop).await;
+        (recovered.map(|(_, effects)| effects.is_some()), before.is_cancelled())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_there_is_room_again_it_goes_on_and_what_was_under_way_is_asked_for_anew() {
+        let fixture = Fixture::new().await;
+        let (recovered, has_ended) = recovered(fixture, full(), None).await;
+        assert!(!recovered.unwrap() && has_ended);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_was_not_answered_is_told_if_it_was_made_and_only_then() {
+        for is_made in [true, false] {
+            let mut fixture = Fixture::new().await;
+            let effects = unanswered(&mut fixture, is_made).await;
+            assert_eq!(recovered(fixture, full(), Some(effects)).await.0.unwrap(), is_made);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_with_commits_that_nobody_has_made_is_not_gone_on_with() {
+        let mut fixture = Fixture::new().await;
+        unanswered(&mut fixture, true).await;
+        let (recovered, _) = recovered(fixture, full(), None).await;
+        assert!(matches!(recovered, Err(Error::Internal(_))), "{recovered:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_in_a_file_does_not_come_back_from_a_server() {
+        let fixture = Fixture::on(None).await;
+        let (recovered, _) = recovered(fixture, Error::Unavailable("away".into()), None).await;
+        assert!(matches!(recovered, Err(Error::Internal(_))), "{recovered:?}");
     }
 }

@@ -1,6 +1,7 @@
 mod alike;
 mod edges;
 mod images;
+mod keys;
 mod sizes;
 mod writer;
 

@@ -230,7 +230,7 @@ async fn an_id_is_used_for_one_message_to_one_node_at_one_priority() {
 async fn what_was_asked_for_in_a_life_that_is_over_is_ignored() {
     let mut fixture = Fixture::new().await;
     let (alpha, beta) = (fixture.founder_key(), fixture.join("beta", 2));
-    let life = tokio_util::sync::CancellationToken::new();
+    let life = CancellationToken::new();
     let mut link = fixture.login(alpha).await.in_life(life.clone());
     for (n, is_over) in [(1, false), (2, true)] {
         if is_over {
