@@ -104,3 +104,32 @@ fn what(new: &NewRow) -> What {
         Body::End { of, why } => What::Ended(EndedRecord { key, writer, stood: stands, seq: *of, why: *why }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use waxwing_crypto::{MeshId, SpaceId};
+
+    use super::*;
+
+    /// What is handed over of so many renewals.
+    fn tail(renewals: u64) -> Option<Tail> {
+        let space = SpaceKey { mesh: MeshId::from_bytes([1; 16]), space: SpaceId::from_bytes([2; 32]) };
+        let mut told = Told::default();
+        told.begin(space, 10);
+        let now = Timestamp::from_millis(1);
+        (1..=renewals).for_each(|n| told.touched(space, (n, None), (10 + n, now, now)));
+        told.tails().next().map(|(_, tail)| tail)
+    }
+
+    #[test]
+    fn a_page_is_handed_over_and_of_more_only_its_end() {
+        let most = limits::SPACE_PAGE as u64;
+        assert!(tail(0).is_none(), "nothing has changed");
+        let page = tail(most).unwrap();
+        assert_eq!((page.before, page.head), (10, 10 + most));
+        let places: Vec<_> = page.changes.unwrap().iter().map(|changed| changed.n).collect();
+        assert_eq!(places, (11..=10 + most).collect::<Vec<_>>());
+        let more = tail(most + 1).unwrap();
+        assert_eq!((more.before, more.head, more.changes.is_none()), (10, 11 + most, true));
+    }
+}
