@@ -4,6 +4,7 @@
 mod contender;
 mod floor;
 mod measure;
+mod memory;
 mod model;
 mod mqtt;
 mod nats;
@@ -61,6 +62,8 @@ async fn measure(arguments: &Arguments) -> Result<String> {
         .waxwing
         .canonicalize()
         .with_context(|| format!("{} is not there: cargo build --release", arguments.waxwing.display()))?;
+    let touched = memory::touch();
+    eprintln!("{} MiB of memory touched", touched / (1024 * 1024));
     let contenders = Contender::all();
     let versions = versions(&program).await?;
     let mut rounds: Vec<Vec<Round>> = vec![Vec::new(); contenders.len()];
