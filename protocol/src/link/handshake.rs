@@ -294,3 +294,77 @@ impl Limits {
         Duration::from_millis(self.dedupe).saturating_sub(crate::limits::TTL_MARGIN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use waxwing_crypto::Digest;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_behind_by_its_login_and_in_one_login_by_either_number() {
+        let progress = |login, through, rows| Progress { login, through, rows };
+        let shown = progress(5, 5, 5);
+        for behind in
+            [progress(4, 9, 9), progress(5, 4, 5), progress(5, 5, 4), progress(5, 4, 9), progress(5, 9, 4)]
+        {
+            assert!(behind.is_behind(&shown), "{behind:?}");
+        }
+        for not_behind in [shown, progress(6, 0, 0), progress(5, 6, 5), progress(5, 5, 6)] {
+            assert!(!not_behind.is_behind(&shown), "{not_behind:?}");
+        }
+        assert!(
+            Progress::MAX > u64::from(u32::MAX) && i64::try_from(Progress::MAX).is_ok(),
+            "a database keeps it"
+        );
+    }
+
+    #[test]
+    fn a_hello_says_what_it_was_made_of_and_who_has_signed_it() {
+        let (key, other) = (SigningKey::from_seed(&[1; 32]), SigningKey::from_seed(&[2; 32]));
+        let (nonce, url, mesh) = ([7; 32], "wss://broker.example".to_owned(), MeshId::from_bytes([3; 16]));
+        let features = Features::of(30);
+        let hellos = [
+            Hello::Member(MemberHello {
+                nonce,
+                url: url.clone(),
+                mesh,
+                node: NodeId::from_bytes([4; 16]),
+                head: LogHead { seq: 1, hash: Digest::from_bytes([5; 32]) },
+                progress: Progress::default(),
+                mark: None,
+                version: 9,
+                features: features.clone(),
+            }),
+            Hello::Entering(EnteringHello {
+                nonce,
+                url: url.clone(),
+                mesh,
+                key: key.public(),
+                version: 9,
+                features: features.clone(),
+                creation: None,
+            }),
+        ];
+        for hello in hellos {
+            assert_eq!((*hello.nonce(), hello.url(), hello.mesh(), hello.version()), (nonce, &*url, mesh, 9));
+            assert_eq!(*hello.features(), features);
+            let signed = hello.sign(&key).unwrap();
+            assert_eq!(Hello::peek(&signed).unwrap(), hello);
+            assert!(Hello::verify(&signed, &key.public()).is_ok());
+            assert!(Hello::verify(&signed, &other.public()).is_err());
+        }
+        assert!(Hello::peek(&Signed::new(&key, Purpose::Login, b"no hello".to_vec())).is_err());
+    }
+
+    #[test]
+    fn a_message_ends_before_its_id_is_forgotten() {
+        let limits = Limits { items: 1, bytes: 1, dedupe: 30 * 24 * 60 * 60 * 1_000, lease: 1 };
+        let longest = limits.ttl_max();
+        assert!(
+            longest > Duration::from_secs(24 * 60 * 60)
+                && longest + crate::limits::TTL_MARGIN == Duration::from_millis(limits.dedupe)
+        );
+        assert_eq!(Limits { dedupe: 1, ..limits }.ttl_max(), Duration::ZERO);
+    }
+}
