@@ -15,9 +15,15 @@ async fn a_batch_ends_at_its_size() {
         writer.submit(Change::Send(link.sends(vec![large.clone()]))).await.unwrap();
     }
     let stop = CancellationToken::new();
+    let many = vec![fixture.item(fixture.founder_key(), 1, 0); BATCH_ITEMS / 8];
     assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 14, "the first beyond 4 MiB is the last");
+    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 6);
+    for _ in 0..11 {
+        writer.submit(Change::Send(link.sends(many.clone()))).await.unwrap();
+    }
+    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 8, "so do 1,024 items");
     stop.cancel();
-    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 6, "what waits is taken even when stopping");
+    assert_eq!(inbox.collect(&stop).await.unwrap().sends.len(), 3, "what waits is taken even when stopping");
     assert!(inbox.collect(&stop).await.is_none());
     assert!(writer.submit(Change::Send(link.sends(vec![large]))).await.is_err());
 }
