@@ -252,3 +252,19 @@ async fn who_asks_whether_the_store_takes_commits_hears_of_one() {
     answered.await.unwrap();
     assert_eq!(store::meta::now(&mut fixture.db).await.unwrap().m, before + 1);
 }
+
+#[tokio::test]
+async fn a_log_that_is_brought_back_to_a_mesh_that_waits_for_none_changes_nothing() {
+    let mut fixture = Fixture::new().await;
+    let before = fixture.roster();
+    let entry = fixture.invite_entry();
+    let mut longer = Roster::clone(&before);
+    longer.apply(&entry).unwrap();
+    let (answer, answered) = oneshot::channel();
+    let upload = Upload { roster: longer, after: before.head().seq, entries: vec![entry], answer };
+    fixture.apply(vec![Change::Upload(Box::new(upload))]).await;
+    answered.await.unwrap();
+    let mesh = fixture.state.meshes.get(before.mesh()).unwrap();
+    assert!(mesh.waiting.is_none());
+    assert_eq!(mesh.roster.head(), before.head());
+}
