@@ -186,9 +186,7 @@ impl RowsSql {
     /// Values row by row, turned to one array per column.
     fn arrays(&self, values: Values<'_>) -> Result<PgArguments> {
         let width = self.columns.len();
-        let rows = values.0.len() / width;
-        let mut columns: Vec<Vec<Value<'_>>> =
-            self.columns.iter().map(|_| Vec::with_capacity(rows)).collect();
+        let mut columns: Vec<Vec<Value<'_>>> = self.columns.iter().map(|_| Vec::new()).collect();
         for (at, value) in values.0.into_iter().enumerate() {
             columns[at % width].push(value);
         }
