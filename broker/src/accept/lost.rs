@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_there_is_room_again_it_goes_on_and_what_was_under_way_is_asked_for_anew() {
-        let fixture = Fixture::new().await;
+        let fixture = Fixture::on(None).await;
         let (recovered, has_ended) = recovered(fixture, full(), None).await;
         assert!(!recovered.unwrap() && has_ended);
     }
@@ -186,7 +186,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_commit_that_was_not_answered_is_told_if_it_was_made_and_only_then() {
         for is_made in [true, false] {
-            let mut fixture = Fixture::new().await;
+            let mut fixture = Fixture::on(None).await;
             let effects = unanswered(&mut fixture, is_made).await;
             assert_eq!(recovered(fixture, full(), Some(effects)).await.0.unwrap(), is_made);
         }
@@ -194,7 +194,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_store_with_commits_that_nobody_has_made_is_not_gone_on_with() {
-        let mut fixture = Fixture::new().await;
+        let mut fixture = Fixture::on(None).await;
         unanswered(&mut fixture, true).await;
         let (recovered, _) = recovered(fixture, full(), None).await;
         assert!(matches!(recovered, Err(Error::Internal(_))), "{recovered:?}");
