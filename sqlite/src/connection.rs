@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::checkpoint::Checkpoints;
+use crate::log::Log;
 use crate::{Column, Result, Row, Value};
 
 /// A connection. Its statements run on the thread that asks for them, and block it.
@@ -13,7 +13,7 @@ use crate::{Column, Result, Row, Value};
 pub struct Connection {
     pub(crate) db: rusqlite::Connection,
     /// Of one that writes a file.
-    pub(crate) checkpoints: Option<Box<RefCell<Checkpoints>>>,
+    pub(crate) log: Option<Box<RefCell<Log>>>,
 }
 
 /// A statement with its values.
@@ -61,8 +61,8 @@ impl Connection {
     /// # Errors
     /// SQLite's.
     pub fn close(self) -> Result<()> {
-        if let Some(checkpoints) = &self.checkpoints {
-            checkpoints.borrow_mut().end();
+        if let Some(log) = &self.log {
+            log.borrow_mut().end();
         }
         self.db.close().map_err(|(_, error)| error.into())
     }
@@ -76,8 +76,8 @@ impl Connection {
             Cow::Borrowed(sql) => work(&mut *self.db.prepare_cached(sql)?),
             Cow::Owned(sql) => work(&mut self.db.prepare(sql)?),
         };
-        if let Some(checkpoints) = &self.checkpoints {
-            checkpoints.borrow_mut().go_on(&self.db);
+        if let Some(log) = &self.log {
+            log.borrow_mut().go_on(&self.db);
         }
         done
     }

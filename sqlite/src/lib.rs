@@ -10,9 +10,9 @@
 //!
 //! Every commit is on the disk when it returns (`synchronous=FULL`, write-ahead log); [`Options::open`] asks SQLite whether it is so.
 
-mod checkpoint;
 mod connection;
 mod error;
+mod log;
 mod migrate;
 mod options;
 mod query;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::OpenFlags;
 use rusqlite::config::DbConfig;
 
-use crate::checkpoint::Checkpoints;
+use crate::log::Log;
 use crate::{Connection, Error, Readers, Result};
 
 /// How long a statement waits for somebody else's lock on the file.
@@ -98,7 +98,7 @@ impl Options {
                 rusqlite::Connection::open_with_flags(&self.path, self.flags())?
             }
         };
-        let mut checkpoints = None;
+        let mut log = None;
         db.busy_timeout(PATIENCE)?;
         db.set_prepared_statement_cache_capacity(PREPARED);
         // Without this, a statement whose plan may depend on a value is planned anew whenever that is bound.
@@ -113,16 +113,20 @@ impl Options {
             db.pragma_update(None, "synchronous", "full")?;
             db.pragma_update(None, "fullfsync", true)?;
             assert_durable(&db)?;
-            checkpoints = Some(Box::new(RefCell::new(Checkpoints::begin(self.clone(), &db))));
+            log = Some(Box::new(RefCell::new(Log::begin(self, &db))));
         }
         if self.mode == Mode::Copy {
             db.pragma_update(None, "journal_mode", "delete")?;
             db.pragma_update(None, "secure_delete", true)?;
         }
-        Ok(Connection { db, checkpoints })
+        Ok(Connection { db, log })
     }
 
-    /// Another connection to what one writes, to fold its log in.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Another connection to what one writes, to work on its log.
     pub(crate) fn beside(&self) -> Result<rusqlite::Connection> {
         let db = rusqlite::Connection::open_with_flags(
             &self.path,

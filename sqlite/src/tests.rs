@@ -193,27 +193,3 @@ async fn what_is_brief_is_done_on_the_thread_that_asks_for_it() {
     let (read, there) = names((&readers).into()).await;
     assert!(read == ["one"] && there != Some(here));
 }
-
-/// A commit that folded all of a long log in would be as long as thousands of others.
-#[tokio::test]
-async fn a_long_log_is_folded_in_beside_the_commits_and_begins_anew() {
-    const MANY: usize = 60_000;
-    let (folder, mut writer, _) = store();
-    let log = log_file(&folder.path().join("store.db"));
-    query("PRAGMA synchronous = off").execute(&mut writer).await.unwrap();
-    let (mut longest, mut begun_anew) = (0, false);
-    for id in 0..MANY {
-        insert(&mut writer, id as i64, None, &[7; 3_000]).await.unwrap();
-        let file = std::fs::metadata(folder.path().join("store.db")).unwrap().len();
-        let length = std::fs::metadata(&log).unwrap().len();
-        // A log that has begun anew is written over: its file keeps its length.
-        begun_anew |= file > 8 * 1024 * 1024 && length == longest;
-        longest = longest.max(length);
-        if begun_anew {
-            break;
-        }
-    }
-    assert!(begun_anew, "{longest} bytes of log");
-    writer.close().unwrap();
-    assert!(!log.exists(), "nobody else has the file open");
-}

@@ -4,15 +4,12 @@
 //! them while commits go on, again and again until hardly any are left, and ends. The writer copies the last few between two commits: only when none
 //! is left does the log begin anew.
 
-use std::cell::Cell;
 use std::thread::JoinHandle;
-
-use rusqlite::hooks::Wal;
 
 use crate::{Options, Result};
 
 /// Pages of a log that is folded in: 48 MiB.
-const LONG: u32 = 12_000;
+pub(super) const LONG: u32 = 12_000;
 /// A log that does not begin anew, since somebody reads it, is looked at again when it has grown by so many pages.
 const AGAIN: u32 = 1_000;
 /// So few pages are copied in a few milliseconds.
@@ -20,14 +17,9 @@ const FEW: u32 = 500;
 /// How often a thread copies what has been added meanwhile.
 const ROUNDS: usize = 8;
 
-thread_local! {
-    /// Pages in the log after a commit that this thread has just made.
-    static COMMITTED: Cell<Option<u32>> = const { Cell::new(None) };
-}
-
 /// Of a connection that writes.
 #[derive(Debug)]
-pub(crate) struct Checkpoints {
+pub(super) struct Checkpoints {
     options: Options,
     /// Who copies.
     work: Option<JoinHandle<()>>,
@@ -36,15 +28,12 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Takes over from SQLite.
-    pub(crate) fn begin(options: Options, db: &rusqlite::Connection) -> Self {
-        db.wal_hook(Some(note));
+    pub(super) const fn new(options: Options) -> Self {
         Self { options, work: None, due: LONG }
     }
 
-    /// To be called after each statement.
-    pub(crate) fn go_on(&mut self, db: &rusqlite::Connection) {
-        let Some(pages) = COMMITTED.take() else { return };
+    /// Looks at a log of so many pages, between two commits.
+    pub(super) fn look(&mut self, db: &rusqlite::Connection, pages: u32) {
         if pages < LONG {
             self.due = LONG;
         }
@@ -62,16 +51,11 @@ impl Checkpoints {
     }
 
     /// Waits until nobody copies.
-    pub(crate) fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         if let Some(work) = self.work.take() {
             let _ = work.join();
         }
     }
-}
-
-fn note(_: &Wal, pages: i32) -> rusqlite::Result<()> {
-    COMMITTED.set(u32::try_from(pages).ok());
-    Ok(())
 }
 
 /// Copies until hardly anything was left to copy.
